@@ -1,0 +1,112 @@
+"""Switches that every part of minicnn reads: float type, epsilon, seed.
+
+Ground level: imports nothing of minicnn. The backend's own switches (which one, how
+many threads) live in `minicnn.backends`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+__all__ = [
+    "backend_name",
+    "epsilon",
+    "floatx",
+    "image_data_format",
+    "next_seed",
+    "random_seed",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+    "set_random_seed",
+]
+
+_FLOAT_TYPES = ("float32", "float64")
+
+_floatx = "float32"
+_epsilon = 1e-7
+_seed: int | None = None
+_drawn = 0  # seeds handed out since `set_random_seed`: the "layer" part of a key
+
+
+def floatx() -> str:
+    """The default float type of new weights and of data fed to models: "float32" or "float64"."""
+    return _floatx
+
+
+def set_floatx(dtype: str) -> None:
+    """Choose the default float type, "float32" or (for gradient checks) "float64"."""
+    global _floatx
+    if dtype not in _FLOAT_TYPES:
+        raise ValueError(f"Unknown dtype: {dtype!r}. minicnn computes in one of {_FLOAT_TYPES}.")
+    _floatx = str(dtype)
+
+
+def epsilon() -> float:
+    """The small constant that losses clip probabilities with (Keras's, 1e-7)."""
+    return _epsilon
+
+
+def set_epsilon(value: float) -> None:
+    """Set the constant that `epsilon()` returns."""
+    global _epsilon
+    _epsilon = float(value)
+
+
+def image_data_format() -> str:
+    """Always "channels_last": minicnn stores images as NHWC."""
+    return "channels_last"
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Accept "channels_last"; refuse "channels_first", which minicnn does not store."""
+    if data_format != "channels_last":
+        raise ValueError(
+            'minicnn stores images as (batch, height, width, channels): `data_format` must be "channels_last". '
+            f"Received: data_format={data_format!r}"
+        )
+
+
+def backend_name() -> str:
+    """The backend asked for by the environment variable MINICNN_BACKEND; "numba" without it."""
+    return os.environ.get("MINICNN_BACKEND", "numba")
+
+
+def random_seed() -> int:
+    """The global seed; drawn from the operating system once if none was set."""
+    global _seed
+    if _seed is None:
+        _seed = int(np.random.SeedSequence().entropy) & 0xFFFFFFFF  # type: ignore[operator, arg-type]
+    return _seed
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed everything: weights, dropout, augmentation, shuffling; Python's and NumPy's generators too.
+
+    Args:
+        seed: an int in [0, 2**32).
+
+    Every random number of minicnn is a pure function of (seed, drawer, step, element), so one
+    seed gives one result on every backend and for every number of threads.
+    """
+    global _seed, _drawn
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}")
+    import random
+
+    _seed, _drawn = int(seed), 0
+    random.seed(_seed)
+    np.random.seed(_seed)
+
+
+def next_seed() -> int:
+    """A fresh 32-bit seed for one drawer (an initializer, a dropout layer, a shuffle).
+
+    The k-th call after `set_random_seed(s)` always returns the same number.
+    """
+    global _drawn
+    seed = np.random.SeedSequence(entropy=random_seed(), spawn_key=(_drawn,)).generate_state(1)[0]
+    _drawn += 1
+    return int(seed)

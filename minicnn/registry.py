@@ -1,0 +1,132 @@
+"""Name -> object: the one table that strings, configs and files are resolved through.
+
+Nothing outside this table can be named by a file, so a file cannot run code. Each family
+("layer", "loss", ...) registers its classes and functions with `register`; users add their
+own with `register_keras_serializable` or for a while with `custom_object_scope`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = [
+    "CustomObjectScope",
+    "aliases_of",
+    "custom_object_scope",
+    "get_custom_objects",
+    "lookup",
+    "names",
+    "register",
+    "register_keras_serializable",
+    "registered_name",
+    "snake_case",
+    "unique_name",
+    "clear_names",
+]
+
+_families: dict[str, dict[str, Any]] = {}
+_custom: dict[str, Any] = {}
+_counts: dict[str, int] = {}
+
+
+def register(family: str, *extra_names: str) -> Callable[[Any], Any]:
+    """Class or function decorator: enter it under its own name and `extra_names`."""
+
+    def enter(item: Any) -> Any:
+        for name in (item.__name__, *extra_names):
+            _families.setdefault(family, {})[name] = item
+        return item
+
+    return enter
+
+
+def names(family: str) -> list[str]:
+    """All names of a family, sorted."""
+    return sorted(_families.get(family, {}))
+
+
+def aliases_of(family: str, item: Any) -> list[str]:
+    """The names under which a family holds `item`."""
+    return [name for name, held in _families.get(family, {}).items() if held is item]
+
+
+def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The object that `name` stands for, custom objects first.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    for table in (custom_objects or {}, _custom, _families.get(family, {})):
+        if name in table:
+            return table[name]
+    short = name.rsplit(">", 1)[-1]  # Keras writes registered classes as "package>Name"
+    if short != name:
+        return lookup(family, short, custom_objects)
+    near = difflib.get_close_matches(name, names(family), n=3)
+    hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+    raise ValueError(f"Unknown {family}: {name!r}.{hint} Known: {', '.join(names(family))}.")
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """The live table of user-registered objects."""
+    return _custom
+
+
+def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:
+    """Class or function decorator: let `load_model` find a user's own object as `package>name`."""
+
+    def enter(item: Any) -> Any:
+        registered = f"{package}>{name or item.__name__}"
+        _custom[registered] = item
+        item._registered_name = registered
+        return item
+
+    return enter
+
+
+def registered_name(item: Any) -> str:
+    """The name under which a class or function is written into a config."""
+    return getattr(item, "_registered_name", None) or item.__name__
+
+
+@contextlib.contextmanager
+def custom_object_scope(objects: dict[str, Any]) -> Iterator[None]:
+    """Within the `with` block, names in `objects` are known to `get`, `from_config` and `load_model`."""
+    before = dict(_custom)
+    _custom.update(objects)
+    try:
+        yield
+    finally:
+        _custom.clear()
+        _custom.update(before)
+
+
+CustomObjectScope = custom_object_scope
+
+
+def snake_case(name: str) -> str:
+    """A class name as Keras spells its automatic names.
+
+    >>> snake_case("Conv2D"), snake_case("MaxPooling2D"), snake_case("ReLU")
+    ('conv2d', 'max_pooling2d', 're_lu')
+    """
+    import re
+
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def unique_name(prefix: str) -> str:
+    """`conv2d`, then `conv2d_1`, `conv2d_2`, ... until `clear_names`."""
+    count = _counts.get(prefix, 0)
+    _counts[prefix] = count + 1
+    return prefix if count == 0 else f"{prefix}_{count}"
+
+
+def clear_names() -> None:
+    """Start automatic names again (part of `utils.clear_session`)."""
+    _counts.clear()

@@ -1,0 +1,89 @@
+"""Integer arithmetic on shapes: what a window needs, what it yields, what it costs.
+
+Ground level: ints and tuples only, so that layers, ops and tests can all stand on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+__all__ = ["Pads", "pair", "resolve_padding", "same_pads", "valid_pads", "window_output", "padded_window", "prod"]
+
+Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
+
+
+def pair(value: int | Sequence[int], argument: str, *, allow_zero: bool = False) -> tuple[int, int]:
+    """`3` or `(3, 3)` as two ints; an error that names `argument` otherwise (Keras's wording).
+
+    >>> pair(3, "kernel_size")
+    (3, 3)
+    """
+    least, wanted = (0, "non-negative") if allow_zero else (1, "positive")
+    message = f"The `{argument}` argument must be a tuple of 2 integers. Received: {argument}={value!r}"
+    if isinstance(value, bool):
+        raise ValueError(message)
+    if isinstance(value, int) or hasattr(value, "__index__"):
+        values = (int(value), int(value))  # type: ignore[arg-type]
+    else:
+        try:
+            values = tuple(int(v) for v in value)  # type: ignore[union-attr, assignment]
+            exact = all(v == w for v, w in zip(values, value))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise ValueError(message) from None
+        if len(values) != 2 or not exact:
+            raise ValueError(message)
+    if min(values) < least:
+        raise ValueError(f"{message}, including values that are not {wanted}: they must all be >= {least}.")
+    return values
+
+
+def same_pads(size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """TensorFlow's SAME padding along one axis, as (before, after).
+
+    The output has ceil(size / stride) pixels; what is missing is padded, the odd one after.
+
+    >>> same_pads(5, 2, 2)
+    (0, 1)
+    """
+    output = -(-size // stride)
+    reach = (window - 1) * dilation + 1
+    missing = max((output - 1) * stride + reach - size, 0)
+    return missing // 2, missing - missing // 2
+
+
+def valid_pads() -> Pads:
+    """No padding at all."""
+    return (0, 0, 0, 0)
+
+
+def resolve_padding(
+    padding: str, image: tuple[int, int], window: tuple[int, int], strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
+) -> Pads:
+    """`"same"` or `"valid"` as (top, bottom, left, right) for an image of (height, width)."""
+    if padding == "valid":
+        return valid_pads()
+    top, bottom = same_pads(image[0], window[0], strides[0], dilation[0])
+    left, right = same_pads(image[1], window[1], strides[1], dilation[1])
+    return (top, bottom, left, right)
+
+
+def padded_window(size: int, window: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
+    """How many places a window has along one axis: floor((size + pads - reach) / stride) + 1; 0 or less if none."""
+    reach = (window - 1) * dilation + 1
+    return (size + before + after - reach) // stride + 1
+
+
+def window_output(
+    image: tuple[int, int], window: tuple[int, int], strides: tuple[int, int], pads: Pads, dilation: tuple[int, int] = (1, 1)
+) -> tuple[int, int]:
+    """Output (height, width) of a window sliding over an image of (height, width).
+
+    >>> window_output((32, 32), (3, 3), (1, 1), (0, 0, 0, 0))
+    (30, 30)
+    """
+    top, bottom, left, right = pads
+    return (
+        padded_window(image[0], window[0], strides[0], top, bottom, dilation[0]),
+        padded_window(image[1], window[1], strides[1], left, right, dilation[1]),
+    )

@@ -1,0 +1,151 @@
+"""`Variable`: an array with a name, that lives where the backend computes."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config, registry
+
+__all__ = ["Variable"]
+
+_alive: weakref.WeakSet[Variable] = weakref.WeakSet()
+
+
+class Variable(np.lib.mixins.NDArrayOperatorsMixin):
+    """A weight, a statistic or an optimizer's slot.
+
+    Args:
+        initializer: an array, a number, or a callable `initializer(shape, dtype)`.
+        shape: needed with a callable.
+        dtype: default `config.floatx()` for floats; an array keeps its own integer type.
+        trainable: whether optimizers update it.
+        name: default "variable", "variable_1", ...
+        regularizer, constraint: what `Layer.add_weight` was given.
+
+    Attributes:
+        value: the array itself, of the current backend. Ops read this.
+        path: "layer_name/variable_name".
+
+    NumPy functions and operators take a Variable as the array it holds.
+    """
+
+    def __init__(
+        self,
+        initializer: Any,
+        shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+        *,
+        path: str | None = None,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> None:
+        self.name = name or registry.unique_name("variable")
+        self.path = path or self.name
+        self.trainable = bool(trainable)
+        self.regularizer = regularizer
+        self.constraint = constraint
+        if callable(initializer) and not hasattr(initializer, "__array__"):
+            if shape is None:
+                raise ValueError("When creating a Variable from an initializer, the `shape` argument should be specified.")
+            value = initializer(tuple(shape), dtype=dtype or config.floatx())
+        else:
+            value = backends.to_numpy(initializer) if hasattr(initializer, "__cuda_array_interface__") else np.asarray(initializer)
+            if shape is not None and value.shape != tuple(shape):
+                value = np.broadcast_to(value, tuple(shape))
+            if dtype is None and value.dtype.kind == "f":
+                dtype = config.floatx()
+        # A copy of its own: an initializer may return what others hold.
+        self._value = backends.asarray(np.array(backends.to_numpy(value), dtype=dtype, order="C"))
+        _alive.add(self)
+
+    @property
+    def value(self) -> Any:
+        return self._value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._value.shape)
+
+    @property
+    def dtype(self) -> str:
+        return str(self._value.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self._value.shape)
+
+    @property
+    def size(self) -> int:
+        return int(self._value.size)
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value as a NumPy array."""
+        return np.array(backends.to_numpy(self._value))
+
+    def assign(self, value: Any) -> Variable:
+        """Replace the value, in place; the shape must match.
+
+        Raises:
+            ValueError: for another shape (Keras's wording); nothing has changed then.
+        """
+        value = backends.to_numpy(value.value if isinstance(value, Variable) else value)
+        value = np.asarray(value, dtype=self._value.dtype)
+        if value.shape != self.shape:
+            raise ValueError(
+                "The shape of the target variable and the shape of the target value in `variable.assign(value)` must match. "
+                f"variable.shape={self.shape}, Received: value.shape={value.shape}. Target variable: {self}"
+            )
+        self._value[...] = backends.asarray(value)
+        return self
+
+    def assign_add(self, value: Any) -> Variable:
+        """Add `value`, in place."""
+        return self.assign(self.numpy() + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> Variable:
+        """Subtract `value`, in place."""
+        return self.assign(self.numpy() - np.asarray(value))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        value = backends.to_numpy(self._value)
+        return np.array(value, dtype=dtype) if copy or (dtype is not None and value.dtype != dtype) else value
+
+    def __array_ufunc__(self, ufunc: Callable[..., Any], method: str, *inputs: Any, **kwargs: Any) -> Any:
+        plain = [np.asarray(item) if isinstance(item, Variable) else item for item in inputs]
+        return getattr(ufunc, method)(*plain, **kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.numpy()[index]
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __float__(self) -> float:
+        return float(backends.to_numpy(self._value))
+
+    def __int__(self) -> int:
+        return int(backends.to_numpy(self._value))
+
+    def __bool__(self) -> bool:
+        return bool(backends.to_numpy(self._value))
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, value={backends.to_numpy(self._value)}>"
+
+    __hash__ = object.__hash__  # identity: variables are dictionary keys
+
+
+def _follow_backend() -> None:
+    for variable in list(_alive):
+        value = variable._value
+        host = value.get() if hasattr(value, "get") else value  # from whichever backend held it
+        variable._value = backends.asarray(host)
+
+
+backends.on_backend_change(_follow_backend)

@@ -1,0 +1,103 @@
+"""Regularizers: penalties on weights that enter the loss, and their gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minicnn import backends, registry, serialization
+from minicnn.backends import ops
+from minicnn.tensor import as_tensor
+from minicnn.variables import Variable
+
+__all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2", "serialize"]
+
+
+class Regularizer:
+    """Base class: a subclass writes `__call__(x)`, `gradient_(grad, x)` and `get_config()`."""
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of the weights `x`, a scalar."""
+        return 0.0
+
+    def gradient_(self, grad: Any, x: Any) -> None:
+        """Add the penalty's derivative with respect to `x` to `grad`, in place."""
+        raise NotImplementedError(
+            f"Regularizer {type(self).__name__!r} has no gradient, so a model cannot be trained with it: minicnn does not "
+            "differentiate by itself. Define `gradient_(self, grad, x)`, which adds d penalty / d x to the array `grad`."
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        raise NotImplementedError(f"{self} does not implement get_config()")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The reverse of `get_config`."""
+        return cls(**config)
+
+
+def _non_negative(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (float, int)) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"Invalid value for argument {name}: expected a non-negative float. Received: {name}={value}")
+    return float(value)
+
+
+@registry.register("regularizer", "l1_l2")
+class L1L2(Regularizer):
+    """l1 * sum of |x| + l2 * sum of x**2."""
+
+    def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
+        self.l1 = _non_negative(0.0 if l1 is None else l1, "l1")
+        self.l2 = _non_negative(0.0 if l2 is None else l2, "l2")
+
+    def __call__(self, x: Any) -> Any:
+        value = x.value if isinstance(x, Variable) else backends.asarray(x)
+        return as_tensor(ops.l1_l2_penalty(value, self.l1, self.l2))
+
+    def gradient_(self, grad: Any, x: Any) -> None:
+        """grad += l1 * sign(x) + 2 * l2 * x."""
+        ops.l1_l2_gradient_(grad, x.value if isinstance(x, Variable) else x, self.l1, self.l2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l1": self.l1, "l2": self.l2}
+
+
+@registry.register("regularizer", "l1")
+class L1(L1L2):
+    """l1 * sum of |x|, which drives weights to exactly 0."""
+
+    def __init__(self, l1: float | None = 0.01) -> None:
+        super().__init__(l1=0.01 if l1 is None else l1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l1": self.l1}
+
+
+@registry.register("regularizer", "l2")
+class L2(L1L2):
+    """l2 * sum of x**2, which keeps weights small."""
+
+    def __init__(self, l2: float | None = 0.01) -> None:
+        super().__init__(l2=0.01 if l2 is None else l2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l2": self.l2}
+
+
+l1, l2, l1_l2 = L1, L2, L1L2  # Keras also offers each class under the name that strings use
+
+
+def get(identifier: Any) -> Any:
+    """The regularizer that a string, class, instance, function or config stands for; None stays None."""
+    return serialization.get(identifier, "regularizer")
+
+
+def serialize(regularizer: Any) -> Any:
+    """A regularizer as a config."""
+    return serialization.serialize(regularizer)
+
+
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The regularizer that a config describes."""
+    return serialization.deserialize(config, "regularizer", custom_objects)

@@ -1,0 +1,153 @@
+"""Objects to configs and back, the same way for every family of named things.
+
+A config is Keras 3's dict {"module", "class_name", "config", "registered_name"}, so that
+files travel between Keras and minicnn; older programs leave out all but "class_name" and
+"config". Names are looked up in `registry` and nowhere else: a config can name what is
+registered, and can run nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import types
+from typing import Any
+
+import numpy as np
+
+from minicnn import registry
+
+__all__ = ["MODULES", "deserialize", "get", "serialize"]
+
+MODULES = {
+    "activation": "keras.activations",
+    "constraint": "keras.constraints",
+    "initializer": "keras.initializers",
+    "layer": "keras.layers",
+    "loss": "keras.losses",
+    "metric": "keras.metrics",
+    "optimizer": "keras.optimizers",
+    "regularizer": "keras.regularizers",
+    "schedule": "keras.optimizers.schedules",
+}
+"""Family -> the module of Keras that holds its classes."""
+
+_FAMILIES = {module: family for family, module in MODULES.items()}
+
+
+def serialize(obj: Any) -> Any:
+    """`obj` as a config: JSON's types only, functions by name, instances by class and `get_config()`.
+
+    Raises:
+        TypeError: for an object without `get_config`.
+        ValueError: for a lambda, which no file can hold.
+    """
+    if obj is None or isinstance(obj, (bool, int, float, str)):
+        return obj
+    if isinstance(obj, np.generic) or (isinstance(obj, np.ndarray) and obj.ndim == 0):
+        return obj.item()
+    if isinstance(obj, np.ndarray):
+        return {"class_name": "__numpy__", "config": {"value": obj.tolist(), "dtype": str(obj.dtype)}}
+    if isinstance(obj, (list, tuple)):
+        return [serialize(item) for item in obj]
+    if isinstance(obj, dict):
+        return {key: serialize(value) for key, value in obj.items()}
+    if isinstance(obj, types.FunctionType):
+        if obj.__name__ == "<lambda>":
+            raise ValueError(f"A lambda cannot be serialized; give it a name with `def` and register it. Received: {obj}")
+        name = registry.registered_name(obj)
+        return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+    if not hasattr(obj, "get_config"):
+        raise TypeError(
+            f"Cannot serialize object {obj} of type {type(obj)}. "
+            "To be serializable, a class must implement the `get_config()` method."
+        )
+    cls = type(obj)
+    family = next((family for family in MODULES if registry.aliases_of(family, cls)), None)
+    config = {
+        "module": MODULES[family] if family else cls.__module__,
+        "class_name": cls.__name__,
+        "config": serialize(obj.get_config()),
+        "registered_name": None if family else registry.registered_name(cls),
+    }
+    if hasattr(obj, "get_build_config") and (build_config := obj.get_build_config()) is not None:
+        config["build_config"] = serialize(build_config)
+    return config
+
+
+def deserialize(config: Any, family: str | None = None, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The object that a config describes; lists and dicts of configs element by element.
+
+    Args:
+        config: what `serialize` returned, here or in Keras.
+        family: of the expected object ("loss", ...); by default what the config's module says.
+        custom_objects: name -> class or function, known while the config is read.
+
+    Raises:
+        ValueError: for an unknown name, or a lambda.
+    """
+    if isinstance(config, (list, tuple)):
+        return [deserialize(item, family, custom_objects) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if "class_name" not in config:
+        return {key: deserialize(value, None, custom_objects) for key, value in config.items()}
+
+    name, inner = config["class_name"], config.get("config")
+    inner = {} if inner is None else inner
+    if name in ("__numpy__", "__tensor__"):
+        return np.array(inner["value"], dtype=inner["dtype"])
+    if name == "__lambda__":
+        raise ValueError("Requested the deserialization of a Python lambda, which is code: minicnn loads none.")
+    scope = registry.custom_object_scope(custom_objects) if custom_objects else contextlib.nullcontext()
+    with scope:
+        if name == "function":
+            return _find(family, [inner])
+        cls = _find(family or _FAMILIES.get(config.get("module") or ""), [config.get("registered_name"), name])
+        if not hasattr(cls, "from_config"):
+            return cls
+        # The caller keeps its dict: a `from_config` may take its argument apart.
+        obj = cls.from_config(dict(inner))
+        if config.get("build_config") and hasattr(obj, "build_from_config"):
+            obj.build_from_config(config["build_config"])
+        return obj
+
+
+def _find(family: str | None, names: list[str | None]) -> Any:
+    """The first of `names` that a family knows; of any family where none is given."""
+    error = None
+    for candidate in [family] if family else list(MODULES):
+        for name in filter(None, names):
+            try:
+                return registry.lookup(candidate, name)
+            except ValueError as unknown:
+                error = unknown
+    if family:
+        raise error or ValueError(f"A config of a {family} needs a `class_name`. Received: {names}")
+    raise ValueError(
+        f"Unknown object: {names[-1]!r}. Please ensure it is passed in `custom_objects` or registered with "
+        "`register_keras_serializable`."
+    )
+
+
+def get(identifier: Any, family: str) -> Any:
+    """What a string, class, instance, function or config dict of `family` stands for.
+
+    Classes, and names of classes, are instantiated with their defaults; None stays None.
+
+    Raises:
+        ValueError: if it stands for nothing (Keras's wording, with the nearest names).
+    """
+    if identifier is None:
+        return None
+    obj = identifier
+    if isinstance(identifier, (str, dict)):
+        try:
+            obj = registry.lookup(family, identifier) if isinstance(identifier, str) else deserialize(identifier, family)
+        except ValueError as error:
+            raise ValueError(f"Could not interpret {family} identifier: {identifier}. {error}") from None
+    if inspect.isclass(obj):
+        obj = obj()
+    if not callable(obj):
+        raise ValueError(f"Could not interpret {family} identifier: {identifier}")
+    return obj

@@ -41,7 +41,7 @@ def im2col(x: Array, window: Pair, strides: Pair, pads: Pads, dilation: Pair, fi
     padded = xp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
     rows = SH * xp.arange(OH)[:, None] + DH * xp.arange(KH)  # (OH, KH): the image row under each row of the window
     cols = SW * xp.arange(OW)[:, None] + DW * xp.arange(KW)  # (OW, KW)
-    return padded[:, rows[:, None, :, None], cols[None, :, None, :], :]
+    return xp.ascontiguousarray(padded[:, rows[:, None, :, None], cols[None, :, None, :], :])
 
 
 def col2im(columns: Array, x_shape: tuple[int, ...], window: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:

@@ -1,0 +1,91 @@
+"""What the tests of all ops share: the backends to test, drawn arrays, TensorFlow's gradients, closeness."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import settings
+from hypothesis import strategies as st
+
+TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
+
+gradient_cases = settings(max_examples=200)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One backend in one dtype, and what its results are held to."""
+
+    backend: str
+    dtype: str
+
+    @property
+    def ops(self) -> ModuleType:
+        return importlib.import_module(f"minicnn.backends.{self.backend}")
+
+    def normal(self, seed: int, *shape: int) -> np.ndarray:
+        """Normally distributed values, none of them 0.
+
+        In float32 they are odd multiples of 1/128. Sums of their products are then exact, in any
+        order, so that no difference in rounding hides behind (or is excused by) cancellation.
+        """
+        values = np.random.default_rng(seed).standard_normal(shape)
+        if self.dtype == "float32":
+            values = (np.floor(values * 64) + 0.5) / 64
+        return values.astype(self.dtype)
+
+    def uniform(self, seed: int, *shape: int) -> np.ndarray:
+        """Values in (0, 1)."""
+        values = np.random.default_rng(seed).uniform(0.01, 0.99, shape)
+        return values.astype(self.dtype)
+
+    def few_values(self, seed: int, *shape: int) -> np.ndarray:
+        """Whole numbers from -2 to 2: many ties, many zeros."""
+        return np.random.default_rng(seed).integers(-2, 3, shape).astype(self.dtype)
+
+    def check(self, actual: Any, expected: Any, scale: float = 0.0) -> None:
+        """`actual` is an array of the dtype, C-contiguous, and equals `expected` to the tolerance.
+
+        Args:
+            scale: size of the terms, where the result is their difference and may be all but 0.
+        """
+        expected = np.asarray(expected)
+        assert isinstance(actual, (np.ndarray, np.generic)), type(actual)
+        assert actual.dtype == self.dtype
+        assert actual.shape == expected.shape
+        assert actual.flags.c_contiguous
+        np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
+        if expected.size:
+            largest = max(float(np.max(np.abs(expected))), scale)
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCES[self.dtype] * largest)
+
+
+def forward_and_gradients(
+    function: Callable[..., Any], inputs: Sequence[np.ndarray], dy_seed: int, target: Target
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """TensorFlow's y = function(*inputs), a random dy of its shape, and the gradients of <y, dy> at the inputs."""
+    tensors = [tf.constant(array) for array in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        y = function(*tensors)
+    dy = target.normal(dy_seed, *y.shape)
+    gradients = tape.gradient(y, tensors, output_gradients=tf.constant(dy), unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return y.numpy(), dy, [gradient.numpy() for gradient in gradients]
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    """<a, b>, summed in float64."""
+    return float(np.sum(a.astype("float64") * b.astype("float64")))
+
+
+def check_adjoint(fx: np.ndarray, dy: np.ndarray, x: np.ndarray, dx: np.ndarray, target: Target) -> None:
+    """<f(x), dy> == <x, f*(dy)>, to the tolerance of the sum of the sizes of the terms."""
+    terms = dot(np.abs(fx), np.abs(dy)) + dot(np.abs(x), np.abs(dx))
+    assert abs(dot(fx, dy) - dot(x, dx)) <= TOLERANCES[target.dtype] * terms

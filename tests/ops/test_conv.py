@@ -1,0 +1,123 @@
+"""Convolution against TensorFlow, a naive loop, and its own adjoints."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from tests.ops.windows import Windows, channels, windows
+
+
+def tf_conv2d(case: Windows):
+    """TensorFlow's convolution, with its own SAME; a dilated kernel is a kernel with zeros in between.
+
+    (TensorFlow has no gradient of a dilated convolution on a CPU.)
+    """
+    (KH, KW), (DH, DW), (top, bottom, left, right) = case.window, case.dilation, case.pads
+
+    def convolve(x, kernel, bias=None):
+        rows, cols = DH * np.arange(KH), DW * np.arange(KW)
+        places = np.stack(np.meshgrid(rows, cols, indexing="ij"), axis=-1)
+        reach = ((KH - 1) * DH + 1, (KW - 1) * DW + 1)
+        stretched = tf.scatter_nd(places, kernel, (*reach, *kernel.shape[2:])) if case.dilation != (1, 1) else kernel
+        if case.padding == "same":
+            y = tf.nn.conv2d(x, stretched, case.strides, "SAME")
+        else:
+            framed = tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)])
+            y = tf.nn.conv2d(framed, stretched, case.strides, "VALID")
+        return y if bias is None else tf.nn.bias_add(y, bias)
+
+    return convolve
+
+
+def geometry(case: Windows) -> tuple:
+    return case.strides, case.pads, case.dilation
+
+
+@gradient_cases
+@given(case=windows(), C_in=channels, C_out=channels, with_bias=st.booleans(), seed=seeds)
+def test_conv2d_equals_tensorflow(target: Target, case: Windows, C_in: int, C_out: int, with_bias: bool, seed: int) -> None:
+    check_against_tensorflow(target, case, C_in, C_out, with_bias, seed)
+
+
+@gradient_cases
+@given(case=windows(dilated=True), C_in=channels, C_out=channels, with_bias=st.booleans(), seed=seeds)
+def test_dilated_conv2d_equals_tensorflow(
+    target: Target, case: Windows, C_in: int, C_out: int, with_bias: bool, seed: int
+) -> None:
+    check_against_tensorflow(target, case, C_in, C_out, with_bias, seed)
+
+
+def check_against_tensorflow(target: Target, case: Windows, C_in: int, C_out: int, with_bias: bool, seed: int) -> None:
+    ops = target.ops
+    x = target.normal(seed, case.batch, *case.image, C_in)
+    kernel = target.normal(seed + 1, *case.window, C_in, C_out)
+    bias = target.normal(seed + 2, C_out) if with_bias else None
+    inputs = [x, kernel] if bias is None else [x, kernel, bias]
+    y, dy, gradients = forward_and_gradients(tf_conv2d(case), inputs, seed + 3, target)
+
+    target.check(ops.conv2d_forward(x, kernel, bias, *geometry(case)), y)
+    target.check(ops.conv2d_backward_input(dy, kernel, x.shape, *geometry(case)), gradients[0])
+    target.check(ops.conv2d_backward_kernel(x, dy, kernel.shape, *geometry(case)), gradients[1])
+    if bias is not None:
+        target.check(ops.bias_backward(dy), gradients[2])
+
+
+@gradient_cases
+@given(case=windows(dilated=True), C_in=channels, C_out=channels, seed=seeds)
+def test_conv2d_gradients_are_adjoints(target: Target, case: Windows, C_in: int, C_out: int, seed: int) -> None:
+    ops = target.ops
+    x = target.normal(seed, case.batch, *case.image, C_in)
+    kernel = target.normal(seed + 1, *case.window, C_in, C_out)
+    y = ops.conv2d_forward(x, kernel, None, *geometry(case))
+    dy = target.normal(seed + 2, *y.shape)
+    check_adjoint(y, dy, x, ops.conv2d_backward_input(dy, kernel, x.shape, *geometry(case)), target)
+    check_adjoint(y, dy, kernel, ops.conv2d_backward_kernel(x, dy, kernel.shape, *geometry(case)), target)
+
+
+@gradient_cases
+@given(case=windows(dilated=True), seed=seeds)
+def test_conv2d_equals_its_definition(target: Target, case: Windows, seed: int) -> None:
+    """The seven loops of the formula; strides and dilations above 1 together, which TensorFlow refuses."""
+    x = target.normal(seed, 1, *case.image, 2)
+    kernel = target.normal(seed + 1, *case.window, 2, 3)
+    actual = target.ops.conv2d_forward(x, kernel, None, *geometry(case))
+    (SH, SW), (top, _, left, _), (DH, DW) = geometry(case)
+    _, H, W, _ = x.shape
+    KH, KW, _, _ = kernel.shape
+    y = np.zeros(actual.shape)
+    for oy, ox, ky, kx in product(range(y.shape[1]), range(y.shape[2]), range(KH), range(KW)):
+        h, w = oy * SH + ky * DH - top, ox * SW + kx * DW - left
+        if 0 <= h < H and 0 <= w < W:
+            for ci, co in product(range(2), range(3)):
+                y[0, oy, ox, co] += float(x[0, h, w, ci]) * float(kernel[ky, kx, ci, co])
+    target.check(actual, y)
+
+
+def test_conv2d_leaves_its_arguments_alone(target: Target) -> None:
+    ops = target.ops
+    x, kernel, bias = target.normal(0, 2, 6, 6, 3), target.normal(1, 3, 3, 3, 4), target.normal(2, 4)
+    dy = target.normal(3, 2, 6, 6, 4)
+    arguments = [x, kernel, bias, dy]
+    before = [array.copy() for array in arguments]
+    same = ((1, 1), (1, 1, 1, 1), (1, 1))
+    ops.conv2d_forward(x, kernel, bias, *same)
+    ops.conv2d_backward_input(dy, kernel, x.shape, *same)
+    ops.conv2d_backward_kernel(x, dy, kernel.shape, *same)
+    for array, copy in zip(arguments, before):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_nan_pixel_reaches_exactly_the_windows_over_it(target: Target) -> None:
+    """A wrong zero (NaN * 0, or a padded tile) would spread it, a skipped product would lose it."""
+    x = target.normal(0, 1, 6, 7, 3)
+    x[0, 2, 3, 1] = np.nan
+    kernel = target.normal(1, 3, 3, 3, 5)
+    y = target.ops.conv2d_forward(x, kernel, None, (1, 1), (1, 1, 1, 1), (1, 1))
+    expected = tf.nn.conv2d(x, kernel, 1, "SAME").numpy()
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))

@@ -1,0 +1,49 @@
+"""Dense layers and biases against TensorFlow, and their adjoints."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+
+extents = st.sampled_from([1, 2, 3, 5, 7, 8, 16, 17, 31, 33, 64])
+
+
+@gradient_cases
+@given(M=extents, C_in=extents, C_out=extents, with_bias=st.booleans(), seed=seeds)
+def test_dense_equals_tensorflow(target: Target, M: int, C_in: int, C_out: int, with_bias: bool, seed: int) -> None:
+    ops = target.ops
+    x, kernel = target.normal(seed, M, C_in), target.normal(seed + 1, C_in, C_out)
+    bias = target.normal(seed + 2, C_out) if with_bias else None
+
+    def affine(x, kernel, bias=None):
+        y = tf.matmul(x, kernel)
+        return y if bias is None else tf.nn.bias_add(y, bias)
+
+    inputs = [x, kernel] if bias is None else [x, kernel, bias]
+    y, dy, gradients = forward_and_gradients(affine, inputs, seed + 3, target)
+    target.check(ops.dense_forward(x, kernel, bias), y)
+    target.check(ops.dense_backward_input(dy, kernel), gradients[0])
+    target.check(ops.dense_backward_kernel(x, dy), gradients[1])
+    if bias is not None:
+        target.check(ops.bias_backward(dy), gradients[2])
+
+
+@gradient_cases
+@given(M=extents, C_in=extents, C_out=extents, seed=seeds)
+def test_dense_gradients_are_adjoints(target: Target, M: int, C_in: int, C_out: int, seed: int) -> None:
+    ops = target.ops
+    x, kernel, dy = target.normal(seed, M, C_in), target.normal(seed + 1, C_in, C_out), target.normal(seed + 2, M, C_out)
+    y = ops.dense_forward(x, kernel, None)
+    check_adjoint(y, dy, x, ops.dense_backward_input(dy, kernel), target)
+    check_adjoint(y, dy, kernel, ops.dense_backward_kernel(x, dy), target)
+
+
+@gradient_cases
+@given(shape=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=seeds)
+def test_bias_backward_sums_over_all_other_axes(target: Target, shape: list[int], seed: int) -> None:
+    x, bias = target.normal(seed, *shape), target.normal(seed + 1, shape[-1])
+    _, dy, (_, dbias) = forward_and_gradients(tf.add, [x, bias], seed + 2, target)
+    target.check(target.ops.bias_backward(dy), dbias)

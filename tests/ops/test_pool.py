@@ -1,0 +1,131 @@
+"""Pooling against TensorFlow, and its own adjoints."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from tests.ops.windows import Windows, channels, windows
+
+pool_windows = windows(pads_below_window=True)
+
+
+def framed(x, pads, value):
+    top, bottom, left, right = pads
+    return tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)], constant_values=value)
+
+
+def tf_maxpool2d(case: Windows):
+    def pool(x):
+        if case.padding == "same":
+            return tf.nn.max_pool2d(x, case.window, case.strides, "SAME")
+        return tf.nn.max_pool2d(framed(x, case.pads, x.dtype.min), case.window, case.strides, "VALID")
+
+    return pool
+
+
+def tf_avgpool2d(case: Windows):
+    def pool(x):
+        if case.padding == "same":
+            return tf.nn.avg_pool2d(x, case.window, case.strides, "SAME")
+        # mean over the real pixels = mean over the window / share of real pixels in it
+        mean = tf.nn.avg_pool2d(framed(x, case.pads, 0), case.window, case.strides, "VALID")
+        return mean / tf.nn.avg_pool2d(framed(tf.ones_like(x), case.pads, 0), case.window, case.strides, "VALID")
+
+    return pool
+
+
+@gradient_cases
+@given(case=pool_windows, C=channels, ties=st.booleans(), seed=seeds)
+def test_maxpool2d_equals_tensorflow(target: Target, case: Windows, C: int, ties: bool, seed: int) -> None:
+    """Where several pixels tie, TensorFlow's gradient goes to the first of them, row by row; so does ours."""
+    shape = (case.batch, *case.image, C)
+    x = target.few_values(seed, *shape) if ties else target.normal(seed, *shape)
+    expected, dy, (expected_dx,) = forward_and_gradients(tf_maxpool2d(case), [x], seed + 1, target)
+    y, winners = target.ops.maxpool2d_forward(x, case.window, case.strides, case.pads)
+    target.check(y, expected)
+    assert winners.dtype == np.uint8
+    assert winners.shape == y.shape
+    target.check(target.ops.maxpool2d_backward(dy, winners, x.shape, case.window, case.strides, case.pads), expected_dx)
+
+
+def test_winners_of_large_windows_are_int32(target: Target) -> None:
+    x = target.normal(0, 1, 17, 17, 2)
+    y, winners = target.ops.maxpool2d_forward(x, (17, 17), (1, 1), (0, 0, 0, 0))
+    assert winners.dtype == np.int32
+    np.testing.assert_array_equal(winners[0, 0, 0], x.reshape(-1, 2).argmax(axis=0))
+    dx = target.ops.maxpool2d_backward(y, winners, x.shape, (17, 17), (1, 1), (0, 0, 0, 0))
+    np.testing.assert_array_equal(dx, np.where(x == y, x, 0))
+
+
+def test_padding_never_wins(target: Target) -> None:
+    """Not against negative pixels, nor against minus infinity."""
+    dy = target.normal(0, 1, 2, 2, 1)
+    for value in (-1.0, -np.inf):
+        x = np.full((1, 2, 2, 1), value, target.dtype)
+        y, winners = target.ops.maxpool2d_forward(x, (2, 2), (2, 2), (1, 1, 1, 1))
+        np.testing.assert_array_equal(y, x)
+        # Each window holds one real pixel, in the corner that points inwards.
+        np.testing.assert_array_equal(winners.ravel(), [3, 2, 1, 0])
+        np.testing.assert_array_equal(target.ops.maxpool2d_backward(dy, winners, x.shape, (2, 2), (2, 2), (1, 1, 1, 1)), dy)
+
+
+@gradient_cases
+@given(case=pool_windows, C=channels, seed=seeds)
+def test_avgpool2d_equals_tensorflow(target: Target, case: Windows, C: int, seed: int) -> None:
+    """At SAME borders the mean is over real pixels only, as TensorFlow's."""
+    x = target.normal(seed, case.batch, *case.image, C)
+    expected, dy, (expected_dx,) = forward_and_gradients(tf_avgpool2d(case), [x], seed + 1, target)
+    target.check(target.ops.avgpool2d_forward(x, case.window, case.strides, case.pads), expected)
+    target.check(target.ops.avgpool2d_backward(dy, x.shape, case.window, case.strides, case.pads), expected_dx)
+
+
+@gradient_cases
+@given(case=pool_windows, C=channels, seed=seeds)
+def test_pool_gradients_are_adjoints(target: Target, case: Windows, C: int, seed: int) -> None:
+    """Average pooling is linear; so is max pooling once its winners are chosen."""
+    ops = target.ops
+    x = target.normal(seed, case.batch, *case.image, C)
+    sliding = (case.window, case.strides, case.pads)
+    y = ops.avgpool2d_forward(x, *sliding)
+    dy = target.normal(seed + 1, *y.shape)
+    check_adjoint(y, dy, x, ops.avgpool2d_backward(dy, x.shape, *sliding), target)
+    y, winners = ops.maxpool2d_forward(x, *sliding)
+    check_adjoint(y, dy, x, ops.maxpool2d_backward(dy, winners, x.shape, *sliding), target)
+
+
+def whole_image(shape: tuple[int, ...]) -> Windows:
+    return Windows(shape[0], shape[1:3], shape[1:3], (1, 1), (1, 1), "valid", (0, 0, 0, 0))
+
+
+image_shapes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), channels)
+
+
+@gradient_cases
+@given(shape=image_shapes, ties=st.booleans(), seed=seeds)
+def test_global_maxpool2d_equals_tensorflow(target: Target, shape: tuple[int, ...], ties: bool, seed: int) -> None:
+    """TensorFlow's max pooling with a window as large as the image (`reduce_max` splits dy between ties)."""
+    x = target.few_values(seed, *shape) if ties else target.normal(seed, *shape)
+    pool = tf_maxpool2d(whole_image(shape))
+    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: pool(x)[:, 0, 0, :], [x], seed + 1, target)
+    y, winners = target.ops.global_maxpool2d_forward(x)
+    target.check(y, expected)
+    assert winners.dtype == np.int32
+    dx = target.ops.global_maxpool2d_backward(dy, winners, x.shape)
+    target.check(dx, expected_dx)
+    check_adjoint(y, dy, x, dx, target)
+
+
+@gradient_cases
+@given(shape=image_shapes, seed=seeds)
+def test_global_avgpool2d_equals_tensorflow(target: Target, shape: tuple[int, ...], seed: int) -> None:
+    x = target.normal(seed, *shape)
+    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: tf.reduce_mean(x, (1, 2)), [x], seed + 1, target)
+    y = target.ops.global_avgpool2d_forward(x)
+    target.check(y, expected)
+    dx = target.ops.global_avgpool2d_backward(dy, x.shape)
+    target.check(dx, expected_dx)
+    check_adjoint(y, dy, x, dx, target)

@@ -1,0 +1,48 @@
+"""From a picture file to an array of pixels."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+
+__all__ = ["CHANNELS", "open_picture", "read_picture"]
+
+CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
+_MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
+_GREY_MODES = ("L", "I;16", "I")  # 8, 16 and 32 bits: kept as they are
+
+
+def open_picture(file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb") -> Any:
+    """The picture in a file as a PIL image, read whole and converted to `color_mode`.
+
+    Args:
+        file: a path, or an open binary file.
+        color_mode: "grayscale", "rgb" or "rgba". Grey pictures of 16 or 32 bits keep their depth.
+
+    Raises:
+        ValueError: naming the file, if it is no picture; for an unknown `color_mode`.
+        FileNotFoundError: if there is no such file.
+    """
+    from PIL import Image
+
+    if color_mode not in CHANNELS:
+        raise ValueError(f'color_mode must be "grayscale", "rgb", or "rgba". Received: color_mode={color_mode!r}')
+    try:
+        with Image.open(file) as image:
+            if color_mode == "grayscale" and image.mode in _GREY_MODES:
+                return image.copy()
+            return image.convert(_MODES[color_mode])
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        name = "the open file" if isinstance(file, io.IOBase) else os.fsdecode(file)
+        raise ValueError(f"{name} cannot be read as a picture: {error}") from error
+
+
+def read_picture(file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb") -> np.ndarray:
+    """The picture in a file as an array of shape (height, width, channels), uint8 unless it is deeper."""
+    pixels = np.asarray(open_picture(file, color_mode))
+    return pixels if pixels.ndim == 3 else pixels[..., None]

@@ -1,0 +1,26 @@
+"""Data sets of images: `cifar10`, `cifar100`, `mnist`, `fashion_mnist`, `horses_or_humans`, `digits`.
+
+Each module has `load_data()`, with Keras's return values, and `CLASS_NAMES`. `load` gives
+the same data in the manner of `tensorflow_datasets.load`. `cached` says what is on this
+machine and where, `fetch` downloads one.
+"""
+
+from __future__ import annotations
+
+from . import cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
+from ._catalog import CachedDataset, cached, fetch
+from ._store import DatasetUnavailableError, search_dirs
+
+__all__ = [
+    "CachedDataset",
+    "DatasetUnavailableError",
+    "cached",
+    "cifar10",
+    "cifar100",
+    "digits",
+    "fashion_mnist",
+    "fetch",
+    "horses_or_humans",
+    "mnist",
+    "search_dirs",
+]

@@ -1,0 +1,224 @@
+"""Where data sets lie: the folders looked through, the files known, and the download.
+
+A data set is looked for in `MINICNN_DATA_DIR`, then in Keras's own cache, then in
+minicnn's; only what is in none of them is downloaded, checked against its SHA-256 and
+moved into place whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+__all__ = ["Arrays", "DatasetUnavailableError", "Download", "Found", "Layout", "Source", "fetch", "find", "read", "search_dirs"]
+
+Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x_train, y_train), (x_test, y_test)
+
+_CHUNK = 1 << 18
+_TIMEOUT_SECONDS = 30.0
+
+
+class DatasetUnavailableError(FileNotFoundError):
+    """The files of a data set are neither on this machine nor to be had; the message says what was tried."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a data set's files may lie in a folder.
+
+    Attributes:
+        root: what is looked for in a folder: a subfolder, a file, or "." for the folder itself.
+        files: what must lie in the subfolder; empty if `root` is a file.
+        read: from the path of `root` to the arrays.
+    """
+
+    root: str
+    files: tuple[str, ...]
+    read: Callable[[Path], Arrays]
+
+    def present(self, folder: Path) -> list[Path]:
+        """The files of this layout in `folder`, or an empty list if one is missing."""
+        root = folder / self.root
+        paths = [root / name for name in self.files] if self.files else [root]
+        here = all(path.exists() if self.files else path.is_file() for path in paths)
+        return paths if here else []
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file to be had: its address, SHA-256, size in bytes, and the place in the cache folder it goes to."""
+
+    url: str
+    sha256: str
+    size: int
+    to: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set's name, the layouts it is found in (first come, first taken), its downloads and its home page."""
+
+    name: str
+    layouts: tuple[Layout, ...]
+    downloads: tuple[Download, ...]
+    homepage: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set on this machine: its layout, the path of the layout's root, its files."""
+
+    layout: Layout
+    path: Path
+    files: tuple[Path, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(
+            sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else path.stat().st_size
+            for path in self.files
+        )
+
+
+def _own_cache() -> Path:
+    return Path.home() / ".minicnn" / "datasets"
+
+
+def search_dirs() -> list[Path]:
+    """The folders that data sets are looked for in, in order.
+
+    `MINICNN_DATA_DIR` where it is set, Keras's cache (`$KERAS_HOME/datasets`, by default
+    `~/.keras/datasets`), minicnn's cache (`~/.minicnn/datasets`).
+    """
+    chosen = os.environ.get("MINICNN_DATA_DIR")
+    keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
+    return [*([Path(chosen).expanduser()] if chosen else []), keras_home / "datasets", _own_cache()]
+
+
+def find(source: Source) -> Found | None:
+    """Where the data set lies on this machine, or None."""
+    for folder in search_dirs():
+        for layout in source.layouts:
+            files = layout.present(folder)
+            if files:
+                return Found(layout, folder / layout.root, tuple(files))
+    return None
+
+
+def fetch(source: Source, *, verbose: bool = True) -> Found:
+    """Find a data set, or download it into `MINICNN_DATA_DIR` (minicnn's cache if that is not set).
+
+    Raises:
+        DatasetUnavailableError: saying which folders and addresses were tried, and how to place the files by hand.
+    """
+    found = find(source)
+    if found:
+        return found
+    chosen = os.environ.get("MINICNN_DATA_DIR")
+    folder = Path(chosen).expanduser() if chosen else _own_cache()
+    for download in source.downloads:
+        if (folder / download.to).is_file():
+            continue
+        try:
+            _download(download, folder / download.to, verbose)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise DatasetUnavailableError(_unavailable(source, folder, download, error)) from error
+    found = find(source)
+    if not found:
+        raise DatasetUnavailableError(f"{source.name}: {folder} does not keep the files that were downloaded into it.")
+    return found
+
+
+def read(source: Source) -> Arrays:
+    """The data set's arrays, from wherever they are found or fetched.
+
+    Raises:
+        DatasetUnavailableError: as `fetch`.
+        ValueError: naming the path, if what is found there is not the data set.
+    """
+    found = fetch(source)
+    try:
+        return found.layout.read(found.path)
+    except Exception as error:
+        raise ValueError(
+            f"{source.name}: {found.path} cannot be read: {error}. Move it away, and the data set is looked for elsewhere."
+        ) from error
+
+
+def _unavailable(source: Source, folder: Path, download: Download, error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    lines = [f"{source.name} is not on this machine and could not be downloaded."]
+    lines += ["Looked for: " + ", ".join(dict.fromkeys(layout.root for layout in source.layouts if layout.root != "."))]
+    lines += ["In:"] + [f"  {path}" for path in search_dirs()]
+    lines += [f"Tried to download: {download.url} ({reason})"]
+    lines += ["To place the files by hand, get them on any machine and put"]
+    lines += [f"  {item.url}  ({item.size:,} bytes)  at  {folder / item.to}" for item in source.downloads]
+    lines += ["or set MINICNN_DATA_DIR to a folder that has them. The data set `digits` needs no download."]
+    return "\n".join(lines)
+
+
+def _download(download: Download, target: Path, verbose: bool) -> None:
+    """Download to a temporary file beside `target`, check it, and move it into place whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    request = urllib.request.Request(download.url, headers={"User-Agent": "minicnn"})
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+                _copy_checked(response, file, download, verbose)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _copy_checked(response: Any, file: IO[bytes], download: Download, verbose: bool) -> None:
+    digest, received = hashlib.sha256(), 0
+    with _progress(download, verbose) as advance:
+        while chunk := response.read(_CHUNK):
+            received += len(chunk)
+            if received > download.size:
+                break
+            digest.update(chunk)
+            file.write(chunk)
+            advance(len(chunk))
+    if received != download.size:
+        more = "more than " if received > download.size else ""
+        raise ValueError(f"expected {download.size:,} bytes, received {more}{min(received, download.size):,}")
+    if digest.hexdigest() != download.sha256:
+        raise ValueError(f"expected SHA-256 {download.sha256}, received {digest.hexdigest()}")
+
+
+@contextlib.contextmanager
+def _progress(download: Download, verbose: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; one plain line where that is no terminal."""
+    if not verbose:
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"Downloading {download.url} ({download.size:,} bytes)", soft_wrap=True, highlight=False)
+        yield lambda count: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(Path(download.to).name, total=download.size)
+        yield lambda count: bar.advance(task, count)

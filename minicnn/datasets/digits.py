@@ -1,0 +1,53 @@
+"""Digits: 1,797 real scans of handwritten digits, 8x8 pixels, that come with scikit-learn.
+
+Needs no download. Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits",
+UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49 (its test part).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._store import Arrays
+
+__all__ = ["CLASS_NAMES", "load_data"]
+
+CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+_BRIGHTEST = 16  # a scan counts the ink in 4x4 dots
+_TEST_SHARE = 5  # every fifth scan of a digit is for testing
+
+
+def _upscale(images: np.ndarray, size: int) -> np.ndarray:
+    """(N, S, S) to (N, size, size) float64 by linear interpolation between pixel centres.
+
+    out = M · image · Mᵀ, where row o of M has the weights of the two pixels next to (o + 1/2) · S / size - 1/2.
+    """
+    small = images.shape[1]
+    centres = np.clip((np.arange(size) + 0.5) * small / size - 0.5, 0, small - 1)
+    matrix = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(small)))
+    return np.asarray(matrix @ images @ matrix.T)
+
+
+def load_data(as_rgb32: bool = False) -> Arrays:
+    """The digits, as (8, 8, 1) or, for models that want CIFAR's shape, as (32, 32, 3) images.
+
+    Args:
+        as_rgb32: scale the scans up to 32x32 pixels (bilinear) and repeat them in three channels.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: uint8 images of values 0 to 255, uint8 labels of shape (N,).
+        The split is fixed: of each digit, every fifth scan is for testing (1,442 and 355 scans).
+    """
+    from sklearn.datasets import load_digits
+
+    scans, y = load_digits(return_X_y=True)
+    images = np.asarray(scans).reshape(-1, 8, 8) * (255 / _BRIGHTEST)
+    if as_rgb32:
+        images = _upscale(images, 32)
+    x = np.rint(images).astype(np.uint8)[..., None].repeat(3 if as_rgb32 else 1, axis=-1)
+    y = np.asarray(y).astype(np.uint8)
+    # the how-manieth scan of its digit each one is
+    rank = np.sum((y[:, None] == y) & np.tri(len(y), k=-1, dtype=bool), axis=1)
+    test = rank % _TEST_SHARE == _TEST_SHARE - 1
+    return (x[~test], y[~test]), (x[test], y[test])

@@ -1,0 +1,58 @@
+"""Layers, under Keras 3's names."""
+
+from minicnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from minicnn.layers.base import Layer
+from minicnn.layers.configs import deserialize, serialize
+from minicnn.layers.conv import Conv2D, Convolution2D
+from minicnn.layers.dense import Dense
+from minicnn.layers.input import Input, InputLayer
+from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.merge import Add, Concatenate, add, concatenate
+from minicnn.layers.normalization import BatchNormalization
+from minicnn.layers.pooling import (
+    AveragePooling2D,
+    AvgPool2D,
+    GlobalAveragePooling2D,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    GlobalMaxPooling2D,
+    MaxPool2D,
+    MaxPooling2D,
+)
+from minicnn.layers.regularization import Dropout
+from minicnn.layers.reshape import Flatten, Rescaling, Reshape, ZeroPadding2D
+
+__all__ = [
+    "ELU",
+    "Activation",
+    "Add",
+    "AveragePooling2D",
+    "AvgPool2D",
+    "BatchNormalization",
+    "Concatenate",
+    "Conv2D",
+    "Convolution2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPooling2D",
+    "Input",
+    "InputLayer",
+    "InputSpec",
+    "Layer",
+    "LeakyReLU",
+    "MaxPool2D",
+    "MaxPooling2D",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "Softmax",
+    "ZeroPadding2D",
+    "add",
+    "concatenate",
+    "deserialize",
+    "serialize",
+]

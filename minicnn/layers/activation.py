@@ -1,0 +1,191 @@
+"""Activation layers, and how a layer applies the activation it was given."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, ClassVar
+
+from minicnn import activations, registry, serialization
+from minicnn.backends import ops
+from minicnn.layers.base import Layer
+from minicnn.layers.symbolic import Shape
+
+__all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax", "activate", "activate_backward", "get_activation"]
+
+
+def get_activation(identifier: Any) -> Any:
+    """What `activation=` stands for: a name, a function, None for none, or (older programs) a layer without weights."""
+    if isinstance(identifier, dict) and identifier.get("module") == serialization.MODULES["layer"]:
+        return serialization.deserialize(identifier, "layer")
+    return activations.get(identifier)
+
+
+def activate(activation: Any, z: Any, training: bool) -> tuple[Any, Any]:
+    """activation(z), and what `activate_backward` will read."""
+    if activation is None:  # as some programs set it to look at logits
+        return z, None
+    if isinstance(activation, Layer):
+        activation.build_once(z.shape)
+        return activation.forward(z, training)
+    return activations.forward_backward(activation)[0](z)
+
+
+def activate_backward(activation: Any, dy: Any, kept: Any) -> Any:
+    """The gradient at z."""
+    if activation is None:
+        return dy
+    if isinstance(activation, Layer):
+        if activation.trainable_weights:
+            raise NotImplementedError(
+                f"Layer '{activation.name}' was given as an `activation` and has weights, which minicnn does not train in that "
+                "place. Add it to the model as a layer of its own."
+            )
+        return activation.backward(dy, kept)[0]
+    return activations.forward_backward(activation)[1](dy, kept)
+
+
+@registry.register("layer")
+class Activation(Layer):
+    """y = activation(x), element by element (softmax: along the last axis).
+
+    Args:
+        activation: a name, or a function.
+    """
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = get_activation(activation)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return activate(self.activation, x, training)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return activate_backward(self.activation, dy, saved), ()
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"activation": activations.serialize(self.activation)}
+
+
+@registry.register("layer")
+class ReLU(Layer):
+    """y = max_value where x >= max_value; x where threshold <= x; negative_slope * (x - threshold) below.
+
+    Args:
+        max_value: upper bound; None for none.
+        negative_slope: slope below `threshold`.
+        threshold: where the function leaves its lower part.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("max_value", "negative_slope", "threshold")
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if max_value is not None and max_value < 0:
+            raise ValueError(f"max_value of a ReLU layer cannot be a negative value. Received: max_value={max_value}")
+        if negative_slope is None or negative_slope < 0:
+            raise ValueError(
+                f"negative_slope of a ReLU layer cannot be None or a negative value. Received: negative_slope={negative_slope}"
+            )
+        if threshold is None or threshold < 0:
+            raise ValueError(f"threshold of a ReLU layer cannot be None or a negative value. Received: threshold={threshold}")
+        self.max_value = max_value
+        self.negative_slope = negative_slope
+        self.threshold = threshold
+
+    @property
+    def _bounds(self) -> tuple[float, float, float]:
+        return float(self.negative_slope), math.inf if self.max_value is None else float(self.max_value), float(self.threshold)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        if self._bounds == (0, math.inf, 0):
+            y = ops.relu_forward(x)
+            return y, y
+        return ops.bounded_relu_forward(x, *self._bounds), x
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        if self._bounds == (0, math.inf, 0):
+            return ops.relu_backward(dy, saved), ()
+        return ops.bounded_relu_backward(dy, saved, *self._bounds), ()
+
+
+@registry.register("layer")
+class LeakyReLU(Layer):
+    """y = x where x > 0, else negative_slope * x.
+
+    Args:
+        negative_slope: slope below 0; older programs call it `alpha`.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+        if "alpha" in kwargs:
+            negative_slope = kwargs.pop("alpha")
+            warnings.warn("Argument `alpha` is deprecated. Use `negative_slope` instead.", stacklevel=2)
+        super().__init__(**kwargs)
+        if negative_slope is None or negative_slope < 0:
+            raise ValueError(
+                "The negative_slope value of a Leaky ReLU layer cannot be None or negative value. Expected a float. "
+                f"Received: negative_slope={negative_slope}"
+            )
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return ops.leaky_relu_forward(x, float(self.negative_slope)), x
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return ops.leaky_relu_backward(dy, saved, float(self.negative_slope)), ()
+
+
+@registry.register("layer")
+class ELU(Layer):
+    """y = x where x > 0, else alpha * (exp(x) - 1).
+
+    Args:
+        alpha: what y tends to, negated, as x falls.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return ops.elu_forward(x, float(self.alpha)), x
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return ops.elu_backward(dy, saved, float(self.alpha)), ()
+
+
+@registry.register("layer")
+class Softmax(Layer):
+    """y = exp(x) / sum of exp(x) along the last axis.
+
+    Args:
+        axis: the last one, as -1 or its number.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("axis",)
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        if self.axis not in (-1, len(input_shape) - 1, [-1], (-1,)):
+            raise ValueError(
+                f"Layer '{self.name}': minicnn's softmax runs along the last axis. "
+                f"Received: axis={self.axis} for an input of shape {input_shape}"
+            )
+        self.built = True
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        y = ops.softmax_forward(x)
+        return y, y
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return ops.softmax_backward(dy, saved), ()

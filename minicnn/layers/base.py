@@ -1,0 +1,470 @@
+"""`Layer`: weights, a forward pass, and the backward pass beneath it.
+
+A layer of your own is a class with three methods:
+
+    class Scale(Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="factor")
+
+        def forward(self, x, training):
+            return x * self.factor.value, x           # the output, and what backward will read
+
+        def backward(self, dy, saved):
+            x = saved                                 # dx = dy * factor;  dfactor[c] = sum of dy * x
+            return dy * self.factor.value, ((dy * x).sum(axis=tuple(range(x.ndim - 1))),)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minicnn import backends, config, constraints, initializers, registry, regularizers
+from minicnn.layers.input_spec import assert_input_compatibility
+from minicnn.layers.symbolic import KerasTensor, Node, Shape, is_symbolic
+from minicnn.seeds import SeedGenerator
+from minicnn.tensor import as_tensor
+from minicnn.variables import Variable
+
+__all__ = ["Layer", "dtype_name"]
+
+_FLOAT_TYPES = ("float32", "float64")
+
+
+def dtype_name(dtype: Any, owner: str) -> str:
+    """Keras's ways to say a dtype (name, NumPy dtype, policy, policy's config) as a name.
+
+    Raises:
+        ValueError: for one that minicnn does not compute in.
+    """
+    if dtype is None:
+        return config.floatx()
+    if isinstance(dtype, dict):
+        dtype = dtype.get("config", {}).get("name", dtype)
+    name = getattr(dtype, "name", dtype)
+    name = name if isinstance(name, str) else np.dtype(name).name
+    if name not in _FLOAT_TYPES:
+        raise ValueError(f"{owner}: minicnn computes in one of {_FLOAT_TYPES}. Received: dtype={dtype!r}")
+    return name
+
+
+class Layer:
+    """Base of all layers.
+
+    Args:
+        name: default from the class: "conv2d", then "conv2d_1", ...
+        trainable: False freezes the weights.
+        dtype: "float32" or "float64"; default `config.floatx()`.
+        activity_regularizer: penalty on the layer's output; enters loss and gradient, divided by the batch size.
+        input_shape, batch_input_shape: of a first layer, as older programs give it.
+
+    Attributes:
+        built: whether the weights exist.
+        weights, trainable_weights, non_trainable_weights: lists of `Variable`.
+        input, output: symbolic tensors of the layer's first call in a model.
+    """
+
+    input_spec: Any = None
+    _trains_by_default = False  # what `layer(x)` without `training` means
+    _own_arguments: ClassVar[tuple[str, ...]] = ()  # constructor arguments that `get_config` reads from attributes
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        shape = kwargs.pop("input_shape", None)
+        if shape is None and kwargs.get("input_dim") is not None:
+            shape = (kwargs["input_dim"],)
+        batch_shape = kwargs.pop("batch_input_shape", None)
+        kwargs.pop("input_dim", None)
+        kwargs.pop("autocast", None)
+        if kwargs:
+            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
+        if isinstance(shape, (int, np.integer)):
+            shape = (int(shape),)
+        if not isinstance(trainable, (bool, np.bool_)):
+            raise ValueError(f"The `trainable` argument must be a boolean. Received: trainable={trainable!r}")
+        if name is not None and not isinstance(name, str):
+            raise ValueError(f"Argument `name` must be a string. Received: name={name!r}")
+        if name is not None and "/" in name:
+            raise ValueError(f"Argument `name` must be a string and cannot contain character `/`. Received: name={name!r}")
+        self.name = name or registry.unique_name(registry.snake_case(type(self).__name__))
+        self.dtype = dtype_name(dtype, f"Layer '{self.name}'")
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.built = False
+        self._trainable = bool(trainable)
+        self._variables: list[Variable] = []  # in creation order
+        self._sublayers: list[Layer] = []
+        self._seed_generators: list[SeedGenerator] = []
+        self._inbound_nodes: list[Node] = []
+        self._build_shape: Any = None
+        self._activity_penalty: Any = None  # of the last call on arrays, for `losses`
+        self._batch_input_shape: Shape | None = (
+            tuple(batch_shape) if batch_shape is not None else None if shape is None else (None, *shape)
+        )
+
+    # --- what a layer writes ---------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Create the weights for inputs of `input_shape` (None for the batch axis). Called once."""
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The output's shape for an input of `input_shape` (a list of shapes for several inputs)."""
+        return input_shape
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The output for `x`, and what `backward` will read.
+
+        The default runs a Keras-style `call(x)`, which can be evaluated but not trained.
+        """
+        if not hasattr(self, "call"):
+            raise NotImplementedError(f"Layer {type(self).__name__} needs a method `forward(self, x, training)`.")
+        wants_training = "training" in inspect.signature(self.call).parameters
+        y = self.call(x, training=training) if wants_training else self.call(x)
+        return backends.asarray(np.asarray(y) if isinstance(y, Variable) else y, self.dtype), None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Gradients of the loss: at the input, and at each weight.
+
+        Args:
+            dy: the gradient at the output. saved: what `forward` returned beside it.
+
+        Returns:
+            dx: as x (a list for several inputs).
+            grads: one array for each `add_weight(trainable=True)`, in the order of creation.
+        """
+        raise NotImplementedError(
+            f"Layer {type(self).__name__} ('{self.name}') has no `backward(self, dy, saved)`: it can compute but not be "
+            "trained. minicnn has no automatic differentiation: write `forward(x, training)`, which returns (y, saved), "
+            "and `backward(dy, saved)`, which returns (dx, grads)."
+        )
+
+    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
+        """`backward` where nobody reads dx, as in a first layer; a layer overrides it to save that work."""
+        return self.backward(dy, saved)[1]
+
+    def count_flops(self, input_shape: Any, output_shape: Any) -> int:
+        """Floating-point operations of one forward pass over one image (multiply and add count as two)."""
+        return 0
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+    ) -> Variable:
+        """Create a weight, owned by this layer.
+
+        Args:
+            shape: default (), a scalar. initializer: default "glorot_uniform".
+            trainable: whether `backward` returns a gradient for it.
+            regularizer, constraint: as in Keras.
+        """
+        if isinstance(shape, str):
+            raise ValueError(
+                f"`add_weight()` takes `shape` first. Received: add_weight({shape!r}, ...). "
+                f"Use: add_weight(shape=..., name={shape!r})."
+            )
+        variable = Variable(
+            initializers.get("glorot_uniform" if initializer is None else initializer),
+            shape=tuple(int(extent) for extent in (shape or ())),
+            dtype=dtype or self.dtype,
+            trainable=trainable,
+            name=name or registry.unique_name("variable"),
+            regularizer=regularizers.get(regularizer),
+            constraint=constraints.get(constraint),
+        )
+        variable.path = f"{self.name}/{variable.name}"
+        self._variables.append(variable)
+        return variable
+
+    add_variable = add_weight
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Layers, generators and variables that a layer holds are part of it, however they came to be there.
+        if isinstance(value, (Layer, SeedGenerator, Variable)) and "_sublayers" in self.__dict__ and not name.startswith("_"):
+            owned: list[Any] = (
+                self._sublayers
+                if isinstance(value, Layer)
+                else self._seed_generators
+                if isinstance(value, SeedGenerator)
+                else self._variables
+            )
+            if not any(value is item for item in owned):
+                owned.append(value)
+        object.__setattr__(self, name, value)
+
+    def add_loss(self, loss: Any) -> None:
+        raise NotImplementedError(
+            f"Layer '{self.name}': `add_loss` is not supported, since minicnn could not derive its gradient. "
+            "Use `kernel_regularizer`, `activity_regularizer` or a loss."
+        )
+
+    # --- weights ----------------------------------------------------------------------
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self._sublayers:
+            layer.trainable = bool(value)
+
+    def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
+        """This layer and those it holds, depth first."""
+        found: list[Layer] = [self] if include_self else []
+        for layer in self._sublayers:
+            for inner in layer._flatten_layers() if recursive else [layer]:
+                if not any(inner is known for known in found):
+                    found.append(inner)
+        return found
+
+    @property
+    def weights(self) -> list[Variable]:
+        found: list[Variable] = []
+        for layer in self._flatten_layers():
+            own = layer._variables
+            for variable in [v for v in own if v.trainable] + [v for v in own if not v.trainable]:
+                if not any(variable is known for known in found):
+                    found.append(variable)
+        return found
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        frozen = {id(v) for layer in self._flatten_layers() if not layer.trainable for v in layer._variables}
+        return [v for v in self.weights if v.trainable and id(v) not in frozen] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trained = {id(v) for v in self.trainable_weights}
+        return [v for v in self.weights if id(v) not in trained]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The weights, and the states of random generators."""
+        return self.weights + [g.state for layer in self._flatten_layers() for g in layer._seed_generators]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        trained = {id(v) for v in self.trainable_weights}
+        return [v for v in self.variables if id(v) not in trained]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the weights, as NumPy arrays."""
+        return [variable.numpy() for variable in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace the weights; nothing changes unless all fit.
+
+        Raises:
+            ValueError: for a wrong number of arrays or a wrong shape, naming it.
+        """
+        mine = self.weights
+        if len(mine) != len(weights):
+            raise ValueError(
+                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length {len(weights)}, "
+                f"but the layer was expecting {len(mine)} weights."
+            )
+        for variable, value in zip(mine, weights):
+            if variable.shape != np.shape(value):
+                raise ValueError(
+                    f"Layer {self.name} weight shape {variable.shape} is not compatible with "
+                    f"provided weight shape {np.shape(value)}."
+                )
+        for variable, value in zip(mine, weights):
+            variable.assign(value)
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        if not self.built:
+            raise ValueError(
+                f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built. "
+                "You can build it manually via: `layer.build(input_shape)`."
+            )
+        return sum(variable.size for variable in self.weights)
+
+    @property
+    def losses(self) -> list[Any]:
+        """The regularizers' penalties: of outputs, as the last call on arrays left them, then one a regularized weight."""
+        outputs = [layer._activity_penalty for layer in self._flatten_layers() if layer._activity_penalty is not None]
+        return outputs + [v.regularizer(v.value) for v in self.trainable_weights if v.regularizer is not None]
+
+    @property
+    def dtype_policy(self) -> str:
+        return self.dtype
+
+    compute_dtype = variable_dtype = dtype_policy
+
+    # --- calling ----------------------------------------------------------------------
+
+    def build_once(self, input_shape: Any) -> None:
+        """`build`, unless that was done."""
+        if self.built:
+            return
+        self.build(input_shape)
+        self.built = True
+        self._build_shape = input_shape
+        for variable in self._variables:
+            variable.path = f"{self.name}/{variable.name}"
+
+    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        """On symbolic tensors: draw this call into the graph. On arrays: compute, and return the output.
+
+        Args:
+            training: whether dropout, batch normalization and the like behave as in training; default no,
+                but yes for augmentation called by itself, as in Keras.
+        """
+        if mask is not None:
+            raise ValueError(f"Layer '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+        if is_symbolic(inputs):
+            return self._call_symbolic(inputs)
+        takes_list = isinstance(inputs, (list, tuple)) and len(inputs) > 0 and hasattr(inputs[0], "shape")
+        if takes_list:
+            x: Any = [backends.asarray(_host(item), self.dtype) for item in inputs]
+            shapes = [tuple(item.shape) for item in x]
+        else:
+            x = backends.asarray(_host(inputs), self.dtype)
+            shapes = [tuple(x.shape)]
+        batchless: list[Shape] = [(None, *shape[1:]) for shape in shapes]
+        assert_input_compatibility(self.input_spec, list(shapes), self.name)
+        self.build_once(batchless if takes_list else batchless[0])
+        y = self.forward(x, self._trains_by_default if training is None else bool(training))[0]
+        if self.activity_regularizer is not None:
+            self._activity_penalty = self.activity_regularizer(y) / y.shape[0]
+        return as_tensor(y)
+
+    def _call_symbolic(self, inputs: Any) -> Any:
+        takes_list = isinstance(inputs, (list, tuple))
+        tensors = list(inputs) if takes_list else [inputs]
+        for tensor in tensors:
+            if not isinstance(tensor, KerasTensor):
+                raise ValueError(f"Layer '{self.name}' got symbolic and other inputs mixed. Received: {type(tensor).__name__}")
+        shapes = [tensor.shape for tensor in tensors]
+        if self._batch_input_shape is None and not self._inbound_nodes and not takes_list:
+            self._batch_input_shape = shapes[0]
+        assert_input_compatibility(self.input_spec, list(shapes), self.name)
+        self.build_once(list(shapes) if takes_list else shapes[0])
+        return self._connect(tensors, takes_list)
+
+    def _connect(self, tensors: list[KerasTensor], takes_list: bool) -> Any:
+        shapes = [tensor.shape for tensor in tensors]
+        output_shape = self.compute_output_shape(shapes if takes_list else shapes[0])
+        node = Node(self, tensors, takes_list)
+        node.outputs = [KerasTensor(output_shape, self.dtype, node=node)]
+        return node.outputs[0]
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input of the layer's first call."""
+        inputs = self._first_node("input").inputs
+        return inputs[0] if len(inputs) == 1 else inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of the layer's first call."""
+        outputs = self._first_node("output").outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _first_node(self, attribute: str) -> Node:
+        if not self._inbound_nodes:
+            raise AttributeError(f"The layer {self.name} has never been called and thus has no defined {attribute}.")
+        return self._inbound_nodes[0]
+
+    # --- configuration ----------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as plain data: `from_config` makes an equal layer of it."""
+        settings: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if self.activity_regularizer is not None:
+            settings["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        for argument in self._own_arguments:
+            settings[argument] = getattr(self, argument)
+        return settings
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A layer with the settings of `get_config`, and fresh weights."""
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise TypeError(
+                f"Error when deserializing class '{cls.__name__}' using config={config}.\n\nException: {error}"
+            ) from error
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build_from_config` needs to create the weights before their values are loaded."""
+        return None if self._build_shape is None else {"input_shape": self._build_shape}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        if config and config.get("input_shape") is not None:
+            self.build_once(_as_shape(config["input_shape"]))
+
+    def save_own_variables(self, store: Any) -> None:
+        """Put the layer's own variables into a mapping, under "0", "1", ..."""
+        own = [v for v in self._variables if v.trainable] + [v for v in self._variables if not v.trainable]
+        for index, variable in enumerate(own):
+            store[str(index)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take them out again.
+
+        Raises:
+            ValueError: if their number differs (Keras's wording).
+        """
+        own = [v for v in self._variables if v.trainable] + [v for v in self._variables if not v.trainable]
+        if len(store.keys()) != len(own):
+            if not self.built:
+                raise ValueError(
+                    f"Layer '{self.name}' was never built and thus it doesn't have any variables. "
+                    f"However the weights file lists {len(store.keys())} variables for this layer."
+                )
+            raise ValueError(
+                f"Layer '{self.name}' expected {len(own)} variables, but received {len(store.keys())} variables during "
+                f"loading. Expected: {[v.name for v in own]}"
+            )
+        for index, variable in enumerate(own):
+            variable.assign(np.asarray(store[str(index)]))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _host(value: Any) -> Any:
+    """Tensors of other libraries, lists and variables as arrays; our own arrays as they are."""
+    if isinstance(value, Variable):
+        return value.value
+    if isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__"):
+        return value
+    return np.asarray(value)
+
+
+def _as_shape(shape: Any) -> Any:
+    """A shape out of JSON (lists) as tuples; a list of shapes stays a list."""
+    if isinstance(shape, dict):
+        return {key: _as_shape(item) for key, item in shape.items()}
+    if shape and isinstance(shape[0], (list, tuple)):
+        return [tuple(item) for item in shape]
+    return tuple(shape)

@@ -1,0 +1,170 @@
+"""Convolution layers."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, ClassVar
+
+from minicnn import registry, regularizers, shapes
+from minicnn.backends import ops
+from minicnn.layers.activation import activate, activate_backward
+from minicnn.layers.affine import Affine
+from minicnn.layers.arguments import (
+    defined_channels,
+    output_image,
+    reject_unsupported,
+    standardize_data_format,
+    standardize_padding,
+)
+from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.symbolic import Shape
+
+__all__ = ["Conv2D", "Convolution2D"]
+
+
+@registry.register("layer", "Convolution2D")
+class Conv2D(Affine):
+    """2-D convolution: y = activation(x * kernel + bias).
+
+    Args:
+        filters: how many output channels, C_out.
+        kernel_size, strides, dilation_rate: an int, or (height, width). Only one of strides and dilation_rate may exceed 1.
+        padding: "valid" (none) or "same" (TensorFlow's: ceil(size / stride) output pixels, the odd zero after).
+        data_format: None or "channels_last".
+        groups: 1.
+        activation, use_bias, kernel_initializer, ...: see `Affine`.
+
+    Input (N, H, W, C_in), output (N, OH, OW, C_out); kernel (KH, KW, C_in, C_out), bias (C_out,).
+
+    Raises:
+        ValueError: for arguments out of range, and for an input smaller than the kernel ("valid").
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = (
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "data_format",
+        "dilation_rate",
+        "groups",
+    )
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.filters = filters
+        self.kernel_size = shapes.pair(kernel_size, "kernel_size")
+        self.strides = shapes.pair(strides, "strides")
+        self.padding = standardize_padding(padding)
+        self.data_format = standardize_data_format(data_format, self.name)
+        self.dilation_rate = shapes.pair(dilation_rate, "dilation_rate")
+        self.groups = groups
+        self.input_spec = InputSpec(min_ndim=4)
+        if isinstance(filters, bool) or not hasattr(filters, "__index__") or filters <= 0:
+            raise ValueError(
+                f"Invalid value for argument `filters`. Expected a strictly positive value. Received filters={filters!r}."
+            )
+        if groups <= 0:
+            raise ValueError(f"The number of groups must be a positive integer. Received: groups={groups}.")
+        if filters % groups != 0:
+            raise ValueError(
+                "The number of filters must be evenly divisible by the number of groups. "
+                f"Received: groups={groups}, filters={filters}."
+            )
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                "`strides > 1` not supported in conjunction with `dilation_rate > 1`. "
+                f"Received: strides={self.strides} and dilation_rate={self.dilation_rate}"
+            )
+        if groups != 1:
+            raise ValueError(
+                f"Layer '{self.name}': minicnn convolves all channels together: `groups` must be 1. Received: groups={groups}"
+            )
+        reject_unsupported(self.name, lora_rank=lora_rank, lora_alpha=lora_alpha)
+
+    def build(self, input_shape: Shape) -> None:
+        self.compute_output_shape(input_shape)  # an input that does not fit is refused before there are weights
+        C_in = defined_channels(input_shape, self.name)
+        self._add_kernel_and_bias((*self.kernel_size, C_in, int(self.filters)))
+        self.input_spec = InputSpec(min_ndim=4, axes={-1: C_in})
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        kernel_shape = (*self.kernel_size, input_shape[-1], self.filters)
+        if len(input_shape) != 4:
+            raise ValueError(
+                "Kernel shape must have the same length as input, but received "
+                f"kernel of shape {kernel_shape} and input of shape {tuple(input_shape)}."
+            )
+        image = output_image(input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        if 0 in image:
+            raise ValueError(
+                f"Computed output size would be zero or negative. Received `inputs shape={tuple(input_shape)}`, "
+                f"`kernel shape={kernel_shape}`, `dilation_rate={self.dilation_rate}`, "
+                f"`strides={self.strides}`, `padding={self.padding}`. Layer: '{self.name}'."
+            )
+        return (input_shape[0], *image, self.filters)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        self.compute_output_shape(x.shape)
+        pads = shapes.resolve_padding(self.padding, x.shape[1:3], self.kernel_size, self.strides, self.dilation_rate)
+        bias = None if self.bias is None else self.bias.value
+        # z = x * kernel + bias;  y = activation(z)
+        z = ops.conv2d_forward(x, self.kernel.value, bias, self.strides, pads, self.dilation_rate)
+        y, kept = activate(self.activation, z, training)
+        return y, (x, pads, kept)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        x, pads, kept = saved
+        dz = activate_backward(self.activation, dy, kept)
+        dx = ops.conv2d_backward_input(dz, self.kernel.value, x.shape, self.strides, pads, self.dilation_rate)
+        return dx, self._weight_gradients(x, dz, pads)
+
+    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
+        x, pads, kept = saved
+        return self._weight_gradients(x, activate_backward(self.activation, dy, kept), pads)
+
+    def _weight_gradients(self, x: Any, dz: Any, pads: shapes.Pads) -> tuple[Any, ...]:
+        dkernel = ops.conv2d_backward_kernel(x, dz, self.kernel.shape, self.strides, pads, self.dilation_rate)
+        return (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
+
+    def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
+        return 2 * prod(output_shape[1:]) * prod(self.kernel_size) * input_shape[-1]  # type: ignore[operator, arg-type]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"activity_regularizer": regularizers.serialize(self.activity_regularizer)}
+
+
+Convolution2D = Conv2D

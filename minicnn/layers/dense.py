@@ -1,0 +1,105 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, ClassVar
+
+from minicnn import registry
+from minicnn.backends import ops
+from minicnn.layers.activation import activate, activate_backward
+from minicnn.layers.affine import Affine
+from minicnn.layers.arguments import defined_channels, reject_unsupported
+from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.symbolic import Shape
+
+__all__ = ["Dense"]
+
+
+@registry.register("layer")
+class Dense(Affine):
+    """y = activation(x @ kernel + bias), along the last axis.
+
+    Args:
+        units: how many outputs, C_out.
+        activation, use_bias, kernel_initializer, ...: see `Affine`.
+
+    Input (..., C_in) of rank 2 or more, output (..., C_out); kernel (C_in, C_out), bias (C_out,).
+
+    Raises:
+        ValueError: unless `units` is a positive int.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("units",)
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(units, bool) or not hasattr(units, "__index__") or units <= 0:
+            raise ValueError(f"Received an invalid value for `units`, expected a positive integer. Received: units={units!r}")
+        super().__init__(
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.units = int(units)
+        self.input_spec = InputSpec(min_ndim=2)
+        reject_unsupported(self.name, lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
+
+    def build(self, input_shape: Shape) -> None:
+        C_in = defined_channels(input_shape, self.name)
+        self._add_kernel_and_bias((C_in, self.units))
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: C_in})
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        rows = x.reshape(-1, x.shape[-1])
+        bias = None if self.bias is None else self.bias.value
+        # z = x @ kernel + bias;  y = activation(z)
+        z = ops.dense_forward(rows, self.kernel.value, bias).reshape(self.compute_output_shape(x.shape))
+        y, kept = activate(self.activation, z, training)
+        return y, (x, kept)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        x, kept = saved
+        dz = activate_backward(self.activation, dy, kept).reshape(-1, self.units)
+        dx = ops.dense_backward_input(dz, self.kernel.value).reshape(x.shape)
+        return dx, self._weight_gradients(x, dz)
+
+    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
+        x, kept = saved
+        return self._weight_gradients(x, activate_backward(self.activation, dy, kept).reshape(-1, self.units))
+
+    def _weight_gradients(self, x: Any, dz: Any) -> tuple[Any, ...]:
+        dkernel = ops.dense_backward_kernel(x.reshape(-1, x.shape[-1]), dz)
+        return (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
+
+    def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
+        return 2 * prod(output_shape[1:]) * input_shape[-1]  # type: ignore[operator, arg-type]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"quantization_config": None}  # Keras's key, for its loader

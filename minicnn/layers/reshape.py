@@ -1,0 +1,182 @@
+"""Layers that move, frame or scale values and learn nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minicnn import backends, registry, serialization, shapes
+from minicnn.backends import ops
+from minicnn.layers.arguments import standardize_data_format
+from minicnn.layers.base import Layer
+from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.symbolic import Shape
+
+__all__ = ["Flatten", "Rescaling", "Reshape", "ZeroPadding2D"]
+
+
+@registry.register("layer")
+class Flatten(Layer):
+    """(N, ...) to (N, product of the rest); (N,) to (N, 1).
+
+    Args:
+        data_format: None or "channels_last".
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("data_format",)
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, self.name)
+        self.input_spec = InputSpec(min_ndim=1)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        rest = input_shape[1:]
+        return (input_shape[0], None if None in rest else prod(rest))  # type: ignore[arg-type]
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return x.reshape(self.compute_output_shape(x.shape)), x.shape
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return dy.reshape(saved), ()
+
+
+@registry.register("layer")
+class Reshape(Layer):
+    """(N, ...) to (N, *target_shape).
+
+    Args:
+        target_shape: without the batch axis; one extent may be -1, which is inferred.
+
+    Raises:
+        ValueError: for extents below -1 or several -1; on a call, where the sizes differ.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("target_shape",)
+
+    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target_shape = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+        if any(extent < -1 for extent in self.target_shape):
+            raise ValueError(
+                "Each dimension in `target_shape` must be a non-negative integer, or `-1` for a single unknown dimension. "
+                f"Received: target_shape={self.target_shape}."
+            )
+        if self.target_shape.count(-1) > 1:
+            raise ValueError(
+                f"There must be at most one unknown dimension (-1) in `target_shape`. "
+                f"Received: target_shape={self.target_shape}."
+            )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, *rest = input_shape
+        if None in rest:
+            return (N, *(None if extent == -1 else extent for extent in self.target_shape))
+        size = prod(rest)  # type: ignore[arg-type]
+        known = prod(extent for extent in self.target_shape if extent != -1)
+        if -1 not in self.target_shape and size == known:
+            return (N, *self.target_shape)
+        if -1 not in self.target_shape or known == 0 or size % known:
+            raise ValueError(
+                f"Layer '{self.name}': The total size of the tensor must be unchanged. "
+                f"Received: input_shape={tuple(rest)}, target_shape={self.target_shape}"
+            )
+        return (N, *(size // known if extent == -1 else extent for extent in self.target_shape))
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return x.reshape(self.compute_output_shape(x.shape)), x.shape
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return dy.reshape(saved), ()
+
+
+@registry.register("layer")
+class ZeroPadding2D(Layer):
+    """Images in a frame of zeros.
+
+    Args:
+        padding: an int for all sides, (rows, columns), or ((top, bottom), (left, right)).
+        data_format: None or "channels_last".
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("padding", "data_format")
+
+    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, self.name)
+        if not isinstance(padding, int) and not hasattr(padding, "__len__"):
+            raise ValueError(
+                "`padding` should be either an int, a tuple of 2 ints (rows, columns), or a tuple of 2 tuples of 2 ints "
+                f"((top, bottom), (left, right)). Received: padding={padding!r}."
+            )
+        rows_columns = (padding, padding) if isinstance(padding, int) else padding
+        if len(rows_columns) != 2:
+            raise ValueError(f"`padding` should have two elements. Received: padding={padding!r}.")
+        rows, columns = rows_columns
+        self.padding = (
+            shapes.pair(rows, "1st entry of padding", allow_zero=True),
+            shapes.pair(columns, "2nd entry of padding", allow_zero=True),
+        )
+        self.input_spec = InputSpec(ndim=4)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, H, W, C = input_shape
+        rows, columns = (sum(sides) for sides in self.padding)
+        return (N, None if H is None else H + rows, None if W is None else W + columns, C)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return ops.zero_pad2d_forward(x, (*self.padding[0], *self.padding[1])), None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return ops.zero_pad2d_backward(dy, (*self.padding[0], *self.padding[1])), ()
+
+
+@registry.register("layer")
+class Rescaling(Layer):
+    """y = x * scale + offset, in training and inference alike.
+
+    Args:
+        scale, offset: numbers, or one number a channel.
+
+    >>> Rescaling(1 / 255)([[0, 255]]).tolist()
+    [[0.0, 1.0]]
+    """
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.offset = offset
+
+    @property
+    def _by_channel(self) -> bool:
+        return np.ndim(self.scale) > 0 or np.ndim(self.offset) > 0
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        if not self._by_channel:
+            return ops.rescale(x, float(self.scale), float(self.offset)), None
+        # Batch normalization with the statistics 0 and 1: y = scale * (x - 0) / sqrt(1) + offset
+        scale, offset, zeros, ones = (
+            backends.asarray(np.broadcast_to(value, x.shape[-1:]), x.dtype) for value in (self.scale, self.offset, 0, 1)
+        )
+        return ops.batchnorm_inference(x, scale, offset, zeros, ones, 0.0), (x, scale, zeros, ones)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        if saved is None:
+            return ops.rescale(dy, float(self.scale), 0.0), ()
+        x, scale, zeros, ones = saved
+        return ops.batchnorm_inference_backward(dy, x, scale, zeros, ones, 0.0)[0], ()
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "scale": serialization.serialize(self.scale),
+            "offset": serialization.serialize(self.offset),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        return super().from_config(
+            config | {name: serialization.deserialize(config[name]) for name in ("scale", "offset") if name in config}
+        )

@@ -1,0 +1,84 @@
+"""Symbolic tensors and the graph that calling layers on them draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minicnn import registry
+
+if TYPE_CHECKING:
+    from minicnn.layers.base import Layer
+
+__all__ = ["KerasTensor", "Node", "Shape", "is_symbolic"]
+
+Shape = tuple[int | None, ...]
+
+
+class KerasTensor:
+    """A value that a model will have: its shape and dtype, and which layer makes it.
+
+    Attributes:
+        shape: with None for the batch axis. dtype: "float32", ... name.
+        node: the `Node` that yields it.
+    """
+
+    def __init__(
+        self, shape: Sequence[int | None], dtype: str = "float32", name: str | None = None, node: Node | None = None
+    ) -> None:
+        self.shape: Shape = tuple(None if extent is None else int(extent) for extent in shape)
+        self.dtype = dtype
+        self.name = name or registry.unique_name("keras_tensor")
+        self.node = node
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError(
+            "A KerasTensor cannot be converted to an array: it is symbolic and has no values. "
+            "Use a layer to compute with it, or a Model to get values from it."
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError("Iterating over a symbolic KerasTensor is not supported.")
+
+    def __bool__(self) -> bool:
+        raise TypeError("A symbolic KerasTensor cannot be used as a boolean.")
+
+    def __add__(self, other: Any) -> Any:
+        from minicnn.layers.merge import Add  # the one operator that residual networks write
+
+        if not isinstance(other, KerasTensor):
+            return NotImplemented
+        return Add()([self, other])
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+
+class Node:
+    """One call of a layer on symbolic tensors.
+
+    Attributes:
+        layer: who was called. inputs: on which tensors. outputs: what it returned (one tensor
+            for a layer, as many as a model has for a model).
+        takes_list: whether the layer gets a list, as merges do.
+    """
+
+    def __init__(self, layer: Layer, inputs: list[KerasTensor], takes_list: bool) -> None:
+        self.layer = layer
+        self.inputs = inputs
+        self.takes_list = takes_list
+        self.outputs: list[KerasTensor] = []
+        layer._inbound_nodes.append(self)
+
+
+def is_symbolic(value: Any) -> bool:
+    """Whether `value` is a KerasTensor or a list, tuple or dict that holds one."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return any(is_symbolic(item) for item in value)
+    return isinstance(value, KerasTensor)

@@ -198,6 +198,4 @@ def serialize(activation: Any) -> Any:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The activation that a name or a config describes."""
-    if isinstance(config, str):
-        config = {"class_name": "function", "config": config}
     return serialization.deserialize(config, "activation", custom_objects)

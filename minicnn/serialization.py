@@ -79,7 +79,7 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
     """The object that a config describes; lists and dicts of configs element by element.
 
     Args:
-        config: what `serialize` returned, here or in Keras.
+        config: what `serialize` returned, here or in Keras; a name where `family` is given.
         family: of the expected object ("loss", ...); by default what the config's module says.
         custom_objects: name -> class or function, known while the config is read.
 
@@ -88,6 +88,8 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
     """
     if isinstance(config, (list, tuple)):
         return [deserialize(item, family, custom_objects) for item in config]
+    if isinstance(config, str) and family:
+        config = {"class_name": config}
     if not isinstance(config, dict):
         return config
     if "class_name" not in config:
@@ -104,7 +106,7 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
         if name == "function":
             return _find(family, [inner])
         cls = _find(family or _FAMILIES.get(config.get("module") or ""), [config.get("registered_name"), name])
-        if not hasattr(cls, "from_config"):
+        if not hasattr(cls, "from_config"):  # a function
             return cls
         # The caller keeps its dict: a `from_config` may take its argument apart.
         obj = cls.from_config(dict(inner))
@@ -143,7 +145,7 @@ def get(identifier: Any, family: str) -> Any:
     obj = identifier
     if isinstance(identifier, (str, dict)):
         try:
-            obj = registry.lookup(family, identifier) if isinstance(identifier, str) else deserialize(identifier, family)
+            obj = deserialize(identifier, family)
         except ValueError as error:
             raise ValueError(f"Could not interpret {family} identifier: {identifier}. {error}") from None
     if inspect.isclass(obj):

@@ -1,0 +1,100 @@
+"""Losses: what training makes smaller, each with its gradient beneath it.
+
+Three ways in:
+
+* `loss(y_true, y_pred, sample_weight=None)`, as in Keras: reduced over the batch;
+* `loss.call(y_true, y_pred)`, and the functions (`mean_squared_error(y_true, y_pred)`): one
+  loss a row;
+* `loss.forward(...)` and `loss.backward(saved)`: what a training step calls.
+
+Sample weights, the reduction's division and ignored labels are one array of weights, one a
+row, which is made once a step:
+
+    loss = sum over m of weights[m] * losses[m];  dy_pred[m] = weights[m] * d losses[m] / d y_pred[m]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicnn import registry, serialization
+from minicnn.losses.base import Loss, LossFunctionWrapper
+from minicnn.losses.crossentropy import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+    binary_crossentropy,
+    categorical_crossentropy,
+    sparse_categorical_crossentropy,
+)
+from minicnn.losses.regression import MeanAbsoluteError, MeanSquaredError, mean_absolute_error, mean_squared_error
+from minicnn.losses.targets import Shape, check_labels, target_kind
+
+__all__ = [
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "Loss",
+    "LossFunctionWrapper",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "SparseCategoricalCrossentropy",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "check_labels",
+    "deserialize",
+    "get",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "resolve",
+    "serialize",
+    "sparse_categorical_crossentropy",
+]
+
+_CLASSES: dict[Any, type[Loss]] = {
+    mean_squared_error: MeanSquaredError,
+    mean_absolute_error: MeanAbsoluteError,
+    categorical_crossentropy: CategoricalCrossentropy,
+    sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
+    binary_crossentropy: BinaryCrossentropy,
+}
+_BY_KIND = {
+    "binary": binary_crossentropy,
+    "sparse": sparse_categorical_crossentropy,
+    "categorical": categorical_crossentropy,
+}
+
+
+def get(identifier: Any) -> Any:
+    """The loss, or loss function, that a string, class, instance, function or config stands for; None stays None."""
+    return serialization.get(identifier, "loss")
+
+
+def serialize(loss: Any) -> Any:
+    """A loss as a config."""
+    return serialization.serialize(loss)
+
+
+def deserialize(name: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The loss that a name or a config describes."""
+    return serialization.deserialize(name, "loss", custom_objects)
+
+
+def resolve(identifier: Any, y_true_shape: Shape | None = None, y_pred_shape: Shape | None = None) -> Loss | None:
+    """What `compile(loss=identifier)` trains with: always a `Loss`, or None.
+
+    Args:
+        identifier: as for `get`; a list of one, as older programs pass it; or "crossentropy" ("ce"),
+            which the shapes decide.
+        y_true_shape, y_pred_shape: of a batch.
+    """
+    if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
+        identifier = identifier[0]
+    by_shape = isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce")
+    if by_shape and y_true_shape and y_pred_shape:
+        loss = _BY_KIND[target_kind(y_true_shape, y_pred_shape)]
+    else:
+        loss = get(identifier)
+    if loss is None or isinstance(loss, Loss):
+        return loss
+    name = identifier if isinstance(identifier, str) else getattr(loss, "__name__", registry.snake_case(type(loss).__name__))
+    return _CLASSES[loss](name=name) if loss in _CLASSES else LossFunctionWrapper(loss, name=name)

@@ -1,0 +1,230 @@
+"""`Loss`, which users subclass, and `RowLoss`, which minicnn's own losses are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config, registry, serialization
+from minicnn.backends import memory, ops
+from minicnn.losses.targets import Array, Shape, as_array, as_floats, cast, match_ranks, matrix_shape
+from minicnn.tensor import as_tensor
+
+__all__ = ["Loss", "LossFunctionWrapper", "RowLoss"]
+
+_REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
+
+
+class Loss:
+    """Base class of all losses.
+
+    A loss of your own defines
+
+        def call(self, y_true, y_pred):        # -> losses, usually (N,): one a sample
+        def gradient(self, y_true, y_pred):    # -> d losses / d y_pred, the shape of y_pred
+
+    `call` suffices to call it on arrays; a model that is trained with it needs `gradient`.
+
+    Args:
+        name: default the class's, in snake case.
+        reduction: "sum_over_batch_size" or "mean" (over all losses), "sum",
+            "mean_with_sample_weight" (divided by the sum of the weights), "none" or None.
+        dtype: "float32" or "float64"; default `config.floatx()`.
+    """
+
+    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None) -> None:
+        if reduction not in _REDUCTIONS:
+            raise ValueError(
+                f"Invalid value for argument `reduction`. Expected one of {_REDUCTIONS}. Received: reduction={reduction}"
+            )
+        self.name = name or registry.unique_name(registry.snake_case(type(self).__name__))
+        self.reduction = reduction
+        self.dtype = str(np.dtype(dtype or config.floatx()))
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch, reduced; with reduction "none" one loss a row."""
+        y_true, y_pred = (np.asarray(backends.to_numpy(as_array(y)), self.dtype) for y in (y_true, y_pred))
+        losses = np.asarray(self.call(as_tensor(y_true), as_tensor(y_pred)), self.dtype)
+        weighted = losses * self._weights(losses.shape, sample_weight, self.dtype, self._ignored(y_true))
+        return as_tensor(weighted if self.reduction in ("none", None) else weighted.sum(dtype=self.dtype))
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The losses, not yet reduced."""
+        raise NotImplementedError(f"Loss {type(self).__name__!r} must implement `call(y_true, y_pred)`.")
+
+    def gradient(self, y_true: Any, y_pred: Any) -> Any:
+        """The derivative of each loss with respect to its prediction, in the shape of `y_pred`."""
+        raise NotImplementedError(
+            f"Loss {self.name!r} has no gradient, so a model cannot be trained with it: minicnn does not differentiate by "
+            "itself. Define `gradient(y_true, y_pred)`, which returns d(loss of a sample)/d(y_pred) in the shape of y_pred."
+        )
+
+    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
+        """The loss of a training batch.
+
+        Args:
+            y_true: targets, on the host or where the backend computes.
+            y_pred: the model's output, where the backend computes.
+            sample_weight: None, or one weight a sample.
+
+        Returns:
+            loss: shape (), where the backend computes. With reduction "none" the mean, which is
+                what Keras shows (its gradient then is that of the sum, as Keras's).
+            saved: for `backward`.
+        """
+        y_true = as_tensor(np.asarray(backends.to_numpy(as_array(y_true)), y_pred.dtype))
+        predictions = as_tensor(y_pred)
+        losses = np.asarray(self.call(y_true, predictions), y_pred.dtype)
+        weights = self._weights(losses.shape, sample_weight, y_pred.dtype)
+        return self._total(cast(losses, y_pred.dtype), backends.asarray(weights)), (y_true, predictions, weights)
+
+    def backward(self, saved: Any) -> Array:
+        """dy_pred = weights * gradient(y_true, y_pred)."""
+        y_true, y_pred, weights = saved
+        gradient = np.asarray(self.gradient(y_true, y_pred), y_pred.dtype)
+        if gradient.shape != y_pred.shape:
+            raise ValueError(
+                f"Loss {self.name!r}: `gradient(y_true, y_pred)` must return the shape of y_pred, {y_pred.shape}. "
+                f"Received: {gradient.shape}"
+            )
+        return cast(gradient * weights.reshape(weights.shape + (1,) * (y_pred.ndim - weights.ndim)), y_pred.dtype)
+
+    def _ignored(self, y_true: Any) -> np.ndarray | None:
+        """Where a loss does not count: a mask in the shape of the losses, or None."""
+        return None
+
+    def _weights(self, shape: Shape, sample_weight: Any, dtype: Any, ignored: np.ndarray | None = None) -> np.ndarray:
+        """The weight of each loss: its sample's weight, divided as the reduction wants it."""
+        given = None if sample_weight is None else np.asarray(backends.to_numpy(as_array(sample_weight)))
+        if given is not None and given.ndim and not shape:  # one loss for the whole batch
+            return np.asarray(self._weights(given.shape, given, dtype).sum(), dtype)
+        weights = memory.empty(shape, dtype)
+        if given is None:
+            weights.fill(1)
+        else:
+            if given.ndim == len(shape) + 1 and given.shape[-1] == 1:
+                given = given.reshape(given.shape[:-1])
+            try:
+                np.copyto(weights, given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), casting="unsafe")
+            except ValueError:
+                raise ValueError(
+                    f"Loss {self.name!r}: `sample_weight` must have one weight a sample, and so a shape that broadcasts to "
+                    f"the losses' shape {shape}. Received: sample_weight.shape={given.shape}"
+                ) from None
+        divisor = 1.0
+        if self.reduction in ("sum_over_batch_size", "mean"):
+            divisor = weights.size
+        if ignored is not None:
+            weights[ignored] = 0
+            if divisor > 1:
+                divisor -= np.count_nonzero(ignored)
+        if self.reduction == "mean_with_sample_weight":
+            divisor = float(weights.sum())
+        weights *= 1 / divisor if divisor else 0
+        return weights
+
+    def _total(self, losses: Array, weights: Array) -> Array:
+        """sum over m of weights[m] * losses[m]; with reduction "none" the mean of the weighted losses."""
+        total, count = (backends.asarray(memory.zeros((), losses.dtype)) for _ in range(2))
+        ops.accumulate_mean_(total, count, losses.reshape(-1), weights.reshape(-1))
+        if self.reduction in ("none", None):
+            total *= 1 / max(losses.size, 1)
+        return total
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The reverse of `get_config`."""
+        return cls(**config)
+
+
+@registry.register("loss")
+class LossFunctionWrapper(Loss):
+    """A function `fn(y_true, y_pred, **kwargs)` as a loss; its gradient is the function's attribute `gradient`."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.fn = fn
+        self._fn_kwargs = kwargs
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.fn(*match_ranks(y_true, y_pred), **self._fn_kwargs)
+
+    def gradient(self, y_true: Any, y_pred: Any) -> Any:
+        gradient = getattr(self.fn, "gradient", None)
+        if gradient is None:
+            name = getattr(self.fn, "__name__", self.name)
+            raise NotImplementedError(
+                f"Loss {name!r} has no gradient, so a model cannot be trained with it: minicnn does not differentiate by "
+                f"itself. Set `{name}.gradient`, a function (y_true, y_pred) -> d(loss of a sample)/d(y_pred) in the shape "
+                "of y_pred."
+            )
+        y_true, matched = match_ranks(y_true, y_pred)
+        return np.reshape(gradient(y_true, matched, **self._fn_kwargs), y_pred.shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "fn": serialization.serialize(self.fn), **serialization.serialize(self._fn_kwargs)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LossFunctionWrapper:
+        fn = serialization.deserialize(config.pop("fn"), "loss")
+        return cls(fn, **serialization.deserialize(config))
+
+
+class RowLoss(Loss):
+    """A loss that two ops compute row by row, on matrices (M, C).
+
+    A subclass says which: `_forward_rows(predictions, targets) -> (losses (M,), kept)` and
+    `_backward_rows(kept, targets, weights) -> dpredictions (M, C)`.
+    """
+
+    def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
+        """`y_true` as (M, C) beside predictions (M, C) in the losses' shape (..., C)."""
+        y_true, matched = match_ranks(as_array(y_true), y_pred)
+        if y_true.ndim != matched.ndim or y_true.shape != matched.shape:
+            same = "rank (ndim)" if y_true.ndim != matched.ndim else "shape"
+            raise ValueError(
+                f"{self.name}: Arguments `target` and `output` must have the same {same}. "
+                f"Received: target.shape={y_true.shape}, output.shape={y_pred.shape}{self._hint(y_true, matched)}"
+            )
+        return cast(y_true, y_pred.dtype).reshape(matrix_shape(matched.shape)), matched
+
+    def _hint(self, y_true: Array, y_pred: Array) -> str:
+        return ""
+
+    def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        raise NotImplementedError
+
+    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+        raise NotImplementedError
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The losses, one a row: the shape of `y_pred` without its last axis."""
+        targets, predictions = self._targets(y_true, as_floats(y_pred))
+        losses, _ = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
+        losses = as_tensor(losses).reshape(predictions.shape[:-1])
+        ignored = self._ignored(y_true)
+        return losses if ignored is None else as_tensor(np.where(ignored, losses.dtype.type(0), losses))
+
+    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
+        targets, predictions = self._targets(y_true, y_pred)
+        losses, kept = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
+        weights = self._weights(predictions.shape[:-1], sample_weight, y_pred.dtype, self._ignored(y_true))
+        weights = backends.asarray(weights.reshape(-1))
+        return self._total(losses, weights), (kept, targets, weights, y_pred.shape)
+
+    def backward(self, saved: Any) -> Array:
+        kept, targets, weights, shape = saved
+        return self._backward_rows(kept, targets, weights).reshape(shape)

@@ -1,0 +1,296 @@
+"""Categorical, sparse categorical and binary cross-entropy, of probabilities and of logits."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config, registry
+from minicnn.backends import ops
+from minicnn.losses.base import RowLoss
+from minicnn.losses.targets import Array, as_array, cast, check_labels
+
+__all__ = [
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "SparseCategoricalCrossentropy",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "sparse_categorical_crossentropy",
+]
+
+
+class _CrossEntropy(RowLoss):
+    """What the cross-entropies share: `from_logits`, and the pass on logits.
+
+    Where a model ends in softmax (sigmoid for the binary one), the two derivatives cancel to
+    a difference; so training calls `forward_logits` on what entered that activation.
+    """
+
+    _activation: str
+
+    def __init__(self, name: str | None, reduction: str | None, dtype: Any, from_logits: bool, axis: int) -> None:
+        if isinstance(axis, bool):
+            raise ValueError(f"`axis` must be of type `int`. Received: axis={axis} of type {type(axis)}")
+        if axis != -1:
+            raise ValueError(f"Only axis=-1 is currently supported. Received: axis={axis}")
+        super().__init__(name, reduction, dtype)
+        self.from_logits = from_logits
+        self.axis = axis
+
+    def forward_logits(self, y_true: Any, logits: Array, sample_weight: Any = None) -> tuple[Array, Array, Any]:
+        """The loss of a model whose last activation is the loss's own, from what enters that activation.
+
+        Returns:
+            loss: shape (). probabilities: as the logits, the model's output. saved: for `backward_logits`.
+        """
+        if self.from_logits:
+            warnings.warn(
+                f'"`{self.name}` received `from_logits=True`, but the `output` argument was produced by a '
+                f'{self._activation} activation and thus does not represent logits. Was this intended?"',
+                stacklevel=2,
+            )
+        loss, saved = self._on_logits().forward(y_true, logits, sample_weight)
+        return loss, self._probabilities(saved).reshape(logits.shape), saved
+
+    def backward_logits(self, saved: Any) -> Array:
+        """dlogits."""
+        return self._on_logits().backward(saved)
+
+    def _on_logits(self) -> _CrossEntropy:
+        twin = copy.copy(self)
+        twin.from_logits = True
+        return twin
+
+    def _probabilities(self, saved: Any) -> Array:
+        """The activation's output, from what `forward` on logits saved."""
+        return saved[0]
+
+
+def _smooth(targets: Array, label_smoothing: float, share: float) -> Array:
+    """targets * (1 - label_smoothing) + label_smoothing * share."""
+    return ops.rescale(targets, 1.0 - label_smoothing, label_smoothing * share) if label_smoothing else targets
+
+
+@registry.register("loss")
+class CategoricalCrossentropy(_CrossEntropy):
+    """Cross-entropy of one-hot targets: loss[m] = -sum over c of y_true * log(y_pred).
+
+    Args:
+        from_logits: `y_pred` has not been through softmax.
+        label_smoothing: s in [0, 1): targets become y_true * (1 - s) + s / C.
+        axis: of the classes; -1 only.
+    """
+
+    _activation = "Softmax"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype, from_logits, axis)
+        self.label_smoothing = label_smoothing
+
+    def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
+        classes = y_pred.shape[-1]
+        if classes == 1:
+            warnings.warn(
+                f"In loss {self.name}, expected y_pred.shape to be (batch_size, num_classes) with num_classes > 1. "
+                f"Received: y_pred.shape={y_pred.shape}. Consider using 'binary_crossentropy' if you only have 2 classes.",
+                SyntaxWarning,
+                stacklevel=4,
+            )
+        targets, predictions = super()._targets(y_true, y_pred)
+        return _smooth(targets, self.label_smoothing, 1 / classes), predictions
+
+    def _hint(self, y_true: Array, y_pred: Array) -> str:
+        if y_true.shape in (y_pred.shape[:-1], (*y_pred.shape[:-1], 1)):
+            return ". For integer labels use 'sparse_categorical_crossentropy', or `utils.to_categorical(labels)`."
+        return ""
+
+    def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        if self.from_logits:
+            return ops.softmax_cross_entropy_forward(predictions, targets)
+        return ops.cross_entropy_forward(predictions, targets, config.epsilon()), predictions
+
+    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+        if self.from_logits:
+            return ops.softmax_cross_entropy_backward(kept, targets, weights)
+        return ops.cross_entropy_backward(kept, targets, weights, config.epsilon())
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "axis": self.axis,
+        }
+
+
+@registry.register("loss")
+class BinaryCrossentropy(_CrossEntropy):
+    """Cross-entropy of 0/1 targets: loss[m] = -mean over c of (t log p + (1 - t) log(1 - p)).
+
+    Args:
+        from_logits: `y_pred` has not been through a sigmoid.
+        label_smoothing: s in [0, 1): targets become y_true * (1 - s) + s / 2.
+        axis: that the mean is over; -1 only.
+    """
+
+    _activation = "Sigmoid"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype, from_logits, axis)
+        self.label_smoothing = label_smoothing
+
+    def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
+        targets, predictions = super()._targets(y_true, y_pred)
+        return _smooth(targets, self.label_smoothing, 1 / 2), predictions
+
+    def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        if self.from_logits:
+            return ops.sigmoid_cross_entropy_forward(predictions, targets), predictions
+        return ops.binary_cross_entropy_forward(predictions, targets, config.epsilon()), predictions
+
+    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+        if self.from_logits:
+            return ops.sigmoid_cross_entropy_backward(kept, targets, weights)
+        return ops.binary_cross_entropy_backward(kept, targets, weights, config.epsilon())
+
+    def _probabilities(self, saved: Any) -> Array:
+        return ops.sigmoid_forward(saved[0])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "axis": self.axis,
+        }
+
+
+@registry.register("loss")
+class SparseCategoricalCrossentropy(_CrossEntropy):
+    """Cross-entropy of integer labels (N,) or (N, 1): loss[m] = -log(y_pred[m, label[m]]).
+
+    Probabilities are clipped to [epsilon, 1 - epsilon] and then divided by their sum, as Keras
+    does here (and the other way round in `CategoricalCrossentropy`).
+
+    Args:
+        from_logits: `y_pred` has not been through softmax.
+        ignore_class: a label that counts as no sample at all.
+        axis: of the classes; -1 only.
+    """
+
+    _activation = "Softmax"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype, from_logits, axis)
+        self.ignore_class = ignore_class
+
+    def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
+        """The labels as int32 (M,), beside the predictions."""
+        labels = as_array(y_true)
+        if labels.ndim == y_pred.ndim and labels.shape[-1] == 1:
+            labels = labels.reshape(labels.shape[:-1])
+        if labels.ndim != y_pred.ndim - 1:
+            raise ValueError(
+                f"{self.name}: Argument `output` must have rank (ndim) `target.ndim - 1`. "
+                f"Received: target.shape={labels.shape}, output.shape={y_pred.shape}"
+                ". For one-hot targets use 'categorical_crossentropy'."
+            )
+        if labels.shape != y_pred.shape[:-1]:
+            raise ValueError(
+                f"{self.name}: Arguments `target` and `output` must have the same shape up until the last dimension: "
+                f"target.shape={labels.shape}, output.shape={y_pred.shape}"
+            )
+        ignored = self._ignored(labels)
+        if ignored is not None:
+            labels = np.where(ignored, 0, backends.to_numpy(labels))
+        if isinstance(labels, np.ndarray):
+            check_labels(labels, y_pred.shape[-1], self.name)
+        return cast(labels, np.dtype(np.int32)).reshape(-1), y_pred
+
+    def _ignored(self, y_true: Any) -> np.ndarray | None:
+        if self.ignore_class is None:
+            return None
+        ignored = backends.to_numpy(as_array(y_true)) == self.ignore_class
+        return ignored.reshape(ignored.shape[:-1]) if ignored.ndim > 1 and ignored.shape[-1] == 1 else ignored
+
+    def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        if self.from_logits:
+            return ops.sparse_softmax_cross_entropy_forward(predictions, targets)
+        logits = self._clip(predictions)
+        losses, _ = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
+        return losses, predictions
+
+    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+        """On probabilities p: softmax(log(clip(p))) - onehot, divided by p inside the clip's bounds, 0 outside."""
+        if self.from_logits:
+            return ops.sparse_softmax_cross_entropy_backward(kept, targets, weights)
+        p = self._clip(kept)
+        inside = np.equal(p, kept, out=ops.rescale(kept, 1.0, 0.0), casting="unsafe")
+        logits = ops.rescale(p, 1.0, 0.0)
+        _, probabilities = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
+        dlogits = ops.sparse_softmax_cross_entropy_backward(probabilities, targets, weights)
+        dlogits /= p
+        dlogits *= inside
+        return dlogits
+
+    @staticmethod
+    def _clip(probabilities: Array) -> Array:
+        """A copy in [epsilon, 1 - epsilon]."""
+        p = ops.rescale(probabilities, 1.0, 0.0)
+        np.maximum(p, config.epsilon(), out=p)
+        return np.minimum(p, 1 - config.epsilon(), out=p)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignore_class}
+
+
+@registry.register("loss")
+def categorical_crossentropy(
+    y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+) -> Any:
+    """Cross-entropy of one-hot targets, one loss a row; see `CategoricalCrossentropy`."""
+    return CategoricalCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
+
+
+@registry.register("loss")
+def sparse_categorical_crossentropy(
+    y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1
+) -> Any:
+    """Cross-entropy of integer labels, one loss a row; see `SparseCategoricalCrossentropy`."""
+    return SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis).call(y_true, y_pred)
+
+
+@registry.register("loss", "bce", "BCE")
+def binary_crossentropy(
+    y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+) -> Any:
+    """Cross-entropy of 0/1 targets, one loss a row; see `BinaryCrossentropy`."""
+    return BinaryCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)

@@ -1,0 +1,76 @@
+"""Targets, predictions and labels as they come from outside: their types, shapes and ranges."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config
+from minicnn.backends import memory
+
+__all__ = ["as_array", "as_floats", "cast", "check_labels", "match_ranks", "matrix_shape", "target_kind"]
+
+Array = Any
+Shape = tuple[int, ...]
+
+
+def cast(value: Any, dtype: Any) -> Array:
+    """`value` as a C-contiguous array of `dtype` where the backend computes; a cast lands in step memory."""
+    if isinstance(value, np.ndarray) and (value.dtype != dtype or not value.flags.c_contiguous):
+        cast_value = memory.empty(value.shape, dtype)
+        np.copyto(cast_value, value, casting="unsafe")
+        value = cast_value
+    return backends.asarray(value, dtype)
+
+
+def as_array(value: Any) -> Array:
+    """Lists and the like as an array; arrays, on whichever device, as they are."""
+    return value if hasattr(value, "reshape") and hasattr(value, "dtype") else np.asarray(value)
+
+
+def as_floats(value: Any) -> Array:
+    """`value` as a float array where the backend computes."""
+    value = as_array(value)
+    return cast(value, value.dtype if str(value.dtype) in ("float32", "float64") else config.floatx())
+
+
+def match_ranks(a: Array, b: Array) -> tuple[Array, Array]:
+    """(N,) beside (N, 1) becomes (N, 1); beyond rank 2 the last axis of extent 1 is dropped instead."""
+    if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
+        return (a, b.reshape(-1, 1)) if b.ndim == 1 else (a.reshape(a.shape[:-1]), b)
+    if b.ndim == a.ndim + 1 and b.shape[-1] == 1:
+        b, a = match_ranks(b, a)
+    return a, b
+
+
+def target_kind(y_true_shape: Shape, y_pred_shape: Shape) -> str:
+    """What "accuracy" or "crossentropy" means for these shapes, as in Keras: "binary", "sparse" or "categorical"."""
+    if y_pred_shape[-1] == 1:
+        return "binary"
+    return "sparse" if len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1 else "categorical"
+
+
+def check_labels(labels: np.ndarray, classes: int, name: str) -> None:
+    """Refuse labels outside [0, classes).
+
+    Args:
+        labels: any shape, on the host. Those on a device are not looked at: that would wait for it.
+        classes: how many classes a prediction has.
+        name: of the loss, for the message.
+    """
+    if labels.size == 0:
+        return
+    low, high = labels.min(), labels.max()
+    if not (low >= 0 and high < classes):
+        wrong = high if low >= 0 else low
+        raise ValueError(
+            f"{name}: Received a label value of {wrong} which is outside the valid range of [0, {classes}). "
+            f"The predictions have {classes} classes, so labels are integers from 0 to {classes - 1}."
+        )
+
+
+def matrix_shape(shape: Shape) -> tuple[int, int]:
+    """(..., C) as (M, C)."""
+    return math.prod(shape[:-1]), shape[-1]

@@ -1,0 +1,330 @@
+"""Losses against Keras's on TensorFlow: values, gradients through every option, and the words of errors."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import backends, config, losses
+from minicnn.backends import memory
+
+REDUCTIONS = ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None]
+RNG = np.random.default_rng(0)
+
+
+def draw_batch(data, name):
+    """(y_true, y_pred, logits, weights) for the loss called `name`, in float64; images of predictions now and then."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
+    shape = (data.draw(st.integers(1, 5)), *data.draw(st.sampled_from([(), (), (2, 3)])))
+    classes = data.draw(st.integers(2, 6))
+    logits = rng.normal(0, 3, (*shape, classes))
+    if name == "sparse_categorical_crossentropy":
+        y_true = rng.integers(0, classes, shape + ((1,) if data.draw(st.booleans()) else ()))
+    elif name == "categorical_crossentropy":
+        y_true = rng.dirichlet(np.ones(classes), shape)
+    elif name == "binary_crossentropy":
+        y_true = rng.integers(0, 2, (*shape, classes)).astype(float)
+    else:
+        y_true = rng.normal(0, 1, (*shape, classes))
+    if name == "binary_crossentropy":
+        y_pred = 1 / (1 + np.exp(-logits))
+    elif "crossentropy" in name:
+        y_pred = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        y_pred *= rng.uniform(0.5, 1, (*shape, 1))  # Keras divides by the sum
+    else:
+        y_pred = logits
+    weights = rng.uniform(0, 2, shape) if data.draw(st.booleans(), label="weighted") else None
+    return y_true, y_pred, logits, weights
+
+
+def draw_options(data, name):
+    """Constructor arguments."""
+    options = {"reduction": data.draw(st.sampled_from(REDUCTIONS))}
+    if "crossentropy" in name:
+        options["from_logits"] = data.draw(st.booleans())
+    if name in ("categorical_crossentropy", "binary_crossentropy"):
+        options["label_smoothing"] = data.draw(st.sampled_from([0.0, 0.1, 0.5]))
+    if name == "sparse_categorical_crossentropy":
+        options["ignore_class"] = data.draw(st.sampled_from([None, 0, 1]))
+    return options
+
+
+CLASSES = {
+    "mean_squared_error": "MeanSquaredError",
+    "mean_absolute_error": "MeanAbsoluteError",
+    "categorical_crossentropy": "CategoricalCrossentropy",
+    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
+    "binary_crossentropy": "BinaryCrossentropy",
+}
+
+
+@pytest.fixture
+def double():
+    """float64 throughout, here and in Keras."""
+    config.set_floatx("float64")
+    keras.config.set_floatx("float64")
+    yield
+    config.set_floatx("float32")
+    keras.config.set_floatx("float32")
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("name", CLASSES)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_value_and_gradient_are_keras(name, data):
+    y_true, y_pred, logits, weights = draw_batch(data, name)
+    options = draw_options(data, name)
+    if options.get("from_logits"):
+        y_pred = logits
+    theirs = getattr(keras.losses, CLASSES[name])(**options)
+    with tf.GradientTape() as tape:
+        x = tf.constant(y_pred)
+        tape.watch(x)
+        expected = theirs(tf.constant(y_true), x, sample_weight=weights)
+        scalar = tf.reduce_sum(expected)
+    expected_gradient = tape.gradient(scalar, x).numpy()
+
+    ours = getattr(losses, CLASSES[name])(**options)
+    tolerance = {"rtol": 1e-9 if backends.backend() == "reference" else 1e-6, "atol": 1e-12}
+    np.testing.assert_allclose(ours(y_true, y_pred, sample_weight=weights), expected.numpy(), **tolerance)
+    loss, saved = ours.forward(y_true, backends.asarray(y_pred), weights)
+    np.testing.assert_allclose(
+        float(loss), expected.numpy().mean() if options["reduction"] in ("none", None) else expected.numpy(), **tolerance
+    )
+    gradient = backends.to_numpy(ours.backward(saved))
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=tolerance["rtol"], atol=1e-9 * np.abs(expected_gradient).max())
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("name", ["categorical_crossentropy", "sparse_categorical_crossentropy", "binary_crossentropy"])
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_pass_on_logits_is_the_activation_and_the_loss(name, data):
+    y_true, _, logits, weights = draw_batch(data, name)
+    options = draw_options(data, name) | {"from_logits": False}
+    activation = tf.sigmoid if name == "binary_crossentropy" else tf.nn.softmax
+    with tf.GradientTape() as tape:
+        x = tf.constant(logits)
+        tape.watch(x)
+        value = getattr(keras.losses, CLASSES[name])(**options | {"from_logits": True})(y_true, x, sample_weight=weights)
+    expected_gradient = tape.gradient(value, x).numpy()
+    loss = getattr(losses, CLASSES[name])(**options)
+    value_here, probabilities, saved = loss.forward_logits(y_true, backends.asarray(logits), weights)
+    np.testing.assert_allclose(backends.to_numpy(probabilities), activation(logits).numpy(), rtol=1e-9)
+    np.testing.assert_allclose(float(value_here), float(np.mean(value)), rtol=1e-9, atol=1e-12)
+    gradient = backends.to_numpy(loss.backward_logits(saved))
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-9 * np.abs(expected_gradient).max())
+    assert loss.from_logits is False
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_functions_are_keras(name):
+    logits = RNG.normal(size=(4, 3)).astype("float32")
+    y_pred = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y_true = np.array([0, 2, 1, 1]) if name.startswith("sparse") else np.eye(3, dtype="float32")[[0, 2, 1, 1]]
+    np.testing.assert_allclose(
+        getattr(losses, name)(y_true, y_pred).numpy(), getattr(keras.losses, name)(y_true, y_pred).numpy(), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_lists_and_integers_are_cast_as_keras_casts_them():
+    for name in ("MeanSquaredError", "MeanAbsoluteError"):
+        ours, theirs = getattr(losses, name)(), getattr(keras.losses, name)()
+        assert ours([[0, 1], [0, 0]], [[1, 1], [1, 0]]).numpy() == theirs([[0, 1], [0, 0]], [[1, 1], [1, 0]]).numpy()
+    assert losses.MeanSquaredError()([1.0], [2.0]).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("true_shape", "pred_shape"), [((4,), (4, 1)), ((4, 1), (4,)), ((2, 3, 1), (2, 3)), ((2, 3), (2, 3, 1))]
+)
+def test_ranks_that_differ_by_an_axis_of_one_are_matched_as_keras_does(true_shape, pred_shape):
+    y_true, y_pred = RNG.integers(0, 2, true_shape).astype("float32"), RNG.uniform(0.1, 0.9, pred_shape).astype("float32")
+    for name in ("MeanSquaredError", "BinaryCrossentropy"):
+        expected = getattr(keras.losses, name)()(y_true, y_pred).numpy()
+        np.testing.assert_allclose(getattr(losses, name)()(y_true, y_pred), expected, rtol=1e-5)
+
+
+def test_a_weight_a_sample_may_have_an_axis_of_one():
+    y_true, y_pred, weights = np.ones((3, 2), "float32"), np.zeros((3, 2), "float32"), np.array([1.0, 2.0, 3.0])
+    expected = keras.losses.MeanSquaredError()(y_true, y_pred, sample_weight=weights).numpy()
+    assert losses.MeanSquaredError()(y_true, y_pred, sample_weight=weights[:, None]).numpy() == pytest.approx(expected)
+
+
+class Asymmetric(losses.Loss):
+    """(y - p)**2, three times as dear where p is too small."""
+
+    def call(self, y_true, y_pred):
+        error = y_true - y_pred
+        return np.mean(np.where(error > 0, 3, 1) * error**2, axis=-1)
+
+    def gradient(self, y_true, y_pred):
+        error = y_true - y_pred
+        return -2 * np.where(error > 0, 3, 1) * error / y_pred.shape[-1]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_users_loss_trains_with_its_gradient(reduction, weighted):
+    y_true, y_pred = RNG.normal(size=(2, 5, 3)).astype("float32")
+    weights = np.linspace(0.5, 2, 5) if weighted else None
+    loss = Asymmetric(reduction=reduction)
+    value, saved = loss.forward(y_true, backends.asarray(y_pred), weights)
+    called = loss(y_true, y_pred, sample_weight=weights)
+    assert float(value) == pytest.approx(float(np.mean(called)), rel=1e-5)
+    step = 1e-2 * RNG.normal(size=y_pred.shape).astype("float32")
+    up, down = (np.sum(loss(y_true, y_pred + sign * step, sample_weight=weights)) for sign in (1, -1))
+    assert float((backends.to_numpy(loss.backward(saved)) * step).sum()) == pytest.approx(
+        float(up - down) / 2, rel=0.05, abs=1e-4
+    )
+
+
+def test_a_users_loss_of_one_number_a_batch_trains():
+    class Total(losses.Loss):
+        def call(self, y_true, y_pred):
+            return np.sum((y_true - y_pred) ** 2)
+
+        def gradient(self, y_true, y_pred):
+            return 2 * (y_pred - y_true)
+
+    y_true, y_pred = np.zeros((3, 2), "float32"), np.ones((3, 2), "float32")
+    value, saved = Total().forward(y_true, backends.asarray(y_pred))
+    assert float(value) == 6
+    np.testing.assert_array_equal(Total().backward(saved), np.full((3, 2), 2.0))
+
+
+def test_a_users_loss_without_gradient_is_called_but_not_trained():
+    class Plain(losses.Loss):
+        def call(self, y_true, y_pred):
+            return np.mean(np.abs(y_true - y_pred), axis=-1)
+
+    def plain(y_true, y_pred):
+        return np.mean(np.abs(y_true - y_pred), axis=-1)
+
+    y_true, y_pred = np.zeros((3, 2), "float32"), np.ones((3, 2), "float32")
+    for loss in (Plain(), losses.resolve(plain)):
+        assert loss(y_true, y_pred).numpy() == 1
+        _, saved = loss.forward(y_true, backends.asarray(y_pred))
+        with pytest.raises(NotImplementedError, match=r"Loss 'plain' has no gradient"):
+            loss.backward(saved)
+    with pytest.raises(NotImplementedError, match="must implement `call"):
+        losses.Loss()(y_true, y_pred)
+
+
+def test_a_users_function_trains_with_its_gradient_attribute():
+    def plain(y_true, y_pred):
+        return np.mean((y_true - y_pred) ** 2, axis=-1)
+
+    plain.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]
+    y_true, y_pred = RNG.normal(size=(2, 4, 3)).astype("float32")
+    loss, builtin = losses.resolve(plain), losses.MeanSquaredError()
+    gradients = [
+        backends.to_numpy(each.backward(each.forward(y_true, backends.asarray(y_pred))[1])) for each in (loss, builtin)
+    ]
+    np.testing.assert_allclose(*gradients, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLASSES.values())
+def test_config_round_trip_is_keras(name):
+    ours, theirs = getattr(losses, name)(reduction="sum"), getattr(keras.losses, name)(reduction="sum")
+    assert ours.get_config() == theirs.get_config()
+    assert losses.serialize(ours) == keras.losses.serialize(theirs)
+    again = losses.deserialize(keras.losses.serialize(theirs))
+    assert type(again) is type(ours)
+    assert again.get_config() == ours.get_config()
+    assert keras.losses.deserialize(losses.serialize(ours)).get_config() == theirs.get_config()
+
+
+@pytest.mark.parametrize("name", [*CLASSES, *CLASSES.values(), "mse", "MSE", "mae", "MAE", "bce", "BCE"])
+def test_names_stand_for_what_they_stand_for_in_keras(name):
+    ours, theirs = losses.get(name), keras.losses.get(name)
+    if isinstance(theirs, keras.losses.Loss):
+        assert ours.get_config() == theirs.get_config()
+    else:
+        assert ours.__name__ == theirs.__name__
+    assert isinstance(losses.resolve([name]), losses.Loss)
+    assert losses.resolve(name).name == (theirs.name if isinstance(theirs, keras.losses.Loss) else name)
+
+
+def test_get_takes_classes_instances_functions_and_configs():
+    instance = losses.MeanSquaredError()
+    assert losses.get(instance) is instance
+    assert losses.get(losses.mean_squared_error) is losses.mean_squared_error
+    assert isinstance(losses.get(losses.MeanSquaredError), losses.MeanSquaredError)
+    assert losses.get({"class_name": "BinaryCrossentropy", "config": {"from_logits": True}}).from_logits is True
+    assert losses.get(None) is None
+    assert losses.resolve(None) is None
+    for bad in ("mean_squared", 3, {"class_name": "Nothing", "config": {}}):
+        with pytest.raises(ValueError, match="Could not interpret loss identifier"):
+            losses.get(bad)
+    with pytest.raises(ValueError, match="Did you mean 'mean_squared_error'"):
+        losses.get("mean_square_error")
+
+
+@pytest.mark.parametrize(
+    ("true", "pred", "expected"),
+    [((8,), (8, 10), "sparse"), ((8, 1), (8, 10), "sparse"), ((8, 10), (8, 10), "categorical"), ((8, 1), (8, 1), "binary")],
+)
+def test_crossentropy_by_shape(true, pred, expected):
+    assert type(losses.resolve("crossentropy", true, pred)).__name__.lower().startswith(expected)
+
+
+def test_labels_out_of_range_name_the_loss_the_label_and_the_classes():
+    y_pred = np.full((3, 4), 0.25, "float32")
+    for labels, label in (([0, 4, 1], "4"), ([0, -1, 2], "-1"), ([[0.0], [np.nan], [1.0]], "nan")):
+        message = rf"sparse_categorical_crossentropy: Received a label value of {label}.* outside the valid range of \[0, 4\)"
+        with pytest.raises(ValueError, match=message):
+            losses.SparseCategoricalCrossentropy().forward(np.array(labels), backends.asarray(y_pred))
+        with pytest.raises(ValueError, match=message):
+            losses.sparse_categorical_crossentropy(np.array(labels), y_pred)
+
+
+def test_shapes_that_do_not_fit_are_named():
+    y_pred = np.full((3, 4), 0.25, "float32")
+    for name in ("MeanSquaredError", "MeanAbsoluteError", "CategoricalCrossentropy", "BinaryCrossentropy"):
+        with pytest.raises(
+            ValueError, match=r"must have the same shape. Received: target.shape=\(3, 2\), output.shape=\(3, 4\)"
+        ):
+            getattr(losses, name)()(np.ones((3, 2)), y_pred)
+        with pytest.raises(ValueError, match=r"must have the same rank \(ndim\). Received: target.shape=\(3,\)"):
+            getattr(losses, name)()(np.ones(3), y_pred)
+    with pytest.raises(ValueError, match="For integer labels use 'sparse_categorical_crossentropy'"):
+        losses.CategoricalCrossentropy()(np.ones((3, 1)), y_pred)
+    with pytest.raises(ValueError, match=r"Received: target.shape=\(3, 4\), output.shape=\(3, 4\). For one-hot targets use"):
+        losses.SparseCategoricalCrossentropy()(np.ones((3, 4)), y_pred)
+    with pytest.raises(ValueError, match="same shape up until the last dimension"):
+        losses.SparseCategoricalCrossentropy()(np.ones(2), y_pred)
+    with pytest.raises(
+        ValueError, match=r"`sample_weight` must have one weight a sample.*Received: sample_weight.shape=\(2,\)"
+    ):
+        losses.MeanSquaredError()(np.ones((3, 4)), y_pred, sample_weight=[1.0, 2.0])
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="Invalid value for argument `reduction`.*Received: reduction=average"):
+        losses.MeanSquaredError(reduction="average")
+    with pytest.raises(ValueError, match="Only axis=-1 is currently supported. Received: axis=1"):
+        losses.CategoricalCrossentropy(axis=1)
+    with pytest.raises(ValueError, match="`axis` must be of type `int`"):
+        losses.CategoricalCrossentropy(axis=True)
+    with pytest.warns(SyntaxWarning, match="Consider using 'binary_crossentropy'"):
+        losses.CategoricalCrossentropy()(np.ones((3, 1)), np.ones((3, 1)))
+    with pytest.warns(UserWarning, match="produced by a Softmax activation"):
+        losses.CategoricalCrossentropy(from_logits=True).forward_logits(np.eye(3), backends.asarray(np.eye(3, dtype="float32")))
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_no_pass_makes_memory_after_the_first(name):
+    y_pred = backends.asarray(np.full((6, 3), 1 / 3, "float32"))
+    y_true = np.array([0, 1, 2, 0, 1, 2], "uint8") if name.startswith("sparse") else np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    loss, arena, held = losses.resolve(name), memory.Arena(), []
+    for _ in range(3):
+        with arena:
+            loss.backward(loss.forward(y_true, y_pred, np.ones(6))[1])
+        held.append(arena.nbytes)
+    assert held[0] > 0
+    assert held[1] == held[2]

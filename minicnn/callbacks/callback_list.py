@@ -1,0 +1,189 @@
+"""`CallbackList`: every callback's hooks behind one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from minicnn.callbacks.base import Callback
+from minicnn.callbacks.history import History
+from minicnn.callbacks.progress import ProgbarLogger
+
+__all__ = ["CallbackList"]
+
+_HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+_OLDER_NAMES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
+
+
+class CallbackList(Callback):
+    """Calls the hooks of several callbacks, in order.
+
+    Only hooks that a callback overrides are called: without batch hooks a batch costs two
+    look-ups, and its logs need not exist.
+
+    Args:
+        callbacks: a callback, or (nested) lists of them.
+        add_history, add_progbar: append a `History` and a `ProgbarLogger`, unless there is one.
+        model: given to every callback.
+        params: given to every callback: verbose, epochs, steps.
+    """
+
+    def __init__(
+        self,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        super().__init__()
+        self.callbacks: list[Any] = list(_flatten(callbacks))
+        if add_history and not any(isinstance(callback, History) for callback in self.callbacks):
+            self.callbacks.append(History())
+        if add_progbar and not any(isinstance(callback, ProgbarLogger) for callback in self.callbacks):
+            self.callbacks.append(ProgbarLogger())
+        self._hooks: dict[str, list[tuple[Callable[..., Any], bool]]] = {}
+        self._find_hooks()
+        if model is not None:
+            self.set_model(model)
+        self.set_params(params)
+
+    def append(self, callback: Any) -> None:
+        """Add a callback at the end."""
+        self.callbacks.append(callback)
+        self._find_hooks()
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+        if params:
+            for callback in self.callbacks:
+                callback.set_params(params)
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+        for callback in self.callbacks:
+            if isinstance(callback, History):
+                model.history = callback
+            callback.set_model(model)
+
+    @property
+    def watches_numerics(self) -> bool:
+        """Whether a callback asks for every output and gradient to be checked for NaN."""
+        return any(getattr(callback, "watches_numerics", False) for callback in self.callbacks)
+
+    def on_numerics_error(self, error: Any) -> None:
+        """Tell the callbacks that asked for it where a NaN first stood."""
+        for callback in self.callbacks:
+            if getattr(callback, "watches_numerics", False):
+                callback.on_numerics_error(error)
+
+    def close(self) -> None:
+        """Leave the screen in order after an exception; call it in a `finally`."""
+        for callback in self.callbacks:
+            if isinstance(callback, ProgbarLogger):
+                callback.close()
+
+    def _find_hooks(self) -> None:
+        for hook in _HOOKS:
+            self._hooks[hook] = [
+                (method, getattr(callback, "takes_lazy_logs", False))
+                for callback in self.callbacks
+                if (method := _overridden(callback, hook)) is not None
+            ]
+
+    def _call(self, hook: str, position: int, logs: Any) -> None:
+        plain: dict[str, Any] | None = None
+        for method, lazy in self._hooks[hook]:
+            if lazy:
+                method(position, logs=logs)
+                continue
+            if plain is None:
+                plain = _plain(logs)
+            method(position, logs=plain)
+
+    def _call_all(self, hook: str, *arguments: Any, logs: Any) -> None:
+        plain = _plain(logs)
+        for method, _ in self._hooks[hook]:
+            method(*arguments, plain)
+
+    def on_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._call("on_batch_begin", batch, logs)
+
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._call("on_batch_end", batch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._call("on_train_batch_begin", batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """`logs`: a dict, or a function that returns it and is called only if a callback needs it."""
+        self._call("on_train_batch_end", batch, logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._call("on_test_batch_begin", batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._call("on_test_batch_end", batch, logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._call("on_predict_batch_begin", batch, logs)
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._call("on_predict_batch_end", batch, logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._call_all("on_epoch_begin", epoch, logs=logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._call_all("on_epoch_end", epoch, logs=logs)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._find_hooks()  # a hook may have been assigned since
+        self._call_all("on_train_begin", logs=logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._call_all("on_train_end", logs=logs)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._call_all("on_test_begin", logs=logs)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._call_all("on_test_end", logs=logs)
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self._call_all("on_predict_begin", logs=logs)
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        self._call_all("on_predict_end", logs=logs)
+
+
+def _flatten(callbacks: Any) -> Iterable[Any]:
+    if callbacks is None:
+        return
+    if isinstance(callbacks, (list, tuple)):
+        for callback in callbacks:
+            yield from _flatten(callback)
+    else:
+        yield callbacks
+
+
+def _overridden(callback: Any, hook: str) -> Callable[..., Any] | None:
+    """The callback's own method for a hook; None where it has only the empty one of `Callback`."""
+    method = getattr(callback, hook, None)
+    if method is not None and getattr(method, "__func__", None) is not getattr(Callback, hook):
+        return method
+    return _overridden(callback, _OLDER_NAMES[hook]) if hook in _OLDER_NAMES else None
+
+
+def _plain(logs: Any) -> dict[str, Any]:
+    """A dict of the callbacks' own, its numbers as Python floats, by name; dicts inside it are opened."""
+    found: dict[str, Any] = {}
+    for name, value in sorted(((logs() if callable(logs) else logs) or {}).items()):
+        if isinstance(value, dict):
+            found.update(_plain(value))
+            continue
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            found[name] = value
+    return found

@@ -1,0 +1,34 @@
+"""`History`: what `fit` returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicnn.callbacks.base import Callback, Logs
+
+__all__ = ["History"]
+
+
+class History(Callback):
+    """Records the logs of every epoch; every `fit` has one and returns it.
+
+    Attributes:
+        history: name -> list of values, one an epoch: "loss", each metric, and with validation
+            "val_loss" and so on.
+        epoch: the epochs' numbers.
+        params: of the `fit` call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: dict[str, list[Any]] = {}
+        self.epoch: list[int] = []
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.epoch = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+        self.model.history = self

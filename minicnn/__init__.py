@@ -1,0 +1,97 @@
+"""minicnn: a convolutional-network engine written by hand, behind the Keras API.
+
+    import minicnn as keras
+    from minicnn import layers
+
+    model = keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(32, 3, activation="relu"), ...])
+
+Layers compute through `minicnn.backends.ops`: "numba" (fast, the default), "reference"
+(readable NumPy) or "cupy" (NVIDIA GPUs); see `set_backend`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from minicnn import (
+    activations,
+    backends,
+    callbacks,
+    config,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    saving,
+    utils,
+)
+from minicnn.backends import backend, get_num_threads, set_backend, set_num_threads
+from minicnn.config import set_random_seed
+from minicnn.initializers import Initializer
+from minicnn.layers import Input, InputSpec, Layer
+from minicnn.layers.symbolic import KerasTensor
+from minicnn.losses import Loss
+from minicnn.metrics import Metric
+from minicnn.models import Model, Sequential
+from minicnn.optimizers import Optimizer
+from minicnn.regularizers import Regularizer
+from minicnn.variables import Variable
+
+__version__ = "0.1.0"
+
+# Loaded when first used: what reads files or draws pictures.
+_LAZY = ("data", "datasets", "preprocessing", "study", "zoo")
+
+__all__ = [
+    "Initializer",
+    "Input",
+    "InputSpec",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Model",
+    "Optimizer",
+    "Regularizer",
+    "Sequential",
+    "Variable",
+    "activations",
+    "backend",
+    "backends",
+    "callbacks",
+    "config",
+    "constraints",
+    "data",
+    "datasets",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "preprocessing",
+    "regularizers",
+    "saving",
+    "set_backend",
+    "set_num_threads",
+    "set_random_seed",
+    "study",
+    "utils",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"minicnn.{name}")
+    raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

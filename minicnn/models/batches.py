@@ -1,0 +1,376 @@
+"""Where batches come from: arrays, any iterable or generator of batches, indexable sequences.
+
+Every source yields `(x, y, sample_weight)`, three lists with one array per model input or
+output (y and sample_weight may be None), in the model's order.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config
+from minicnn.backends import memory
+
+__all__ = [
+    "ArrayBatches",
+    "Batch",
+    "IterableBatches",
+    "SequenceBatches",
+    "apply_class_weight",
+    "make_batches",
+    "split_validation",
+]
+
+Batch = tuple[list[Any], list[Any] | None, list[Any] | None]
+_CHUNK = 1 << 22  # elements looked at in one go when a whole data set is checked
+
+
+def as_arrays(data: Any, names: list[str], what: str, dtype: str | None = None) -> list[np.ndarray] | None:
+    """`data` (array, list or dict of arrays, frames, tensors) as one array per name.
+
+    Raises:
+        ValueError: if names are missing or there are too many arrays.
+    """
+    if data is None:
+        return None
+    if isinstance(data, dict):
+        missing = [name for name in names if name not in data]
+        if missing:
+            raise ValueError(
+                f'Missing data for {what} "{missing[0]}". You passed a data dictionary with keys {list(data)}. '
+                f'Expected: {names}'
+            )
+        parts = [data[name] for name in names]
+    elif len(names) > 1:
+        if not isinstance(data, (list, tuple)) or len(data) != len(names):
+            count = len(data) if isinstance(data, (list, tuple)) else 1
+            raise ValueError(f"The model has {len(names)} {what}s {names}, but received {count} array(s).")
+        parts = list(data)
+    elif isinstance(data, (list, tuple)) and len(data) == 1 and hasattr(data[0], "shape") and len(data[0].shape) > 0:
+        parts = list(data)
+    else:
+        parts = [data]
+    arrays = []
+    for name, part in zip(names, parts):
+        if part is None:
+            raise ValueError(f"No data for {what} '{name}'.")
+        array = part if isinstance(part, np.ndarray) or hasattr(part, "__cuda_array_interface__") else np.asarray(part)
+        if array.dtype == object or array.dtype.kind not in "biuf":
+            raise ValueError(f"Data for {what} '{name}' cannot be used: expected numbers, received dtype={array.dtype}.")
+        if array.ndim == 0:
+            raise ValueError(f"Data for {what} '{name}' is a scalar; expected an array whose first axis counts samples.")
+        arrays.append(array)
+    return arrays
+
+
+def check_lengths(x: list[Any] | None, y: list[Any] | None, weights: list[Any] | None) -> int:
+    """The common number of samples.
+
+    Raises:
+        ValueError: if the numbers differ or are 0 (Keras's wording).
+    """
+    groups = [("x", x), ("y", y), ("sample_weight", weights)]
+    sizes = {len(array) for _, arrays in groups for array in arrays or []}
+    if len(sizes) > 1:
+        listing = "".join(f"'{name}' sizes: {', '.join(str(len(a)) for a in arrays)}\n" for name, arrays in groups if arrays)
+        raise ValueError(
+            f"Data cardinality is ambiguous. Make sure all arrays contain the same number of samples.{listing}".rstrip()
+        )
+    size = sizes.pop()
+    if size == 0:
+        raise ValueError("Expected data with at least one sample. Received empty arrays: 'x' has 0 samples.")
+    return size
+
+
+def check_finite(arrays: list[Any], names: list[str], what: str) -> None:
+    """Raise ValueError, naming the input and the sample, where float data hold a NaN or an infinity."""
+    for name, array in zip(names, arrays):
+        if array.dtype.kind != "f" or array.size == 0:
+            continue
+        rows = max(1, _CHUNK // max(1, array[0].size))
+        for start in range(0, len(array), rows):
+            part = array[start : start + rows]
+            if math.isfinite(float(part.sum())):
+                continue
+            finite = np.isfinite(backends.to_numpy(part))
+            if not finite.all():
+                place = tuple(int(i) for i in np.argwhere(~finite)[0])
+                value = float(part[place])
+                raise ValueError(
+                    f"Data for {what} '{name}' must be finite. Received {value} in sample {start + place[0]}, at "
+                    f"position {place[1:]}. "
+                    "Clean the data first, for example with `numpy.nan_to_num`."
+                )
+
+
+def split_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+    """The last `fraction` of the samples as validation data (before any shuffling), as Keras does."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"`validation_split` must be between 0 and 1, excluded. Received: validation_split={fraction}")
+
+    def first_of(data: Any) -> Any:
+        while isinstance(data, (list, tuple, dict)):
+            data = next(iter(data.values())) if isinstance(data, dict) else data[0]
+        return data
+
+    if not hasattr(first_of(arrays[0]), "__len__") or not hasattr(first_of(arrays[0]), "shape"):
+        raise ValueError(
+            "Argument `validation_split` is only supported for tensors or NumPy arrays. "
+            f"Received: x of type {type(arrays[0]).__name__}"
+        )
+    size = len(first_of(arrays[0]))
+    at = int(math.floor(size * (1 - fraction)))
+    if at == 0 or at == size:
+        raise ValueError(
+            f"Training data contains {size} samples, which is not sufficient to split it into a validation and training set "
+            f"as specified by `validation_split={fraction}`. Either provide more data, or a different value for the "
+            "`validation_split` argument."
+        )
+
+    def cut(data: Any, part: slice) -> Any:
+        if data is None:
+            return None
+        if isinstance(data, dict):
+            return {key: cut(value, part) for key, value in data.items()}
+        if isinstance(data, (list, tuple)) and len(data) != size:
+            return [cut(value, part) for value in data]
+        return np.asarray(data)[part] if not hasattr(data, "iloc") else data.iloc[part]
+
+    before, after = slice(0, at), slice(at, size)
+    train, validation = (tuple(cut(data, part) for data in arrays) for part in (before, after))
+    return train, validation  # type: ignore[return-value]
+
+
+def apply_class_weight(class_weight: dict[int, float], y: list[Any] | None, weights: list[Any] | None) -> list[Any]:
+    """Sample weights from class weights: the label's, or the hot column's, times any given weight."""
+    if y is None or len(y) != 1:
+        raise ValueError("`class_weight` is only supported for Models with a single output.")
+    target = np.asarray(backends.to_numpy(y[0]))
+    labels = (
+        np.argmax(target, axis=-1) if target.ndim > 1 and target.shape[-1] > 1 else target.reshape(len(target)).astype(np.int64)
+    )
+    per_sample = np.array([class_weight.get(int(label), 1.0) for label in labels], config.floatx())
+    return [per_sample if weights is None else per_sample * np.asarray(weights[0], config.floatx()).reshape(-1)]
+
+
+class ArrayBatches:
+    """Slices of arrays held in memory, reshuffled every epoch by (seed, epoch).
+
+    Args:
+        x, y, weights: lists of arrays, one an input or output.
+        batch_size: samples a batch; the last may be smaller.
+        shuffle: False, True, or "batch" (keeps neighbours together: shuffles whole batches).
+        seed: of the order; the same seed and epoch give the same order.
+    """
+
+    def __init__(
+        self,
+        x: list[Any],
+        y: list[Any] | None,
+        weights: list[Any] | None,
+        batch_size: int,
+        shuffle: bool | str = False,
+        seed: int = 0,
+    ) -> None:
+        self.x, self.y, self.weights = x, y, weights
+        self.size = len(x[0])
+        self.batch_size = batch_size
+        self.shuffle, self.seed = shuffle, seed
+        self.steps: int | None = -(-self.size // batch_size)
+
+    def order(self, epoch: int) -> np.ndarray | None:
+        """The permutation of this epoch, or None for the order of the arrays."""
+        if not self.shuffle:
+            return None
+        generator = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))
+        if self.shuffle == "batch":
+            starts = generator.permutation(self.steps or 0) * self.batch_size
+            return np.concatenate([np.arange(start, min(start + self.batch_size, self.size)) for start in starts])
+        return generator.permutation(self.size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        order = self.order(epoch)
+        for start in range(0, self.size, self.batch_size):
+            stop = min(start + self.batch_size, self.size)
+            if order is None:
+                yield tuple(
+                    None if arrays is None else [a[start:stop] for a in arrays] for arrays in (self.x, self.y, self.weights)
+                )  # type: ignore[misc]
+            else:
+                rows = order[start:stop]
+                yield tuple(
+                    None if arrays is None else [_gather(a, rows) for a in arrays] for arrays in (self.x, self.y, self.weights)
+                )  # type: ignore[misc]
+
+
+def _gather(array: Any, rows: np.ndarray) -> Any:
+    if not isinstance(array, np.ndarray):
+        return array[backends.asarray(rows)]
+    out = memory.empty((len(rows), *array.shape[1:]), array.dtype)
+    # mode="clip": with "raise", NumPy would fill a copy first. The rows are a permutation of what is there.
+    return np.take(array, rows, axis=0, out=out, mode="clip")
+
+
+class IterableBatches:
+    """Batches that somebody else makes: generators, `Dataset`s, `tf.data` and PyTorch loaders.
+
+    With `steps` an epoch is that many batches, taken from where the last epoch stopped;
+    without, it is one pass.
+    """
+
+    def __init__(self, source: Any, split: Callable[[Any], Batch], steps: int | None) -> None:
+        self.source, self.split, self.limit = source, split, steps
+        self.batch_size: int | None = None
+        self.once = iter(source) is source  # a generator: it cannot be started again
+        self.running: Iterator[Any] | None = None
+        self.steps = steps
+        if steps is None and hasattr(source, "__len__"):
+            try:
+                self.steps = len(source)
+            except TypeError:  # a tf.data or generator-backed Dataset of unknown length
+                self.steps = None
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        if self.running is None or (self.limit is None and not self.once):
+            self.running = iter(self.source)
+        done = 0
+        while self.limit is None or done < self.limit:
+            try:
+                item = next(self.running)
+            except StopIteration:
+                if self.limit is not None and not self.once and done == 0 and epoch > 0:
+                    self.running = iter(self.source)  # it ended exactly with the last epoch: start again
+                    item = next(self.running, None)
+                    if item is None:
+                        break
+                else:
+                    break
+            done += 1
+            yield self.split(item)
+        if self.limit is None:
+            self.steps = done or self.steps
+        elif done < self.limit:
+            self.running = None if not self.once else self.running
+            warnings.warn(
+                "Your input ran out of data; interrupting training. Make sure that your dataset or generator can "
+                "generate at least "
+                "`steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset.",
+                stacklevel=2,
+            )
+
+
+class SequenceBatches:
+    """An object with `__len__` and `__getitem__` that yields batches (Keras's `PyDataset`, `Sequence`, image generators)."""
+
+    def __init__(self, source: Any, split: Callable[[Any], Batch], shuffle: bool, seed: int, steps: int | None) -> None:
+        self.source, self.split, self.shuffle, self.seed = source, split, shuffle, seed
+        self.steps: int | None = min(len(source), steps) if steps else len(source)
+        self.batch_size = getattr(source, "batch_size", None)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        order = np.arange(len(self.source))
+        if self.shuffle:
+            np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64))).shuffle(order)
+        for index in order[: self.steps]:
+            yield self.split(self.source[int(index)])
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
+
+
+def make_batches(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    input_names: list[str],
+    output_names: list[str],
+    batch_size: int | None,
+    shuffle: bool | str,
+    seed: int,
+    steps: int | None,
+    check: bool = True,
+) -> ArrayBatches | IterableBatches | SequenceBatches:
+    """The source that fits what the user passed.
+
+    Raises:
+        ValueError: for empty data, lengths that differ, NaN pixels, arguments that do not go
+            together with an iterable (Keras's wording).
+    """
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps <= 0):
+        raise ValueError(f"`steps_per_epoch` (or `steps`) must be a positive integer. Received: {steps!r}")
+
+    def split(item: Any) -> Batch:
+        parts: tuple[Any, ...] = tuple(item) if isinstance(item, (list, tuple)) else (item,)
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(
+                "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found a tuple of "
+                f"{len(parts)}."
+            )
+        parts = (*parts, None, None)[:3]
+        batch_x = as_arrays(parts[0], input_names, "input")
+        batch_y = as_arrays(parts[1], output_names, "output")
+        batch_w = as_arrays(
+            parts[2], output_names if isinstance(parts[2], (list, tuple, dict)) else ["sample_weight"], "sample_weight"
+        )
+        assert batch_x is not None
+        check_lengths(batch_x, batch_y, batch_w)
+        if check:
+            check_finite(batch_x, input_names, "input")
+        return batch_x, batch_y, batch_w
+
+    is_sequence = hasattr(x, "__getitem__") and hasattr(x, "__len__") and hasattr(x, "on_epoch_end") and not hasattr(x, "shape")
+    is_arrays = hasattr(x, "shape") or isinstance(x, (list, tuple, dict)) or hasattr(x, "iloc")
+    if not is_arrays and (is_sequence or hasattr(x, "__iter__")):
+        for argument, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(
+                    f"When providing `x` as a {type(x).__name__}, `{argument}` should not be passed. "
+                    f"Instead, it should be included as part of the {type(x).__name__}."
+                )
+        if is_sequence:
+            return SequenceBatches(x, split, bool(shuffle), seed, steps)
+        return IterableBatches(x, split, steps)
+    if not is_arrays:
+        raise ValueError(f"Unrecognized data type: x={x!r} (of type {type(x)})")
+    if batch_size is not None and (
+        isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
+    ):
+        raise ValueError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}")
+    arrays_x = as_arrays(x, input_names, "input")
+    arrays_y = as_arrays(y, output_names, "output")
+    arrays_w = as_arrays(
+        sample_weight, output_names if isinstance(sample_weight, (list, tuple, dict)) else ["sample_weight"], "sample_weight"
+    )
+    assert arrays_x is not None
+    size = check_lengths(arrays_x, arrays_y, arrays_w)
+    if check:
+        check_finite(arrays_x, input_names, "input")
+    source = ArrayBatches(
+        arrays_x,
+        arrays_y,
+        arrays_w,
+        int(batch_size or min(32, size) if steps is None else batch_size or -(-size // steps)),
+        shuffle,
+        seed,
+    )
+    if steps is not None:
+        source.steps = min(steps, source.steps or steps)
+        return _Limited(source, steps)
+    return source
+
+
+class _Limited(ArrayBatches):
+    """The first `steps` batches of every epoch."""
+
+    def __init__(self, source: ArrayBatches, steps: int) -> None:
+        self.__dict__.update(source.__dict__)
+        self.limit = steps
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        for _, batch in zip(range(self.limit), super().epoch(epoch)):
+            yield batch

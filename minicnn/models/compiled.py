@@ -1,0 +1,192 @@
+"""What `compile` was given, resolved for a model's outputs: losses and metrics per output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicnn import losses, metrics
+
+__all__ = ["CompiledLoss", "CompiledMetrics"]
+
+Shape = tuple[int | None, ...]
+
+
+def _wrong_count(argument: str, given: Any, names: list[str]) -> ValueError:
+    return ValueError(
+        f"For a model with multiple outputs, when providing the `{argument}` argument as a list, it should have as many "
+        f"entries as the model has outputs. Received: {argument}={given} of length {len(given)} whereas the model has "
+        f"{len(names)} outputs."
+    )
+
+
+def _per_output(given: Any, names: list[str], argument: str) -> list[Any]:
+    """One entry an output, from a single one, a list or a dict by output name."""
+    if isinstance(given, dict):
+        unknown = [key for key in given if key not in names]
+        if unknown:
+            raise ValueError(
+                f"In the dict argument `{argument}`, key '{unknown[0]}' does not correspond to any model output. "
+                f"Received: {argument}={given}. "
+                f"Outputs: {names}"
+            )
+        return [given.get(name) for name in names]
+    if isinstance(given, (list, tuple)):
+        if len(given) != len(names):
+            raise _wrong_count(argument, given, names)
+        return list(given)
+    return [given] * len(names)
+
+
+class CompiledLoss:
+    """One loss an output, and their weighted sum.
+
+    Args:
+        loss: what `compile(loss=)` got. loss_weights: a list or dict of factors, or None.
+        output_names: of the model.
+    """
+
+    def __init__(self, loss: Any, loss_weights: Any, output_names: list[str]) -> None:
+        self.names = output_names
+        self.losses = [self._resolve(one) for one in _per_output(loss, output_names, "loss")]
+        weights = (
+            _per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
+        )
+        self.factors = [1.0 if w is None else float(w) for w in weights]
+
+    @staticmethod
+    def _resolve(identifier: Any) -> Any:
+        if identifier is None:
+            return None
+        if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
+            identifier = identifier[0]
+        if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
+            return identifier  # depends on the shapes: `resolve_shapes`
+        return losses.get(identifier)
+
+    def resolve_shapes(self, targets: list[Any], output_shapes: list[Shape]) -> None:
+        """Make losses of the names that depend on the targets' shapes."""
+        for i, loss in enumerate(self.losses):
+            if isinstance(loss, str):
+                last, rank = output_shapes[i][-1], len(output_shapes[i])
+                sparse = targets[i].ndim < rank or (targets[i].shape[-1] == 1 and last != 1)
+                name = (
+                    "binary_crossentropy"
+                    if last == 1
+                    else "sparse_categorical_crossentropy"
+                    if sparse
+                    else "categorical_crossentropy"
+                )
+                self.losses[i] = losses.get(name)
+
+    def logits_for(self, activations: list[str | None]) -> tuple[int, ...]:
+        """The outputs whose last activation is better computed together with the loss."""
+        return tuple(
+            i
+            for i, (loss, activation) in enumerate(zip(self.losses, activations))
+            if activation is not None
+            and getattr(loss, "logits_activation", None) == activation
+            and not getattr(loss, "from_logits", False)
+        )
+
+    def forward(
+        self, targets: list[Any], outputs: list[Any], weights: list[Any] | None, logits_for: tuple[int, ...]
+    ) -> tuple[Any, list[Any], list[Any], Any]:
+        """The losses of a batch.
+
+        Returns:
+            total, each output's own loss, the predictions (logits become probabilities), what `backward` reads.
+        """
+        total: Any = 0.0
+        own: list[Any] = []
+        predictions = list(outputs)
+        saved: list[Any] = []
+        for i, loss in enumerate(self.losses):
+            if loss is None:
+                own.append(None)
+                saved.append(None)
+                continue
+            weight = None if weights is None else weights[i] if len(weights) > 1 else weights[0]
+            if i in logits_for:
+                value, predictions[i], kept = loss.forward_logits(targets[i], outputs[i], weight)
+            else:
+                value, kept = loss.forward(targets[i], outputs[i], weight)
+            own.append(value)
+            saved.append(kept)
+            total = total + (value if self.factors[i] == 1.0 else value * self.factors[i])
+        return total, own, predictions, saved
+
+    def backward(self, saved: list[Any], logits_for: tuple[int, ...]) -> list[Any]:
+        """The total's gradient at each output (at the logits where those were used); None without a loss."""
+        gradients: list[Any] = []
+        for i, loss in enumerate(self.losses):
+            if loss is None:
+                gradients.append(None)
+                continue
+            d = loss.backward_logits(saved[i]) if i in logits_for else loss.backward(saved[i])
+            gradients.append(d if self.factors[i] == 1.0 else d * d.dtype.type(self.factors[i]))
+        return gradients
+
+
+class CompiledMetrics:
+    """Metrics an output; made at the first batch, since "accuracy" depends on the targets' shapes.
+
+    Args:
+        metrics, weighted_metrics: what `compile` got. output_names: of the model.
+    """
+
+    def __init__(self, metrics: Any, weighted_metrics: Any, output_names: list[str]) -> None:
+        self.names = output_names
+        self.asked = [(self._lists(metrics, "metrics"), False), (self._lists(weighted_metrics, "weighted_metrics"), True)]
+        self.built: list[tuple[int, Any, bool]] | None = None  # (output, metric, weighted)
+
+    def _lists(self, given: Any, argument: str) -> list[list[Any]]:
+        if given is None:
+            return [[] for _ in self.names]
+        if isinstance(given, (list, tuple)) and len(self.names) == 1:
+            flat = given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
+            return [list(flat)]
+        if (
+            isinstance(given, (list, tuple))
+            and not any(isinstance(one, (list, tuple)) for one in given)
+            and len(given) != len(self.names)
+        ):
+            raise _wrong_count(argument, given, self.names)
+        entries = _per_output(given, self.names, argument)
+        return [[] if one is None else list(one) if isinstance(one, (list, tuple)) else [one] for one in entries]
+
+    def build(self, targets: list[Any], output_shapes: list[Shape]) -> None:
+        """Make the metrics for targets and outputs of these shapes."""
+        self.built = []
+        for lists, weighted in self.asked:
+            for output, identifiers in enumerate(lists):
+                for identifier in identifiers:
+                    metric = metrics.resolve(identifier, tuple(targets[output].shape), output_shapes[output])
+                    self.built.append((output, metric, weighted))
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [metric for _, metric, _ in self.built or []]
+
+    def update(self, targets: list[Any], predictions: list[Any], weights: list[Any] | None) -> None:
+        """Take a batch in."""
+        for output, metric, weighted in self.built or []:
+            weight = None
+            if weighted and weights is not None:
+                weight = weights[output] if len(weights) > 1 else weights[0]
+            metric.update_state(targets[output], predictions[output], sample_weight=weight)
+
+    def results(self) -> dict[str, float]:
+        """Name -> value so far, in the order asked for; with several outputs, names are "output_name"."""
+        found: dict[str, float] = {}
+        for output, metric, _ in self.built or []:
+            name = metric.name if len(self.names) == 1 else f"{self.names[output]}_{metric.name}"
+            value = metric.result()
+            if isinstance(value, dict):
+                found.update({key: float(one) for key, one in value.items()})
+            else:
+                found[name] = float(value) if getattr(value, "ndim", 0) == 0 else value
+        return found
+
+    def reset(self) -> None:
+        for metric in self.metrics:
+            metric.reset_state()

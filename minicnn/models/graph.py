@@ -1,0 +1,110 @@
+"""From symbolic tensors to an ordered list of layer calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minicnn.layers import Layer
+from minicnn.layers.symbolic import KerasTensor, Node
+
+if TYPE_CHECKING:
+    from minicnn.models.model import Model
+
+__all__ = ["Call", "flatten_calls", "flatten_struct", "pack_struct", "topological_nodes"]
+
+
+def flatten_struct(struct: Any) -> list[Any]:
+    """A tensor, a list or a dict of tensors (also nested) as a flat list; dicts in the order of their keys' insertion."""
+    if isinstance(struct, dict):
+        return [item for value in struct.values() for item in flatten_struct(value)]
+    if isinstance(struct, (list, tuple)):
+        return [item for value in struct for item in flatten_struct(value)]
+    return [struct]
+
+
+def pack_struct(struct: Any, flat: Sequence[Any]) -> Any:
+    """The items of `flat` in the shape of `struct`: the inverse of `flatten_struct`."""
+    items = iter(flat)
+
+    def pack(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: pack(value) for key, value in part.items()}
+        if isinstance(part, (list, tuple)):
+            return [pack(value) for value in part]
+        return next(items)
+
+    return pack(struct)
+
+
+def topological_nodes(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[Node]:
+    """The nodes between inputs and outputs, each after those it reads from.
+
+    Raises:
+        ValueError: if an output cannot be computed from the inputs, naming the tensor that is missing.
+    """
+    given = {id(tensor) for tensor in inputs}
+    order: list[Node] = []
+    finished: set[int] = set()
+    # Depth first with a stack of our own: graphs may be deeper than Python's recursion limit.
+    for output in outputs:
+        stack: list[tuple[KerasTensor, bool]] = [(output, False)]
+        while stack:
+            tensor, inputs_done = stack.pop()
+            node = tensor.node
+            if id(tensor) in given or id(node) in finished:
+                continue
+            if node is None or not node.inputs:
+                raise ValueError(
+                    f"`inputs` not connected to `outputs`: {tensor!r} is needed to compute {output!r}, and is not among "
+                    "the inputs."
+                )
+            if inputs_done:
+                finished.add(id(node))
+                order.append(node)
+            else:
+                stack.append((tensor, True))
+                stack.extend((before, False) for before in reversed(node.inputs))
+    return order
+
+
+class Call:
+    """One layer call on numbered values: `values[output] = layer(values[inputs])`."""
+
+    def __init__(self, layer: Layer, inputs: tuple[int, ...], takes_list: bool, output: int) -> None:
+        self.layer = layer
+        self.inputs = inputs
+        self.takes_list = takes_list
+        self.output = output
+
+
+def flatten_calls(model: Model) -> tuple[list[Call], list[int], list[int], list[tuple[int | None, ...]]]:
+    """The model as straight-line code; models inside it are opened.
+
+    Returns:
+        calls: in order. inputs, outputs: numbers of the model's input and output values.
+        shapes: the symbolic shape of every value.
+    """
+    calls: list[Call] = []
+    shapes: list[tuple[int | None, ...]] = []
+
+    def new_value(shape: tuple[int | None, ...]) -> int:
+        shapes.append(shape)
+        return len(shapes) - 1
+
+    def walk(inner: Model, arguments: list[int]) -> list[int]:
+        number = {id(tensor): value for tensor, value in zip(inner._inputs, arguments)}
+        for node in inner._nodes:
+            read = [number[id(tensor)] for tensor in node.inputs]
+            if hasattr(node.layer, "_nodes"):  # a model used as a layer
+                results = walk(node.layer, read)
+            else:
+                output = new_value(node.outputs[0].shape)
+                calls.append(Call(node.layer, tuple(read), node.takes_list, output))
+                results = [output]
+            number.update({id(tensor): value for tensor, value in zip(node.outputs, results)})
+        return [number[id(tensor)] for tensor in inner._outputs]
+
+    inputs = [new_value(tensor.shape) for tensor in model._inputs]
+    outputs = walk(model, inputs)
+    return calls, inputs, outputs, shapes

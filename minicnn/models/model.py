@@ -1,0 +1,393 @@
+"""`Model(inputs, outputs)`: a graph of layers that can be called, trained, saved and used as a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicnn import backends, config, registry
+from minicnn.layers import InputLayer, Layer
+from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
+from minicnn.models.batches import as_arrays
+from minicnn.models.graph import flatten_struct, pack_struct, topological_nodes
+from minicnn.models.plan import Plan
+from minicnn.models.summary import print_summary
+from minicnn.models.training import Trainer
+from minicnn.saving import deserialize_keras_object, load_weights, save_model, save_weights, serialize_keras_object
+from minicnn.tensor import as_tensor
+
+__all__ = ["Functional", "Model"]
+
+
+class Model(Trainer, Layer):
+    """A model from symbolic inputs to symbolic outputs.
+
+    Args:
+        inputs: an `Input`, or a list or dict of them (any symbolic tensor will do: the layers
+            before it are cut off).
+        outputs: tensors computed from them, in the same ways; results come back in this structure.
+        name: default "functional", "functional_1", ...
+
+    Attributes:
+        layers: in topological order. input, output, inputs, outputs: the symbolic tensors.
+        input_shape, output_shape; input_names, output_names.
+
+    Example:
+        >>> from minicnn.layers import Input
+        >>> x = Input(shape=(8,))
+        >>> model = Model(inputs=x, outputs=Layer(name="same")(x))
+        >>> model.output_shape
+        (None, 8)
+
+    A class that inherits from Model passes `inputs` and `outputs` to `super().__init__`. Models
+    that override `call` instead cannot be trained here: there is no automatic differentiation.
+    """
+
+    _keras_module = "keras.src.models.functional"
+    _keras_class_name = "Functional"
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
+    ) -> None:
+        if inputs is None or outputs is None:
+            raise ValueError(
+                f"{type(self).__name__}: a Model is made with `Model(inputs=..., outputs=...)`. Models subclassed with "
+                "a `call` method "
+                "are not supported: minicnn has no automatic differentiation. Write the graph with layers, or a `Layer` with "
+                "`forward` and `backward`."
+            )
+        if kwargs:
+            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
+        self._init_model(name)
+        self._set_graph(inputs, outputs)
+        self.trainable = trainable if trainable is not None else True
+
+    def _init_model(self, name: str | None) -> None:
+        automatic = "functional" if type(self) is Model else registry.snake_case(type(self).__name__)
+        Layer.__init__(self, name=name or registry.unique_name(automatic))
+        Trainer.__init__(self)
+
+    def _set_graph(self, inputs: Any, outputs: Any) -> None:
+        flat_inputs, flat_outputs = flatten_struct(inputs), flatten_struct(outputs)
+        for argument, tensors in (("inputs", flat_inputs), ("outputs", flat_outputs)):
+            if not tensors:
+                raise ValueError(f"Model '{self.name}': `{argument}` is empty.")
+            for tensor in tensors:
+                if not isinstance(tensor, KerasTensor):
+                    raise ValueError(
+                        f"All `{argument}` values must be KerasTensors. Received: {argument}={tensor!r} of type "
+                        f"{type(tensor).__name__}"
+                    )
+        if len({id(tensor) for tensor in flat_inputs}) != len(flat_inputs):
+            raise ValueError(f"Model '{self.name}': `inputs` holds the same tensor twice.")
+        # A tensor in the middle of a graph becomes an input of its own.
+        starts = {id(t): t for t in flat_inputs}
+        nodes = topological_nodes(flat_inputs, flat_outputs)
+        self._inputs, self._outputs, self._nodes = flat_inputs, flat_outputs, nodes
+        self._input_struct, self._output_struct = inputs, outputs
+        self._input_layers = [
+            t.node.layer
+            if t.node is not None and isinstance(t.node.layer, InputLayer)
+            else InputLayer(batch_shape=t.shape, dtype=t.dtype)
+            for t in starts.values()
+        ]
+        self._sublayers = []
+        for layer in [*self._input_layers, *(node.layer for node in nodes)]:
+            if not any(layer is known for known in self._sublayers):
+                self._sublayers.append(layer)
+        names: set[str] = set()
+        for layer in self._sublayers:
+            if layer.name in names:
+                raise ValueError(
+                    f'The name "{layer.name}" is used {sum(one.name == layer.name for one in self._sublayers)} times in '
+                    'the model. '
+                    "All layer names should be unique."
+                )
+            names.add(layer.name)
+        self.input_names = [layer.name for layer in self._input_layers]
+        if isinstance(inputs, dict):
+            self.input_names = list(inputs)
+        self.output_names = list(outputs) if isinstance(outputs, dict) else self._default_output_names()
+        self.built = True
+        self._forget_plans()
+
+    def _default_output_names(self) -> list[str]:
+        names: list[str] = []
+        for tensor in self._outputs:
+            name = tensor.node.layer.name if tensor.node is not None else tensor.name
+            while name in names:
+                name += "_1"
+            names.append(name)
+        return names
+
+    # --- as a layer ---------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shapes = (
+            list(input_shape) if isinstance(input_shape, list) or isinstance(input_shape[0], (tuple, list)) else [input_shape]
+        )
+        known = {id(tensor): tuple(shape) for tensor, shape in zip(self._inputs, shapes)}
+        for node in self._nodes:
+            before = [known[id(tensor)] for tensor in node.inputs]
+            after = node.layer.compute_output_shape(before if node.takes_list else before[0])
+            for tensor, shape in zip(node.outputs, [after] if len(node.outputs) == 1 else after):
+                known[id(tensor)] = tuple(shape)
+        found = [known[id(tensor)] for tensor in self._outputs]
+        return found[0] if len(found) == 1 else found
+
+    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        """On symbolic tensors: use the model as a layer. On arrays: its outputs (nothing is learnt)."""
+        if mask is not None:
+            raise ValueError(f"Model '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+        if is_symbolic(inputs):
+            return self._call_symbolic_model(inputs)
+        arrays = self._in_order_of_inputs(inputs)
+        self._prepare(arrays, None)
+        outputs = self._plan_for("predict").forward(self._feed(arrays), bool(training))
+        return as_tensor(pack_struct(self._output_struct, outputs))
+
+    def _in_order_of_inputs(self, inputs: Any) -> list[Any]:
+        names = getattr(self, "input_names", None) or ["x"]
+        if isinstance(inputs, (list, tuple)) and len(names) == 1 and not (len(inputs) == 1 and hasattr(inputs[0], "shape")):
+            inputs = backends.asarray(inputs, config.floatx())  # nested lists of numbers
+        arrays = as_arrays(inputs, names, "input")
+        assert arrays is not None
+        return arrays
+
+    def _call_symbolic_model(self, inputs: Any) -> Any:
+        tensors = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)
+        if not self.built:
+            self.build(tensors[0].shape)
+        if len(tensors) != len(self._inputs):
+            raise ValueError(
+                f'Layer "{self.name}" expects {len(self._inputs)} input(s), but it received {len(tensors)} input tensors.'
+            )
+        shapes = self.compute_output_shape([tensor.shape for tensor in tensors])
+        node = Node(self, tensors, isinstance(inputs, (list, tuple)))
+        node.outputs = [
+            KerasTensor(shape, tensor.dtype, node=node)
+            for shape, tensor in zip([shapes] if len(self._outputs) == 1 else shapes, self._outputs)
+        ]
+        return pack_struct(self._output_struct, node.outputs)
+
+    # --- what a user reads --------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Layer]:
+        return list(self._sublayers)
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError("`Model.layers` attribute is reserved and should not be used. Please use another name.")
+
+    @property
+    def input(self) -> Any:
+        self._require_graph()
+        return self._input_struct
+
+    @property
+    def output(self) -> Any:
+        self._require_graph()
+        return self._output_struct
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        self._require_graph()
+        return list(self._inputs)
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        self._require_graph()
+        return list(self._outputs)
+
+    @property
+    def input_shape(self) -> Any:
+        self._require_graph()
+        return pack_struct(self._input_struct, [tensor.shape for tensor in self._inputs])
+
+    @property
+    def output_shape(self) -> Any:
+        self._require_graph()
+        return pack_struct(self._output_struct, [tensor.shape for tensor in self._outputs])
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its place in `layers`.
+
+        Raises:
+            ValueError: if there is none (Keras's wording).
+        """
+        if index is not None and name is not None:
+            raise ValueError(f"Provide only a layer name or a layer index. Received: index={index}, name={name}.")
+        if index is not None:
+            if len(self.layers) <= index:
+                raise ValueError(f"Was asked to retrieve layer at index {index} but model only has {len(self.layers)} layers.")
+            return self.layers[index]
+        if name is None:
+            raise ValueError("Provide either a layer name or layer index at `get_layer`.")
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"No such layer: {name}. Existing layers are: {[layer.name for layer in self.layers]}.")
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: tuple[str, str] | None = None,
+    ) -> None:
+        """Print a table of the layers: type, output shape, parameters, FLOPs of one image forward.
+
+        Args:
+            line_length: width in characters. print_fn: called with the text instead of printing it.
+            expand_nested: show the layers of models used as layers. show_trainable: a column for it.
+            layer_range: (first, last) names of the layers to show.
+        """
+        print_summary(self, line_length, print_fn, expand_nested, show_trainable, layer_range)
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        if not self.built:
+            raise ValueError(
+                f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built. "
+                "You can build it manually via: `layer.build(input_shape)`."
+            )
+        return sum(variable.size for variable in self.weights)
+
+    # --- files --------------------------------------------------------------------------
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Write everything to a `.keras` file: configuration, weights, compile settings, optimizer state."""
+        save_model(self, filepath, overwrite=overwrite, **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Write the weights to a `.weights.h5` file."""
+        save_weights(self, filepath, overwrite=overwrite)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Read weights from a `.weights.h5` or `.keras` file; the model is unchanged if that fails."""
+        load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The graph as plain data, in Keras 3's functional format."""
+        index_of: dict[int, int] = {}  # node -> its place among its layer's nodes in this model
+        counts: dict[int, int] = {}
+        own = [layer._inbound_nodes[0] for layer in self._input_layers if layer._inbound_nodes] + self._nodes
+        for node in own:
+            # A model used as a layer counts the node it was made with as its first (Keras's numbering).
+            first = 1 if isinstance(node.layer, Model) and not hasattr(node.layer, "_is_sequential") else 0
+            index_of[id(node)] = counts.setdefault(id(node.layer), first)
+            counts[id(node.layer)] += 1
+        cut = {id(t): layer for t, layer in zip(self._inputs, self._input_layers)}
+
+        def history(tensor: KerasTensor) -> list[Any]:
+            if id(tensor) in cut:
+                return [cut[id(tensor)].name, 0, 0]
+            assert tensor.node is not None
+            at = [id(one) for one in tensor.node.outputs].index(id(tensor))
+            return [tensor.node.layer.name, index_of[id(tensor.node)], at]
+
+        def tensor_config(tensor: KerasTensor) -> dict[str, Any]:
+            return {
+                "class_name": "__keras_tensor__",
+                "config": {"shape": list(tensor.shape), "dtype": tensor.dtype, "keras_history": history(tensor)},
+            }
+
+        layers = []
+        for layer in self._sublayers:
+            entry = serialize_keras_object(layer)
+            entry["name"] = layer.name
+            entry["inbound_nodes"] = []
+            for node in self._nodes:
+                if node.layer is layer:
+                    tensors = [tensor_config(tensor) for tensor in node.inputs]
+                    entry["inbound_nodes"].append({"args": [tensors] if node.takes_list else tensors, "kwargs": {}})
+            layers.append(entry)
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "layers": layers,
+            "input_layers": pack_struct(self._input_struct, [history(tensor) for tensor in self._inputs]),
+            "output_layers": pack_struct(self._output_struct, [history(tensor) for tensor in self._outputs]),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Model:
+        """A model with the graph of `get_config`, and fresh weights."""
+        layers = {entry["name"]: deserialize_keras_object(entry, custom_objects=custom_objects) for entry in config["layers"]}
+        made: dict[tuple[str, int, int], KerasTensor] = {}
+        for layer in layers.values():
+            if isinstance(layer, InputLayer):
+                made[(layer.name, 0, 0)] = layer.output
+
+        def find(struct: Any) -> Any:
+            if isinstance(struct, dict) and struct.get("class_name") == "__keras_tensor__":
+                name, node, tensor = struct["config"]["keras_history"]
+                return made[(name, node, tensor)]
+            if isinstance(struct, dict):
+                return {key: find(value) for key, value in struct.items()}
+            if isinstance(struct, (list, tuple)):
+                return [find(item) for item in struct]
+            return struct
+
+        def leaf(struct: Any) -> Any:
+            if isinstance(struct, (list, tuple)) and len(struct) == 3 and isinstance(struct[0], str):
+                return made[(struct[0], struct[1], struct[2])]
+            if isinstance(struct, dict):
+                return {key: leaf(value) for key, value in struct.items()}
+            return [leaf(item) for item in struct]
+
+        waiting = [(layers[entry["name"]], node) for entry in config["layers"] for node in entry["inbound_nodes"]]
+        while waiting:
+            later = []
+            for layer, node in waiting:
+                try:
+                    arguments = find(node["args"])
+                except KeyError:  # made by a node that comes later
+                    later.append((layer, node))
+                    continue
+                # A layer's calls stand in order: a later one must wait for an earlier one.
+                if any(layer is other for other, _ in later):
+                    later.append((layer, node))
+                    continue
+                first = 1 if isinstance(layer, Model) and not hasattr(layer, "_is_sequential") else 0
+                count = sum(1 for key in made if key[0] == layer.name and key[2] == 0)
+                for at, tensor in enumerate(flatten_struct(layer(*arguments))):
+                    made[(layer.name, first + count, at)] = tensor
+            if len(later) == len(waiting):
+                raise ValueError(
+                    "Invalid Functional model configuration. The graph of the Functional model either has loops or "
+                    "disconnected nodes. "
+                    f"The following layers failed to be resolved: {[layer.name for layer, _ in later]}"
+                )
+            waiting = later
+        return cls(
+            inputs=leaf(config["input_layers"]),
+            outputs=leaf(config["output_layers"]),
+            name=config.get("name"),
+            trainable=config.get("trainable", True),
+        )
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        return None
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The configuration as JSON; `kwargs` go to `json.dumps`."""
+        import json
+
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The outputs for arrays. A plan never calls it: it opens the model and runs the layers."""
+        outputs = Plan(self, fuse=False).forward(x if isinstance(x, list) else [x], training)
+        return pack_struct(self._output_struct, outputs), None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+Functional = Model  # Keras's name for models that are graphs

@@ -1,0 +1,209 @@
+"""A model's plan: the list of layer calls that one step runs, and where each value dies.
+
+Made at the first batch, from the graph, for one backend. Adjacent calls become one where
+the backend has an op that does both (`layers.fused`). Memory is not assigned by hand: a
+value is forgotten after its last reader, and the step's arena takes its block again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minicnn import backends
+from minicnn.backends import ops
+from minicnn.layers import Layer, fused
+from minicnn.models.graph import Call, flatten_calls
+from minicnn.variables import Variable
+
+if TYPE_CHECKING:
+    from minicnn.models.model import Model
+
+__all__ = ["NumericsError", "Plan", "Step"]
+
+
+class NumericsError(ArithmeticError):
+    """A NaN or an infinity, and where it first stood.
+
+    Attributes:
+        layer: the layer's name. pass_name: "forward" or "backward". batch: index in the epoch, or None.
+    """
+
+    def __init__(self, layer: str, pass_name: str, batch: int | None = None) -> None:
+        self.layer, self.pass_name, self.batch = layer, pass_name, batch
+        super().__init__(
+            f"NaN or infinity first appeared in the {pass_name} pass of layer '{layer}'"
+            + f" at batch {batch}" * (batch is not None)
+        )
+
+
+class Step:
+    """One call of a plan.
+
+    Attributes:
+        layer: what has `forward` and `backward`: a layer, or several fused into one.
+        inputs, takes_list, output: numbers of the values it reads and makes.
+        forgets: values that nobody reads after this step (in the forward pass).
+        learns: whether gradients must flow through its output at all.
+        passes_on: whether a step before it needs dx.
+        variables: what its grads belong to; `trained` tells which of them are updated.
+    """
+
+    def __init__(self, call: Call, names: tuple[str, ...] = ()) -> None:
+        self.layer: Any = call.layer
+        self.inputs = call.inputs
+        self.takes_list = call.takes_list
+        self.output = call.output
+        self.names = names or (call.layer.name,)
+        self.forgets: tuple[int, ...] = ()
+        self.learns = False
+        self.passes_on = False
+        self.variables: list[Variable] = []
+        self.trained: list[bool] = []
+
+    def read(self, values: list[Any]) -> Any:
+        """What the layer's `forward` takes."""
+        if self.takes_list:
+            return [values[i] for i in self.inputs]
+        return values[self.inputs[0]]
+
+    def forget(self, values: list[Any]) -> None:
+        """Drop the values that were read for the last time."""
+        for i in self.forgets:
+            values[i] = None
+
+    def hand_back(self, dx: Any, gradients: list[Any]) -> None:
+        """Add dx to the gradients of the values that this step read: they sum where a value fans out."""
+        for i, d in zip(self.inputs, dx if self.takes_list else (dx,)):
+            gradients[i] = d if gradients[i] is None else ops.add_forward([gradients[i], d])
+
+
+class Plan:
+    """Straight-line code for a model.
+
+    Args:
+        model: whose graph it follows.
+        fuse: whether adjacent calls may become one (not where every layer's own output is wanted).
+        logits_for: indices of outputs whose last activation is left out, because their loss
+            computes it together with its own gradient.
+        watch_numerics: check every value and gradient for NaN and infinity.
+
+    Attributes:
+        steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
+        penalties: this step's activity penalties.
+    """
+
+    def __init__(
+        self, model: Model, *, fuse: bool = True, logits_for: tuple[int, ...] = (), watch_numerics: bool = False
+    ) -> None:
+        self.backend = backends.backend()
+        calls, self.inputs, self.outputs, self.shapes = flatten_calls(model)
+        self.calls = calls
+        trainable = {id(v) for v in model.trainable_weights}
+        steps = [Step(call) for call in calls]
+        self.penalties: list[Any] = []
+        for i in logits_for:
+            self._leave_out_activation(steps, i)
+        if fuse:
+            steps = fused.fuse(steps, set(self.outputs))
+        self.steps: list[Step] = steps
+        for step in steps:
+            step.variables = [v for v in step.layer._variables if v.trainable]
+            step.trained = [id(v) in trainable for v in step.variables]
+            regularizer = getattr(step.layer, "activity_regularizer", None)
+            if regularizer is not None:
+                step.layer = fused.Penalized(step.layer, regularizer, self.penalties)
+            if watch_numerics:
+                step.layer = Watched(step.layer, "+".join(step.names))
+        self._mark_gradients()
+        self._mark_last_reads()
+
+    def _leave_out_activation(self, steps: list[Step], index: int) -> None:
+        last = next(step for step in steps if step.output == self.outputs[index])
+        without = fused.without_activation(last.layer)
+        if without is not None:
+            last.layer = without
+        else:  # an activation layer of its own: its input is the output now
+            steps.remove(last)
+            self.outputs[index] = last.inputs[0]
+
+    def _mark_gradients(self) -> None:
+        wanted = [False] * len(self.shapes)
+        for step in self.steps:
+            step.passes_on = any(wanted[i] for i in step.inputs)
+            step.learns = wanted[step.output] = step.passes_on or any(step.trained)
+
+    def _mark_last_reads(self) -> None:
+        read = set(self.outputs)
+        for step in reversed(self.steps):
+            step.forgets = tuple({i for i in step.inputs if i not in read})
+            read.update(step.inputs)
+
+    def begin(self, inputs: list[Any]) -> list[Any]:
+        """A list with a place for every value of the plan, the inputs filled in."""
+        self.penalties.clear()
+        values: list[Any] = [None] * len(self.shapes)
+        for i, array in zip(self.inputs, inputs):
+            values[i] = array
+        return values
+
+    def forward(self, inputs: list[Any], training: bool) -> list[Any]:
+        """The model's outputs, nothing kept for a backward pass."""
+        values = self.begin(inputs)
+        for step in self.steps:
+            values[step.output] = step.layer.forward(step.read(values), training)[0]
+            step.forget(values)
+        return [values[i] for i in self.outputs]
+
+    def describe(self, batch_size: int = 1) -> list[dict[str, Any]]:
+        """One row a step: what runs together, output shape, FLOPs and bytes of its output for a batch."""
+        rows = []
+        inner = {call.output: call for call in self.calls}
+        for step in self.steps:
+            shape = self.shapes[step.output]
+            flops = 0
+            for call in inner.values():
+                if call.layer.name in step.names:
+                    before = [self.shapes[i] for i in call.inputs]
+                    flops += call.layer.count_flops(before if call.takes_list else before[0], self.shapes[call.output])
+            rows.append(
+                {
+                    "layers": list(step.names),
+                    "fused": len(step.names) > 1,
+                    "op": type(step.layer).__name__,
+                    "output_shape": shape,
+                    "flops": flops * batch_size,
+                    "bytes": batch_size * math.prod(extent or 1 for extent in shape[1:]) * np.dtype(step.layer.dtype).itemsize,
+                }
+            )
+        return rows
+
+
+class Watched(Layer):
+    """A layer whose outputs and gradients are checked; see `NumericsError`."""
+
+    def __init__(self, layer: Any, name: str) -> None:
+        self.__dict__.update(layer=layer, name=name, dtype=layer.dtype, _variables=layer._variables)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        y, saved = self.layer.forward(x, training)
+        self._check("forward", (y,))
+        return y, saved
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        dx, grads = self.layer.backward(dy, saved)
+        self._check("backward", (*(dx if isinstance(dx, list) else (dx,)), *grads))
+        return dx, grads
+
+    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
+        grads = self.layer.backward_weights(dy, saved)
+        self._check("backward", grads)
+        return grads
+
+    def _check(self, pass_name: str, arrays: Any) -> None:
+        for array in arrays:
+            # A sum is NaN or infinite if an element is; only then is it worth looking closer (a sum may overflow).
+            if not math.isfinite(float(array.sum())) and not np.isfinite(backends.to_numpy(array)).all():
+                raise NumericsError(self.name, pass_name)

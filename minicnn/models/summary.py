@@ -1,0 +1,163 @@
+"""`model.summary()`: Keras's table, plus the FLOPs of each layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minicnn.layers.symbolic import Node
+
+if TYPE_CHECKING:
+    from minicnn.models.model import Model
+
+__all__ = ["print_summary", "readable_count", "readable_size"]
+
+
+def readable_size(numbers: int, bytes_each: int = 4) -> str:
+    """Memory of so many numbers, as Keras writes it.
+
+    >>> readable_size(225610)
+    '881.29 KB'
+    """
+    size = float(numbers * bytes_each)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024 or unit == "GB":
+            break
+        size /= 1024
+    return f"{size:.2f} {unit}"
+
+
+def readable_count(count: int) -> str:
+    """A count in thousands, millions or billions.
+
+    >>> readable_count(1_769_472)
+    '1.77 M'
+    """
+    for factor, unit in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
+        if count >= factor:
+            return f"{count / factor:.2f} {unit}"
+    return str(count)
+
+
+def _rows(model: Model, expand_nested: bool, depth: int = 0) -> list[dict[str, Any]]:
+    rows = []
+    nodes: list[Node] = getattr(model, "_nodes", [])
+    of_layer: dict[int, list[Node]] = {}
+    for node in nodes:
+        of_layer.setdefault(id(node.layer), []).append(node)
+    straight = hasattr(model, "_is_sequential")
+    for layer in model.layers:
+        calls = of_layer.get(id(layer), [])
+        flops = 0
+        shape: Any = "?"
+        if calls:
+            shape = ", ".join(str(tensor.shape) for tensor in calls[0].outputs)
+        elif layer._inbound_nodes and not layer._inbound_nodes[0].inputs:
+            shape = str(layer._inbound_nodes[0].outputs[0].shape)
+        for node in calls:
+            before = [tensor.shape for tensor in node.inputs]
+            flops += _flops(layer, before if node.takes_list else before[0], node.outputs[0].shape)
+        sources = (
+            ""
+            if straight
+            else "\n".join(
+                f"{t.node.layer.name}[{t.node.layer._inbound_nodes.index(t.node)}][{t.node.outputs.index(t)}]"
+                for n in calls
+                for t in n.inputs
+                if t.node
+            )
+        )
+        rows.append(
+            {
+                "name": "  " * depth + layer.name,
+                "class": type(layer).__name__,
+                "shape": shape,
+                "params": layer.count_params() if layer.built else None,
+                "flops": flops,
+                "connected": sources or "-",
+                "trainable": layer.trainable,
+            }
+        )
+        if expand_nested and hasattr(layer, "_nodes"):
+            rows += _rows(layer, True, depth + 1)  # type: ignore[arg-type]
+    return rows
+
+
+def _flops(layer: Any, before: Any, after: Any) -> int:
+    """Of one call; of all inner layers where a model is used as a layer."""
+    if not hasattr(layer, "_nodes"):
+        return int(layer.count_flops(before, after))
+    return sum(
+        _flops(node.layer, [t.shape for t in node.inputs] if node.takes_list else node.inputs[0].shape, node.outputs[0].shape)
+        for node in layer._nodes
+    )
+
+
+def print_summary(
+    model: Model,
+    line_length: int | None = None,
+    print_fn: Any = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: tuple[str, str] | None = None,
+) -> None:
+    """Print the table; see `Model.summary`."""
+    import io
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows = _rows(model, expand_nested)
+    if layer_range is not None:
+        names = [row["name"] for row in rows]
+        for name in layer_range:
+            if name not in names:
+                raise ValueError(f"Passed layer_range={layer_range} does not match any layer in the model: no layer '{name}'.")
+        rows = rows[names.index(layer_range[0]) : names.index(layer_range[1]) + 1]
+    straight = hasattr(model, "_is_sequential")
+    table = Table(show_lines=not straight, highlight=False)
+    table.add_column("Layer (type)", overflow="fold")
+    table.add_column("Output Shape", overflow="fold")
+    table.add_column("Param #", justify="right")
+    table.add_column("FLOPs", justify="right")
+    if not straight:
+        table.add_column("Connected to", overflow="fold")
+    if show_trainable:
+        table.add_column("Trainable", justify="center")
+    for row in rows:
+        cells = [
+            f"{escape(row['name'])} ({row['class']})",
+            escape(row["shape"]),
+            "0 (unbuilt)" if row["params"] is None else f"{row['params']:,}",
+            readable_count(row["flops"]) if row["flops"] else "-",
+        ]
+        if not straight:
+            cells.append(escape(row["connected"]))
+        if show_trainable:
+            cells.append("Y" if row["trainable"] else "N")
+        table.add_row(*cells)
+    trained = sum(v.size for v in model.trainable_weights)
+    frozen = sum(v.size for v in model.non_trainable_weights)
+    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None else 0
+    lines = [
+        f'Model: "{model.name}"',
+        f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",
+    ]
+    lines.append(f" Trainable params: {trained:,} ({readable_size(trained)})")
+    lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
+    if slots:
+        lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
+    lines.append(
+        f" FLOPs per image, forward: {readable_count(sum(row['flops'] for row in rows if not row['name'].startswith(' ')))}"
+    )
+    target = io.StringIO() if print_fn is not None else sys.stdout
+    # A file or a notebook has no width of its own: leave room for what is to be shown.
+    width = line_length or (None if print_fn is None and sys.stdout.isatty() else 100)
+    console = Console(file=target, width=width, highlight=False)
+    console.print(lines[0], style="bold", markup=False)
+    console.print(table)
+    for line in lines[1:]:
+        console.print(line, markup=False)
+    if print_fn is not None:
+        print_fn(target.getvalue())  # type: ignore[union-attr]

@@ -1,0 +1,689 @@
+"""`compile`, `fit`, `evaluate`, `predict`: the training loop.
+
+Follow one pixel: `fit` hands a batch to `train_step`, which calls each layer's `forward`
+(`Conv2D.forward` calls `ops.conv2d_forward`, the kernel), then the loss, then each layer's
+`backward` in the opposite order, then the optimizer. There is nothing else in between.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config, losses, metrics, optimizers, serialization
+from minicnn.backends import memory, ops
+from minicnn.callbacks import CallbackList
+from minicnn.layers import fused
+from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
+from minicnn.models.batches import (
+    ArrayBatches,
+    apply_class_weight,
+    as_arrays,
+    check_finite,
+    check_lengths,
+    make_batches,
+    split_validation,
+)
+from minicnn.models.compiled import CompiledLoss, CompiledMetrics
+from minicnn.models.graph import flatten_calls, pack_struct
+from minicnn.models.plan import NumericsError, Plan
+from minicnn.variables import Variable
+
+__all__ = ["Trainer"]
+
+# Arguments of Keras's `compile` that steer TensorFlow's execution: accepted, and without meaning here.
+_EXECUTION_ARGUMENTS = {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}
+
+
+class Trainer:
+    """What makes a graph of layers trainable; `Model` inherits from it.
+
+    Attributes:
+        optimizer, loss, metrics: set by `compile`. compiled: whether that was done.
+        history: the `History` of the last `fit`. stop_training: a callback sets it to end training.
+    """
+
+    def __init__(self) -> None:
+        self.compiled = False
+        self.optimizer: Any = None
+        self.loss: Any = None
+        self.history: Any = None
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
+        self._compile_arguments: dict[str, Any] = {}
+        self._arena = memory.Arena()
+        self._shuffle_seed: int | None = None
+        self._epochs_done = 0
+        self._forget_plans()
+
+    # --- compile ------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Choose how to train. May be called again at any time; the weights stay.
+
+        Args:
+            optimizer: a name, an `Optimizer` or its config.
+            loss: a name, a `Loss`, a function; a list or dict of them, one an output.
+            loss_weights: factors of the outputs' losses, as list or dict.
+            metrics: names ("accuracy"), `Metric`s or functions; lists or dicts of lists for several outputs.
+            weighted_metrics: likewise, weighted by sample weights.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras's sake, without effect.
+
+        Raises:
+            ValueError: for a name that is not known, or an argument that is not supported.
+        """
+        unknown = set(kwargs) - _EXECUTION_ARGUMENTS
+        if unknown:
+            raise ValueError(f"Argument(s) not recognized by `compile()`: {', '.join(sorted(unknown))}. Received: {kwargs}")
+        arguments = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        names = getattr(self, "output_names", None)
+        new_optimizer = optimizers.get(optimizer)
+        if names:  # otherwise the outputs are known at the first batch only
+            compiled_loss = CompiledLoss(loss, loss_weights, names)
+            compiled_metrics = CompiledMetrics(metrics, weighted_metrics, names)
+        else:
+            compiled_loss = compiled_metrics = None  # type: ignore[assignment]
+        # Everything was understood: only now does anything change.
+        self.optimizer, self.loss = new_optimizer, loss
+        self._compile_arguments = arguments
+        self._compiled_loss, self._compiled_metrics = compiled_loss, compiled_metrics
+        self._loss_total: Any = 0.0
+        self._loss_count = 0
+        self._output_losses: list[Any] = []
+        self.compiled = True
+        self._forget_plans()
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was given, as plain data; empty if it was not called."""
+        if not self.compiled:
+            return {}
+        settings = {name: serialization.serialize(value) for name, value in self._compile_arguments.items()}
+        settings["optimizer"] = serialization.serialize(self.optimizer)
+        return settings
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """`compile` with what `get_compile_config` returned, and the optimizer's slots created."""
+        self.compile(
+            optimizer=optimizers.deserialize(config["optimizer"]),
+            loss=_map_leaves(losses.get, config.get("loss")),
+            loss_weights=config.get("loss_weights"),
+            metrics=_map_leaves(_metric_of, config.get("metrics")),
+            weighted_metrics=_map_leaves(_metric_of, config.get("weighted_metrics")),
+        )
+        if self.built:  # type: ignore[attr-defined]
+            self.optimizer.build(self.trainable_weights)  # type: ignore[attr-defined]
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics in use: the loss's mean, then those of `compile`."""
+        if not self.compiled:
+            return []
+        tracker = metrics.Mean(name="loss")
+        if self._loss_count:
+            tracker.update_state(float(self._loss_total) / self._loss_count)
+        return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else [])]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return [metric.name for metric in self.metrics]
+
+    def reset_metrics(self) -> None:
+        """Start the loss's mean and all metrics again."""
+        self._loss_total, self._loss_count, self._output_losses = 0.0, 0, []
+        if self._compiled_metrics:
+            self._compiled_metrics.reset()
+
+    def _assert_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise ValueError(f"You must call `compile()` before calling `{method}()`.")
+        if self._compile_arguments["loss"] is None:
+            raise ValueError(f"No loss to compute: pass a `loss` argument to `compile()` before calling `{method}()`.")
+
+    # --- plans --------------------------------------------------------------------------
+
+    def _forget_plans(self) -> None:
+        """After a change of layers, backend, trainable flags or loss."""
+        self._plans: dict[str, Plan] = {}
+        self._logits_for: tuple[int, ...] = ()
+        self._arena = memory.Arena()
+
+    def _plan_for(self, use: str, *, watch: bool = False) -> Plan:
+        """The plan to "train" (and evaluate) or to "predict" with."""
+        key = use + "+watch" * watch
+        plan = self._plans.get(key)
+        if plan is None or plan.backend != backends.backend():
+            if plan is not None:
+                self._forget_plans()
+            if use == "train":
+                calls, _, outputs, _ = flatten_calls(self)  # type: ignore[arg-type]
+                by_output = {call.output: call for call in calls}
+                read = {value for call in calls for value in call.inputs}
+                last = [
+                    fused.last_activation(by_output[i].layer) if i in by_output and i not in read else None for i in outputs
+                ]
+                self._logits_for = self._compiled_loss.logits_for(last)
+                plan = Plan(self, logits_for=self._logits_for, watch_numerics=watch)  # type: ignore[arg-type]
+            else:
+                plan = Plan(self)  # type: ignore[arg-type]
+            self._plans[key] = plan
+        return plan
+
+    def plan(self) -> list[dict[str, Any]]:
+        """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image."""
+        self._require_graph()
+        return self._plan_for("train" if self.compiled and self._compiled_loss else "predict").describe()
+
+    def _require_graph(self) -> None:
+        if not self.built:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"Model '{self.name}' has no input shape yet: build it with data, an `Input` or `model.build(input_shape)`."
+            )  # type: ignore[attr-defined]
+
+    def _prepare(self, x: list[Any], y: list[Any] | None) -> None:
+        """At the first batch: shapes are known, so weights, losses and metrics can be made."""
+        if not self.built:  # type: ignore[attr-defined]
+            self.build((None, *x[0].shape[1:]))  # type: ignore[attr-defined]
+        if not self.compiled or y is None:
+            return
+        names = self.output_names  # type: ignore[attr-defined]
+        arguments = self._compile_arguments
+        if self._compiled_loss is None:
+            self._compiled_loss = CompiledLoss(arguments["loss"], arguments["loss_weights"], names)
+        if self._compiled_metrics is None:
+            self._compiled_metrics = CompiledMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
+        shapes = [tensor.shape for tensor in self._outputs]  # type: ignore[attr-defined]
+        if self._compiled_metrics.built is None:
+            self._compiled_loss.resolve_shapes(y, shapes)
+            self._compiled_metrics.build(y, shapes)
+
+    def _feed(self, arrays: list[Any]) -> list[Any]:
+        """A batch as the plan takes it: checked against the inputs, of their dtype, where the backend computes.
+
+        Raises:
+            ValueError: for a wrong rank or extent, in Keras's words.
+        """
+        fed = []
+        for tensor, array in zip(self._inputs, arrays):  # type: ignore[attr-defined]
+            demanded = tensor.shape
+            if array.ndim == len(demanded) - 1 and demanded[-1] == 1:
+                array = array[..., None]
+            elif array.ndim == len(demanded) + 1 and array.shape[-1] == 1:
+                array = array[..., 0]
+            spec = InputSpec(shape=(None, *demanded[1:]), name=tensor.name)
+            assert_input_compatibility(spec, [tuple(array.shape)], self.name)  # type: ignore[attr-defined]
+            if isinstance(array, np.ndarray) and array.dtype != tensor.dtype:
+                converted = memory.empty(array.shape, tensor.dtype)
+                np.copyto(converted, array, casting="unsafe")
+                array = converted
+            fed.append(backends.asarray(array, tensor.dtype))
+        return fed
+
+    # --- one batch ----------------------------------------------------------------------
+
+    def train_step(
+        self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None, watch: bool = False
+    ) -> dict[str, float]:
+        """Forward, backward, update: one step on one batch.
+
+        Args:
+            x, y: one array an input, an output. sample_weight: one array, or one an output, or None.
+
+        Returns:
+            The running means: "loss" and the metrics since `reset_metrics`.
+        """
+        plan = self._plan_for("train", watch=watch)
+        optimizer = self.optimizer
+
+        # Forward: every layer computes its output and sets aside what its gradient will need.
+        values = plan.begin(self._feed(x))
+        saved: list[Any] = [None] * len(plan.steps)
+        for i, step in enumerate(plan.steps):
+            values[step.output], saved[i] = step.layer.forward(step.read(values), True)
+            step.forget(values)
+
+        outputs = [values[i] for i in plan.outputs]
+        del values
+        loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
+        del outputs
+
+        # Backward: the same layers the other way round; each turns dy into dx and the gradients of its weights.
+        gradients: list[Any] = [None] * len(plan.shapes)
+        for i, dy in zip(plan.outputs, self._compiled_loss.backward(kept, self._logits_for)):
+            gradients[i] = dy if gradients[i] is None else ops.add_forward([gradients[i], dy])
+        dy = kept = None
+        of_weight: dict[Variable, Any] = {}
+        for i in range(len(plan.steps) - 1, -1, -1):
+            step = plan.steps[i]
+            dy, gradients[step.output] = gradients[step.output], None
+            if dy is not None and step.learns:
+                if step.passes_on:
+                    dx, grads = step.layer.backward(dy, saved[i])
+                    step.hand_back(dx, gradients)
+                    dx = None
+                else:
+                    grads = step.layer.backward_weights(dy, saved[i])
+                for variable, trained, grad in zip(step.variables, step.trained, grads):
+                    if trained:
+                        before = of_weight.get(variable)
+                        of_weight[variable] = grad if before is None else ops.add_forward([before, grad])
+                grads = None
+            dy = saved[i] = None
+
+        loss = loss + self._penalize(of_weight, plan)
+        # Metrics see what the forward pass saw, so they come before the weights change.
+        self._track(loss, own, y, predictions, sample_weight, len(x[0]))
+        optimizer.apply(list(of_weight.values()), list(of_weight))
+        return self._logs()
+
+    def _penalize(self, gradients: dict[Variable, Any], plan: Plan) -> Any:
+        """Add the regularizers' gradients; return what they and the activity penalties add to the loss."""
+        penalty: Any = sum(plan.penalties) if plan.penalties else 0.0
+        for variable, grad in gradients.items():
+            if variable.regularizer is not None:
+                variable.regularizer.gradient_(grad, variable.value)
+                penalty = penalty + variable.regularizer(variable.value)
+        return penalty
+
+    def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> dict[str, float]:
+        """Loss and metrics of one batch; nothing is updated."""
+        plan = self._plan_for("train")
+        outputs = plan.forward(self._feed(x), False)
+        loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
+        loss = loss + sum(plan.penalties) + sum(self.losses)  # type: ignore[attr-defined]
+        self._track(loss, own, y, predictions, sample_weight, len(x[0]))
+        return self._logs()
+
+    def predict_step(self, x: list[Any]) -> list[Any]:
+        """The outputs for one batch."""
+        return self._plan_for("predict").forward(self._feed(x), False)
+
+    def _track(
+        self, loss: Any, own: list[Any], y: list[Any], predictions: list[Any], sample_weight: list[Any] | None, size: int
+    ) -> None:
+        self._loss_total = self._loss_total + loss * size
+        self._loss_count += size
+        if len(own) > 1:
+            before = self._output_losses or [0.0] * len(own)
+            self._output_losses = [total + (0.0 if one is None else one * size) for total, one in zip(before, own)]
+        self._compiled_metrics.update(y, predictions, sample_weight)
+
+    def _logs(self) -> dict[str, float]:
+        """Name -> running mean, sorted by name as Keras's logs are."""
+        count = max(self._loss_count, 1)
+        logs = {"loss": float(self._loss_total) / count}
+        for name, total in zip(self.output_names, self._output_losses):  # type: ignore[attr-defined]
+            logs[f"{name}_loss"] = float(total) / count
+        logs.update(self._compiled_metrics.results() if self._compiled_metrics else {})
+        return dict(sorted(logs.items()))
+
+    def _in_order(self, logs: dict[str, float]) -> Any:
+        """Logs as `evaluate` returns them: the loss, then the metrics as `compile` listed them; a number if there is one."""
+        names = ["loss", *(metric for metric in logs if metric.endswith("_loss") and metric != "loss")]
+        names += [name for name in self._compiled_metrics.results() if name not in names] if self._compiled_metrics else []
+        values = [logs[name] for name in names if name in logs]
+        return values[0] if len(values) == 1 else values
+
+    # --- fit ----------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | list[int] = 1,
+    ) -> Any:
+        """Train for a number of epochs.
+
+        Args:
+            x: array (N, ...), a list or dict of them; or any iterable of batches `(x, y)` or
+                `(x, y, sample_weight)`: a `Dataset`, a generator, a `tf.data` or PyTorch loader.
+            y: targets, likewise; None with an iterable.
+            batch_size: samples a step, default 32; not with an iterable.
+            epochs: train until this epoch. initial_epoch: begin at this one (to resume).
+            verbose: "auto", 0 (silent), 1 (progress bar) or 2 (a line an epoch).
+            callbacks: list of `Callback`.
+            validation_split: the last part of the arrays is held out. validation_data: `(x, y)`,
+                `(x, y, sample_weight)` or an iterable, instead.
+            shuffle: reorder the samples every epoch (arrays only).
+            class_weight: {class: factor}. sample_weight: (N,).
+            steps_per_epoch, validation_steps: batches to take, where the data do not end by themselves.
+            validation_freq: evaluate every so many epochs, or at the listed ones (from 1).
+
+        Returns:
+            `History`; its `.history` is a dict of lists, one value an epoch.
+
+        Ctrl-C ends training after the current step: the model is usable, `model.history` holds the
+        epochs that were finished, and KeyboardInterrupt is raised again.
+        """
+        self._assert_compiled("fit")
+        if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise ValueError(f"`epochs` must be a non-negative integer. Received: epochs={epochs!r}")
+        if class_weight is not None and sample_weight is not None:
+            raise ValueError("You cannot `class_weight` and `sample_weight` at the same time.")
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
+        source = self._source(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
+        hooks = self._hooks(callbacks, verbose, epochs, source, history=True)
+        watch = any(getattr(callback, "watches_numerics", False) for callback in hooks.callbacks)
+        self.stop_training = False
+        epoch_logs: dict[str, float] = {}
+        hooks.on_train_begin()
+        with self._arena:
+            for epoch in range(initial_epoch, epochs):
+                self.reset_metrics()
+                hooks.on_epoch_begin(epoch)
+                index = -1
+                for index, (batch_x, batch_y, weights) in enumerate(source.epoch(epoch)):
+                    self._prepare(batch_x, batch_y)
+                    batch_y = self._targets(batch_y)
+                    if class_weight is not None:
+                        weights = apply_class_weight(class_weight, batch_y, weights)
+                    hooks.on_train_batch_begin(index)
+                    try:
+                        logs = self.train_step(batch_x, batch_y, weights, watch)
+                    except NumericsError as error:
+                        error.batch = index
+                        self._loss_total, logs = math.nan, {"loss": math.nan}
+                        hooks.on_numerics_error(error)
+                        self.stop_training = True
+                    # The next batch may take this one's memory.
+                    del batch_x, batch_y, weights
+                    hooks.on_train_batch_end(index, logs)
+                    if self.stop_training:
+                        break
+                if index < 0:
+                    if epoch == initial_epoch:
+                        raise ValueError(
+                            "Expected data with at least one batch. Received an empty dataset or an exhausted generator."
+                        )
+                    break
+                epoch_logs = self._logs()
+                if validation_data is not None and _due(epoch + 1, validation_freq):
+                    logs = self._validate(validation_data, validation_batch_size or batch_size, validation_steps, hooks)
+                    epoch_logs = {**epoch_logs, **{f"val_{name}": value for name, value in logs.items()}}
+                self._epochs_done = epoch + 1
+                hooks.on_epoch_end(epoch, epoch_logs)
+                if self.stop_training:
+                    break
+        self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
+        hooks.on_train_end(epoch_logs)
+        return self.history
+
+    def _source(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        shuffle: bool | str,
+        steps: int | None,
+        check: bool = True,
+    ) -> Any:
+        if x is None:
+            raise ValueError("Missing data: `x` is None.")
+        if self._shuffle_seed is None:
+            self._shuffle_seed = config.next_seed()
+        return make_batches(
+            x,
+            y,
+            sample_weight,
+            input_names=getattr(self, "input_names", None) or ["x"],
+            output_names=getattr(self, "output_names", None) or ["y"],
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=self._shuffle_seed,
+            steps=steps,
+            check=check,
+        )
+
+    def _targets(self, y: list[Any] | None) -> list[Any]:
+        if y is None:
+            raise ValueError("The data have no targets: pass `y`, or batches `(x, y)`.")
+        return [backends.asarray(array) for array in y]
+
+    def _hooks(self, given: Any, verbose: str | int, epochs: int, source: Any, history: bool = False) -> CallbackList:
+        if isinstance(given, CallbackList):
+            return given
+        return CallbackList(
+            given, add_history=history, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs, steps=source.steps
+        )
+
+    def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
+        kept = self._loss_total, self._loss_count, self._output_losses
+        parts = data if isinstance(data, tuple) and not hasattr(data, "shape") else (data,)
+        x, y, weights = (*parts, None, None)[:3]
+        logs: dict[str, float] = self.evaluate(
+            x, y, batch_size=batch_size, sample_weight=weights, steps=steps, callbacks=hooks, return_dict=True
+        )
+        self._loss_total, self._loss_count, self._output_losses = kept
+        return logs
+
+    # --- evaluate and predict -----------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics over data; arguments as in `fit`.
+
+        Returns:
+            [loss, metric, ...] (a number if there is just the loss), or a dict with `return_dict=True`.
+        """
+        self._assert_compiled("evaluate")
+        source = self._source(x, y, sample_weight, batch_size, False, steps)
+        hooks = self._hooks(callbacks, verbose, 1, source)
+        self.stop_evaluating = False
+        hooks.on_test_begin()
+        self.reset_metrics()
+        index = -1
+        with self._arena:
+            for index, (batch_x, batch_y, weights) in enumerate(source.epoch(0)):
+                self._prepare(batch_x, batch_y)
+                batch_y = self._targets(batch_y)
+                hooks.on_test_batch_begin(index)
+                logs = self.test_step(batch_x, batch_y, weights)
+                del batch_x, batch_y, weights
+                hooks.on_test_batch_end(index, logs)
+                if self.stop_evaluating:
+                    break
+        if index < 0:
+            raise ValueError("Expected data with at least one batch. Received an empty dataset or an exhausted generator.")
+        logs = self._logs()
+        hooks.on_test_end(logs)
+        return logs if return_dict else self._in_order(logs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """The model's outputs for data, as NumPy arrays of N rows (in the structure of the outputs).
+
+        Batches of an iterable may be `x`, `(x, y)` or `(x, y, sample_weight)`; only x is read.
+        """
+        source = self._source(x, None, None, batch_size, False, steps)
+        hooks = self._hooks(callbacks, verbose, 1, source)
+        self.stop_predicting = False
+        parts: list[list[np.ndarray]] = []
+        hooks.on_predict_begin()
+        with self._arena:
+            for index, (batch_x, _, _) in enumerate(source.epoch(0)):
+                self._prepare(batch_x, None)
+                hooks.on_predict_batch_begin(index)
+                outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]
+                del batch_x, _
+                parts.append(outputs)
+                packed = pack_struct(self._output_struct, outputs)  # type: ignore[attr-defined]
+                hooks.on_predict_batch_end(index, {"outputs": packed})
+                if self.stop_predicting:
+                    break
+        hooks.on_predict_end()
+        if not parts:
+            raise ValueError("Expected data with at least one batch. Received an empty dataset or an exhausted generator.")
+        joined = [np.concatenate(column) for column in zip(*parts)]
+        return pack_struct(self._output_struct, joined)  # type: ignore[attr-defined]
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One training step on one batch; returns its loss and metrics."""
+        self._assert_compiled("train_on_batch")
+        if class_weight is not None and sample_weight is not None:
+            raise ValueError(
+                "Arguments `sample_weight` and `class_weight` cannot be specified at the same time. "
+                f"Received: sample_weight={sample_weight}, class_weight={class_weight}"
+            )
+        batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
+        if class_weight is not None:
+            weights = apply_class_weight(class_weight, batch_y, weights)
+        self.reset_metrics()
+        with self._arena:
+            logs = self.train_step(batch_x, batch_y, weights)
+        return logs if return_dict else self._in_order(logs)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Loss and metrics of one batch."""
+        self._assert_compiled("test_on_batch")
+        batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
+        self.reset_metrics()
+        with self._arena:
+            logs = self.test_step(batch_x, batch_y, weights)
+        return logs if return_dict else self._in_order(logs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as NumPy arrays."""
+        arrays = as_arrays(x, getattr(self, "input_names", None) or ["x"], "input")
+        assert arrays is not None
+        check_finite(arrays, getattr(self, "input_names", None) or ["x"], "input")
+        self._prepare(arrays, None)
+        with self._arena:
+            outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(arrays)]
+        return pack_struct(self._output_struct, outputs)  # type: ignore[attr-defined]
+
+    def _one_batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any] | None]:
+        source = self._source(x, y, sample_weight, None, False, None)
+        if not isinstance(source, ArrayBatches):
+            raise ValueError(f"Expected the arrays of one batch. Received: x of type {type(x).__name__}")
+        self._prepare(source.x, source.y)
+        check_lengths(source.x, source.y, source.weights)
+        return source.x, self._targets(source.y), source.weights
+
+    # --- looking inside -----------------------------------------------------------------
+
+    def gradients_at(
+        self, x: Any, output_gradient: Any, layers: list[str] | None = None
+    ) -> tuple[Any, dict[str, tuple[Any, Any]]]:
+        """Values and gradients inside the network, for pictures such as saliency and Grad-CAM.
+
+        Args:
+            x: one batch. output_gradient: `dy` at the (single) output, an array or a function of the output.
+            layers: names of the layers to report; default all.
+
+        Returns:
+            output: the model's output. found: {layer name: (its output, the gradient there)};
+            the entry "input" holds x and the gradient at the pixels.
+        """
+        self._require_graph()
+        plan = Plan(self, fuse=False)  # type: ignore[arg-type]
+        arrays = as_arrays(x, self.input_names, "input")  # type: ignore[attr-defined]
+        assert arrays is not None
+        values = plan.begin(self._feed(arrays))
+        saved = []
+        for step in plan.steps:
+            values[step.output], kept = step.layer.forward(step.read(values), False)
+            saved.append(kept)
+        output = values[plan.outputs[0]]
+        gradients: list[Any] = [None] * len(plan.shapes)
+        seed = output_gradient(output) if callable(output_gradient) else output_gradient
+        gradients[plan.outputs[0]] = backends.asarray(seed, str(output.dtype))
+        found: dict[str, tuple[Any, Any]] = {}
+        for step, kept in zip(reversed(plan.steps), reversed(saved)):
+            dy = gradients[step.output]
+            if dy is None:
+                continue
+            if layers is None or step.layer.name in layers:
+                found[step.layer.name] = (backends.to_numpy(values[step.output]), backends.to_numpy(dy))
+            step.hand_back(step.layer.backward(dy, kept)[0], gradients)
+        found["input"] = (backends.to_numpy(values[plan.inputs[0]]), backends.to_numpy(gradients[plan.inputs[0]]))
+        return backends.to_numpy(output), found
+
+    # --- what a checkpoint needs beside the weights -------------------------------------
+
+    def _training_state(self) -> dict[str, int]:
+        state = {"epochs_done": self._epochs_done}
+        if self._shuffle_seed is not None:
+            state["shuffle_seed"] = self._shuffle_seed
+        return state
+
+    def _restore_training_state(self, state: dict[str, int]) -> None:
+        self._epochs_done = int(state.get("epochs_done", 0))
+        if "shuffle_seed" in state:
+            self._shuffle_seed = int(state["shuffle_seed"])
+
+
+def _due(epoch: int, frequency: int | list[int]) -> bool:
+    """Whether validation is due after this epoch (counted from 1)."""
+    if isinstance(frequency, (int, np.integer)):
+        return epoch % int(frequency) == 0
+    if isinstance(frequency, (list, tuple, set)):
+        return epoch in frequency
+    raise ValueError(
+        f"Expected `validation_freq` to be a list or int. Received: validation_freq={frequency} of the type {type(frequency)}."
+    )
+
+
+def _metric_of(identifier: Any) -> Any:
+    return identifier if isinstance(identifier, str) else metrics.get(identifier)
+
+
+def _map_leaves(function: Any, struct: Any) -> Any:
+    """`function` of every name or config in lists and dicts of them."""
+    if struct is None:
+        return None
+    if isinstance(struct, (list, tuple)):
+        return [_map_leaves(function, item) for item in struct]
+    if isinstance(struct, dict) and "class_name" not in struct:
+        return {key: _map_leaves(function, item) for key, item in struct.items()}
+    return function(struct)

@@ -93,7 +93,9 @@ def set_random_seed(seed: int) -> None:
     """
     global _seed, _drawn
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}")
+        raise ValueError(
+            f"Expected `seed` argument to be an integer in [0, 2**32). Received: seed={seed} (of type {type(seed)})"
+        )
     import random
 
     _seed, _drawn = int(seed), 0

@@ -79,6 +79,8 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
     """Class or function decorator: let `load_model` find a user's own object as `package>name`."""
 
     def enter(item: Any) -> Any:
+        if isinstance(item, type) and not hasattr(item, "get_config"):
+            raise ValueError("Cannot register a class that does not have a get_config() method.")
         registered = f"{package}>{name or item.__name__}"
         _custom[registered] = item
         item._registered_name = registered
@@ -89,7 +91,8 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
 
 def registered_name(item: Any) -> str:
     """The name under which a class or function is written into a config."""
-    return getattr(item, "_registered_name", None) or item.__name__
+    # In its own dict: what is registered is the class, not those that inherit from it.
+    return getattr(item, "__dict__", {}).get("_registered_name") or item.__name__
 
 
 @contextlib.contextmanager

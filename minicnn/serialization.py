@@ -17,7 +17,7 @@ import numpy as np
 
 from minicnn import registry
 
-__all__ = ["MODULES", "deserialize", "get", "serialize"]
+__all__ = ["MODULES", "deserialize", "get", "keras_name", "serialize"]
 
 MODULES = {
     "activation": "keras.activations",
@@ -26,6 +26,7 @@ MODULES = {
     "layer": "keras.layers",
     "loss": "keras.losses",
     "metric": "keras.metrics",
+    "model": "keras",
     "optimizer": "keras.optimizers",
     "regularizer": "keras.regularizers",
     "schedule": "keras.optimizers.schedules",
@@ -63,16 +64,26 @@ def serialize(obj: Any) -> Any:
             "To be serializable, a class must implement the `get_config()` method."
         )
     cls = type(obj)
-    family = next((family for family in MODULES if registry.aliases_of(family, cls)), None)
+    module, name = keras_name(cls)
     config = {
-        "module": MODULES[family] if family else cls.__module__,
-        "class_name": cls.__name__,
+        "module": module or cls.__module__,
+        "class_name": name,
         "config": serialize(obj.get_config()),
-        "registered_name": None if family else registry.registered_name(cls),
+        "registered_name": None if module else registry.registered_name(cls),
     }
     if hasattr(obj, "get_build_config") and (build_config := obj.get_build_config()) is not None:
         config["build_config"] = serialize(build_config)
+    if hasattr(obj, "get_compile_config"):
+        config["compile_config"] = serialize(obj.get_compile_config())
     return config
+
+
+def keras_name(cls: type) -> tuple[str | None, str]:
+    """The module and the name under which Keras knows a class of ours; (None, its name) for a user's own."""
+    if "_keras_class_name" in vars(cls):  # not inherited: a user's subclass is another class
+        return cls._keras_module, cls._keras_class_name  # type: ignore[attr-defined]
+    family = next((family for family in MODULES if registry.aliases_of(family, cls)), None)
+    return MODULES[family] if family else None, cls.__name__
 
 
 def deserialize(config: Any, family: str | None = None, custom_objects: dict[str, Any] | None = None) -> Any:
@@ -112,6 +123,8 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
         obj = cls.from_config(dict(inner))
         if config.get("build_config") and hasattr(obj, "build_from_config"):
             obj.build_from_config(config["build_config"])
+        if config.get("compile_config"):
+            obj.compile_from_config(config["compile_config"])
         return obj
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,30 @@ from minicnn import backends, config, registry
 __all__ = ["Variable"]
 
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
+_allowance: int | None = None  # bytes that new variables may still take
+
+
+@contextlib.contextmanager
+def limit_bytes(total: int) -> Iterator[None]:
+    """Within the `with` block, new variables may take `total` bytes together: for configurations out of files.
+
+    Raises:
+        ValueError: before memory is taken for one too many.
+    """
+    global _allowance
+    before, _allowance = _allowance, total
+    try:
+        yield
+    finally:
+        _allowance = before
+
+
+def _charge(size: int) -> None:
+    global _allowance
+    if _allowance is not None:
+        if size > _allowance:
+            raise ValueError(f"A variable of {size} bytes exceeds what this file can hold ({_allowance} bytes are left).")
+        _allowance -= size
 
 
 class Variable(np.lib.mixins.NDArrayOperatorsMixin):
@@ -53,9 +79,12 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         if callable(initializer) and not hasattr(initializer, "__array__"):
             if shape is None:
                 raise ValueError("When creating a Variable from an initializer, the `shape` argument should be specified.")
+            _charge(max(math.prod(shape), 0) * np.dtype(dtype or config.floatx()).itemsize)
             value = initializer(tuple(shape), dtype=dtype or config.floatx())
         else:
-            value = backends.to_numpy(initializer) if hasattr(initializer, "__cuda_array_interface__") else np.asarray(initializer)
+            value = (
+                backends.to_numpy(initializer) if hasattr(initializer, "__cuda_array_interface__") else np.asarray(initializer)
+            )
             if shape is not None and value.shape != tuple(shape):
                 value = np.broadcast_to(value, tuple(shape))
             if dtype is None and value.dtype.kind == "f":

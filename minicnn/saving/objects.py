@@ -1,0 +1,59 @@
+"""Layers and models to configs and back, and configs out of files that nobody vouches for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from minicnn import serialization
+
+__all__ = ["deserialize_keras_object", "parse_config", "serialize_keras_object"]
+
+_DEEPEST = 200  # levels of lists and dicts; a model inside a model takes five
+
+serialize_keras_object = serialization.serialize
+
+
+def deserialize_keras_object(
+    config: Any, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True, **kwargs: Any
+) -> Any:
+    """The object that a config of `serialize_keras_object`, or of Keras, describes.
+
+    Args:
+        config: {"module", "class_name", "config", "registered_name", ...}; lists and dicts of them.
+        custom_objects: name -> class or function.
+        safe_mode: accepted for Keras's sake: minicnn loads no code either way.
+
+    Raises:
+        ValueError: for an unknown class or function, naming it.
+    """
+    if kwargs.pop("module_objects", None) is not None or kwargs:
+        raise ValueError(f"Unrecognized keyword arguments passed to deserialize_keras_object: {kwargs or 'module_objects'}")
+    return serialization.deserialize(config, None, custom_objects)
+
+
+def parse_config(text: bytes, source: str) -> dict[str, Any]:
+    """A JSON object out of a file.
+
+    Args:
+        text: UTF-8. source: how errors call the file.
+
+    Raises:
+        ValueError: if it is no JSON, no object, or nested deeper than any model.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} is not readable as JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{source} should hold a JSON object. Received: {type(config).__name__}")
+    level: list[Any] = [config]
+    for _ in range(_DEEPEST):
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item) if _holds_more(inner)]
+        if not level:
+            return config
+    raise ValueError(f"{source} is nested more than {_DEEPEST} levels deep; no model's configuration is.")
+
+
+def _holds_more(item: Any) -> bool:
+    return isinstance(item, (dict, list))

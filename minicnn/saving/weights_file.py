@@ -1,0 +1,272 @@
+"""A model's variables as HDF5, in Keras 3's layout.
+
+    layers/conv2d/vars/0                    kernel of the first Conv2D in `model.layers`
+    layers/conv2d/vars/1                    its bias
+    layers/conv2d_1/vars/0                  the second Conv2D, whatever its name is
+    layers/sequential/layers/dense/vars/0   a model used as a layer
+    optimizer/vars/0                        the optimizer's `variables`: iterations, learning rate, slots
+
+Keras leaves out what training needs to go on with the same bits, and passes over what it
+does not know. So minicnn adds:
+
+    layers/dropout/seed_generator/vars/0    the state of a layer's random generator
+    attribute "minicnn_training_state"      JSON: the seed that samples are shuffled with, epochs done
+
+Reading trusts nothing: what is read, and how large it is, follows from the model and never
+from the file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from minicnn import registry, serialization
+from minicnn.layers.base import Layer
+from minicnn.seeds import SeedGenerator
+
+__all__ = ["expected_bytes", "read_weights", "weights_bytes"]
+
+_TRAINING_STATE = "minicnn_training_state"
+_LONGEST_STATE = 4096  # bytes of JSON
+
+
+def saved_objects(model: Any) -> Iterator[tuple[str, Any]]:
+    """All that has variables, with its path in the file: layers, random generators, the optimizer."""
+    seen: set[int] = set()
+    yield from _walk(model, "", seen)
+    if getattr(model, "optimizer", None) is not None:
+        yield "optimizer", model.optimizer
+
+
+def _walk(layer: Layer, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    yield path, layer
+    for index, generator in enumerate(layer._seed_generators):
+        if id(generator) not in seen:
+            seen.add(id(generator))
+            yield _join(path, "seed_generator" + f"_{index}" * bool(index)), generator
+    for attribute, value in _parts(layer):
+        if isinstance(value, Layer):
+            yield from _walk(value, _join(path, attribute), seen)
+        else:
+            yield from _walk_container(value, _join(path, attribute), seen)
+
+
+def _parts(layer: Layer) -> list[tuple[str, Any]]:
+    """The layer's attributes that may hold layers, in the order in which Keras visits them."""
+    is_model = hasattr(layer, "get_compile_config")
+    own = sorted(set(vars(layer)) - set(dir(Layer())), key=lambda name: (name.startswith("_"), name))
+    attributes = [name for name in own if not (is_model and name.startswith("_"))]
+    parts = [(name, getattr(layer, name)) for name in attributes]
+    first = [("layers", layer.layers)] if is_model else []  # type: ignore[attr-defined]
+    return first + [(name, value) for name, value in parts if isinstance(value, (Layer, list, tuple, dict))]
+
+
+def _walk_container(container: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    # Named by class and place, since automatic names differ from one instance of a model to the next.
+    used: dict[str, int] = {}
+    for item in container.values() if isinstance(container, dict) else container:
+        if isinstance(item, Layer):
+            name = registry.snake_case(serialization.keras_name(type(item))[1])
+        elif isinstance(item, (list, tuple, dict)):
+            name = "container"
+        else:
+            continue
+        count = used[name] = used.get(name, -1) + 1
+        inner = _join(path, f"{name}_{count}" if count else name)
+        yield from _walk(item, inner, seen) if isinstance(item, Layer) else _walk_container(item, inner, seen)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _save_variables(owner: Any) -> dict[str, Any]:
+    """The owner's variables by their key in the file, as arrays of its own."""
+    store: dict[str, Any] = {}
+    if isinstance(owner, SeedGenerator):
+        store["0"] = owner.state.numpy()
+    elif hasattr(owner, "save_own_variables"):
+        owner.save_own_variables(store)
+    else:
+        store = {str(index): variable.numpy() for index, variable in enumerate(owner.variables)}
+    return {key: np.array(value) for key, value in store.items()}
+
+
+def _load_variables(owner: Any, store: dict[str, Any]) -> None:
+    if isinstance(owner, SeedGenerator):
+        owner.state.assign(store["0"])
+    elif hasattr(owner, "load_own_variables"):
+        owner.load_own_variables(store)
+    else:
+        for index, variable in enumerate(owner.variables):
+            variable.assign(store[str(index)])
+
+
+def weights_bytes(model: Any) -> memoryview:
+    """The file of a model."""
+    import h5py
+
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for path, owner in saved_objects(model):
+            group = file.create_group(_join(path, "vars"))
+            group.attrs["name"] = owner.name
+            for key, value in _save_variables(owner).items():
+                group[key] = value
+        file.attrs[_TRAINING_STATE] = json.dumps(model._training_state())
+    return buffer.getbuffer()
+
+
+def expected_bytes(model: Any) -> int:
+    """More than the file of a model can have, its optimizer's slots and HDF5's overhead included."""
+    owners = [owner for path, owner in saved_objects(model) if path != "optimizer"]
+    own = sum(value.nbytes for owner in owners for value in _save_variables(owner).values())
+    return 2**20 + 8 * own + 2**14 * len(owners)
+
+
+def read_weights(model: Any, file: BinaryIO | str, source: str, skip_mismatch: bool = False) -> None:
+    """Set a model's variables from a file; nothing is set unless everything fits.
+
+    Args:
+        model: built. file: opened, or a path. source: how errors call it.
+        skip_mismatch: leave alone what does not fit, with a warning.
+
+    Raises:
+        ValueError: for a file that is no HDF5, or does not fit the model, naming the layer.
+    """
+    import h5py
+
+    if not (h5py.is_hdf5(file)):
+        raise ValueError(f"{source} is not an HDF5 file, or it is damaged.")
+    try:
+        with h5py.File(file, "r") as opened:
+            found, failures = _read_all(model, opened)
+            state = _read_training_state(opened, source)
+    except (OSError, RuntimeError) as error:  # HDF5's own errors
+        raise ValueError(f"{source} is damaged: {error}") from error
+    if failures:
+        _report(failures, warn_only=skip_mismatch)
+    _assign_all(found)
+    if state and getattr(model, "optimizer", None) is not None:
+        model._restore_training_state(state)
+
+
+def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], list[tuple[Any, ValueError]]]:
+    """What to set, as (owner, its variables), and what does not fit."""
+    found: list[tuple[Any, dict[str, Any]]] = []
+    failures: list[tuple[Any, ValueError]] = []
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not optimizer.built and "optimizer" in file:
+        optimizer.build(model.trainable_weights)
+    for path, owner in saved_objects(model):
+        group = _group(file, _join(path, "vars"))
+        if group is None and "_layer_checkpoint_dependencies" in file:  # TensorFlow 2.13
+            group = _group(file, _join(path.replace("layers", "_layer_checkpoint_dependencies"), "vars"))
+        keys = set(group) if group is not None else set()
+        expected = _save_variables(owner)
+        if owner is optimizer and len(keys) != len(expected):
+            if keys:
+                warnings.warn(
+                    f"Skipping variable loading for optimizer '{owner.name}', because it has {len(expected)} variables whereas "
+                    f"the saved optimizer has {len(keys)} variables.",
+                    stacklevel=4,
+                )
+            continue
+        if isinstance(owner, SeedGenerator) and not keys:
+            continue  # written by Keras, which keeps no random state
+        try:
+            if keys != set(expected):
+                raise ValueError(
+                    f"Layer '{owner.name}' expected {len(expected)} variables, but received {len(keys)} variables during loading, "
+                    f"from '{_join(path, 'vars')}'. Expected: {sorted(expected)}, received: {sorted(keys)}"
+                )
+            found.append((owner, {key: _array(group, key, value, path) for key, value in expected.items()}))
+        except ValueError as error:
+            failures.append((owner, error))
+    return found, failures
+
+
+def _assign_all(found: list[tuple[Any, dict[str, Any]]]) -> None:
+    before = [(owner, _save_variables(owner)) for owner, _ in found]
+    try:
+        for owner, store in found:
+            _load_variables(owner, store)
+    except BaseException:  # a layer's own `load_own_variables` may object
+        for owner, store in before:
+            _load_variables(owner, store)
+        raise
+
+
+def _group(file: Any, path: str) -> Any:
+    """The group at `path`, or None; reached through plain links only."""
+    import h5py
+
+    current = file
+    for name in path.split("/"):
+        link = current.get(name, getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"Not allowed: H5 file with {type(link).__name__} at '{path}'")
+        current = current[name]
+        if not isinstance(current, h5py.Group):
+            raise ValueError(f"Invalid H5 file, expected Group at '{path}' but received {type(current).__name__}")
+    return current
+
+
+def _array(group: Any, key: str, expected: np.ndarray, path: str) -> np.ndarray:
+    """A dataset as an array; its shape is compared before a byte is read."""
+    import h5py
+
+    where = f"'{group.name}/{key}'"
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        raise ValueError(f"Not allowed: H5 file with {type(group.get(key, getlink=True)).__name__} at {where}")
+    dataset = group[key]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"Invalid H5 file, expected Dataset at {where}, received {type(dataset).__name__}")
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"Not allowed: H5 file with data outside of itself at {where}")
+    if dataset.shape != expected.shape:
+        raise ValueError(f"Shape mismatch at {where}: expected {expected.shape}, received {dataset.shape}")
+    if dataset.dtype.kind not in "fiub":
+        raise ValueError(f"Expected numbers at {where}, received dtype {dataset.dtype}")
+    return np.array(dataset)
+
+
+def _read_training_state(file: Any, source: str) -> dict[str, int]:
+    if _TRAINING_STATE not in file.attrs:
+        return {}
+    text = ""
+    if file.attrs.get_id(_TRAINING_STATE).shape == ():
+        text = file.attrs[_TRAINING_STATE]
+    try:
+        if not isinstance(text, str) or len(text) > _LONGEST_STATE:
+            raise ValueError
+        state = json.loads(text)
+        if not isinstance(state, dict) or not all(type(value) is int and value >= 0 for value in state.values()):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"{source} has an attribute '{_TRAINING_STATE}' that is no JSON object of non-negative integers."
+        ) from None
+    return state
+
+
+def _report(failures: list[tuple[Any, ValueError]], warn_only: bool) -> None:
+    owner, error = failures[0]
+    message = (
+        f"A total of {len(failures)} objects could not be loaded. Example error message for object {owner}:\n\n{error}\n\n"
+        f"List of objects that could not be loaded:\n{[owner for owner, _ in failures]}"
+    )
+    if not warn_only:
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=4)

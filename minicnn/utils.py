@@ -1,0 +1,132 @@
+"""Keras's `utils`: labels as vectors, seeds, and names for a user's own classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn import registry
+from minicnn.callbacks.progbar import Progbar
+from minicnn.config import set_random_seed
+from minicnn.layers.symbolic import KerasTensor
+from minicnn.registry import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    register_keras_serializable,
+)
+from minicnn.registry import registered_name as get_registered_name
+from minicnn.saving import deserialize_keras_object, serialize_keras_object
+
+__all__ = [
+    "CustomObjectScope",
+    "Progbar",
+    "clear_session",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "is_keras_tensor",
+    "normalize",
+    "pack_x_y_sample_weight",
+    "register_keras_serializable",
+    "serialize_keras_object",
+    "set_random_seed",
+    "to_categorical",
+    "unpack_x_y_sample_weight",
+]
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """Class numbers as rows of zeros with a one.
+
+    Args:
+        x: integers from 0 to num_classes - 1, any shape; a last axis of extent 1 is dropped.
+        num_classes: default the largest of x, plus 1.
+
+    Returns:
+        float64, shape of x + (num_classes,).
+
+    Raises:
+        ValueError: for a number outside of that range.
+
+    Example:
+        >>> to_categorical([0, 2, 1], num_classes=3)
+        array([[1., 0., 0.],
+               [0., 0., 1.],
+               [0., 1., 0.]])
+    """
+    labels = np.asarray(x, dtype="int64")
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if not num_classes:
+        if labels.size == 0:
+            raise ValueError("`to_categorical` cannot infer `num_classes` from an empty `x`.")
+        num_classes = int(labels.max()) + 1
+    if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
+        raise ValueError(
+            f"`to_categorical` expects class numbers from 0 to {num_classes - 1} (num_classes={num_classes}). "
+            f"Received values from {labels.min()} to {labels.max()}."
+        )
+    rows = np.zeros((labels.size, num_classes))
+    rows[np.arange(labels.size), labels.reshape(-1)] = 1
+    return rows.reshape(*labels.shape, num_classes)
+
+
+def normalize(x: Any, axis: int = -1, order: int | float = 2) -> np.ndarray:
+    """x divided by its norm along an axis; what has norm 0 stays 0.
+
+    Args:
+        axis: along which the norm is taken. order: of the norm, 2 for the Euclidean.
+    """
+    array = np.asarray(x)
+    norm = np.atleast_1d(np.linalg.norm(array, order, axis))
+    norm[norm == 0] = 1
+    return array / np.expand_dims(norm, axis)
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Start automatic layer names again: the next Conv2D is "conv2d"."""
+    registry.clear_names()
+
+
+def get_registered_object(
+    name: str, custom_objects: dict[str, Any] | None = None, module_objects: dict[str, Any] | None = None
+) -> Any:
+    """The class or function registered as "package>name"; None if there is none."""
+    for table in (registry.get_custom_objects(), custom_objects or {}, module_objects or {}):
+        if name in table:
+            return table[name]
+    return None
+
+
+def is_keras_tensor(x: Any) -> bool:
+    """Whether x is a symbolic tensor, as `Input` returns it."""
+    return isinstance(x, KerasTensor)
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """(x,), (x, y) or (x, y, sample_weight), as data sets give them; x alone if it is no tuple or list."""
+    if y is None:
+        return (x,) if isinstance(x, (list, tuple)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """What `pack_x_y_sample_weight` packed; None for what is not there.
+
+    Raises:
+        ValueError: for a tuple of any other length (Keras's wording).
+    """
+    data = tuple(data) if isinstance(data, list) else data
+    if not isinstance(data, tuple):
+        return data, None, None
+    if not 1 <= len(data) <= 3:
+        raise ValueError(
+            "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, "
+            f"found: {tuple(type(part).__name__ for part in data)}"
+        )
+    x, y, sample_weight = (*data, None, None)[:3]
+    return x, y, sample_weight

@@ -305,9 +305,9 @@ def test_shapes_that_do_not_fit_are_named():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="Invalid value for argument `reduction`.*Received: reduction=average"):
+    with pytest.raises(ValueError, match=r"Invalid value for argument `reduction`.*Received: reduction=average"):
         losses.MeanSquaredError(reduction="average")
-    with pytest.raises(ValueError, match="Only axis=-1 is currently supported. Received: axis=1"):
+    with pytest.raises(ValueError, match=r"Only axis=-1 is currently supported. Received: axis=1"):
         losses.CategoricalCrossentropy(axis=1)
     with pytest.raises(ValueError, match="`axis` must be of type `int`"):
         losses.CategoricalCrossentropy(axis=True)

@@ -179,6 +179,7 @@ class LossFunctionWrapper(Loss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LossFunctionWrapper:
+        config = dict(config)
         fn = serialization.deserialize(config.pop("fn"), "loss")
         return cls(fn, **serialization.deserialize(config))
 

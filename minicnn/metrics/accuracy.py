@@ -1,0 +1,207 @@
+"""Accuracies: how often the prediction is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config, registry
+from minicnn.backends import ops
+from minicnn.losses.targets import Array, as_array, as_floats, cast, match_ranks, matrix_shape
+from minicnn.metrics.base import MeanMetricWrapper
+from minicnn.tensor import as_tensor
+
+__all__ = [
+    "Accuracy",
+    "BinaryAccuracy",
+    "CategoricalAccuracy",
+    "SparseCategoricalAccuracy",
+    "SparseTopKCategoricalAccuracy",
+    "TopKCategoricalAccuracy",
+    "accuracy",
+    "binary_accuracy",
+    "categorical_accuracy",
+    "sparse_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy",
+    "top_k_categorical_accuracy",
+]
+
+
+def _check_shapes(name: str, y_true: Array, y_pred: Array, expected: tuple[int, ...]) -> None:
+    if y_true.shape != expected:
+        raise ValueError(f"{name}: y_true of shape {y_true.shape} does not fit predictions of shape {y_pred.shape}.")
+
+
+def _without_unit_axis(labels: Array, y_pred: Array) -> Array:
+    """Labels (N, 1) beside predictions (N, C) as (N,)."""
+    return labels.reshape(labels.shape[:-1]) if labels.ndim == y_pred.ndim and labels.shape[-1] == 1 else labels
+
+
+# --- one value a row, by the ops that a training step uses ------------------------------
+
+
+def _categorical_matches(y_true: Any, y_pred: Any) -> Array:
+    """1 where the largest prediction is the largest target; the shape of `y_pred` without its last axis."""
+    predictions, targets = as_floats(y_pred), as_array(y_true)
+    _check_shapes("categorical_accuracy", targets, predictions, predictions.shape)
+    rows = matrix_shape(predictions.shape)
+    matches = ops.categorical_matches(predictions.reshape(rows), cast(targets, predictions.dtype).reshape(rows))
+    return matches.reshape(predictions.shape[:-1])
+
+
+def _sparse_categorical_matches(y_true: Any, y_pred: Any) -> Array:
+    """1 where the largest prediction is the label's."""
+    predictions = as_floats(y_pred)
+    labels = _without_unit_axis(as_array(y_true), predictions)
+    _check_shapes("sparse_categorical_accuracy", labels, predictions, predictions.shape[:-1])
+    labels = cast(labels, np.dtype(np.int32)).reshape(-1)
+    return ops.sparse_categorical_matches(predictions.reshape(matrix_shape(predictions.shape)), labels).reshape(
+        predictions.shape[:-1]
+    )
+
+
+def _binary_matches(y_true: Any, y_pred: Any, threshold: float) -> Array:
+    """The share of a row on whose right side of the threshold the prediction is; rows of rank 1 are numbers."""
+    targets, predictions = match_ranks(as_array(y_true), as_floats(y_pred))
+    _check_shapes("binary_accuracy", targets, predictions, predictions.shape)
+    rows = matrix_shape(predictions.shape) if predictions.ndim > 1 else (predictions.size, 1)
+    targets = cast(targets, predictions.dtype).reshape(rows)
+    matches = ops.binary_matches(predictions.reshape(rows), targets, threshold)
+    return matches.reshape(predictions.shape[:-1]) if predictions.ndim > 1 else matches
+
+
+# --- functions --------------------------------------------------------------------------
+
+
+@registry.register("metric function")
+def accuracy(y_true: Any, y_pred: Any) -> Any:
+    """1 where y_true equals y_pred, element by element."""
+    y_true, y_pred = match_ranks(*(np.asarray(backends.to_numpy(as_array(y))) for y in (y_true, y_pred)))
+    return as_tensor((y_true == y_pred).astype(config.floatx()))
+
+
+@registry.register("metric function")
+def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
+    """1 where (y_pred > threshold) equals y_true, element by element."""
+    y_true, y_pred = match_ranks(*(np.asarray(backends.to_numpy(as_array(y))) for y in (y_true, y_pred)))
+    return as_tensor(((y_pred > threshold) == y_true).astype(config.floatx()))
+
+
+@registry.register("metric function")
+def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
+    """1 where the largest prediction of a row is its largest target."""
+    return as_tensor(_categorical_matches(y_true, y_pred))
+
+
+@registry.register("metric function")
+def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
+    """1 where the largest prediction of a row is its label's."""
+    return as_tensor(_sparse_categorical_matches(y_true, y_pred))
+
+
+@registry.register("metric function")
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
+    """1 where the largest target is among the k largest predictions of a row."""
+    return sparse_top_k_categorical_accuracy(np.argmax(backends.to_numpy(as_array(y_true)), axis=-1), y_pred, k)
+
+
+@registry.register("metric function")
+def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Any:
+    """1 where fewer than k predictions of a row exceed the label's.
+
+    Args:
+        from_sorted_ids: `y_pred` holds class numbers, the likeliest first, in place of scores.
+    """
+    predictions = np.asarray(backends.to_numpy(as_array(y_pred)))
+    labels = _without_unit_axis(np.asarray(backends.to_numpy(as_array(y_true))), predictions)
+    _check_shapes("top_k_categorical_accuracy", labels, predictions, predictions.shape[:-1])
+    if from_sorted_ids:
+        matches = (labels[..., None] == predictions[..., :k]).any(axis=-1)
+    else:
+        score = np.take_along_axis(predictions, labels[..., None].astype(np.int64), axis=-1)
+        matches = np.isfinite(score[..., 0]) & ((predictions > score).sum(axis=-1) < k)
+    return as_tensor(matches.astype(config.floatx()))
+
+
+# --- classes ----------------------------------------------------------------------------
+
+
+class _Accuracy(MeanMetricWrapper):
+    """A mean whose config names the class's own arguments in place of its function."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}
+
+
+@registry.register("metric", "accuracy")
+class Accuracy(_Accuracy):
+    """How often predictions equal labels; compile's "accuracy" is not this one, see `resolve`."""
+
+    def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
+        super().__init__(accuracy, name, dtype)
+
+
+@registry.register("metric", "binary_accuracy")
+class BinaryAccuracy(_Accuracy):
+    """How often a probability is on the right side of `threshold`."""
+
+    def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
+        super().__init__(binary_accuracy, name, dtype, threshold=threshold)
+        self.threshold = threshold
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return _binary_matches(y_true, y_pred, self.threshold)
+
+
+@registry.register("metric", "categorical_accuracy")
+class CategoricalAccuracy(_Accuracy):
+    """How often the likeliest class is the one-hot target's."""
+
+    def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
+        super().__init__(categorical_accuracy, name, dtype)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return _categorical_matches(y_true, y_pred)
+
+
+@registry.register("metric", "sparse_categorical_accuracy")
+class SparseCategoricalAccuracy(_Accuracy):
+    """How often the likeliest class is the integer label's."""
+
+    def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
+        super().__init__(sparse_categorical_accuracy, name, dtype)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return _sparse_categorical_matches(y_true, y_pred)
+
+
+@registry.register("metric", "top_k_categorical_accuracy")
+class TopKCategoricalAccuracy(_Accuracy):
+    """How often the one-hot target's class is among the k likeliest."""
+
+    def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
+        super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
+        self.k = k
+
+
+@registry.register("metric", "sparse_top_k_categorical_accuracy")
+class SparseTopKCategoricalAccuracy(_Accuracy):
+    """How often the integer label is among the k likeliest classes."""
+
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: Any = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids)
+        self.k = k
+        self.from_sorted_ids = from_sorted_ids
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if not self.from_sorted_ids:
+            del config["from_sorted_ids"]
+        return config

@@ -1,0 +1,196 @@
+"""`Metric`, which users subclass, and the running means that most metrics are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config, initializers, registry, serialization
+from minicnn.backends import ops
+from minicnn.losses.targets import Array, as_array, cast, match_ranks
+from minicnn.tensor import as_tensor
+from minicnn.variables import Variable
+
+__all__ = ["Mean", "MeanMetricWrapper", "Metric", "Sum"]
+
+
+class Metric:
+    """Base class: a number that batches add up to.
+
+    A metric of your own creates its state in `__init__` with `self.add_variable(shape, initializer, name=...)`,
+    adds a batch to it in `update_state(y_true, y_pred, sample_weight=None)` and computes from it in `result()`.
+
+    Args:
+        dtype: "float32" or "float64"; default `config.floatx()`.
+        name: default the class's, in snake case.
+
+    Attributes:
+        variables: the state, that of metrics inside this one included.
+    """
+
+    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
+        self.name = name or registry.unique_name(registry.snake_case(type(self).__name__))
+        self.dtype = str(np.dtype(dtype or config.floatx()))
+        self._variables: list[Variable] = []
+        self._metrics: list[Metric] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What a user's metric assigns to itself is state too.
+        held = self.__dict__.get("_metrics" if isinstance(value, Metric) else "_variables")
+        if isinstance(value, (Metric, Variable)) and held is not None and not any(value is item for item in held):
+            held.append(value)
+        super().__setattr__(name, value)
+
+    def add_variable(
+        self, shape: Any = (), initializer: Any = None, dtype: Any = None, aggregation: str = "sum", name: str | None = None
+    ) -> Variable:
+        """A new state variable; `aggregation` is Keras's, for several devices, and has no effect."""
+        if "_variables" not in self.__dict__:
+            raise RuntimeError("You forgot to call `super().__init__()` in the `__init__()` method. Go add it!")
+        name = name or registry.unique_name("variable")
+        variable = Variable(
+            initializers.get("zeros" if initializer is None else initializer),
+            shape=tuple(shape),
+            dtype=dtype or self.dtype,
+            trainable=False,
+            name=name,
+            path=f"{self.name}/{name}",
+        )
+        self._variables.append(variable)
+        return variable
+
+    def add_weight(self, shape: Any = (), initializer: Any = None, dtype: Any = None, name: str | None = None) -> Variable:
+        """`add_variable` under its older name."""
+        return self.add_variable(shape, initializer, dtype, name=name)
+
+    @property
+    def variables(self) -> list[Variable]:
+        return [*self._variables, *(variable for metric in self._metrics for variable in metric.variables)]
+
+    def reset_state(self) -> None:
+        """Start again: every variable becomes 0."""
+        for variable in self.variables:
+            variable.value.fill(0)
+
+    def update_state(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch."""
+        raise NotImplementedError(f"Metric {type(self).__name__!r} must implement `update_state()`.")
+
+    def result(self) -> Any:
+        """The metric of all batches since `reset_state`."""
+        raise NotImplementedError(f"Metric {type(self).__name__!r} must implement `result()`.")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch and return the result so far."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The reverse of `get_config`."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+def _by_sample(values: Any, sample_weight: Any, reduce: Callable[..., Any], dtype: str) -> tuple[Array, Array | None]:
+    """`values` of any rank as one a sample, and the samples' weights: Keras's rule.
+
+    Axes that the weights do not have are reduced before the weights multiply, the others after.
+    """
+    values = np.asarray(backends.to_numpy(values), dtype)
+    if sample_weight is not None:
+        values, weights = match_ranks(values, np.asarray(backends.to_numpy(as_array(sample_weight)), dtype))
+        if values.ndim > weights.ndim:
+            values = reduce(values, axis=tuple(range(weights.ndim, values.ndim)))
+        weights = np.broadcast_to(weights, values.shape)
+        values = values * weights
+        sample_weight = reduce(weights, axis=tuple(range(1, weights.ndim))) if weights.ndim > 1 else weights
+    if values.ndim > 1:
+        values = reduce(values, axis=tuple(range(1, values.ndim)))
+    return values, sample_weight
+
+
+@registry.register("metric", "sum")
+class Sum(Metric):
+    """The sum of all values, each multiplied by its weight."""
+
+    def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
+        super().__init__(dtype, name)
+        self.total = self.add_variable(name="total")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        values, _ = _by_sample(as_array(values), sample_weight, np.sum, self.dtype)
+        self.total.assign_add(values.sum())
+
+    def result(self) -> Any:
+        return as_tensor(self.total.numpy())
+
+
+@registry.register("metric", "mean")
+class Mean(Metric):
+    """sum of weight * value / sum of weight, over all samples."""
+
+    def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
+        super().__init__(dtype, name)
+        self.total = self.add_variable(name="total")
+        self.count = self.add_variable(name="count")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Add `values`: a number, or one value a sample (what is left of higher ranks is averaged).
+
+        Args:
+            sample_weight: None, or numbers that broadcast to the samples.
+        """
+        values = as_array(values)
+        weights = None if sample_weight is None else as_array(sample_weight)
+        if values.ndim > 1 or (weights is not None and weights.shape != values.shape):
+            totals, weights = _by_sample(values, weights, np.mean, self.dtype)
+            self.total.assign_add(totals.sum())
+            self.count.assign_add(totals.size if weights is None else weights.sum())
+            return
+        # A training step comes this way, and makes no memory.
+        values = cast(values, self.total.value.dtype).reshape(-1)
+        weights = None if weights is None else cast(weights, self.total.value.dtype).reshape(-1)
+        ops.accumulate_mean_(self.total.value, self.count.value, values, weights)
+
+    def result(self) -> Any:
+        """The mean; 0 where nothing was added."""
+        total, count = float(self.total), float(self.count)
+        return as_tensor(np.asarray(total / count if count else 0.0, self.dtype))
+
+
+@registry.register("metric", "mean_metric_wrapper")
+class MeanMetricWrapper(Mean):
+    """The mean of `fn(y_true, y_pred, **kwargs)`, one value a sample."""
+
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
+        super().__init__(name or registry.unique_name(registry.snake_case(type(self).__name__)), dtype)
+        self._fn = fn
+        self._fn_kwargs = kwargs
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        """The values of a batch; minicnn's own metrics compute them with an op."""
+        return self._fn(as_tensor(as_array(y_true)), as_tensor(as_array(y_pred)), **self._fn_kwargs)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch of targets and predictions, on the host or where the backend computes."""
+        super().update_state(self.values(y_true, y_pred), sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "fn": serialization.serialize(self._fn), **serialization.serialize(self._fn_kwargs)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        if "fn" not in config:
+            return cls(**config)
+        config = dict(config)
+        fn = serialization.deserialize(config.pop("fn"), "metric function")
+        return cls(fn, **serialization.deserialize(config))

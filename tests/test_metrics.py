@@ -1,0 +1,284 @@
+"""Metrics against Keras's: values over several batches, configs, names, and the words of errors."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import backends, losses, metrics
+from minicnn.backends import memory
+from minicnn.variables import Variable
+
+SPARSE = ["SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "SparseCategoricalCrossentropy"]
+ONE_HOT = ["CategoricalAccuracy", "TopKCategoricalAccuracy", "CategoricalCrossentropy"]
+BINARY = ["BinaryAccuracy", "BinaryCrossentropy", "Precision", "Recall", "AUC"]
+REGRESSION = ["MeanSquaredError", "MeanAbsoluteError", "RootMeanSquaredError"]
+ALL = [*SPARSE, *ONE_HOT, *BINARY, *REGRESSION, "Accuracy"]
+
+
+def draw_options(data, name):
+    if "TopK" in name:
+        return {"k": data.draw(st.integers(1, 3))}
+    if name == "BinaryAccuracy":
+        return {"threshold": data.draw(st.sampled_from([0.5, 0.2]))}
+    if name in ("Precision", "Recall"):
+        choices = [
+            {},
+            {"thresholds": 0.3},
+            {"thresholds": [0.2, 0.7]},
+            {"top_k": 1},
+            {"class_id": 1},
+            {"top_k": 2, "class_id": 0},
+        ]
+        return data.draw(st.sampled_from(choices))
+    if name == "AUC":
+        options = {
+            "curve": data.draw(st.sampled_from(["ROC", "PR"])),
+            "summation_method": data.draw(st.sampled_from(["interpolation", "minoring", "majoring"])),
+        }
+        return options | data.draw(st.sampled_from([{}, {"num_thresholds": 7}, {"thresholds": [0.13, 0.5, 0.6]}]))
+    if name in ("CategoricalCrossentropy", "BinaryCrossentropy"):
+        return {"label_smoothing": data.draw(st.sampled_from([0, 0.2]))}
+    return {}
+
+
+def draw_batch(data, name, classes):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    samples = data.draw(st.integers(1, 6))
+    logits = rng.normal(0, 2, (samples, classes))
+    labels = rng.integers(0, classes, samples)
+    if name in SPARSE:
+        y_true = labels[:, None] if data.draw(st.booleans()) else labels
+    elif name in ONE_HOT:
+        y_true = np.eye(classes)[labels]
+    else:
+        y_true = rng.integers(0, 2, (samples, classes)).astype(float)
+    if name in BINARY:
+        y_pred = 1 / (1 + np.exp(-logits))
+    elif name == "Accuracy":
+        y_pred = rng.integers(0, 2, (samples, classes))
+    elif name in REGRESSION:
+        y_pred = logits
+    else:
+        y_pred = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    weights = rng.uniform(0, 2, samples).astype("float32") if data.draw(st.booleans()) else None
+    return y_true.astype("float32"), y_pred.astype("float32"), weights
+
+
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_results_over_two_batches_are_keras(name, data):
+    options = draw_options(data, name)
+    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
+    classes = data.draw(st.integers(3, 5))
+    for _ in range(2):
+        y_true, y_pred, weights = draw_batch(data, name, classes)
+        ours.update_state(y_true, y_pred, sample_weight=weights)
+        theirs.update_state(y_true, y_pred, sample_weight=weights)
+        np.testing.assert_allclose(ours.result(), theirs.result().numpy(), rtol=2e-5, atol=1e-6)
+    for variable, expected in zip(ours.variables, theirs.variables, strict=True):
+        assert variable.name == expected.name
+        largest = np.abs(expected.numpy()).max()  # Keras's counts are differences of sums
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=2e-5, atol=1e-6 * max(1, largest))
+    ours.reset_state()
+    assert all(not variable.numpy().any() for variable in ours.variables)
+    config = getattr(keras.metrics, name)(**options, name="m").get_config()
+    here = getattr(metrics, name)(**options, name="m")
+    assert here.get_config() == {key: getattr(value, "value", value) for key, value in config.items()}
+    assert type(here).from_config(here.get_config()).get_config() == here.get_config()
+
+
+@pytest.mark.parametrize("name", ["Mean", "Sum"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_means_and_sums_reduce_ranks_and_weights_as_keras_does(name, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    shape = tuple(data.draw(st.lists(st.integers(1, 4), max_size=3)))
+    values = rng.normal(size=shape).astype("float32")
+    axes = data.draw(st.integers(0, len(shape)))
+    weights = data.draw(st.sampled_from([None, rng.uniform(0, 2, shape[:axes]).astype("float32")]))
+    ours, theirs = getattr(metrics, name)(), getattr(keras.metrics, name)()
+    for _ in range(2):
+        ours.update_state(values, sample_weight=weights)
+        theirs.update_state(values, sample_weight=weights)
+    np.testing.assert_allclose(ours.result(), theirs.result().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_mean_of_nothing_is_zero_and_numbers_count_by_their_weight():
+    mean = metrics.Mean()
+    assert mean.result().numpy() == 0
+    mean.update_state(2.0, sample_weight=3)
+    mean.update_state(4.0)
+    assert mean.result().numpy() == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("name", [*SPARSE[:1], *ONE_HOT[:1], "BinaryAccuracy"])
+def test_accuracies_of_images_of_predictions(name):
+    rng = np.random.default_rng(0)
+    y_pred = rng.uniform(size=(2, 3, 4, 5)).astype("float32")
+    y_true = rng.integers(0, 5, (2, 3, 4)) if name in SPARSE else rng.integers(0, 2, (2, 3, 4, 5)).astype("float32")
+    weights = np.array([1.0, 3.0], "float32")
+    assert getattr(metrics, name)()(y_true, y_pred, weights).numpy() == pytest.approx(
+        float(getattr(keras.metrics, name)()(y_true, y_pred, weights))
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "binary_accuracy",
+        "categorical_accuracy",
+        "sparse_categorical_accuracy",
+        "top_k_categorical_accuracy",
+        "sparse_top_k_categorical_accuracy",
+    ],
+)
+def test_functions_are_keras(name):
+    rng = np.random.default_rng(1)
+    y_pred = rng.uniform(size=(6, 8)).astype("float32")
+    y_true = rng.integers(0, 8, 6) if name.startswith("sparse") else np.eye(8, dtype="float32")[rng.integers(0, 8, 6)]
+    np.testing.assert_array_equal(getattr(metrics, name)(y_true, y_pred).numpy(), getattr(keras.metrics, name)(y_true, y_pred))
+
+
+def test_top_k_of_sorted_class_numbers():
+    y_true, y_pred = np.array([2, 1]), np.array([[1, 0, 2], [2, 0, 1]], "float32")
+    for k in (1, 2, 3):
+        ours = metrics.SparseTopKCategoricalAccuracy(k=k, from_sorted_ids=True)
+        theirs = keras.metrics.SparseTopKCategoricalAccuracy(k=k, from_sorted_ids=True)
+        assert ours(y_true, y_pred).numpy() == float(theirs(y_true, y_pred))
+
+
+@pytest.mark.parametrize("asked", ["accuracy", "acc", "Accuracy"])
+@pytest.mark.parametrize(
+    ("true", "pred", "expected"),
+    [
+        ((8,), (8, 10), metrics.SparseCategoricalAccuracy),
+        ((8, 1), (8, 10), metrics.SparseCategoricalAccuracy),
+        ((8, 10), (8, 10), metrics.CategoricalAccuracy),
+        ((8, 1), (8, 1), metrics.BinaryAccuracy),
+        ((8,), (8, 1), metrics.BinaryAccuracy),
+    ],
+)
+def test_accuracy_is_what_the_shapes_say_under_the_name_asked_for(asked, true, pred, expected):
+    metric = metrics.resolve(asked, true, pred)
+    assert type(metric) is expected
+    assert metric.name == asked
+
+
+def test_what_compile_takes_becomes_a_metric_with_the_name_asked_for():
+    def share_above_half(y_true, y_pred):
+        return np.mean(y_pred > 0.5, axis=-1)
+
+    shapes = (4, 2), (4, 2)
+    assert metrics.resolve("mse", *shapes).name == "mse"
+    assert metrics.resolve("AUC", *shapes).name == "AUC"
+    assert metrics.resolve(metrics.CategoricalAccuracy(name="mine"), *shapes).name == "mine"
+    assert metrics.resolve(losses.mean_squared_error, *shapes).name == "mean_squared_error"
+    custom = metrics.resolve(share_above_half, *shapes)
+    assert custom.name == "share_above_half"
+    assert custom(np.zeros((2, 2)), np.array([[1.0, 0.0], [1.0, 1.0]])).numpy() == 0.75
+    with pytest.raises(ValueError, match="Expected metric, received `None`"):
+        metrics.resolve(None, *shapes)
+    with pytest.raises(ValueError, match=r"Could not interpret metric identifier: acuracy.*Did you mean"):
+        metrics.resolve("acuracy", *shapes)
+
+
+@pytest.mark.parametrize("name", [*ALL, "mse", "MAE", "bce", "categorical_accuracy", "precision", "Mean", "sum"])
+def test_names_stand_for_what_they_stand_for_in_keras(name):
+    ours, theirs = metrics.get(name), keras.metrics.get(name)
+    assert type(ours).__name__ == type(theirs).__name__
+    if name not in ("Precision", "Recall", "AUC", "precision"):  # numbered names
+        assert metrics.serialize(ours) == keras.metrics.serialize(theirs)
+        assert metrics.deserialize(keras.metrics.serialize(theirs)).get_config() == ours.get_config()
+
+
+def test_a_wrapped_function_survives_its_config():
+    ours, theirs = (
+        m.MeanMetricWrapper(f, name="w")
+        for m, f in ((metrics, losses.mean_squared_error), (keras.metrics, keras.losses.mean_squared_error))
+    )
+    assert metrics.serialize(ours) == keras.metrics.serialize(theirs)
+    again = metrics.deserialize(metrics.serialize(ours))
+    assert again(np.zeros((2, 2)), np.ones((2, 2))).numpy() == 1
+
+
+class Largest(metrics.Metric):
+    """The largest prediction so far, by way of Keras's subclassing."""
+
+    def __init__(self, name="largest", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.largest = self.add_variable(shape=(), initializer="zeros", name="largest")
+        self.calls = self.add_weight(name="calls", initializer="zeros")
+        self.mean = metrics.Mean()
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.largest.assign(np.maximum(self.largest, np.max(y_pred)))
+        self.calls.assign_add(1)
+        self.mean.update_state(y_pred)
+
+    def result(self):
+        return self.largest
+
+
+def test_a_users_metric_keeps_its_state():
+    metric = Largest()
+    assert float(metric([0.0], [3.0])) == 3
+    metric.update_state([0.0], [2.0])
+    assert float(metric.result()) == 3
+    assert [variable.path for variable in metric.variables[:2]] == ["largest/largest", "largest/calls"]
+    assert [float(variable) for variable in metric.variables] == [3, 2, 5, 2]
+    assert all(isinstance(variable, Variable) for variable in metric.variables)
+    metric.reset_state()
+    assert [float(variable) for variable in metric.variables] == [0, 0, 0, 0]
+    assert Largest.from_config(metric.get_config()).name == "largest"
+
+
+def test_errors_name_what_is_wrong():
+    class Forgetful(metrics.Metric):
+        def __init__(self):
+            self.add_variable((), "zeros")
+
+    with pytest.raises(RuntimeError, match=r"You forgot to call `super\(\).__init__\(\)`"):
+        Forgetful()
+    with pytest.raises(NotImplementedError, match="must implement `update_state"):
+        metrics.Metric()(1)
+    for metric in (
+        "CategoricalAccuracy",
+        "BinaryAccuracy",
+        "SparseCategoricalAccuracy",
+        "TopKCategoricalAccuracy",
+        "Precision",
+    ):
+        with pytest.raises(ValueError, match=r"y_true of shape \(3.*does not fit predictions of shape \(4, 3\)"):
+            getattr(metrics, metric)()(np.ones((3, 3)), np.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"Threshold values must be in \[0, 1\]. Received: \[1.5\]"):
+        metrics.Precision(thresholds=[0.5, 1.5])
+    with pytest.raises(ValueError, match=r"Invalid `curve` argument value \"PRC\""):
+        metrics.AUC(curve="PRC")
+    with pytest.raises(ValueError, match="`num_thresholds` must be an integer > 1"):
+        metrics.AUC(num_thresholds=1)
+    with pytest.raises(ValueError, match="`multi_label`, `num_labels` and `label_weights` are not supported"):
+        metrics.AUC(multi_label=True)
+    with pytest.raises(ValueError, match="When class_id is provided"):
+        metrics.Recall(class_id=1)(np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "name", ["SparseCategoricalAccuracy", "CategoricalAccuracy", "BinaryAccuracy", "MeanSquaredError", "Mean"]
+)
+def test_no_update_makes_memory_after_the_first(name):
+    y_pred = backends.asarray(np.full((6, 3), 1 / 3, "float32"))
+    y_true = np.zeros(6, "uint8") if name in SPARSE else np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    metric, arena, held = getattr(metrics, name)(), memory.Arena(), []
+    for _ in range(3):
+        with arena:
+            if name == "Mean":
+                metric.update_state(np.asarray(0.5), sample_weight=np.asarray(32))
+            else:
+                metric.update_state(y_true, y_pred, np.ones(6))
+        held.append(arena.nbytes)
+    assert held[1] == held[2] > 0

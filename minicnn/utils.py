@@ -65,7 +65,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         if labels.size == 0:
             raise ValueError("`to_categorical` cannot infer `num_classes` from an empty `x`.")
         num_classes = int(labels.max()) + 1
-    if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
+    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
         raise ValueError(
             f"`to_categorical` expects class numbers from 0 to {num_classes - 1} (num_classes={num_classes}). "
             f"Received values from {labels.min()} to {labels.max()}."

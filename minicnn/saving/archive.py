@@ -183,5 +183,6 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
 def _require_built(model: Any, what: str) -> None:
     if not model.built:
         raise ValueError(
-            f"{what} that has not yet been built. Try building the model first by calling it on some data or by using `build()`."
+            f"{what} that has not yet been built. "
+            "Try building the model first by calling it on some data or by using `build()`."
         )

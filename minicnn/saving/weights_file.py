@@ -186,8 +186,8 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
         try:
             if keys != set(expected):
                 raise ValueError(
-                    f"Layer '{owner.name}' expected {len(expected)} variables, but received {len(keys)} variables during loading, "
-                    f"from '{_join(path, 'vars')}'. Expected: {sorted(expected)}, received: {sorted(keys)}"
+                    f"Layer '{owner.name}' expected {len(expected)} variables, but received {len(keys)} variables "
+                    f"during loading, from '{_join(path, 'vars')}'. Expected: {sorted(expected)}, received: {sorted(keys)}"
                 )
             found.append((owner, {key: _array(group, key, value, path) for key, value in expected.items()}))
         except ValueError as error:

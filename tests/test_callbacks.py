@@ -1,0 +1,517 @@
+"""Callbacks against Keras's own, driven through the same epochs; and what is ours alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from contextlib import redirect_stdout
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import callbacks
+from minicnn.callbacks import progbar
+
+keras = pytest.importorskip("keras")
+
+LOSSES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.5001, 0.75, 1.0, float("nan")]), min_size=1, max_size=12)
+
+
+class FakeModel:
+    """What the callbacks touch of a model."""
+
+    built = True
+    metrics: list = []
+
+    def __init__(self):
+        self.stop_training = False
+        self.optimizer = SimpleNamespace(learning_rate=0.5, name="sgd")
+        self.weights = [np.zeros(1)]
+        self.saved: list[str] = []
+
+    def get_weights(self):
+        return [weight.copy() for weight in self.weights]
+
+    def set_weights(self, weights):
+        self.weights = weights
+
+    def save(self, path, overwrite=True):
+        self.saved.append(path)
+
+    save_weights = save
+
+
+def run(callback, logs_of_epochs, batches=0):
+    """Epochs as `fit` runs them; returns the model, and one row an epoch of what changed."""
+    model = FakeModel()
+    callback.set_model(model)
+    callback.set_params({"epochs": len(logs_of_epochs), "steps": batches, "verbose": 0})
+    rows = []
+    callback.on_train_begin()
+    for epoch, logs in enumerate(logs_of_epochs):
+        logs = dict(logs)
+        model.weights = [np.full(1, float(epoch))]
+        callback.on_epoch_begin(epoch)
+        for batch in range(batches):
+            callback.on_train_batch_begin(batch)
+            callback.on_train_batch_end(batch, dict(logs))
+        callback.on_epoch_end(epoch, logs)
+        rows.append((model.stop_training, float(model.optimizer.learning_rate), tuple(model.saved), logs.get("learning_rate")))
+        if model.stop_training:
+            break
+    callback.on_train_end()
+    return model, rows
+
+
+def both(name, arguments, logs_of_epochs, batches=0):
+    """Ours and Keras's, with the same arguments through the same epochs, must do the same."""
+    ours = run(getattr(callbacks, name)(**arguments), logs_of_epochs, batches)
+    theirs = run(getattr(keras.callbacks, name)(**arguments), logs_of_epochs, batches)
+    assert ours[1] == theirs[1]
+    assert ours[0].weights == theirs[0].weights
+    return ours
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=LOSSES,
+    patience=st.integers(0, 3),
+    min_delta=st.sampled_from([0, 0.1, -0.1]),
+    mode=st.sampled_from(["auto", "min", "max"]),
+    baseline=st.sampled_from([None, 0.4]),
+    restore=st.booleans(),
+    start=st.integers(0, 2),
+)
+def test_early_stopping_does_what_keras_does(values, patience, min_delta, mode, baseline, restore, start):
+    arguments = dict(
+        patience=patience,
+        min_delta=min_delta,
+        mode=mode,
+        baseline=baseline,
+        restore_best_weights=restore,
+        start_from_epoch=start,
+    )
+    both("EarlyStopping", arguments, [{"val_loss": value} for value in values])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=LOSSES,
+    patience=st.integers(0, 3),
+    cooldown=st.integers(0, 2),
+    min_lr=st.sampled_from([0.0, 0.2]),
+    mode=st.sampled_from(["auto", "min", "max"]),
+)
+def test_reduce_lr_on_plateau_does_what_keras_does(values, patience, cooldown, min_lr, mode):
+    arguments = dict(factor=0.5, patience=patience, cooldown=cooldown, min_lr=min_lr, mode=mode, min_delta=0.01)
+    both("ReduceLROnPlateau", arguments, [{"val_loss": value} for value in values])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=LOSSES,
+    best=st.booleans(),
+    mode=st.sampled_from(["auto", "min", "max"]),
+    frequency=st.sampled_from(["epoch", 1, 2, 3, 7]),
+    threshold=st.sampled_from([None, 0.6]),
+    weights_only=st.booleans(),
+)
+def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, mode, frequency, threshold, weights_only):
+    ending = ".weights.h5" if weights_only else ".keras"
+    batches = 0 if frequency == "epoch" else 3
+    place = "{epoch:02d}-{val_loss:.2f}" if frequency == "epoch" else "{epoch:02d}-{batch}"
+    arguments = dict(
+        filepath=str(tmp_path_factory.getbasetemp() / (place + ending)),
+        save_best_only=best,
+        mode="min" if mode == "auto" and frequency != "epoch" else mode,  # Keras's own fails there
+        save_freq=frequency,
+        initial_value_threshold=threshold,
+        save_weights_only=weights_only,
+    )
+    if best and batches:
+        return  # Keras's own asks for its comparison before it has one
+    both("ModelCheckpoint", arguments, [{"val_loss": value} for value in values], batches)
+
+
+@pytest.mark.parametrize(
+    "schedule", [lambda epoch, lr: lr * 0.5, lambda epoch: 0.1 / (epoch + 1), lambda e, lr: np.float32(lr)]
+)
+def test_learning_rate_scheduler_does_what_keras_does(schedule):
+    both("LearningRateScheduler", {"schedule": schedule}, [{"loss": 1.0}] * 3)
+
+
+def test_learning_rate_scheduler_wants_a_float():
+    with pytest.raises(ValueError, match=r"The output of the `schedule` function should be a float. Got: nothing"):
+        run(callbacks.LearningRateScheduler(lambda epoch, lr: "nothing"), [{}])
+
+
+@pytest.mark.parametrize(
+    "logs", [[{"loss": 1.5, "accuracy": 0.5}] * 2, [{"loss": 1.5, "val_loss": np.array([1, 2])}] * 2, [{}]]
+)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_csv_logger_writes_keras_s_bytes(tmp_path, logs, separator):
+    for name, module in (("ours", callbacks), ("theirs", keras.callbacks)):
+        for append in (False, True):
+            run(module.CSVLogger(str(tmp_path / name), separator, append), logs)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert len(list(csv.reader(io.StringIO((tmp_path / "ours").read_text()), delimiter=separator))) == 1 + 2 * len(logs)
+
+
+def test_a_missing_monitor_warns_and_names_what_there_is():
+    with pytest.warns(
+        UserWarning, match=r"Early stopping conditioned on metric `val_loss` which is not available. .* are: loss"
+    ):
+        run(callbacks.EarlyStopping(), [{"loss": 1.0}])
+    with pytest.warns(
+        UserWarning, match=r"conditioned on metric `val_loss` which is not available. .* are: loss,learning_rate"
+    ):
+        run(callbacks.ReduceLROnPlateau(), [{"loss": 1.0}])
+    with pytest.warns(UserWarning, match=r"Can save best model only with val_loss available\."):
+        run(callbacks.ModelCheckpoint("x.keras", save_best_only=True), [{"loss": 1.0}])
+
+
+def test_auto_mode_asks_the_metric():
+    stopping = callbacks.EarlyStopping("val_accuracy")
+    model = FakeModel()
+    model.metrics = [SimpleNamespace(name="loss"), SimpleNamespace(name="accuracy", _direction="up")]
+    stopping.set_model(model)
+    for epoch, value in enumerate([0.5, 0.6, 0.7]):
+        stopping.on_epoch_end(epoch, {"val_accuracy": value})
+    assert not model.stop_training
+    stopping.on_epoch_end(3, {"val_accuracy": 0.65})
+    assert model.stop_training
+    with pytest.raises(ValueError, match=r"EarlyStopping callback received monitor=banana.*Pass `mode='max'`"):
+        run(callbacks.EarlyStopping("banana"), [{"banana": 1.0}])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda m: m.ReduceLROnPlateau(factor=1.5), "does not support a factor >= 1.0. Received factor=1.5"),
+        (lambda m: m.ModelCheckpoint("a.txt"), "The filepath provided must end in `.keras` (Keras model format). Received: "),
+        (lambda m: m.ModelCheckpoint("a.h5", save_weights_only=True), "the filepath provided must end in `.weights.h5`"),
+        (lambda m: m.ModelCheckpoint("a.keras", save_freq="often"), "Unrecognized save_freq: often. Expected save_freq are"),
+        (lambda m: m.BackupAndRestore(""), "Empty `backup_dir` argument passed"),
+        (
+            lambda m: m.BackupAndRestore("x", save_freq="often"),
+            "Invalid value for argument `save_freq`. Received: save_freq=often",
+        ),
+    ],
+)
+def test_wrong_arguments_get_keras_s_words(make, message):
+    for module in (callbacks, keras.callbacks):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            make(module)
+
+
+def test_an_unknown_mode_falls_back_with_a_warning():
+    with pytest.warns(UserWarning, match="EarlyStopping mode 'unknown' is unknown, fallback to auto mode"):
+        callbacks.EarlyStopping(mode="unknown")
+
+
+def test_a_placeholder_that_the_logs_lack_is_named():
+    with pytest.raises(KeyError, match=r'Failed to format this callback filepath: "\{acc\}.keras"'):
+        run(callbacks.ModelCheckpoint("{acc}.keras"), [{"loss": 1.0}])
+
+
+def test_verbose_messages_are_keras_s(tmp_path, capsys):
+    logs = [{"val_loss": value} for value in (1.0, 0.5, 0.7, 0.8)]
+    for module in (callbacks, keras.callbacks):
+        path = str(tmp_path / "best.keras")
+        for callback in (
+            module.ModelCheckpoint(path, save_best_only=True, verbose=1),
+            module.ModelCheckpoint(path, verbose=1),
+            module.EarlyStopping(patience=2, restore_best_weights=True, verbose=1),
+            module.ReduceLROnPlateau(patience=1, factor=0.5, verbose=1),
+            module.LearningRateScheduler(lambda epoch, lr: 0.25, verbose=1),
+        ):
+            run(callback, logs)
+        if module is callbacks:
+            ours = capsys.readouterr().out
+    theirs = capsys.readouterr().out
+    assert ours.split("\n") == [line for line in theirs.split("\n") if line] + [""]
+
+
+# --- the list ---------------------------------------------------------------------------
+
+
+class Recorder(callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+
+HOOKS = [name for name in vars(keras.callbacks.Callback) if name.startswith("on_")]
+
+
+def test_every_hook_of_keras_is_called_with_keras_s_arguments():
+    calls = {}
+    for module in (callbacks, keras.callbacks):
+        seen = []
+
+        def record(hook, seen=seen):
+            def method(self, *arguments, **keywords):
+                seen.append((hook, arguments, keywords))
+
+            return method
+
+        own = type("Own", (module.Callback,), {hook: record(hook) for hook in HOOKS})
+        every = module.CallbackList([own()], model=FakeModel())
+        for hook in HOOKS:
+            if "batch" in hook or "epoch" in hook:
+                getattr(every, hook)(3, {"b": np.float32(0.5), "a": np.array(2), "c": {"d": 1}})
+            else:
+                getattr(every, hook)({"loss": 1})
+        calls[module] = sorted(seen, key=lambda call: call[0])
+    assert calls[callbacks] == calls[keras.callbacks]
+    assert {call[0] for call in calls[callbacks]} == set(HOOKS)
+
+
+def test_older_names_of_the_batch_hooks_are_called():
+    class Older(Recorder):
+        def on_batch_begin(self, batch, logs=None):
+            self.calls.append(("begin", batch))
+
+        def on_batch_end(self, batch, logs=None):
+            self.calls.append(("end", batch, logs))
+
+    older = Older()
+    every = callbacks.CallbackList(older)
+    every.on_train_batch_begin(2)
+    every.on_train_batch_end(2, {"loss": 1.0})
+    older.on_train_batch_end(3, {})
+    assert older.calls == [("begin", 2), ("end", 2, {"loss": 1.0}), ("end", 3, {})]
+
+
+def test_hooks_nobody_overrides_are_not_called_and_need_no_logs():
+    def never():
+        raise AssertionError("the logs were computed for nobody")
+
+    every = callbacks.CallbackList([callbacks.EarlyStopping(), callbacks.ModelCheckpoint("x.keras")], add_history=True)
+    assert not any(every._hooks[hook] for hook in every._hooks if "batch" in hook)
+    every.on_train_batch_end(0, never)
+    asked = []
+    every.append(callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: asked.append(logs)))
+    every.on_train_batch_end(0, lambda: {"loss": np.float32(0.5)})
+    assert asked == [{"loss": 0.5}]
+
+
+def test_what_one_callback_adds_to_the_logs_the_history_sees():
+    model = FakeModel()
+    every = callbacks.CallbackList([callbacks.LearningRateScheduler(lambda epoch, lr: 0.25)], add_history=True, model=model)
+    logs = {"loss": np.float32(2)}
+    every.on_train_begin()
+    every.on_epoch_begin(0)
+    every.on_epoch_end(0, logs)
+    assert model.history.history == {"learning_rate": [0.25], "loss": [2.0]}
+    assert model.history.epoch == [0]
+    assert logs == {"loss": np.float32(2)}
+
+
+def test_nested_lists_defaults_and_params():
+    mine, bar = Recorder(), callbacks.ProgbarLogger()
+    every = callbacks.CallbackList([[mine], [bar]], add_history=True, add_progbar=True, verbose=2, epochs=3, steps=7)
+    assert [type(callback).__name__ for callback in every.callbacks] == ["Recorder", "ProgbarLogger", "History"]
+    assert mine.params == {"verbose": 2, "epochs": 3, "steps": 7}
+    assert (bar.verbose, bar.epochs, bar.target) == (2, 3, 7)
+
+
+def test_lambda_callback_takes_functions_for_any_hook():
+    calls = []
+    every = callbacks.CallbackList(
+        callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: calls.append((epoch, logs)), on_test_begin=lambda logs: calls.append("test")
+        )
+    )
+    every.on_epoch_end(1, {"loss": 2})
+    every.on_test_begin()
+    every.on_train_begin()
+    assert calls == [(1, {"loss": 2.0}), "test"]
+
+
+def test_terminate_on_nan_says_where(capsys):
+    callback = callbacks.TerminateOnNaN()
+    model = FakeModel()
+    callback.set_model(model)
+    callback.on_batch_end(0, {"loss": 1.0})
+    assert not model.stop_training
+    callback.on_numerics_error(SimpleNamespace(batch=12, __str__=None))
+    assert model.stop_training
+    assert capsys.readouterr().out.startswith("Batch 12: Invalid loss, terminating training: ")
+    for loss in (float("nan"), float("inf")):
+        model.stop_training = False
+        callback.on_batch_end(3, {"loss": loss})
+        assert model.stop_training
+        assert capsys.readouterr().out == "Batch 3: Invalid loss, terminating training\n"
+    model.stop_training = False
+    strict = callbacks.TerminateOnNaN(raise_error=True)
+    strict.set_model(model)
+    with pytest.raises(RuntimeError, match=r"NaN or Inf loss encountered at batch 3. Loss value: nan"):
+        strict.on_batch_end(3, {"loss": float("nan")})
+
+
+# --- the bar ----------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What says that it is a terminal, 80 characters wide; a test writes to it inside `redirect_stdout`."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    return Terminal()
+
+
+def shown(screen):
+    """What stands on the screen in the end: lines, without colours, each from its last carriage return on."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert "\x1b" not in text
+    lines = []
+    for line in text.split("\n"):
+        cells: list[str] = []
+        for piece in line.split("\r"):
+            cells[: len(piece)] = piece
+        lines.append("".join(cells).rstrip())
+    return lines
+
+
+def fit_like(bar, steps, epochs=1):
+    bar.on_train_begin()
+    for epoch in range(epochs):
+        bar.on_epoch_begin(epoch)
+        for batch in range(steps):
+            bar.on_train_batch_end(batch, {"loss": 0.5, "accuracy": 0.0})
+        bar.on_epoch_end(epoch, {"accuracy": 0.25, "loss": 1e-5, "val_loss": 2.0})
+    bar.on_train_end()
+
+
+def logger(**params):
+    bar = callbacks.ProgbarLogger()
+    bar.set_params({"verbose": 1, "epochs": 1, "steps": 5, **params})
+    return bar
+
+
+def test_bar_on_a_terminal(terminal):
+    with redirect_stdout(terminal):
+        fit_like(logger(epochs=2), 5, epochs=2)
+    one = r"5/5 ━━━━━━━━━━━━━━━━━━━━ 0s \d+[mu]s/step - accuracy: 0.2500 - loss: 1.0000e-05 - val_loss: 2.0000"
+    assert re.fullmatch(rf"Epoch 1/2\n{one}\nEpoch 2/2\n{one}\n", "\n".join(shown(terminal)))
+
+
+def test_plain_lines_where_the_output_is_no_terminal(capsys):
+    for verbose in (1, 2, "auto"):
+        fit_like(logger(verbose=verbose, epochs=2, steps=5), 5, epochs=2)
+        lines = capsys.readouterr().out.split("\n")
+        one = r"5/5 - 0s - \d+[mu]s/step - accuracy: 0.2500 - loss: 1.0000e-05 - val_loss: 2.0000"
+        assert re.fullmatch(rf"Epoch 1/2\n{one}\nEpoch 2/2\n{one}\n", "\n".join(lines))
+    fit_like(logger(verbose=0, epochs=2), 5, epochs=2)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_unknown_number_of_steps_is_known_after_the_first_epoch(terminal):
+    bar = logger(steps=None)
+    with redirect_stdout(terminal):
+        bar.on_epoch_begin(0)
+        bar.on_train_batch_end(0, {"loss": 0.5})
+    assert re.fullmatch(r" +1/Unknown 0s \S+/step - loss: 0.5000", shown(terminal)[-1])
+    with redirect_stdout(terminal):
+        bar.on_epoch_end(0, {"loss": 0.5})
+    assert shown(terminal)[-2].startswith("1/1 ━━━━━━━━━━━━━━━━━━━━ 0s ")
+    assert bar.target == 1
+
+
+def test_drawing_is_throttled_and_logs_are_read_only_then(terminal, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    asked = []
+
+    def logs():
+        asked.append(now[0])
+        return {"loss": 0.5}
+
+    bar = logger(steps=1000)
+    with redirect_stdout(terminal):
+        bar.on_epoch_begin(0)
+        for batch in range(500):
+            now[0] += 0.004
+            bar.on_train_batch_end(batch, logs)
+    assert len(asked) in (20, 21)  # 2 seconds at 10 a second, and the first
+    assert np.diff(asked).min() > 0.0999
+    assert re.fullmatch(r" 4\d\d/1000 ━{20} 2s 4ms/step - loss: 0.5000", shown(terminal)[-1])
+
+
+@pytest.mark.parametrize(("seconds", "clock"), [(0.4, "0s"), (59, "59s"), (65, "1:05"), (7207, "2:00:07")])
+def test_clock(seconds, clock):
+    assert progbar._clock(seconds) == clock
+
+
+def test_a_running_line_never_wraps(terminal):
+    bar = logger(steps=5)
+    with redirect_stdout(terminal):
+        bar.on_epoch_begin(0)
+        bar.on_train_batch_end(0, {f"a_metric_with_a_long_name_{i}": 0.5 for i in range(5)})
+    assert len(shown(terminal)[-1]) == 79
+
+
+def test_messages_stand_above_the_bar(terminal):
+    bar = logger(steps=2)
+    with redirect_stdout(terminal):
+        bar.on_epoch_begin(0)
+        bar.on_train_batch_end(0, {"loss": 0.5})
+        progbar.print_message("Epoch 1: saving model")
+        bar.on_train_batch_end(1, {"loss": 0.5})
+        bar.on_epoch_end(0, {"loss": 0.5})
+    lines = shown(terminal)
+    assert lines[0] == "Epoch 1: saving model"
+    assert lines[1].startswith("2/2 ━")
+    assert lines[2:] == [""]
+
+
+def test_an_interrupted_bar_ends_its_line(terminal):
+    bar = logger(steps=2)
+    every = callbacks.CallbackList([bar])
+    with redirect_stdout(terminal):
+        bar.on_epoch_begin(0)
+        bar.on_train_batch_end(0, {"loss": 0.5})
+        every.close()
+        every.close()
+        print("next")
+    assert shown(terminal)[1:] == ["next", ""]
+    assert "\x1b[?25l" not in terminal.getvalue()  # the cursor was never hidden
+
+
+def test_output_that_cannot_write_the_bar_s_character(terminal):
+    terminal.encoding = "ascii"
+    with redirect_stdout(terminal):
+        fit_like(logger(), 5)
+    assert shown(terminal)[0].startswith("5/5 -------------------- 0s")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"stateful_metrics": ["a"]}, {"stateless_metrics": ["a"]}])
+def test_progbar_averages_as_keras_s_does(capsys, arguments):
+    lines = []
+    for module in (progbar, keras.utils):
+        bar = module.Progbar(3, verbose=2, **arguments)
+        for step, value in ((1, 1.0), (2, 4.0)):
+            bar.update(step, [("a", value), ("b", 2 * value)])
+        bar.add(1)
+        lines.append(re.sub(r"\d+[mu]?s", "T", capsys.readouterr().out))
+    assert re.sub(r"T - +T", "T - T", lines[1]) == lines[0]
+
+
+def test_progbar_takes_one_of_two_lists():
+    with pytest.raises(ValueError, match="Only one of `stateful_metrics` or `stateless_metrics` can be provided"):
+        progbar.Progbar(3, stateful_metrics=["a"], stateless_metrics=["a"])

@@ -163,6 +163,6 @@ def get(identifier: Any, family: str) -> Any:
             raise ValueError(f"Could not interpret {family} identifier: {identifier}. {error}") from None
     if inspect.isclass(obj):
         obj = obj()
-    if not callable(obj):
+    if not callable(obj) and not hasattr(obj, "get_config"):  # optimizers are not called
         raise ValueError(f"Could not interpret {family} identifier: {identifier}")
     return obj

@@ -43,7 +43,7 @@ def as_arrays(data: Any, names: list[str], what: str, dtype: str | None = None) 
         if missing:
             raise ValueError(
                 f'Missing data for {what} "{missing[0]}". You passed a data dictionary with keys {list(data)}. '
-                f'Expected: {names}'
+                f"Expected: {names}"
             )
         parts = [data[name] for name in names]
     elif len(names) > 1:
@@ -124,7 +124,7 @@ def split_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[tup
             f"Received: x of type {type(arrays[0]).__name__}"
         )
     size = len(first_of(arrays[0]))
-    at = int(math.floor(size * (1 - fraction)))
+    at = math.floor(size * (1 - fraction))
     if at == 0 or at == size:
         raise ValueError(
             f"Training data contains {size} samples, which is not sufficient to split it into a validation and training set "

@@ -10,6 +10,13 @@ __all__ = ["CompiledLoss", "CompiledMetrics"]
 
 Shape = tuple[int | None, ...]
 
+# The activation whose gradient each loss has together with its own (its canonical link).
+_LINKS = {
+    losses.CategoricalCrossentropy: "softmax",
+    losses.SparseCategoricalCrossentropy: "softmax",
+    losses.BinaryCrossentropy: "sigmoid",
+}
+
 
 def _wrong_count(argument: str, given: Any, names: list[str]) -> ValueError:
     return ValueError(
@@ -55,37 +62,23 @@ class CompiledLoss:
 
     @staticmethod
     def _resolve(identifier: Any) -> Any:
-        if identifier is None:
-            return None
-        if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
-            identifier = identifier[0]
-        if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
-            return identifier  # depends on the shapes: `resolve_shapes`
-        return losses.get(identifier)
+        name = identifier[0] if isinstance(identifier, (list, tuple)) and len(identifier) == 1 else identifier
+        if isinstance(name, str) and name.lower() in ("crossentropy", "ce"):
+            return name  # which one it is depends on the shapes: `resolve_shapes`
+        return losses.resolve(name)
 
     def resolve_shapes(self, targets: list[Any], output_shapes: list[Shape]) -> None:
         """Make losses of the names that depend on the targets' shapes."""
         for i, loss in enumerate(self.losses):
             if isinstance(loss, str):
-                last, rank = output_shapes[i][-1], len(output_shapes[i])
-                sparse = targets[i].ndim < rank or (targets[i].shape[-1] == 1 and last != 1)
-                name = (
-                    "binary_crossentropy"
-                    if last == 1
-                    else "sparse_categorical_crossentropy"
-                    if sparse
-                    else "categorical_crossentropy"
-                )
-                self.losses[i] = losses.get(name)
+                self.losses[i] = losses.resolve(loss, tuple(targets[i].shape), output_shapes[i])
 
     def logits_for(self, activations: list[str | None]) -> tuple[int, ...]:
         """The outputs whose last activation is better computed together with the loss."""
         return tuple(
             i
             for i, (loss, activation) in enumerate(zip(self.losses, activations))
-            if activation is not None
-            and getattr(loss, "logits_activation", None) == activation
-            and not getattr(loss, "from_logits", False)
+            if activation is not None and not getattr(loss, "from_logits", True) and _LINKS.get(type(loss)) == activation
         )
 
     def forward(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from minicnn.layers import Layer
 from minicnn.layers.symbolic import KerasTensor, Node
@@ -97,7 +97,7 @@ def flatten_calls(model: Model) -> tuple[list[Call], list[int], list[int], list[
         for node in inner._nodes:
             read = [number[id(tensor)] for tensor in node.inputs]
             if hasattr(node.layer, "_nodes"):  # a model used as a layer
-                results = walk(node.layer, read)
+                results = walk(cast("Model", node.layer), read)
             else:
                 output = new_value(node.outputs[0].shape)
                 calls.append(Call(node.layer, tuple(read), node.takes_list, output))

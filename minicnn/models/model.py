@@ -18,6 +18,7 @@ from minicnn.tensor import as_tensor
 __all__ = ["Functional", "Model"]
 
 
+@registry.register("model", "Functional")
 class Model(Trainer, Layer):
     """A model from symbolic inputs to symbolic outputs.
 
@@ -99,7 +100,7 @@ class Model(Trainer, Layer):
             if layer.name in names:
                 raise ValueError(
                     f'The name "{layer.name}" is used {sum(one.name == layer.name for one in self._sublayers)} times in '
-                    'the model. '
+                    "the model. "
                     "All layer names should be unique."
                 )
             names.add(layer.name)

@@ -185,6 +185,7 @@ class Watched(Layer):
     """A layer whose outputs and gradients are checked; see `NumericsError`."""
 
     def __init__(self, layer: Any, name: str) -> None:
+        self.layer: Layer
         self.__dict__.update(layer=layer, name=name, dtype=layer.dtype, _variables=layer._variables)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minicnn import registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.models.graph import topological_nodes
@@ -14,6 +15,7 @@ from minicnn.saving import deserialize_keras_object, serialize_keras_object
 __all__ = ["Sequential"]
 
 
+@registry.register("model")
 class Sequential(Model):
     """Layers in a row: each gets the output of the one before.
 
@@ -53,12 +55,11 @@ class Sequential(Model):
         """
         if isinstance(layer, KerasTensor):
             layer = layer.node.layer if layer.node is not None else layer
-        if not isinstance(layer, Layer):
-            if isinstance(layer, type) or not hasattr(layer, "forward"):
-                raise ValueError(
-                    f"Only instances of `minicnn.Layer` can be added to a Sequential model. Received: {layer} (of type "
-                    f"{type(layer)})"
-                )
+        if not isinstance(layer, Layer) and (isinstance(layer, type) or not hasattr(layer, "forward")):
+            raise ValueError(
+                f"Only instances of `minicnn.Layer` can be added to a Sequential model. Received: {layer} (of type "
+                f"{type(layer)})"
+            )
         if any(layer.name == known.name for known in self._row):
             raise ValueError(
                 f"All layers added to a Sequential model should have unique names. Name '{layer.name}' is already the "
@@ -103,7 +104,7 @@ class Sequential(Model):
     def _finish(self) -> None:
         """After a change: the graph as `Model` keeps it."""
         self._nodes = topological_nodes(self._inputs, self._outputs)
-        self._input_layers = [self._row[0]] if self._row else []
+        self._input_layers = [layer for layer in self._row[:1] if isinstance(layer, InputLayer)]
         self._input_struct, self._output_struct = self._inputs[0], self._outputs[0]
         self.input_names = [self._inputs[0].name]
         self.output_names = self._default_output_names()

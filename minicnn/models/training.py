@@ -17,6 +17,7 @@ from minicnn.backends import memory, ops
 from minicnn.callbacks import CallbackList
 from minicnn.layers import fused
 from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
+from minicnn.layers.symbolic import KerasTensor
 from minicnn.models.batches import (
     ArrayBatches,
     apply_class_weight,
@@ -44,6 +45,18 @@ class Trainer:
         optimizer, loss, metrics: set by `compile`. compiled: whether that was done.
         history: the `History` of the last `fit`. stop_training: a callback sets it to end training.
     """
+
+    # What `Model`, which inherits from here, brings.
+    name: str
+    built: bool
+    input_names: list[str]
+    output_names: list[str]
+    trainable_weights: list[Variable]
+    losses: list[Any]
+    _inputs: list[KerasTensor]
+    _outputs: list[KerasTensor]
+    _output_struct: Any
+    build: Any
 
     def __init__(self) -> None:
         self.compiled = False
@@ -125,8 +138,8 @@ class Trainer:
             metrics=_map_leaves(_metric_of, config.get("metrics")),
             weighted_metrics=_map_leaves(_metric_of, config.get("weighted_metrics")),
         )
-        if self.built:  # type: ignore[attr-defined]
-            self.optimizer.build(self.trainable_weights)  # type: ignore[attr-defined]
+        if self.built:
+            self.optimizer.build(self.trainable_weights)
 
     @property
     def metrics(self) -> list[Any]:
@@ -189,24 +202,24 @@ class Trainer:
         return self._plan_for("train" if self.compiled and self._compiled_loss else "predict").describe()
 
     def _require_graph(self) -> None:
-        if not self.built:  # type: ignore[attr-defined]
+        if not self.built:
             raise ValueError(
                 f"Model '{self.name}' has no input shape yet: build it with data, an `Input` or `model.build(input_shape)`."
-            )  # type: ignore[attr-defined]
+            )
 
     def _prepare(self, x: list[Any], y: list[Any] | None) -> None:
         """At the first batch: shapes are known, so weights, losses and metrics can be made."""
-        if not self.built:  # type: ignore[attr-defined]
-            self.build((None, *x[0].shape[1:]))  # type: ignore[attr-defined]
+        if not self.built:
+            self.build((None, *x[0].shape[1:]))
         if not self.compiled or y is None:
             return
-        names = self.output_names  # type: ignore[attr-defined]
+        names = self.output_names
         arguments = self._compile_arguments
         if self._compiled_loss is None:
             self._compiled_loss = CompiledLoss(arguments["loss"], arguments["loss_weights"], names)
         if self._compiled_metrics is None:
             self._compiled_metrics = CompiledMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
-        shapes = [tensor.shape for tensor in self._outputs]  # type: ignore[attr-defined]
+        shapes = [tensor.shape for tensor in self._outputs]
         if self._compiled_metrics.built is None:
             self._compiled_loss.resolve_shapes(y, shapes)
             self._compiled_metrics.build(y, shapes)
@@ -218,14 +231,14 @@ class Trainer:
             ValueError: for a wrong rank or extent, in Keras's words.
         """
         fed = []
-        for tensor, array in zip(self._inputs, arrays):  # type: ignore[attr-defined]
+        for tensor, array in zip(self._inputs, arrays):
             demanded = tensor.shape
             if array.ndim == len(demanded) - 1 and demanded[-1] == 1:
                 array = array[..., None]
             elif array.ndim == len(demanded) + 1 and array.shape[-1] == 1:
                 array = array[..., 0]
             spec = InputSpec(shape=(None, *demanded[1:]), name=tensor.name)
-            assert_input_compatibility(spec, [tuple(array.shape)], self.name)  # type: ignore[attr-defined]
+            assert_input_compatibility(spec, [tuple(array.shape)], self.name)
             if isinstance(array, np.ndarray) and array.dtype != tensor.dtype:
                 converted = memory.empty(array.shape, tensor.dtype)
                 np.copyto(converted, array, casting="unsafe")
@@ -304,7 +317,7 @@ class Trainer:
         plan = self._plan_for("train")
         outputs = plan.forward(self._feed(x), False)
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
-        loss = loss + sum(plan.penalties) + sum(self.losses)  # type: ignore[attr-defined]
+        loss = loss + sum(plan.penalties) + sum(self.losses)
         self._track(loss, own, y, predictions, sample_weight, len(x[0]))
         return self._logs()
 
@@ -326,7 +339,7 @@ class Trainer:
         """Name -> running mean, sorted by name as Keras's logs are."""
         count = max(self._loss_count, 1)
         logs = {"loss": float(self._loss_total) / count}
-        for name, total in zip(self.output_names, self._output_losses):  # type: ignore[attr-defined]
+        for name, total in zip(self.output_names, self._output_losses):
             logs[f"{name}_loss"] = float(total) / count
         logs.update(self._compiled_metrics.results() if self._compiled_metrics else {})
         return dict(sorted(logs.items()))
@@ -432,7 +445,7 @@ class Trainer:
                 hooks.on_epoch_end(epoch, epoch_logs)
                 if self.stop_training:
                     break
-        self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
+        self.optimizer.finalize_variable_values(self.trainable_weights)
         hooks.on_train_end(epoch_logs)
         return self.history
 
@@ -550,7 +563,7 @@ class Trainer:
                 outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]
                 del batch_x, _
                 parts.append(outputs)
-                packed = pack_struct(self._output_struct, outputs)  # type: ignore[attr-defined]
+                packed = pack_struct(self._output_struct, outputs)
                 hooks.on_predict_batch_end(index, {"outputs": packed})
                 if self.stop_predicting:
                     break
@@ -558,7 +571,7 @@ class Trainer:
         if not parts:
             raise ValueError("Expected data with at least one batch. Received an empty dataset or an exhausted generator.")
         joined = [np.concatenate(column) for column in zip(*parts)]
-        return pack_struct(self._output_struct, joined)  # type: ignore[attr-defined]
+        return pack_struct(self._output_struct, joined)
 
     def train_on_batch(
         self,
@@ -600,7 +613,7 @@ class Trainer:
         self._prepare(arrays, None)
         with self._arena:
             outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(arrays)]
-        return pack_struct(self._output_struct, outputs)  # type: ignore[attr-defined]
+        return pack_struct(self._output_struct, outputs)
 
     def _one_batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any] | None]:
         source = self._source(x, y, sample_weight, None, False, None)
@@ -627,7 +640,7 @@ class Trainer:
         """
         self._require_graph()
         plan = Plan(self, fuse=False)  # type: ignore[arg-type]
-        arrays = as_arrays(x, self.input_names, "input")  # type: ignore[attr-defined]
+        arrays = as_arrays(x, self.input_names, "input")
         assert arrays is not None
         values = plan.begin(self._feed(arrays))
         saved = []

@@ -1,0 +1,234 @@
+"""The surface that programs written for Keras touch, on models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import callbacks, layers
+from minicnn.models import Model, Sequential
+
+RNG = np.random.default_rng(1)
+X = RNG.random((20, 8, 8, 3), np.float32)
+Y = RNG.integers(0, 3, 20)
+
+
+def compiled(**kwargs):
+    minicnn.set_random_seed(5)
+    model = Sequential(
+        [
+            layers.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], **kwargs)
+    return model
+
+
+def test_sequential_add_pop_and_deferred_building():
+    model = Sequential(name="row")
+    model.add(layers.Conv2D(4, 3, input_shape=(8, 8, 3)))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(3))
+    assert model.output_shape == (None, 3)
+    assert model.input_shape == (None, 8, 8, 3)
+    assert len(model.layers) == 3
+    popped = model.pop()
+    assert isinstance(popped, layers.Dense)
+    assert model.output_shape == (None, 144)
+    deferred = Sequential([layers.Flatten(), layers.Dense(2)])
+    assert not deferred.built
+    assert deferred(X).shape == (20, 2)
+    assert deferred.built
+    assert [w.shape for w in deferred.weights] == [(192, 2), (2,)]
+
+
+def test_older_spellings_are_understood():
+    model = Sequential(
+        [
+            layers.Conv2D(4, (3, 3), data_format="channels_last", input_shape=(8, 8, 3)),
+            layers.Activation("relu"),
+            layers.Flatten(),
+            layers.Dense(3),
+            layers.Activation("softmax"),
+        ]
+    )
+    model.compile(loss=["categorical_crossentropy"], optimizer=minicnn.optimizers.SGD(lr=0.05, decay=1e-4), metrics=["acc"])
+    history = model.fit(x=X, y=np.eye(3)[Y], batch_size=8, epochs=2, verbose=0, validation_split=0.25)
+    assert list(history.history) == ["acc", "loss", "val_acc", "val_loss"]
+    assert history is model.history
+    assert history.epoch == [0, 1]
+    with pytest.raises(ValueError, match="channels_last"):
+        layers.Conv2D(4, 3, data_format="channels_first")
+
+
+def test_feature_maps_of_every_layer():
+    model = compiled()
+    maps = Model(inputs=model.input, outputs=[layer.output for layer in model.layers])
+    found = maps.predict(X, verbose=0)
+    assert [f.shape for f in found] == [(20, 6, 6, 4), (20, 144), (20, 3)]
+    np.testing.assert_array_equal(found[-1], model.predict(X, verbose=0))
+    assert maps.layers[1] is model.layers[0]
+
+
+def test_structures_of_inputs_and_outputs():
+    a, b = layers.Input((4,), name="a"), layers.Input((4,), name="b")
+    out = {"sum": layers.Add()([a, b]), "both": layers.Concatenate()([a, b])}
+    model = Model({"a": a, "b": b}, out)
+    x = {"b": np.ones((5, 4), np.float32), "a": 2 * np.ones((5, 4), np.float32)}
+    found = model.predict(x, verbose=0)
+    assert set(found) == {"sum", "both"}
+    np.testing.assert_array_equal(found["sum"], 3)
+    np.testing.assert_array_equal(found["both"][0], [2, 2, 2, 2, 1, 1, 1, 1])
+    with pytest.raises(ValueError, match='Missing data for input "b"'):
+        model.predict({"a": x["a"]}, verbose=0)
+
+
+def test_iterables_of_every_kind():
+    import tensorflow as tf
+
+    import minicnn.data
+
+    class Batches:
+        """Keras's PyDataset protocol."""
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return X[index * 5 : index * 5 + 5], Y[index * 5 : index * 5 + 5]
+
+        def on_epoch_end(self):
+            pass
+
+    def generator():
+        while True:
+            for start in range(0, 20, 5):
+                yield X[start : start + 5], Y[start : start + 5]
+
+    sources = {
+        "list of arrays": dict(x=X, y=Y, batch_size=5, shuffle=False),
+        "generator": dict(x=generator(), steps_per_epoch=4),
+        "tf.data": dict(x=tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)),
+        "Dataset": dict(x=minicnn.data.Dataset.from_tensor_slices((X, Y)).batch(5)),
+        "sequence": dict(x=Batches(), shuffle=False),
+    }
+    results = {}
+    for name, source in sources.items():
+        model = compiled()
+        model.fit(epochs=2, verbose=0, **source)
+        results[name] = model.get_weights()
+    for name, weights in results.items():
+        for one, two in zip(results["generator"], weights, strict=True):
+            np.testing.assert_array_equal(one, two, err_msg=name)
+
+
+def test_shuffling_is_a_function_of_seed_and_epoch():
+    first, again = compiled(), compiled()
+    for model in (first, again):
+        model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
+    for one, two in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_recompiling_keeps_the_weights_and_trains_on():
+    model = compiled()
+    model.fit(X, Y, verbose=0)
+    before = model.get_weights()
+    model.compile("rmsprop", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert int(model.optimizer.iterations) == 0
+    model.fit(X, Y, verbose=0)
+
+
+def test_interrupting_leaves_a_usable_model():
+    class Interrupt(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.epochs_seen == 1:
+                raise KeyboardInterrupt
+
+        epochs_seen = 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.epochs_seen += 1
+
+    model = compiled()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=5, verbose=0, callbacks=[Interrupt()])
+    assert len(model.history.history["loss"]) == 1
+    assert model.predict(X, verbose=0).shape == (20, 3)
+    model.fit(X, Y, epochs=1, verbose=0)
+
+
+def test_stop_training_and_initial_epoch():
+    class Stop(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 3
+
+    history = compiled().fit(X, Y, epochs=10, initial_epoch=2, verbose=0, callbacks=[Stop()])
+    assert history.epoch == [2, 3]
+
+
+def test_validation_frequency_and_steps():
+    history = compiled().fit(
+        X, Y, epochs=4, verbose=0, validation_data=(X, Y), validation_freq=[1, 3], validation_steps=1, validation_batch_size=4
+    )
+    assert len(history.history["val_loss"]) == 2
+
+
+def test_summary_lists_layers_shapes_parameters_and_flops():
+    text = []
+    compiled().summary(print_fn=text.append)
+    table = "\n".join(text)
+    for part in ("conv2d", "(None, 6, 6, 4)", "112", "435", "Total params: 547", "FLOPs"):
+        assert part in table
+
+
+def test_get_layer_and_counts():
+    model = compiled()
+    assert model.get_layer(index=0) is model.layers[0]
+    assert model.get_layer(model.layers[1].name) is model.layers[1]
+    with pytest.raises(ValueError, match="No such layer: nothing"):
+        model.get_layer("nothing")
+    with pytest.raises(ValueError, match="index 9 but model only has 3 layers"):
+        model.get_layer(index=9)
+    assert model.count_params() == 547
+
+
+def test_calling_a_model_returns_something_like_a_tensor():
+    model = compiled()
+    out = model(X[:2])
+    np.testing.assert_allclose(out.numpy(), model.predict(X[:2], verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(out).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_plan_tells_what_runs():
+    model = compiled()
+    rows = model.plan()
+    assert sum(row["flops"] for row in rows) == 2 * 36 * 27 * 4 + 2 * 144 * 3
+    assert [name for row in rows for name in row["layers"]] == [layer.name for layer in model.layers]
+
+
+def test_uint8_pixels_are_taken_as_floats():
+    pixels = (X * 255).astype(np.uint8)
+    model = compiled()
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), model.predict(pixels.astype(np.float32), verbose=0))
+    model.fit(pixels, Y, verbose=0)
+
+
+def test_last_values_are_safe_to_keep():
+    """What a callback keeps is not written over by later steps, although steps reuse memory."""
+    kept = []
+
+    class Keep(callbacks.Callback):
+        def on_predict_batch_end(self, batch, logs=None):
+            kept.append(logs["outputs"])
+
+    model = compiled()
+    expected = model.predict(X, batch_size=5, verbose=0)
+    model.predict(X, batch_size=5, verbose=0, callbacks=[Keep()])
+    np.testing.assert_array_equal(np.concatenate(kept), expected)

@@ -1,0 +1,153 @@
+"""What the design promises of the training loop: depth, memory, determinism."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import callbacks, layers
+
+RNG = np.random.default_rng(3)
+X = RNG.random((160, 16, 16, 3), np.float32)
+Y = RNG.integers(0, 10, 160)
+
+
+def model_with_everything():
+    minicnn.set_random_seed(11)
+    model = minicnn.Sequential(
+        [
+            layers.Input((16, 16, 3)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(0.2),
+            layers.Conv2D(12, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(24, activation="elu"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_from_fit_to_the_kernel_are_at_most_four_calls():
+    model = model_with_everything()
+    minicnn.set_backend("numba")
+    model.fit(X, Y, epochs=1, verbose=0)
+    seen = []
+
+    def watch(frame, event, argument):
+        # The op's own Python frame is the last one before compiled code: one more call leads into the kernel.
+        if event == "call" and frame.f_code.co_name.startswith("conv2d") and "numba_cpu" in frame.f_code.co_filename:
+            names, walker = [], frame
+            while walker is not None and walker.f_code.co_name != "fit":
+                names.append(walker.f_code.co_name)
+                walker = walker.f_back
+            if walker is not None:
+                seen.append(names[::-1])
+
+    sys.setprofile(watch)
+    try:
+        model.fit(X[:32], Y[:32], epochs=1, verbose=0)
+    finally:
+        sys.setprofile(None)
+    assert seen
+    # train_step -> Layer.forward or backward -> op, and then the kernel itself: four calls.
+    assert max(len(names) for names in seen) <= 3, seen
+
+
+class Traced(callbacks.Callback):
+    """The peak of NumPy's array memory within each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.peaks = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        tracemalloc.reset_peak()
+        self.before = tracemalloc.get_traced_memory()[0]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.peaks.append(tracemalloc.get_traced_memory()[1] - self.before)
+
+
+def test_after_the_first_batch_a_step_allocates_no_array():
+    model = model_with_everything()
+    model.fit(X, Y, batch_size=32, epochs=1, verbose=0)  # compiled kernels, made metrics
+    model._forget_plans()
+    traced = Traced()
+    tracemalloc.start()
+    try:
+        model.fit(X, Y, batch_size=32, epochs=1, verbose=0, callbacks=[traced])
+    finally:
+        tracemalloc.stop()
+    first, *later = traced.peaks
+    smallest_activation = 32 * 10 * 4  # the output layer's, in bytes
+    assert first > 50 * smallest_activation
+    # Views and other small Python objects come and go; an array of the batch would be larger than all of them.
+    assert max(later) < 40_000, traced.peaks
+    assert arrays_allocated_in_a_step(model) == []
+
+
+def arrays_allocated_in_a_step(model):
+    """Where NumPy allocated array data that outlived its statement, during a third step."""
+    domain = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
+    grown = []
+
+    class Snapshots(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.before = tracemalloc.take_snapshot().filter_traces([domain])
+
+        def on_train_batch_end(self, batch, logs=None):
+            after = tracemalloc.take_snapshot().filter_traces([domain])
+            if batch > 1:
+                grown.extend(str(s) for s in after.compare_to(self.before, "lineno") if s.size_diff > 0)
+
+    tracemalloc.start()
+    try:
+        model.fit(X, Y, batch_size=32, epochs=1, verbose=0, callbacks=[Snapshots()])
+    finally:
+        tracemalloc.stop()
+    return grown
+
+
+@pytest.mark.skipif(minicnn.backends.backend() != "numba", reason="threads are the numba backend's")
+def test_one_seed_gives_the_same_bits_with_one_thread_and_with_two():
+    weights = []
+    for threads in (1, 2):
+        minicnn.set_backend("numba")
+        minicnn.set_num_threads(threads)
+        model = model_with_everything()
+        model.fit(X, Y, batch_size=32, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_backends_train_alike():
+    results = []
+    for backend in ("numba", "reference"):
+        minicnn.set_backend(backend)
+        model = model_with_everything()
+        model.fit(X, Y, batch_size=32, epochs=1, verbose=0)
+        results.append(model.get_weights())
+    minicnn.set_backend("numba")
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-3)
+
+
+def test_import_is_light():
+    import subprocess
+
+    code = (
+        "import sys, minicnn; heavy = [m for m in ('numba', 'cupy', 'matplotlib', 'h5py', 'sklearn', 'rich', 'click', 'tensorflow', 'PIL')"
+        " if m in sys.modules]; print(heavy)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,98 @@
+"""How this backend compiles: the host's vectors, a cache that notices edits, one line while it works.
+
+Numba caches a compiled function beside its source file and trusts it as long as that one file
+is unchanged. Kernels here call into sibling files, so the cache's stamp covers the whole
+package: edit any kernel and all are compiled again; reinstall the same files and none are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+from numba.core import caching, event
+
+__all__ = ["VL", "compiled", "part"]
+
+FEATURES = dict(llvm.get_host_cpu_features())
+if FEATURES.get("avx512f") and not (os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES")):
+    # LLVM keeps to 256-bit vectors on these processors unless told not to.
+    numba.config.CPU_NAME = llvm.get_host_cpu_name()
+    numba.config.CPU_FEATURES = ",".join(("+" if on else "-") + name for name, on in FEATURES.items()) + ",-prefer-256-bit"
+
+VL = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
+"""Floats in a vector."""
+
+
+def _stamp_of_package() -> str:
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
+
+
+_STAMP = _stamp_of_package()
+
+
+def _stamped(locator: type) -> type:
+    return type(locator.__name__, (locator,), {"get_source_stamp": lambda self: _STAMP})
+
+
+class _CacheFiles(caching.CompileResultCacheImpl):
+    # First where the user says (NUMBA_CACHE_DIR), then beside the source, then in the user's own cache folder.
+    _locator_classes = [
+        _stamped(caching.UserProvidedCacheLocator),
+        _stamped(caching.InTreeCacheLocator),
+        _stamped(caching.UserWideCacheLocator),
+    ]
+
+
+class _Cache(caching.FunctionCache):
+    _impl_class = _CacheFiles
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Decorator of a jitted function that only jitted functions call: it is cached within its callers.
+
+    `error_model="numpy"`: a division by zero gives inf as in NumPy, and no branch that would keep
+    LLVM from vectorising.
+    """
+    return numba.njit(error_model="numpy")(function)
+
+
+def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = None) -> Any:
+    """Decorator of a jitted function that Python calls: compiled once for each machine, then read from disk.
+
+    `source`: the function whose name and line name the file in the cache, where `function` is a wrapper around it.
+
+    It keeps the GIL: two threads of Python never enter the pool of kernel threads at once, which
+    not every threading layer survives.
+    """
+    dispatcher = part(function)
+    with contextlib.suppress(RuntimeError):  # no folder can be written: compile anew in every process
+        dispatcher._cache = _Cache(source or function)
+    return dispatcher
+
+
+class _Announce(event.Listener):
+    """One line on stderr when the first kernel that the cache lacks is compiled."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, event: Any) -> None:
+        function = event.data["dispatcher"].py_func
+        if not self.said and function.__module__.startswith(__package__):
+            self.said = True
+            print("minicnn: compiling kernels for this machine (once, some seconds)...", file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _Announce())

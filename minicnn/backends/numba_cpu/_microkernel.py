@@ -1,0 +1,252 @@
+"""One small product carries every convolution, both its gradients, and Dense.
+
+    C[m, :NR] = start + sum over p < k1, q < k2 of A[a_rows[m] + p·step1 + q·step2] · B[p·k2 + q, :NR]
+
+for the few rows m of one *tile*. The tile's sums stay in vector registers from the first
+product to the last: each step loads one row of B (NR floats), and for each row of the tile
+one float of A, spread over a vector. That is MR·NV fused multiply-adds for MR + NV loads, which
+is what lets a core multiply at its peak.
+
+A is never copied into shape. It is *addressed*: where row m begins is looked up in a table
+of offsets, and two steps walk the sum. Convolution is a matter of what one writes there:
+
+|                         | a row is                | the table a_rows            | the sum walks                     |
+|-------------------------|-------------------------|-----------------------------|-----------------------------------|
+| conv2d_forward          | an output pixel         | its window's first pixel    | KH kernel rows of KW·C_in floats  |
+| conv2d_backward_kernel  | a weight (ky, kx, ci)   | its first pixel in the image| all output pixels (OH, OW)        |
+| conv2d_backward_input   | an output pixel of dy   | that pixel                  | the channels of dy                |
+| dense                   | a sample                | its row                     | the features                      |
+
+An im2col (the reference backend's way) would write each pixel KH·KW times to memory and
+read it back to reach the same product; here pixels come straight from the image, in L1.
+
+To see the instructions that come out: `list(conv._forward.inspect_asm().values())[0]`, and look
+for `vfmadd` with twelve different destination registers (six rows of two vectors) in one short loop.
+
+Emitted as LLVM vector IR, because no loop written in Python is sure to be kept in registers.
+
+Sources: Goto & van de Geijn 2008, doi:10.1145/1356052.1356053; Van Zee & van de Geijn 2015 (BLIS),
+doi:10.1145/2764454; Georganas et al. 2018 (direct convolutions by register blocking), arXiv:1808.05567.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from minicnn.backends.numba_cpu._compile import VL, part
+
+__all__ = ["MR", "NR", "multiply"]
+
+NV = 2
+"""Vectors in a row of a tile."""
+
+NR = NV * VL
+"""Columns of a tile."""
+
+MR = 12 if VL == 16 else 6
+"""Most rows of a tile: MR·NV sums, NV vectors of B and one of A must fit the registers (32 with AVX-512, else 16)."""
+
+F32, I64, I32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
+VECTOR = ir.VectorType(F32, VL)
+LANES = ir.VectorType(I64, VL)
+MASK = ir.VectorType(ir.IntType(1), VL)
+
+
+def _spread(builder: Any, scalar: Any, kind: Any) -> Any:
+    """A vector of VL times the same scalar."""
+    lane0 = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(I32, 0))
+    return builder.shuffle_vector(lane0, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, VL), [0] * VL))
+
+
+def _vector_at(builder: Any, base: Any, offset: Any) -> Any:
+    return builder.bitcast(builder.gep(base, [offset]), VECTOR.as_pointer())
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    value = builder.load(pointer)
+    value.align = 4
+    return value
+
+
+def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:
+    node = builder.phi(kind)
+    node.add_incoming(value, block)
+    return node
+
+
+def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> None:
+    """The product for a tile of `rows` rows, from `block` to a branch to `done`."""
+    a, a_rows, k1, step1, k2, step2, b, step_b, start, start_step, c, c_rows, _, columns, floor = function.args
+    builder = ir.IRBuilder(block)
+    constant = lambda value: ir.Constant(I64, value)  # noqa: E731
+    a, b, c, start = (builder.inttoptr(address, F32.as_pointer()) for address in (a, b, c, start))
+    a_rows, c_rows = (builder.inttoptr(address, I64.as_pointer()) for address in (a_rows, c_rows))
+    fma = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{VL}f32")
+    masked_load = cgutils.get_or_insert_function(
+        module, ir.FunctionType(VECTOR, [VECTOR.as_pointer(), I32, MASK, VECTOR]), f"llvm.masked.load.v{VL}f32.p0"
+    )
+    masked_store = cgutils.get_or_insert_function(
+        module, ir.FunctionType(ir.VoidType(), [VECTOR, VECTOR.as_pointer(), I32, MASK]), f"llvm.masked.store.v{VL}f32.p0"
+    )
+    zero, align = ir.Constant(VECTOR, [0.0] * VL), ir.Constant(I32, 4)
+
+    row_of_a = [builder.gep(a, [builder.load(builder.gep(a_rows, [constant(m)]))]) for m in range(rows)]
+    offset_of_c = [builder.load(builder.gep(c_rows, [constant(m)])) for m in range(rows)]
+    tile = [_vector_at(builder, c, builder.add(offset_of_c[m], constant(n * VL))) for m in range(rows) for n in range(NV)]
+    tile_start = [
+        _vector_at(builder, start, builder.add(builder.mul(offset_of_c[m], start_step), constant(n * VL)))
+        for m in range(rows)
+        for n in range(NV)
+    ]
+    # A tile that hangs over the matrix's last column touches only what is inside.
+    inside = []
+    for n in range(NV):
+        lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
+        inside.append(builder.icmp_signed("<", lanes, _spread(builder, columns, LANES)))
+    whole = builder.icmp_signed("==", columns, constant(NR))
+
+    names = ("start_whole", "start_part", "outer", "inner", "outer_end", "end", "end_whole", "end_part")
+    start_whole, start_part, outer, inner, outer_end, end, end_whole, end_part = (
+        function.append_basic_block(f"{name}_{rows}") for name in names
+    )
+    builder.cbranch(whole, start_whole, start_part)
+    builder.position_at_end(start_whole)
+    begun_whole = [_load(builder, at) for at in tile_start]
+    builder.branch(outer)
+    builder.position_at_end(start_part)
+    begun_part = [builder.call(masked_load, [at, align, inside[i % NV], zero]) for i, at in enumerate(tile_start)]
+    builder.branch(outer)
+
+    builder.position_at_end(outer)
+    p, b_outer = _phi(builder, I64, constant(0), start_whole), _phi(builder, I64, constant(0), start_whole)
+    p.add_incoming(constant(0), start_part)
+    b_outer.add_incoming(constant(0), start_part)
+    carried = [_phi(builder, VECTOR, value, start_whole) for value in begun_whole]
+    for node, value in zip(carried, begun_part):
+        node.add_incoming(value, start_part)
+    a_outer = builder.mul(p, step1)
+    builder.branch(inner)
+
+    builder.position_at_end(inner)
+    q, a_at, b_at = (_phi(builder, I64, value, outer) for value in (constant(0), a_outer, b_outer))
+    sums = [_phi(builder, VECTOR, value, outer) for value in carried]
+    row_of_b = [_load(builder, _vector_at(builder, b, builder.add(b_at, constant(n * VL)))) for n in range(NV)]
+    new = []
+    for m in range(rows):
+        value_of_a = _spread(builder, builder.load(builder.gep(row_of_a[m], [a_at])), VECTOR)
+        new += [builder.call(fma, [value_of_a, row_of_b[n], sums[m * NV + n]]) for n in range(NV)]
+    after = [builder.add(q, constant(1)), builder.add(a_at, step2), builder.add(b_at, step_b), *new]
+    for node, value in zip([q, a_at, b_at, *sums], after):
+        node.add_incoming(value, inner)
+    builder.cbranch(builder.icmp_signed("<", after[0], k2), inner, outer_end)
+
+    builder.position_at_end(outer_end)
+    p_next = builder.add(p, constant(1))
+    for node, value in zip([p, b_outer, *carried], [p_next, after[2], *new]):
+        node.add_incoming(value, outer_end)
+    builder.cbranch(builder.icmp_signed("<", p_next, k1), outer, end)
+
+    builder.position_at_end(end)
+    lowest = _spread(builder, floor, VECTOR)
+    # A NaN compares false and so stays: ReLU must not hide it.
+    final = [builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value) for value in new]
+    builder.cbranch(whole, end_whole, end_part)
+    builder.position_at_end(end_whole)
+    for value, at in zip(final, tile):
+        builder.store(value, at).align = 4
+    builder.branch(done)
+    builder.position_at_end(end_part)
+    for i, (value, at) in enumerate(zip(final, tile)):
+        builder.call(masked_store, [value, at, align, inside[i % NV]])
+    builder.branch(done)
+
+
+def _tile_function(module: Any) -> Any:
+    """The LLVM function `tile` of this module: a switch over the rows of a tile, 1 to MR."""
+    name = "minicnn_tile"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 14 + [F32]), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    done = function.append_basic_block("done")
+    choice = builder.switch(function.args[12], done)
+    for rows in range(1, MR + 1):
+        block = function.append_basic_block(f"rows_{rows}")
+        choice.add_case(ir.Constant(I64, rows), block)
+        _emit_tile(module, function, block, rows, done)
+    ir.IRBuilder(done).ret_void()
+    return function
+
+
+@intrinsic
+def _tile(
+    typingctx: Any,
+    a: Any,
+    a_rows: Any,
+    k1: Any,
+    step1: Any,
+    k2: Any,
+    step2: Any,
+    b: Any,
+    step_b: Any,
+    start: Any,
+    start_step: Any,
+    c: Any,
+    c_rows: Any,
+    rows: Any,
+    columns: Any,
+    floor: Any,
+) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.call(_tile_function(builder.module), args)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 14, types.float32), codegen
+
+
+@part
+def multiply(a, a_rows, rows, k1, step1, k2, step2, b, step_b, start, start_step, c, c_rows, columns, floor):  # type: ignore[no-untyped-def]
+    """C[m, :columns] = max(floor, start + A[m, :] · B[:, :columns]) for m < rows: tile by tile, of nearly equal heights.
+
+    All of a, b, c and start are addresses of float32; offsets and steps count floats.
+
+    Args:
+        a, a_rows: row m of A begins at a + a_rows[m]; a_rows is the address of a table of int64.
+        rows: rows of A and C.
+        k1, step1, k2, step2: the sum's outer and inner extent, and A's step for each.
+        b, step_b: B and the distance of its rows, of which all NR floats are read.
+        start, start_step: where the sums start from: start + start_step * c_rows[m]. A step of 0 takes one row for all
+            (a bias, or zeros); start = c with a step of 1 adds to what C holds.
+        c, c_rows: row m of C begins at c + c_rows[m].
+        columns: at most NR; only that many columns of C and start are touched.
+        floor: 0 for a ReLU, -inf for none.
+    """
+    tiles = (rows + MR - 1) // MR
+    m = 0
+    for i in range(tiles):
+        until = rows * (i + 1) // tiles
+        _tile(
+            a,
+            a_rows + 8 * m,
+            k1,
+            step1,
+            k2,
+            step2,
+            b,
+            step_b,
+            start,
+            start_step,
+            c,
+            c_rows + 8 * m,
+            until - m,
+            columns,
+            floor,
+        )
+        m = until

@@ -1,0 +1,250 @@
+"""Pooling: one task an image, channels innermost, where they fill vectors; gradients are written by their image's task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn.backends import reference
+from minicnn.backends.memory import empty
+from minicnn.backends.numba_cpu._compile import part
+from minicnn.backends.numba_cpu._parallel import tasks
+from minicnn.shapes import window_output
+
+__all__ = [
+    "avgpool2d_backward",
+    "avgpool2d_forward",
+    "global_avgpool2d_backward",
+    "global_avgpool2d_forward",
+    "global_maxpool2d_backward",
+    "global_maxpool2d_forward",
+    "maxpool2d_backward",
+    "maxpool2d_forward",
+]
+
+Array = Any
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]
+
+
+@part
+def taps_inside(place: int, stride: int, before: int, window: int, size: int) -> tuple[int, int]:
+    """First and end of the window's taps that fall on the image: 0 <= place*stride + tap - before < size."""
+    begin = place * stride - before
+    return max(0, -begin), min(window, size - begin)
+
+
+@part
+def uncovered(H: int, W: int, OH: int, OW: int, pool_size: Pair, strides: Pair, pads: Pads) -> bool:
+    """Whether some pixel is in no window or in several, so that its gradient must be added to zeros."""
+    return pads != (0, 0, 0, 0) or strides != pool_size or OH * strides[0] != H or OW * strides[1] != W
+
+
+def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Array]:
+    """Parallel over n."""
+    if x.dtype != np.float32:
+        return reference.maxpool2d_forward(x, pool_size, strides, pads)
+    N, H, W, C = x.shape
+    shape = (N, *window_output((H, W), pool_size, strides, pads), C)
+    y = empty(shape)
+    winners = empty(shape, np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
+    _maxpool2d_forward(N, x.size * 4, x, y, winners, pool_size, strides, pads)
+    return y, winners
+
+
+@tasks
+def _maxpool2d_forward(n: int, worker: int, x, y, winners, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
+    _, H, W, C = x.shape
+    _, OH, OW, _ = y.shape
+    for oy in range(OH):
+        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
+        for ox in range(OW):
+            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
+            best, winner = y[n, oy, ox], winners[n, oy, ox]
+            for ky in range(ky_begin, ky_end):
+                for kx in range(kx_begin, kx_end):
+                    pixel = x[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
+                    tap = winners.dtype.type(ky * pool_size[1] + kx)
+                    if ky == ky_begin and kx == kx_begin:
+                        for c in range(C):
+                            best[c] = pixel[c]
+                            winner[c] = tap
+                    else:
+                        for c in range(C):
+                            larger = pixel[c] > best[c]
+                            best[c] = pixel[c] if larger else best[c]
+                            winner[c] = tap if larger else winner[c]
+
+
+def maxpool2d_backward(
+    dy: Array, winners: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
+) -> Array:
+    """Parallel over n."""
+    if dy.dtype != np.float32:
+        return reference.maxpool2d_backward(dy, winners, x_shape, pool_size, strides, pads)
+    dx = empty(x_shape)
+    _maxpool2d_backward(dx.shape[0], dx.size * 4, dy, winners, dx, pool_size, strides, pads)
+    return dx
+
+
+@tasks
+def _maxpool2d_backward(n: int, worker: int, dy, winners, dx, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
+    _, H, W, C = dx.shape
+    _, OH, OW, _ = dy.shape
+    add = uncovered(H, W, OH, OW, pool_size, strides, pads)
+    if add:
+        dx[n] = 0
+    for oy in range(OH):
+        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
+        for ox in range(OW):
+            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
+            gradient, winner = dy[n, oy, ox], winners[n, oy, ox]
+            for ky in range(ky_begin, ky_end):
+                for kx in range(kx_begin, kx_end):
+                    pixel = dx[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
+                    tap = winners.dtype.type(ky * pool_size[1] + kx)
+                    if add:
+                        for c in range(C):
+                            pixel[c] += gradient[c] if winner[c] == tap else np.float32(0)
+                    else:
+                        for c in range(C):
+                            pixel[c] = gradient[c] if winner[c] == tap else np.float32(0)
+
+
+def avgpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+    """Parallel over n."""
+    if x.dtype != np.float32:
+        return reference.avgpool2d_forward(x, pool_size, strides, pads)
+    N, H, W, C = x.shape
+    y = empty((N, *window_output((H, W), pool_size, strides, pads), C))
+    _avgpool2d_forward(N, x.size * 4, x, y, pool_size, strides, pads)
+    return y
+
+
+@tasks
+def _avgpool2d_forward(n: int, worker: int, x, y, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
+    _, H, W, C = x.shape
+    _, OH, OW, _ = y.shape
+    for oy in range(OH):
+        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
+        for ox in range(OW):
+            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
+            mean = y[n, oy, ox]
+            for c in range(C):
+                mean[c] = 0
+            for ky in range(ky_begin, ky_end):
+                for kx in range(kx_begin, kx_end):
+                    pixel = x[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
+                    for c in range(C):
+                        mean[c] += pixel[c]
+            pixels = np.float32((ky_end - ky_begin) * (kx_end - kx_begin))
+            for c in range(C):
+                mean[c] /= pixels
+
+
+def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+    """Parallel over n."""
+    if dy.dtype != np.float32:
+        return reference.avgpool2d_backward(dy, x_shape, pool_size, strides, pads)
+    dx = empty(x_shape)
+    _avgpool2d_backward(dx.shape[0], dx.size * 4, dy, dx, pool_size, strides, pads)
+    return dx
+
+
+@tasks
+def _avgpool2d_backward(n: int, worker: int, dy, dx, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
+    _, H, W, C = dx.shape
+    _, OH, OW, _ = dy.shape
+    dx[n] = 0
+    for oy in range(OH):
+        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
+        for ox in range(OW):
+            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
+            share = np.float32(1) / np.float32((ky_end - ky_begin) * (kx_end - kx_begin))
+            gradient = dy[n, oy, ox]
+            for ky in range(ky_begin, ky_end):
+                for kx in range(kx_begin, kx_end):
+                    pixel = dx[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
+                    for c in range(C):
+                        pixel[c] += gradient[c] * share
+
+
+def global_maxpool2d_forward(x: Array) -> tuple[Array, Array]:
+    """Parallel over n."""
+    if x.dtype != np.float32:
+        return reference.global_maxpool2d_forward(x)
+    N, H, W, C = x.shape
+    y, winners = empty((N, C)), empty((N, C), np.int32)
+    _global_maxpool2d_forward(N, x.size * 4, x.reshape(N, H * W, C), y, winners)
+    return y, winners
+
+
+@tasks
+def _global_maxpool2d_forward(n: int, worker: int, x, y, winners) -> None:  # type: ignore[no-untyped-def]
+    _, pixels, C = x.shape
+    for c in range(C):
+        y[n, c] = x[n, 0, c]
+        winners[n, c] = 0
+    for pixel in range(1, pixels):
+        for c in range(C):
+            larger = x[n, pixel, c] > y[n, c]
+            y[n, c] = x[n, pixel, c] if larger else y[n, c]
+            winners[n, c] = np.int32(pixel) if larger else winners[n, c]
+
+
+def global_maxpool2d_backward(dy: Array, winners: Array, x_shape: tuple[int, ...]) -> Array:
+    """Parallel over n."""
+    if dy.dtype != np.float32:
+        return reference.global_maxpool2d_backward(dy, winners, x_shape)
+    dx = empty(x_shape)
+    N, H, W, C = dx.shape
+    _global_maxpool2d_backward(N, dx.size, dy, winners, dx.reshape(N, H * W, C))
+    return dx
+
+
+@tasks
+def _global_maxpool2d_backward(n: int, worker: int, dy, winners, dx) -> None:  # type: ignore[no-untyped-def]
+    dx[n] = 0
+    for c in range(dx.shape[2]):
+        dx[n, winners[n, c], c] = dy[n, c]
+
+
+def global_avgpool2d_forward(x: Array) -> Array:
+    """Parallel over n."""
+    if x.dtype != np.float32:
+        return reference.global_avgpool2d_forward(x)
+    N, H, W, C = x.shape
+    y = empty((N, C))
+    _global_avgpool2d_forward(N, x.size * 4, x.reshape(N, H * W, C), y)
+    return y
+
+
+@tasks
+def _global_avgpool2d_forward(n: int, worker: int, x, y) -> None:  # type: ignore[no-untyped-def]
+    _, pixels, C = x.shape
+    for c in range(C):
+        y[n, c] = 0
+    for pixel in range(pixels):
+        for c in range(C):
+            y[n, c] += x[n, pixel, c]
+    for c in range(C):
+        y[n, c] /= np.float32(pixels)
+
+
+def global_avgpool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
+    """Parallel over n."""
+    if dy.dtype != np.float32:
+        return reference.global_avgpool2d_backward(dy, x_shape)
+    dx = empty(x_shape)
+    N, H, W, C = dx.shape
+    _global_avgpool2d_backward(N, dx.size, dy, dx.reshape(N, H * W, C))
+    return dx
+
+
+@tasks
+def _global_avgpool2d_backward(n: int, worker: int, dy, dx) -> None:  # type: ignore[no-untyped-def]
+    _, pixels, C = dx.shape
+    for pixel in range(pixels):
+        for c in range(C):
+            dx[n, pixel, c] = dy[n, c] / np.float32(pixels)

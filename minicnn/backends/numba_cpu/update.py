@@ -1,0 +1,283 @@
+"""Optimizer steps: one loop over each parameter's elements, each read and written once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn.backends import reference
+from minicnn.backends.memory import empty
+from minicnn.backends.numba_cpu._compile import compiled, part
+from minicnn.backends.numba_cpu._parallel import parallel_for, tasks
+from minicnn.backends.numba_cpu.elementwise import RUN, F, run
+
+__all__ = [
+    "accumulate_",
+    "adam_update_",
+    "clip_by_global_norm_",
+    "clip_by_norm_",
+    "clip_by_value_",
+    "exponential_average_",
+    "l1_l2_gradient_",
+    "l1_l2_penalty",
+    "momentum_update_",
+    "nesterov_update_",
+    "rmsprop_update_",
+    "sgd_update_",
+    "weight_decay_",
+]
+
+Array = Any
+Scalar = Any
+
+ZERO, ONE, TWO = F(0), F(1), F(2)
+
+
+def _each(kernel: Any, work: int, lists: list[list[Array]], *scalars: float) -> None:
+    """kernel(task, worker, *arrays, *scalars) over runs of the flat arrays of each parameter."""
+    numbers = [F(scalar) for scalar in scalars]
+    for arrays in zip(*lists, strict=True):
+        size = arrays[0].size
+        kernel(-(-size // RUN), size * work, *[array.reshape(-1) for array in arrays], *numbers)
+
+
+def _is_float64(params: list[Array]) -> bool:
+    return bool(params) and params[0].dtype != F
+
+
+def sgd_update_(params: list[Array], grads: list[Array], learning_rate: Scalar) -> None:
+    """As in the spec."""
+    if _is_float64(params):
+        return reference.sgd_update_(params, grads, learning_rate)
+    _each(_sgd, 2, [params, grads], float(learning_rate))
+
+
+@tasks
+def _sgd(task: int, worker: int, p: Any, g: Any, learning_rate: Any) -> None:
+    for i in range(*run(task, p.size)):
+        p[i] -= learning_rate * g[i]
+
+
+def momentum_update_(
+    params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
+) -> None:
+    """As in the spec."""
+    if _is_float64(params):
+        return reference.momentum_update_(params, grads, momenta, learning_rate, momentum)
+    _each(_momentum, 4, [params, grads, momenta], float(learning_rate), momentum)
+
+
+@tasks
+def _momentum(task: int, worker: int, p: Any, g: Any, m: Any, learning_rate: Any, momentum: Any) -> None:
+    for i in range(*run(task, p.size)):
+        m[i] = momentum * m[i] - learning_rate * g[i]
+        p[i] += m[i]
+
+
+def nesterov_update_(
+    params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
+) -> None:
+    """As in the spec."""
+    if _is_float64(params):
+        return reference.nesterov_update_(params, grads, momenta, learning_rate, momentum)
+    _each(_nesterov, 4, [params, grads, momenta], float(learning_rate), momentum)
+
+
+@tasks
+def _nesterov(task: int, worker: int, p: Any, g: Any, m: Any, learning_rate: Any, momentum: Any) -> None:
+    for i in range(*run(task, p.size)):
+        step = learning_rate * g[i]
+        m[i] = momentum * m[i] - step
+        p[i] += momentum * m[i] - step
+
+
+def rmsprop_update_(
+    params: list[Array],
+    grads: list[Array],
+    mean_squares: list[Array],
+    mean_grads: list[Array] | None,
+    momenta: list[Array] | None,
+    learning_rate: Scalar,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+) -> None:
+    """As in the spec."""
+    if _is_float64(params):
+        return reference.rmsprop_update_(
+            params, grads, mean_squares, mean_grads, momenta, learning_rate, rho, momentum, epsilon
+        )
+    # What is not asked for is given the gradient in its place and left alone.
+    lists = [params, grads, mean_squares, mean_grads or grads, momenta or grads]
+    _each(_rmsprop, 8, lists, float(learning_rate), rho, momentum, epsilon, mean_grads is not None, momenta is not None)
+
+
+@tasks
+def _rmsprop(  # type: ignore[no-untyped-def]
+    task: int, worker: int, p, g, v, a, m, learning_rate, rho, momentum, epsilon, centered, with_momentum
+) -> None:
+    for i in range(*run(task, p.size)):
+        v[i] = rho * v[i] + (ONE - rho) * g[i] * g[i]
+        denominator = v[i] + epsilon
+        if centered != ZERO:
+            a[i] = rho * a[i] + (ONE - rho) * g[i]
+            denominator -= a[i] * a[i]
+        change = learning_rate * g[i] / np.sqrt(denominator)
+        if with_momentum != ZERO:
+            m[i] = momentum * m[i] + change
+            change = m[i]
+        p[i] -= change
+
+
+def adam_update_(
+    params: list[Array],
+    grads: list[Array],
+    means: list[Array],
+    variances: list[Array],
+    max_variances: list[Array] | None,
+    learning_rate: Scalar,
+    step: Scalar,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """As in the spec."""
+    if _is_float64(params):
+        return reference.adam_update_(
+            params, grads, means, variances, max_variances, learning_rate, step, beta_1, beta_2, epsilon
+        )
+    rate = float(learning_rate) * (1 - beta_2 ** int(step)) ** 0.5 / (1 - beta_1 ** int(step))
+    if max_variances is None:
+        _each(_adam, 10, [params, grads, means, variances], rate, 1 - beta_1, 1 - beta_2, epsilon)
+    else:
+        _each(_amsgrad, 10, [params, grads, means, variances, max_variances], rate, 1 - beta_1, 1 - beta_2, epsilon)
+
+
+@tasks
+def _adam(  # type: ignore[no-untyped-def]
+    task: int, worker: int, p, g, m, v, rate, one_minus_beta_1, one_minus_beta_2, epsilon
+) -> None:
+    for i in range(*run(task, p.size)):
+        m[i] += one_minus_beta_1 * (g[i] - m[i])
+        v[i] += one_minus_beta_2 * (g[i] * g[i] - v[i])
+        p[i] -= rate * m[i] / (np.sqrt(v[i]) + epsilon)
+
+
+@tasks
+def _amsgrad(  # type: ignore[no-untyped-def]
+    task: int, worker: int, p, g, m, v, u, rate, one_minus_beta_1, one_minus_beta_2, epsilon
+) -> None:
+    for i in range(*run(task, p.size)):
+        m[i] += one_minus_beta_1 * (g[i] - m[i])
+        v[i] += one_minus_beta_2 * (g[i] * g[i] - v[i])
+        u[i] = max(u[i], v[i])
+        p[i] -= rate * m[i] / (np.sqrt(u[i]) + epsilon)
+
+
+def weight_decay_(params: list[Array], learning_rate: Scalar, weight_decay: float) -> None:
+    """As in the spec."""
+    if _is_float64(params):
+        return reference.weight_decay_(params, learning_rate, weight_decay)
+    _each(_weight_decay, 1, [params], float(learning_rate) * weight_decay)
+
+
+@tasks
+def _weight_decay(task: int, worker: int, p: Any, rate: Any) -> None:
+    for i in range(*run(task, p.size)):
+        p[i] -= rate * p[i]
+
+
+def exponential_average_(averages: list[Array], params: list[Array], momentum: float) -> None:
+    """As in the spec."""
+    if _is_float64(params):
+        return reference.exponential_average_(averages, params, momentum)
+    _each(_exponential_average, 2, [averages, params], momentum)
+
+
+@tasks
+def _exponential_average(task: int, worker: int, a: Any, p: Any, momentum: Any) -> None:
+    for i in range(*run(task, p.size)):
+        a[i] = momentum * a[i] + (ONE - momentum) * p[i]
+
+
+def clip_by_value_(grads: list[Array], limit: float) -> None:
+    """As in the spec."""
+    for g in grads:
+        np.clip(g, -limit, limit, out=g)
+
+
+def clip_by_norm_(grads: list[Array], limit: float) -> None:
+    """Each gradient is a model of one parameter."""
+    for g in grads:
+        clip_by_global_norm_([g], limit)
+
+
+def clip_by_global_norm_(grads: list[Array], limit: float) -> None:
+    """As in the spec."""
+    if _is_float64(grads):
+        return reference.clip_by_global_norm_(grads, limit)
+    norm = sum(_sums(g)[1] for g in grads) ** 0.5
+    if not norm <= limit:
+        _each(_scale, 1, [grads], limit / norm)
+
+
+@tasks
+def _scale(task: int, worker: int, g: Any, factor: Any) -> None:
+    for i in range(*run(task, g.size)):
+        g[i] *= factor
+
+
+def _sums(x: Array) -> tuple[float, float]:
+    """Sum of |x| and of x**2, run by run, so that the number of threads does not matter."""
+    return _sum_runs(x.reshape(-1), empty((-(-x.size // RUN), 2), np.float64))
+
+
+@part
+def _sum_run(task: int, worker: int, x: Any, partial: Any) -> None:
+    absolute, square = np.float64(0), np.float64(0)
+    for i in range(*run(task, x.size)):
+        absolute += abs(x[i])
+        square += np.float64(x[i]) * x[i]
+    partial[task, 0], partial[task, 1] = absolute, square
+
+
+@compiled
+def _sum_runs(x, partial):  # type: ignore[no-untyped-def]
+    parallel_for(partial.shape[0], x.size * 4, _sum_run, (x, partial))
+    return partial[:, 0].sum(), partial[:, 1].sum()
+
+
+def l1_l2_penalty(param: Array, l1: float, l2: float) -> Scalar:
+    """As in the spec."""
+    if param.dtype != F:
+        return reference.l1_l2_penalty(param, l1, l2)
+    absolute, square = _sums(param)
+    return F(l1 * absolute + l2 * square)
+
+
+def l1_l2_gradient_(grad: Array, param: Array, l1: float, l2: float) -> None:
+    """As in the spec."""
+    if param.dtype != F:
+        return reference.l1_l2_gradient_(grad, param, l1, l2)
+    _each(_l1_l2_gradient, 4, [[grad], [param]], l1, 2 * l2)
+
+
+@tasks
+def _l1_l2_gradient(task: int, worker: int, g: Any, p: Any, l1: Any, twice_l2: Any) -> None:
+    for i in range(*run(task, p.size)):
+        sign = ONE if p[i] > ZERO else (-ONE if p[i] < ZERO else ZERO)
+        g[i] += l1 * sign + twice_l2 * p[i]
+
+
+def accumulate_(target: Array, value: Array) -> None:
+    """As in the spec."""
+    if target.dtype != F or target.shape != value.shape:
+        return reference.accumulate_(target, value)
+    _each(_accumulate, 1, [[target], [value]])
+
+
+@tasks
+def _accumulate(task: int, worker: int, target: Any, value: Any) -> None:
+    for i in range(*run(task, target.size)):
+        target[i] += value[i]

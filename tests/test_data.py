@@ -1,0 +1,660 @@
+"""`minicnn.data`: every transformation against `tf.data`, its threads and errors; folders of pictures against Keras."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import config
+from minicnn.data import (
+    AUTOTUNE,
+    INFINITE_CARDINALITY,
+    UNKNOWN_CARDINALITY,
+    Dataset,
+    DatasetError,
+    TensorSpec,
+    experimental,
+    image_dataset_from_directory,
+)
+from minicnn.data.resize import INTERPOLATIONS, crop_resize, pad_resize, resize
+
+
+def worker_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("minicnn-")]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left_behind():
+    before = worker_threads()
+    yield
+    assert worker_threads() == before
+
+
+def assert_same(ours, theirs):
+    """Equal structures, arrays, types."""
+    assert isinstance(ours, (tuple, dict)) == isinstance(theirs, (tuple, dict))
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert_same(ours[key], theirs[key])
+    elif isinstance(ours, tuple):
+        assert len(ours) == len(theirs)
+        for a, b in zip(ours, theirs, strict=True):
+            assert_same(a, b)
+    else:
+        theirs = theirs.numpy() if hasattr(theirs, "numpy") else theirs
+        assert np.asarray(ours).dtype == np.asarray(theirs).dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def double(e):
+    return e * 2
+
+
+def add(i, e):
+    return e + i
+
+
+X = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
+Y = np.arange(6, dtype=np.int64)[:, None]
+STRUCTURES = {"array": X, "tuple": (X, Y), "dict": {"image": X, "label": Y}, "nested": ({"a": X, "b": (Y, X)}, Y)}
+
+
+class TestAgainstTensorFlow:
+    """The same program in both libraries gives the same elements, length and specification."""
+
+    PROGRAMS = {
+        "nothing": lambda d, lib: d,
+        "map": lambda d, lib: d.map(lambda *e: e),
+        "enumerate": lambda d, lib: d.enumerate(start=3),
+        "take": lambda d, lib: d.take(4),
+        "take all": lambda d, lib: d.take(-1),
+        "take none": lambda d, lib: d.take(0),
+        "skip": lambda d, lib: d.skip(4),
+        "skip all": lambda d, lib: d.skip(-1),
+        "shard": lambda d, lib: d.shard(4, 1),
+        "repeat": lambda d, lib: d.repeat(2),
+        "repeat none": lambda d, lib: d.repeat(0),
+        "repeat forever": lambda d, lib: d.repeat().take(15),
+        "batch": lambda d, lib: d.batch(4),
+        "batch, drop": lambda d, lib: d.batch(4, drop_remainder=True),
+        "batch of batches": lambda d, lib: d.batch(2).batch(2),
+        "mapped, then batch": lambda d, lib: d.map(lambda *e: e).batch(4),
+        "concatenate": lambda d, lib: d.concatenate(d.take(2)),
+        "zip": lambda d, lib: lib.zip((d, d.skip(1))),
+        "zip, dict": lambda d, lib: lib.zip({"p": d, "q": (d, d)}),
+        "cache": lambda d, lib: d.cache().repeat(2),
+        "shuffled by one": lambda d, lib: d.shuffle(1),
+        "prefetch": lambda d, lib: d.prefetch(2),
+        "long": lambda d, lib: d.skip(1).repeat(2).cache().batch(3).prefetch(1).take(3),
+    }
+
+    @pytest.mark.parametrize("structure", STRUCTURES)
+    @pytest.mark.parametrize("program", PROGRAMS)
+    def test_elements_and_length(self, program, structure):
+        run = self.PROGRAMS[program]
+        ours = run(Dataset.from_tensor_slices(STRUCTURES[structure]), Dataset)
+        theirs = run(tf.data.Dataset.from_tensor_slices(STRUCTURES[structure]), tf.data.Dataset)
+        for _ in range(2):  # a data set can be iterated again
+            for a, b in itertools.zip_longest(ours, theirs):
+                assert_same(a, b)
+        assert len(ours) == len(theirs)
+
+    @pytest.mark.parametrize("program", PROGRAMS)
+    def test_element_spec(self, program):
+        run = self.PROGRAMS[program]
+        ours = run(Dataset.from_tensor_slices((X, Y)), Dataset).element_spec
+        theirs = run(tf.data.Dataset.from_tensor_slices((X, Y)), tf.data.Dataset).element_spec
+        plain = [(leaf.shape, leaf.dtype) for leaf in tf.nest.flatten(ours)]
+        assert plain == [(tuple(leaf.shape), leaf.dtype.as_numpy_dtype) for leaf in tf.nest.flatten(theirs)]
+
+    @settings(max_examples=25)
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.sampled_from(["take", "skip", "repeat"]), st.integers(0, 7)),
+                st.tuples(st.sampled_from(["batch"]), st.integers(1, 4)),
+                st.tuples(st.sampled_from(["cache", "unbatch", "prefetch", "enumerate", "map"]), st.just(None)),
+            ),
+            max_size=5,
+        )
+    )
+    def test_drawn_chains(self, steps):
+        ours, theirs, batches = Dataset.range(5), tf.data.Dataset.range(5), 0
+        for name, argument in steps:
+            if name == "unbatch" and not batches:
+                continue
+            batches += {"batch": 1, "unbatch": -1}.get(name, 0)
+            if name == "enumerate":  # keep one array an element
+                ours, theirs = (data.enumerate().map(add) for data in (ours, theirs))
+            elif name == "map":
+                ours, theirs = (data.map(double) for data in (ours, theirs))
+            else:
+                argument = 1 if name == "prefetch" else argument
+                arguments = () if argument is None else (argument,)
+                ours, theirs = getattr(ours, name)(*arguments), getattr(theirs, name)(*arguments)
+        try:
+            expected = [e.tolist() for e in theirs.as_numpy_iterator()]
+        except tf.errors.InvalidArgumentError:  # batches of different sizes, batched
+            with pytest.raises(ValueError, match="Cannot batch elements of different shapes"):
+                list(ours)
+            return
+        assert [e.tolist() for e in ours] == expected
+        if ours.cardinality() != UNKNOWN_CARDINALITY:
+            assert len(ours) == len(expected)
+
+    def test_range(self):
+        for arguments in ((5,), (2, 9), (9, 2, -3), (2, 2)):
+            theirs = list(tf.data.Dataset.range(*arguments).as_numpy_iterator())
+            assert list(Dataset.range(*arguments)) == theirs
+            assert len(Dataset.range(*arguments)) == len(theirs)
+        assert [type(e) for e in Dataset.range(1)] == [np.int64]
+
+    def test_filter_unbatch_flat_map_reduce(self):
+        for ours, theirs in (
+            (Dataset.range(9).filter(lambda e: e % 2 == 0), tf.data.Dataset.range(9).filter(lambda e: e % 2 == 0)),
+            (Dataset.from_tensor_slices((X, Y)).batch(4).unbatch(), tf.data.Dataset.from_tensor_slices((X, Y))),
+            (
+                Dataset.range(3).flat_map(lambda e: Dataset.range(e)),
+                tf.data.Dataset.range(3).flat_map(lambda e: tf.data.Dataset.range(e)),
+            ),
+        ):
+            for a, b in itertools.zip_longest(ours, theirs):
+                assert_same(a, b)
+            assert ours.cardinality() == UNKNOWN_CARDINALITY
+        assert Dataset.range(5).reduce(np.int64(1), lambda total, e: total + e) == 11
+
+    def test_pythons_numbers_become_32_bit_as_in_tensorflow(self):
+        for value in (1, 2.5, True, [1, 2], [[1.5]], np.float64(3), np.arange(3)):
+            assert_same(
+                next(iter(Dataset.range(1).map(lambda e, value=value: value))),
+                next(iter(tf.data.Dataset.range(1).map(lambda e, value=value: value))),
+            )
+
+    def test_cardinalities(self):
+        for run in (
+            lambda d: d.repeat(),
+            lambda d: d.repeat().batch(2),
+            lambda d: d.repeat().take(3),
+            lambda d: d.repeat().skip(3),
+            lambda d: d.repeat().repeat(2),
+            lambda d: d.repeat().concatenate(d),
+            lambda d: d.filter(lambda e: True),
+            lambda d: d.filter(lambda e: True).batch(2),
+            lambda d: d.filter(lambda e: True).take(2),
+            lambda d: d.take(0).repeat(),
+            lambda d: type(d).zip((d, d.repeat())),
+            lambda d: type(d).zip((d, d.filter(lambda e: True))),
+        ):
+            ours, theirs = run(Dataset.range(5)), run(tf.data.Dataset.range(5))
+            expected = int(theirs.cardinality())
+            if expected == int(tf.data.UNKNOWN_CARDINALITY):
+                assert ours.cardinality() in (UNKNOWN_CARDINALITY, INFINITE_CARDINALITY)
+            else:
+                assert ours.cardinality() == expected
+            assert experimental.cardinality(ours) == ours.cardinality()
+
+    def test_the_constants(self):
+        assert (AUTOTUNE, INFINITE_CARDINALITY, UNKNOWN_CARDINALITY) == (
+            tf.data.AUTOTUNE,
+            tf.data.INFINITE_CARDINALITY,
+            tf.data.UNKNOWN_CARDINALITY,
+        )
+        assert experimental.AUTOTUNE == tf.data.experimental.AUTOTUNE
+
+
+class TestLength:
+    def test_infinite_and_unknown_have_none(self):
+        with pytest.raises(TypeError, match=r"The dataset is infinite\."):
+            len(Dataset.range(3).repeat())
+        with pytest.raises(TypeError, match=r"The dataset length is unknown\."):
+            len(Dataset.range(3).filter(lambda e: True))
+        assert bool(Dataset.range(0))
+        assert repr(Dataset.range(3).repeat()) == "<Dataset of infinitely many elements>"
+
+    def test_repeating_nothing_ends(self):
+        assert list(Dataset.range(3).filter(lambda e: False).repeat()) == []
+
+
+class TestFromGenerator:
+    def test_each_pass_calls_it_anew(self):
+        data = Dataset.from_generator(lambda n: ((i, [i, i]) for i in range(n)), args=(3,))
+        for _ in range(2):
+            assert [(a, b.tolist()) for a, b in data] == [(0, [0, 0]), (1, [1, 1]), (2, [2, 2])]
+        assert data.cardinality() == UNKNOWN_CARDINALITY
+        assert data.element_spec == (TensorSpec((), np.int32), TensorSpec((2,), np.int32))
+
+    @pytest.mark.parametrize("lib", [tf, None])
+    def test_signature(self, lib):
+        spec = lib.TensorSpec if lib else TensorSpec
+        signature = (spec((None, 2), lib.float32 if lib else "float32"), spec((), lib.int64 if lib else np.int64))
+        data = Dataset.from_generator(lambda: iter([([[1, 2]], 3)]), output_signature=signature)
+        ((x, y),) = data
+        assert (x.dtype, x.shape, y.dtype) == (np.float32, (1, 2), np.int64)
+        assert data.element_spec == (TensorSpec((None, 2), np.float32), TensorSpec((), np.int64))
+
+    def test_output_types(self):
+        data = Dataset.from_generator(lambda: iter([([1, 2], 3)]), output_types=(tf.float32, tf.uint8))
+        ((x, y),) = data
+        assert (x.dtype, y.dtype) == (np.float32, np.uint8)
+
+    def test_errors_name_the_element(self):
+        def broken():
+            yield 1
+            raise OSError("the disk is gone")
+
+        with pytest.raises(
+            DatasetError, match=r"from_generator: broken failed on element 1: OSError: the disk is gone"
+        ) as caught:
+            list(Dataset.from_generator(broken))
+        assert isinstance(caught.value.__cause__, OSError)
+        data = Dataset.from_generator(lambda: iter([[1, 2], [1, 2, 3]]), output_signature=TensorSpec((2,), "int32"))
+        with pytest.raises(DatasetError, match=r"element 1: .*shape \(2,\), received one of shape \(3,\)"):
+            list(data)
+        with pytest.raises(TypeError, match="`generator` must be a Python callable"):
+            Dataset.from_generator([1, 2])
+        with pytest.raises(TypeError, match="together with `output_signature`"):
+            Dataset.from_generator(broken, output_types=tf.int32, output_signature=TensorSpec(()))
+
+
+class TestSources:
+    @pytest.mark.parametrize(
+        ("tensors", "message"),
+        [
+            ((X, Y[:3]), r"equal length. Received arrays of lengths \[6, 3\]"),
+            (5, "at least one dimension"),
+            ((), "at least one"),
+        ],
+    )
+    def test_what_has_no_slices(self, tensors, message):
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_tensor_slices(tensors)
+
+    def test_from_tensors(self):
+        ((x, y),) = Dataset.from_tensors((X, Y))
+        assert_same((x, y), (X, Y))
+
+    def test_nobody_can_write_into_the_arrays(self):
+        x = np.zeros((3, 2))
+
+        def scribble(element):
+            element += 1
+            return element
+
+        for data in (
+            Dataset.from_tensor_slices(x),
+            Dataset.from_tensors(x),
+            Dataset.from_tensor_slices(x).map(np.copy).cache(),
+        ):
+            for _ in range(2):
+                assert all((e == 1).all() for e in data.map(scribble))
+        assert (x == 0).all()
+
+    def test_zip_wants_datasets(self):
+        with pytest.raises(TypeError, match="`zip` needs data sets"):
+            Dataset.zip((Dataset.range(3), [1, 2, 3]))
+        assert list(Dataset.zip(Dataset.range(2), Dataset.range(5, 9))) == [(0, 5), (1, 6)]
+
+
+class TestMap:
+    @pytest.mark.parametrize("calls", [None, AUTOTUNE, 1, 3])
+    @pytest.mark.parametrize("prefetch", [0, 2])
+    def test_an_error_names_the_element_and_keeps_the_cause(self, calls, prefetch):
+        def invert(x):
+            if x == 4:
+                raise ZeroDivisionError("x must not be 4")
+            return 1 / x
+
+        data = Dataset.range(1, 100).map(invert, num_parallel_calls=calls).prefetch(prefetch)
+        seen = []
+        with pytest.raises(
+            DatasetError, match=r"^Dataset\.map: invert failed on element 3: ZeroDivisionError: x must not"
+        ) as caught:
+            seen.extend(data)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert seen == [] or len(seen) == 3  # list.extend keeps what came before
+
+    def test_a_forgotten_return_is_named(self):
+        with pytest.raises(DatasetError, match="element 0: TypeError: an element holds None; did a function forget"):
+            next(iter(Dataset.range(3).map(lambda x: None)))
+
+    def test_threads_keep_the_order(self):
+        def slow_at_first(x):
+            time.sleep(0.02 if x < 2 else 0)
+            return x * 10
+
+        data = Dataset.range(20).map(slow_at_first, num_parallel_calls=4)
+        assert list(data) == [10 * x for x in range(20)]
+        assert list(data.take(3)) == [0, 10, 20]
+
+    def test_arguments(self):
+        with pytest.raises(ValueError, match=r"`num_parallel_calls` must be positive or AUTOTUNE. Received: 0"):
+            Dataset.range(3).map(lambda x: x, num_parallel_calls=0)
+
+    def test_filter_names_the_element(self):
+        with pytest.raises(DatasetError, match=r"Dataset\.filter: .* failed on element 2: ZeroDivisionError"):
+            list(Dataset.range(-2, 5).filter(lambda x: 1 // int(x) > 0))
+
+
+class TestBatch:
+    def test_different_shapes(self):
+        data = Dataset.from_generator(lambda: (np.zeros(n) for n in (2, 2, 3))).batch(3)
+        with pytest.raises(
+            ValueError, match=r"Cannot batch elements of different shapes.*\[\(2,\)\] and element 2 had shapes \[\(3,\)\]"
+        ):
+            list(data)
+
+    @pytest.mark.parametrize("size", [0, -1])
+    def test_sizes(self, size):
+        with pytest.raises(ValueError, match="`batch_size` must be greater than zero"):
+            Dataset.range(3).batch(size)
+        with pytest.raises(ValueError, match="`buffer_size` must be greater than zero"):
+            Dataset.range(3).shuffle(size * 2 if size else 0)
+
+
+class TestShuffle:
+    def numbers(self, dataset):
+        return [int(e) for e in dataset]
+
+    @settings(max_examples=50)
+    @given(st.integers(0, 40), st.integers(1, 50), st.integers(0, 2**70))
+    def test_a_rearrangement_that_the_seed_decides(self, count, buffer, seed):
+        data = Dataset.range(count).shuffle(buffer, seed=seed)
+        again = Dataset.range(count).shuffle(buffer, seed=seed)
+        first, second = self.numbers(data), self.numbers(data)
+        assert sorted(first) == sorted(second) == list(range(count))
+        assert [first, second] == [self.numbers(again), self.numbers(again)]
+        assert all(number <= place + buffer - 1 for place, number in enumerate(first))  # nothing from beyond the buffer
+
+    def test_passes_differ_unless_told_otherwise(self):
+        data = Dataset.range(50).shuffle(50, seed=3)
+        assert self.numbers(data) != self.numbers(data)
+        fixed = Dataset.range(50).shuffle(50, seed=3, reshuffle_each_iteration=False)
+        assert self.numbers(fixed) == self.numbers(fixed)
+        assert self.numbers(data.repeat(2))[:50] != self.numbers(data.repeat(2))[50:]
+
+    def test_one_global_seed_decides_all(self):
+        def run():
+            config.set_random_seed(7)
+            one, two = Dataset.range(50).shuffle(50), Dataset.range(50).shuffle(50)
+            return self.numbers(one), self.numbers(two), self.numbers(one)
+
+        first = run()
+        assert first == run()
+        assert len({tuple(numbers) for numbers in first}) == 3
+
+    def test_images_and_indices_move_alike(self):
+        """Slices of arrays are shuffled as indices, other elements as themselves: in the same order."""
+        sliced = Dataset.from_tensor_slices((X, Y)).shuffle(4, seed=1).repeat(2).batch(4)
+        other = Dataset.from_tensor_slices((X, Y)).map(lambda x, y: (x, y)).shuffle(4, seed=1).repeat(2).batch(4)
+        for a, b in zip(sliced, other, strict=True):
+            assert_same(a, b)
+
+    def test_every_order_is_as_likely(self):
+        orders = {}
+        for seed in range(1200):
+            order = tuple(self.numbers(Dataset.range(3).shuffle(3, seed=seed)))
+            orders[order] = orders.get(order, 0) + 1
+        assert len(orders) == 6
+        assert sum((count - 200) ** 2 / 200 for count in orders.values()) < 20.5  # chi squared, 5 degrees, p = 0.001
+
+    def test_asking_for_the_spec_is_no_pass(self):
+        data = Dataset.range(30).shuffle(30, seed=3).map(lambda e: e)
+        before = self.numbers(Dataset.range(30).shuffle(30, seed=3))
+        assert data.element_spec == TensorSpec((), np.int64)
+        assert self.numbers(data) == before
+
+
+class TestCache:
+    def test_a_complete_pass_is_kept(self):
+        calls = []
+        data = Dataset.range(4).map(lambda x: calls.append(int(x)) or x).cache()
+        next(iter(data))
+        assert calls == [0]
+        for _ in range(3):
+            assert list(data) == [0, 1, 2, 3]
+        assert calls == [0, 0, 1, 2, 3]
+
+    def test_files_are_refused(self):
+        with pytest.raises(ValueError, match="`cache` keeps elements in memory"):
+            Dataset.range(4).cache("somewhere")
+
+    def test_shuffled_and_cached_keeps_its_order(self):
+        data = Dataset.from_tensor_slices(np.arange(50)).shuffle(50, seed=1).cache()
+        assert list(data) == list(data)
+
+
+class TestPrefetch:
+    def test_it_works_ahead_in_another_thread(self):
+        threads, made = [], []
+        more = threading.Event()
+
+        def make(x):
+            threads.append(threading.current_thread())
+            made.append(int(x))
+            if len(made) == 3:
+                more.set()
+            return x
+
+        iterator = iter(Dataset.range(9).map(make).prefetch(2))
+        assert next(iterator) == 0
+        assert more.wait(5)  # elements 1 and 2 come without being asked for
+        assert threading.current_thread() not in threads
+        assert list(iterator) == list(range(1, 9))
+
+    def test_it_does_not_run_away(self):
+        made = []
+        iterator = iter(Dataset.range(100).map(lambda x: made.append(x) or x).prefetch(3))
+        next(iterator)
+        time.sleep(0.1)
+        assert len(made) <= 5  # one taken, three waiting, one in hand
+        iterator.close()
+
+    def test_an_early_end_leaves_no_thread(self):
+        for element in Dataset.range(1000).prefetch(2):
+            if element == 3:
+                break
+        assert not worker_threads()
+        iterator = iter(Dataset.range(1000).prefetch(2).map(lambda x: x).batch(2))
+        next(iterator)
+        assert worker_threads()
+        del iterator
+        gc.collect()
+        assert not worker_threads()
+
+    def test_an_exception_above_or_below_leaves_no_thread(self):
+        def fail(x):
+            raise ValueError("no")
+
+        pipelines = (
+            Dataset.range(1000).map(fail).prefetch(2),
+            Dataset.range(1000).prefetch(2).map(fail),
+            Dataset.range(1000).prefetch(2).map(lambda x: x, num_parallel_calls=2).filter(fail).prefetch(1),
+            Dataset.zip(Dataset.range(1000).prefetch(2), Dataset.range(1000).map(fail).prefetch(2)).repeat(),
+            Dataset.range(1000).prefetch(2).batch(3).map(fail).shuffle(5).cache(),
+            Dataset.range(1000).prefetch(2).take(3).concatenate(Dataset.range(3).map(fail)),
+        )
+        for data in pipelines:
+            with pytest.raises(DatasetError) as caught:
+                for _ in data:
+                    pass
+            assert not worker_threads()
+            del caught
+
+    def test_nested(self):
+        data = Dataset.range(50).prefetch(1).map(lambda x: x + 1).prefetch(2).batch(7).prefetch(3)
+        assert [e.tolist() for e in data] == [list(range(s, min(s + 7, 51))) for s in range(1, 51, 7)]
+
+    def test_interruptions_pass(self):
+        def interrupt(x):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            list(Dataset.range(3).map(interrupt).prefetch(1))
+
+    def test_arguments(self):
+        with pytest.raises(ValueError, match="`buffer_size` must be at least 0, or AUTOTUNE"):
+            Dataset.range(3).prefetch(-5)
+        assert list(Dataset.range(3).prefetch(AUTOTUNE)) == [0, 1, 2]
+
+
+def test_apply_and_options():
+    assert list(Dataset.range(3).apply(lambda d: d.skip(1)).with_options(None).as_numpy_iterator()) == [1, 2]
+
+
+class TestResize:
+    @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+    @pytest.mark.parametrize("size", [(7, 5), (11, 13), (3, 20), (1, 1), (40, 2)])
+    def test_against_tensorflow(self, interpolation, size):
+        image = np.random.default_rng(0).uniform(0, 255, (11, 9, 3)).astype(np.float32)
+        expected = tf.image.resize(image, size, method=interpolation).numpy()
+        ours = resize(image, size, interpolation)
+        assert ours.dtype == np.float32
+        # TensorFlow looks the cubic kernel up in a table of 1,024 places
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=0.5 if interpolation == "bicubic" else 255e-5)
+
+    @pytest.mark.parametrize("shape", [(11, 9, 3), (4, 9, 1), (10, 10, 3)])
+    def test_keeping_proportions(self, shape):
+        from keras.src.utils.image_utils import smart_resize
+
+        image = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+        np.testing.assert_allclose(crop_resize(image, (5, 8)), smart_resize(image, (5, 8)), rtol=0, atol=255e-5)
+        np.testing.assert_allclose(pad_resize(image, (5, 8)), tf.image.resize_with_pad(image, 5, 8), rtol=0, atol=255e-5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures of three classes, of several sizes, modes and file formats without losses."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(1)
+    for name, count in (("cats", 5), ("dogs", 4), ("eels", 3)):
+        (root / name / "more").mkdir(parents=True)
+        for index in range(count):
+            place = root / name / ("more" if index == 2 else "") / f"{index}.{('png', 'bmp', 'PNG')[index % 3]}"
+            Image.fromarray(random.integers(0, 256, (9 + index, 12, 3), dtype=np.uint8)).save(place)
+        (root / name / "notes.txt").write_text("no picture")
+    (root / ".hidden").mkdir()
+    return root
+
+
+class TestImageDatasetFromDirectory:
+    def keras(self, folder, **arguments):
+        from keras.utils import image_dataset_from_directory as theirs
+
+        return theirs(folder, verbose=False, **arguments)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {},
+            {"label_mode": "categorical", "batch_size": 5},
+            {"label_mode": "binary", "class_names": ["dogs", "cats"]},
+            {"label_mode": None},
+            {"labels": None, "batch_size": None},
+            {"labels": list(range(12)), "color_mode": "rgb"},
+            {"color_mode": "rgba"},
+            {"interpolation": "nearest"},
+            {"crop_to_aspect_ratio": True},
+            {"pad_to_aspect_ratio": True},
+        ],
+        ids=str,
+    )
+    def test_what_keras_reads(self, folder, arguments):
+        arguments = {"image_size": (8, 6), "shuffle": False, **arguments}
+        ours = image_dataset_from_directory(folder, verbose=False, **arguments)
+        theirs = self.keras(folder, **arguments)
+        count = 0
+        for a, b in itertools.zip_longest(ours, theirs):
+            image, expected = (a[0], b[0]) if isinstance(a, tuple) else (a, b)
+            assert image.dtype == np.float32
+            np.testing.assert_allclose(image, expected, atol=1e-2)
+            if isinstance(a, tuple):
+                assert_same(a[1], b[1])
+            count += 1
+        assert count == len(ours) == len(theirs)
+        assert ours.class_names == theirs.class_names
+        assert ours.file_paths == theirs.file_paths
+
+    def test_grey_pictures(self, tmp_path):
+        from PIL import Image
+
+        (tmp_path / "a").mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (7, 9), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "a" / "1.png")
+        ((images, _),) = image_dataset_from_directory(tmp_path, image_size=(7, 9), color_mode="grayscale", verbose=False)
+        np.testing.assert_array_equal(images[0, ..., 0], pixels)
+
+    @pytest.mark.parametrize("seed", [0, 13])
+    def test_the_split_is_keras_s(self, folder, seed):
+        arguments = {"validation_split": 0.3, "seed": seed, "image_size": (4, 4)}
+        for subset in ("training", "validation"):
+            ours = image_dataset_from_directory(folder, subset=subset, verbose=False, **arguments)
+            assert ours.file_paths == self.keras(folder, subset=subset, **arguments).file_paths
+        both = image_dataset_from_directory(folder, subset="both", verbose=False, **arguments)
+        assert len(both) == 2
+        assert not set(both[0].file_paths) & set(both[1].file_paths)
+
+    def test_labels_stay_with_their_pictures(self, folder):
+        data = image_dataset_from_directory(folder, image_size=(4, 4), seed=3, batch_size=None, verbose=False)
+        labels = {
+            path: ["cats", "dogs", "eels"].index(path.removeprefix(f"{folder}/").split("/")[0]) for path in data.file_paths
+        }
+        ordered = image_dataset_from_directory(folder, image_size=(4, 4), shuffle=False, batch_size=None, verbose=False)
+        known = {image.tobytes(): labels[path] for (image, _), path in zip(ordered, ordered.file_paths, strict=True)}
+        for _ in range(2):
+            assert all(known[image.tobytes()] == label for image, label in data)
+        assert sum(1 for _ in data) == 12
+
+    def test_what_it_says(self, folder, capsys):
+        image_dataset_from_directory(folder, validation_split=0.25, subset="both", seed=1)
+        assert capsys.readouterr().out == (
+            "Found 12 files belonging to 3 classes.\nUsing 9 files for training.\nUsing 3 files for validation.\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"labels": "guessed"}, "`labels` argument should be a list/tuple of integer labels"),
+            ({"labels": [1, 2]}, r"len\(labels\) is 2 while we found 12 files"),
+            ({"labels": [1] * 12, "class_names": ["cats"]}, "You can only pass `class_names` if"),
+            ({"labels": None, "class_names": ["cats"]}, "argument `class_names` cannot be specified"),
+            ({"label_mode": "one-hot"}, "`label_mode` argument must be one of"),
+            ({"label_mode": "binary"}, "there must be exactly 2 class_names"),
+            ({"class_names": ["cats", "mice"]}, "did not match the names of the subdirectories"),
+            ({"color_mode": "cmyk"}, "`color_mode` must be one of"),
+            ({"interpolation": "magic"}, "Argument `interpolation` should be one of"),
+            ({"image_size": (3, 4, 5)}, "image_size"),
+            ({"crop_to_aspect_ratio": True, "pad_to_aspect_ratio": True}, "Only one of"),
+            ({"validation_split": 2.0, "subset": "training", "seed": 1}, "`validation_split` must be between 0 and 1"),
+            ({"validation_split": 0.5}, "If `subset` is set, `validation_split` must be set, and inversely"),
+            ({"validation_split": 0.5, "subset": "test", "seed": 1}, '`subset` must be either "training"'),
+            ({"validation_split": 0.5, "subset": "training"}, "you must provide a `seed` argument"),
+            ({"validation_split": 0.01, "subset": "validation", "seed": 1}, "No images found in directory"),
+            ({"data_format": "channels_first"}, "channels_last"),
+            ({"format": "torch"}, '`format` should be either "tf" or "grain"'),
+        ],
+        ids=str,
+    )
+    def test_wrong_arguments(self, folder, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            image_dataset_from_directory(folder, verbose=False, **arguments)
+
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"Could not find directory .*nowhere"):
+            image_dataset_from_directory(tmp_path / "nowhere")
+
+    def test_a_broken_picture_is_named(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
+        with pytest.raises(DatasetError, match=r"failed on element 0: ValueError: .*broken\.png cannot be read as a picture"):
+            list(image_dataset_from_directory(tmp_path, verbose=False))

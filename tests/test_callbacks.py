@@ -88,14 +88,14 @@ def both(name, arguments, logs_of_epochs, batches=0):
     start=st.integers(0, 2),
 )
 def test_early_stopping_does_what_keras_does(values, patience, min_delta, mode, baseline, restore, start):
-    arguments = dict(
-        patience=patience,
-        min_delta=min_delta,
-        mode=mode,
-        baseline=baseline,
-        restore_best_weights=restore,
-        start_from_epoch=start,
-    )
+    arguments = {
+        "patience": patience,
+        "min_delta": min_delta,
+        "mode": mode,
+        "baseline": baseline,
+        "restore_best_weights": restore,
+        "start_from_epoch": start,
+    }
     both("EarlyStopping", arguments, [{"val_loss": value} for value in values])
 
 
@@ -108,7 +108,7 @@ def test_early_stopping_does_what_keras_does(values, patience, min_delta, mode, 
     mode=st.sampled_from(["auto", "min", "max"]),
 )
 def test_reduce_lr_on_plateau_does_what_keras_does(values, patience, cooldown, min_lr, mode):
-    arguments = dict(factor=0.5, patience=patience, cooldown=cooldown, min_lr=min_lr, mode=mode, min_delta=0.01)
+    arguments = {"factor": 0.5, "patience": patience, "cooldown": cooldown, "min_lr": min_lr, "mode": mode, "min_delta": 0.01}
     both("ReduceLROnPlateau", arguments, [{"val_loss": value} for value in values])
 
 
@@ -125,14 +125,14 @@ def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, 
     ending = ".weights.h5" if weights_only else ".keras"
     batches = 0 if frequency == "epoch" else 3
     place = "{epoch:02d}-{val_loss:.2f}" if frequency == "epoch" else "{epoch:02d}-{batch}"
-    arguments = dict(
-        filepath=str(tmp_path_factory.getbasetemp() / (place + ending)),
-        save_best_only=best,
-        mode="min" if mode == "auto" and frequency != "epoch" else mode,  # Keras's own fails there
-        save_freq=frequency,
-        initial_value_threshold=threshold,
-        save_weights_only=weights_only,
-    )
+    arguments = {
+        "filepath": str(tmp_path_factory.getbasetemp() / (place + ending)),
+        "save_best_only": best,
+        "mode": "min" if mode == "auto" and frequency != "epoch" else mode,  # Keras's own fails there
+        "save_freq": frequency,
+        "initial_value_threshold": threshold,
+        "save_weights_only": weights_only,
+    }
     if best and batches:
         return  # Keras's own asks for its comparison before it has one
     both("ModelCheckpoint", arguments, [{"val_loss": value} for value in values], batches)
@@ -163,13 +163,9 @@ def test_csv_logger_writes_keras_s_bytes(tmp_path, logs, separator):
 
 
 def test_a_missing_monitor_warns_and_names_what_there_is():
-    with pytest.warns(
-        UserWarning, match=r"Early stopping conditioned on metric `val_loss` which is not available. .* are: loss"
-    ):
+    with pytest.warns(UserWarning, match=r"Early stopping conditioned on metric `val_loss` .*not available. .* are: loss"):
         run(callbacks.EarlyStopping(), [{"loss": 1.0}])
-    with pytest.warns(
-        UserWarning, match=r"conditioned on metric `val_loss` which is not available. .* are: loss,learning_rate"
-    ):
+    with pytest.warns(UserWarning, match=r"conditioned on metric `val_loss` .*not available. .* are: loss,learning_rate"):
         run(callbacks.ReduceLROnPlateau(), [{"loss": 1.0}])
     with pytest.warns(UserWarning, match=r"Can save best model only with val_loss available\."):
         run(callbacks.ModelCheckpoint("x.keras", save_best_only=True), [{"loss": 1.0}])

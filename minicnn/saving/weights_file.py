@@ -94,21 +94,16 @@ def _save_variables(owner: Any) -> dict[str, Any]:
     store: dict[str, Any] = {}
     if isinstance(owner, SeedGenerator):
         store["0"] = owner.state.numpy()
-    elif hasattr(owner, "save_own_variables"):
-        owner.save_own_variables(store)
     else:
-        store = {str(index): variable.numpy() for index, variable in enumerate(owner.variables)}
+        owner.save_own_variables(store)
     return {key: np.array(value) for key, value in store.items()}
 
 
 def _load_variables(owner: Any, store: dict[str, Any]) -> None:
     if isinstance(owner, SeedGenerator):
         owner.state.assign(store["0"])
-    elif hasattr(owner, "load_own_variables"):
-        owner.load_own_variables(store)
     else:
-        for index, variable in enumerate(owner.variables):
-            variable.assign(store[str(index)])
+        owner.load_own_variables(store)
 
 
 def weights_bytes(model: Any) -> memoryview:
@@ -145,14 +140,12 @@ def read_weights(model: Any, file: BinaryIO | str, source: str, skip_mismatch: b
     """
     import h5py
 
-    if not (h5py.is_hdf5(file)):
-        raise ValueError(f"{source} is not an HDF5 file, or it is damaged.")
     try:
         with h5py.File(file, "r") as opened:
             found, failures = _read_all(model, opened)
             state = _read_training_state(opened, source)
-    except (OSError, RuntimeError) as error:  # HDF5's own errors
-        raise ValueError(f"{source} is damaged: {error}") from error
+    except (KeyError, OSError, RuntimeError) as error:  # HDF5's own errors
+        raise ValueError(f"{source} is not an HDF5 file, or it is damaged: {error}") from error
     if failures:
         _report(failures, warn_only=skip_mismatch)
     _assign_all(found)
@@ -175,11 +168,7 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
         expected = _save_variables(owner)
         if owner is optimizer and len(keys) != len(expected):
             if keys:
-                warnings.warn(
-                    f"Skipping variable loading for optimizer '{owner.name}', because it has {len(expected)} variables whereas "
-                    f"the saved optimizer has {len(keys)} variables.",
-                    stacklevel=4,
-                )
+                optimizer.load_own_variables(dict.fromkeys(keys))  # which says that it skips them
             continue
         if isinstance(owner, SeedGenerator) and not keys:
             continue  # written by Keras, which keeps no random state

@@ -1,0 +1,1 @@
+"""The command `minicnn`: one file a subcommand, loaded when it is called."""

@@ -1,0 +1,53 @@
+"""Pictures and checks that people otherwise write by hand in every notebook.
+
+Every drawing function returns a Matplotlib figure and shows nothing; `style="dark"` draws
+for a dark background, `figure.savefig("name.png")` keeps it. Notebooks display what a
+cell's last line returns.
+
+| | |
+|---|---|
+| data | `sample_grid`, `label_counts`, `augmentation_preview` |
+| training | `learning_curves`, `GradientNorms` and `gradient_norms` |
+| results | `confusion_matrix`, `mistakes_gallery` |
+| inside a model | `filters`, `feature_maps`, `saliency`, `grad_cam` |
+| how an op works | `im2col_matrix`, `max_pool_winners` |
+| without pictures | `trace`, `gradcheck`, `layer_outputs`, `saliency_map`, `grad_cam_map` |
+"""
+
+from minicnn.study.attribution import grad_cam, grad_cam_map, saliency, saliency_map
+from minicnn.study.augmentation import augmentation_preview
+from minicnn.study.convolution import im2col_matrix
+from minicnn.study.curves import learning_curves
+from minicnn.study.features import feature_maps, layer_outputs
+from minicnn.study.filters import filters
+from minicnn.study.gradcheck import GradientCheck, gradcheck
+from minicnn.study.gradients import GradientNorms, gradient_norms
+from minicnn.study.pooling import max_pool_winners
+from minicnn.study.results import confusion_matrix, mistakes_gallery
+from minicnn.study.samples import label_counts, sample_grid
+from minicnn.study.trace import Trace, TracedCall, trace
+
+__all__ = [
+    "GradientCheck",
+    "GradientNorms",
+    "Trace",
+    "TracedCall",
+    "augmentation_preview",
+    "confusion_matrix",
+    "feature_maps",
+    "filters",
+    "grad_cam",
+    "grad_cam_map",
+    "gradcheck",
+    "gradient_norms",
+    "im2col_matrix",
+    "label_counts",
+    "layer_outputs",
+    "learning_curves",
+    "max_pool_winners",
+    "mistakes_gallery",
+    "saliency",
+    "saliency_map",
+    "sample_grid",
+    "trace",
+]

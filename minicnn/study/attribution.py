@@ -1,0 +1,158 @@
+"""Which pixels a prediction hangs on: saliency and Grad-CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minicnn.layers import Activation, Conv2D, Dense, Softmax
+from minicnn.models import Model
+from minicnn.study.features import one_image
+from minicnn.study.filters import last_convolution, named_layer
+from minicnn.study.style import SEQUENTIAL, StudyFigure, class_name, displayable, label_panel, show_image, styled
+
+__all__ = ["grad_cam", "grad_cam_map", "saliency", "saliency_map"]
+
+_Explained = tuple[np.ndarray, int, float]  # the map, the class it explains, that class's probability
+
+
+def _scores_model(model: Any) -> Any:
+    """The model up to its scores, without a last softmax or sigmoid, whose gradient vanishes where the model is sure."""
+    last = model.layers[-1]
+    if isinstance(last, (Softmax, Activation)):
+        return Model(model.inputs, last.input)
+    if not isinstance(last, (Dense, Conv2D)):
+        return model
+    linear = type(last).from_config({**last.get_config(), "activation": None, "name": f"{last.name}_scores"})
+    scores = Model(model.inputs, linear(last.input))
+    linear.set_weights(last.get_weights())
+    return scores
+
+
+def _gradients(model: Any, image: Any, class_index: int | None, layers: list[str]) -> tuple[dict[str, Any], int, float]:
+    """Values and gradients at the layers, for the score of a class; that class, and its probability.
+
+    One sigmoid scores class 1; the score of class 0 is its negative.
+    """
+    x = one_image(model, image)
+    prediction = np.asarray(model.predict(x, verbose=0))[0].reshape(-1)
+    rows = np.array([1 - prediction[0], prediction[0]]) if len(prediction) == 1 else prediction
+    chosen = int(rows.argmax()) if class_index is None else int(class_index)
+    if not 0 <= chosen < len(rows):
+        raise ValueError(f"Model '{model.name}' has {len(rows)} classes. Received: class_index={class_index}")
+
+    def seed(scores: Any) -> np.ndarray:
+        seed = np.zeros(scores.shape, np.float32)
+        seed.reshape(-1)[0 if len(prediction) == 1 else chosen] = -1.0 if len(prediction) == 1 and chosen == 0 else 1.0
+        return seed
+
+    _, found = _scores_model(model).gradients_at(x, seed, layers=layers)
+    return found, chosen, float(rows[chosen])
+
+
+def saliency_map(model: Any, image: Any, class_index: int | None = None) -> np.ndarray:
+    """How strongly the class's score reacts to each pixel: max over channels of |dscore/dx|, from 0 to 1; (H, W).
+
+    Args:
+        model: a built classifier with one image as input.
+        image: (H, W, channels), as the model was trained on.
+        class_index: default the predicted class.
+
+    Source: Simonyan et al. 2013, arXiv:1312.6034.
+    """
+    return _saliency(model, image, class_index)[0]
+
+
+def _saliency(model: Any, image: Any, class_index: int | None) -> _Explained:
+    found, chosen, probability = _gradients(model, image, class_index, [])
+    return _up_to_one(np.abs(found["input"][1][0]).max(axis=-1)), chosen, probability
+
+
+def grad_cam_map(model: Any, image: Any, class_index: int | None = None, layer: Any = None) -> np.ndarray:
+    """Where a convolution layer saw what speaks for the class, from 0 to 1; (OH, OW) of that layer.
+
+        weight[c] = mean over oy,ox of dscore/dA[oy,ox,c]
+        map[oy,ox] = relu(sum over c of weight[c] * A[oy,ox,c])
+
+    Args:
+        model, image, class_index: as in `saliency_map`.
+        layer: a layer with maps (its output is A), or its name; default the last Conv2D.
+
+    Source: Selvaraju et al. 2016, arXiv:1610.02391.
+    """
+    return _grad_cam(model, image, class_index, layer)[0]
+
+
+def _grad_cam(model: Any, image: Any, class_index: int | None, layer: Any) -> _Explained:
+    watched = last_convolution(model) if layer is None else named_layer(model, layer)
+    if len(watched.output.shape) != 4:
+        raise ValueError(
+            f"Grad-CAM needs a layer with maps (N, H, W, C). Layer '{watched.name}' yields {watched.output.shape}."
+        )
+    found, chosen, probability = _gradients(model, image, class_index, [watched.name])
+    maps, gradient = (array[0] for array in found[watched.name])
+    return _up_to_one(np.maximum(maps @ gradient.mean(axis=(0, 1)), 0)), chosen, probability
+
+
+def _up_to_one(values: np.ndarray) -> np.ndarray:
+    return values / (values.max() or 1.0)
+
+
+@styled
+def saliency(
+    model: Any,
+    image: Any,
+    class_index: int | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+) -> StudyFigure:
+    """The image, and beside it how strongly the class's score reacts to each pixel. Arguments: see `saliency_map`."""
+    heat, chosen, probability = _saliency(model, image, class_index)
+    figure, axis, extent = _image_and_panel(
+        model, image, f"{class_name(chosen, class_names)} ({100 * probability:.0f}%)", title
+    )
+    label_panel(axis, "saliency")
+    shown = axis.imshow(heat, cmap=SEQUENTIAL, extent=extent, vmin=0, vmax=1)
+    figure.colorbar(shown, ax=figure.axes, shrink=0.75, label="share of the largest")
+    return figure
+
+
+@styled
+def grad_cam(
+    model: Any,
+    image: Any,
+    class_index: int | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    layer: Any = None,
+    title: str | None = None,
+) -> StudyFigure:
+    """The image, and over it where a convolution layer saw what speaks for the class. Arguments: see `grad_cam_map`."""
+    heat, chosen, probability = _grad_cam(model, image, class_index, layer)
+    figure, axis, extent = _image_and_panel(
+        model, image, f"{class_name(chosen, class_names)} ({100 * probability:.0f}%)", title
+    )
+    label_panel(axis, "Grad-CAM")
+    axis.imshow(
+        displayable(one_image(model, image)).reshape(*model.input_shape[1:3], -1).mean(axis=-1), cmap="gray", extent=extent
+    )
+    shown = axis.imshow(heat, cmap=SEQUENTIAL, alpha=0.6, extent=extent, interpolation="bilinear", vmin=0, vmax=1)
+    figure.colorbar(shown, ax=figure.axes, shrink=0.75, label="share of the largest")
+    return figure
+
+
+def _image_and_panel(model: Any, image: Any, label: str, title: str | None) -> tuple[StudyFigure, Any, tuple[float, ...]]:
+    """A figure with the image on the left; the panel on the right, and the extent that lays any map over the image."""
+    figure = StudyFigure(figsize=(6.6, 3.4), layout="constrained")
+    if title:
+        figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    for axis in (left, right):
+        axis.set_axis_off()
+    show_image(left, one_image(model, image))
+    label_panel(left, label)
+    H, W = model.input_shape[1:3]
+    return figure, right, (-0.5, W - 0.5, H - 0.5, -0.5)

@@ -1,0 +1,293 @@
+"""The reference models, by name: small networks that courses and books train first.
+
+    from minicnn import zoo
+
+    reference = zoo.get("cifar_dropout")
+    model = reference.build()
+    model.compile(optimizer=reference.optimizer(), loss=reference.loss, metrics=["accuracy"])
+    model.fit(x_train, y_train, batch_size=reference.batch_size, epochs=reference.epochs)
+
+All take images scaled to [0, 1] and integer labels, and end in probabilities. "VALID" and
+"SAME" are TensorFlow's paddings; a convolution is VALID unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minicnn.layers import (
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    MaxPooling2D,
+    ReLU,
+)
+from minicnn.models import Model, Sequential
+from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
+from minicnn.optimizers.schedules import InverseTimeDecay
+
+__all__ = [
+    "MODELS",
+    "ReferenceModel",
+    "cifar_dropout",
+    "cifar_small",
+    "cifar_strided",
+    "cifar_wide",
+    "get",
+    "humans_300",
+    "names",
+    "vgg_bn",
+]
+
+Shape = tuple[int, int, int]  # (height, width, channels)
+
+
+def cifar_small(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
+    """Two 4×4 convolutions, each pooled, and a dense layer: 225,610 parameters on CIFAR-10.
+
+    Args:
+        input_shape: (height, width, channels), at least 13×13.
+        classes: how many probabilities it ends in.
+    """
+    return Sequential(
+        [
+            Input(shape=input_shape),
+            Conv2D(32, (4, 4), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Conv2D(32, (4, 4), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Flatten(),
+            Dense(256, activation="relu"),
+            Dense(classes, activation="softmax"),
+        ],
+        name="cifar_small",
+    )
+
+
+def cifar_wide(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
+    """Three wide 3×3 convolutions (256, 256, 128), each pooled and dropped out; most of its time is convolution.
+
+    Args:
+        input_shape: (height, width, channels), at least 22×22.
+        classes: how many probabilities it ends in.
+    """
+    model = Sequential([Input(shape=input_shape)], name="cifar_wide")
+    for filters in (256, 256, 128):
+        model.add(Conv2D(filters, (3, 3), activation="relu"))
+        model.add(MaxPooling2D((2, 2)))
+        model.add(Dropout(0.3))
+    model.add(Flatten())
+    model.add(Dense(512, activation="relu"))
+    model.add(Dense(256, activation="relu"))
+    model.add(Dense(classes, activation="softmax"))
+    return model
+
+
+def cifar_dropout(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
+    """Two 3×3 convolutions with dropout that grows with depth (0.2, 0.3, 0.4).
+
+    Args:
+        input_shape: (height, width, channels), at least 10×10.
+        classes: how many probabilities it ends in.
+    """
+    return Sequential(
+        [
+            Input(shape=input_shape),
+            Conv2D(32, (3, 3), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Dropout(0.2),
+            Conv2D(64, (3, 3), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Dropout(0.3),
+            Flatten(),
+            Dense(128, activation="relu"),
+            Dropout(0.4),
+            Dense(classes, activation="softmax"),
+        ],
+        name="cifar_dropout",
+    )
+
+
+def cifar_strided(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Model:
+    """Strides in place of pooling: 3×3 convolutions of stride 2 with 32, 64 and 128 filters. Functional.
+
+    Args:
+        input_shape: (height, width, channels), at least 15×15.
+        classes: how many probabilities it ends in.
+    """
+    inputs = Input(shape=input_shape)
+    x = inputs
+    for filters in (32, 64, 128):
+        x = Conv2D(filters, (3, 3), strides=2, activation="relu")(x)
+    x = Flatten()(x)
+    x = Dropout(0.5)(x)
+    x = Dense(1024, activation="relu")(x)
+    x = Dropout(0.2)(x)
+    outputs = Dense(classes, activation="softmax")(x)
+    return Model(inputs, outputs, name="cifar_strided")
+
+
+def humans_300(input_shape: Shape = (300, 300, 3), classes: int = 2) -> Sequential:
+    """Large pictures, two classes, one sigmoid: nearly all of its parameters are in the first dense layer.
+
+    Args:
+        input_shape: (height, width, channels), at least 10×10.
+        classes: 2 ends in one sigmoid (the probability of class 1), more in a softmax.
+    """
+    return Sequential(
+        [
+            Input(shape=input_shape),
+            Conv2D(16, (3, 3), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Conv2D(32, (3, 3), activation="relu"),
+            MaxPooling2D((2, 2)),
+            Flatten(),
+            Dense(512, activation="relu"),
+            Dense(1, activation="sigmoid") if classes == 2 else Dense(classes, activation="softmax"),
+        ],
+        name="humans_300",
+    )
+
+
+def vgg_bn(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
+    """Pairs of SAME 3×3 convolutions at 32, 64 and 128 filters, each followed by batch normalization and ReLU.
+
+    The convolutions have no bias: the normalization that follows would subtract it again.
+
+    Args:
+        input_shape: (height, width, channels), at least 8×8.
+        classes: how many probabilities it ends in.
+    """
+    model = Sequential([Input(shape=input_shape)], name="vgg_bn")
+    for filters in (32, 64, 128):
+        for _ in range(2):
+            model.add(Conv2D(filters, (3, 3), padding="same", use_bias=False))
+            model.add(BatchNormalization())
+            model.add(ReLU())
+        model.add(MaxPooling2D((2, 2)))
+    model.add(Flatten())
+    model.add(Dense(classes, activation="softmax"))
+    return model
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """A model and the settings it is trained with.
+
+    Attributes:
+        build: `build(input_shape=..., classes=...)` returns the uncompiled model.
+        dataset: the data set it was made for, as `minicnn.datasets` names it.
+        input_shape: (height, width, channels) of that data set.
+        batch_size, epochs: how it is trained.
+        optimizer: returns a new optimizer.
+        loss: its name, for integer labels.
+        source: where the architecture comes from.
+    """
+
+    build: Callable[..., Model]
+    dataset: str
+    input_shape: Shape
+    batch_size: int
+    epochs: int
+    optimizer: Callable[[], Optimizer]
+    loss: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        """The name under which `get` finds it."""
+        return self.build.__name__
+
+
+_SPARSE = "sparse_categorical_crossentropy"
+
+MODELS: dict[str, ReferenceModel] = {
+    reference.name: reference
+    for reference in (
+        ReferenceModel(
+            cifar_small,
+            "cifar10",
+            (32, 32, 3),
+            batch_size=32,
+            epochs=9,
+            optimizer=Adam,
+            loss=_SPARSE,
+            source="the first CNN of introductory courses; after LeCun et al. 1998, Gradient-based learning",
+        ),
+        ReferenceModel(
+            cifar_wide,
+            "cifar10",
+            (32, 32, 3),
+            batch_size=32,
+            epochs=20,
+            # The older `SGD(lr=0.05, decay=1e-4)`: rate / (1 + decay * step).
+            optimizer=lambda: SGD(InverseTimeDecay(0.05, decay_steps=1, decay_rate=1e-4)),
+            loss=_SPARSE,
+            source="course program with SGD and dropout; Srivastava et al. 2014, Dropout, JMLR 15",
+        ),
+        ReferenceModel(
+            cifar_dropout,
+            "cifar10",
+            (32, 32, 3),
+            batch_size=64,
+            epochs=15,
+            optimizer=Adam,
+            loss=_SPARSE,
+            source="course program that compares optimizers; Srivastava et al. 2014, Dropout, JMLR 15",
+        ),
+        ReferenceModel(
+            cifar_strided,
+            "cifar10",
+            (32, 32, 3),
+            batch_size=128,
+            epochs=15,
+            optimizer=Adam,
+            loss=_SPARSE,
+            source="course program in the functional style; Springenberg et al. 2014, arXiv:1412.6806",
+        ),
+        ReferenceModel(
+            humans_300,
+            "horses_or_humans",
+            (300, 300, 3),
+            batch_size=128,
+            epochs=15,
+            optimizer=lambda: RMSprop(0.001),
+            loss="binary_crossentropy",
+            source="course program on Moroney's Horses or Humans",
+        ),
+        ReferenceModel(
+            vgg_bn,
+            "cifar10",
+            (32, 32, 3),
+            batch_size=64,
+            epochs=15,
+            optimizer=Adam,
+            loss=_SPARSE,
+            source="Simonyan & Zisserman 2014, arXiv:1409.1556; Ioffe & Szegedy 2015, arXiv:1502.03167",
+        ),
+    )
+}
+
+
+def names() -> list[str]:
+    """The names of all reference models, in the order of this file.
+
+    >>> names()
+    ['cifar_small', 'cifar_wide', 'cifar_dropout', 'cifar_strided', 'humans_300', 'vgg_bn']
+    """
+    return list(MODELS)
+
+
+def get(name: str) -> ReferenceModel:
+    """The reference model called `name`.
+
+    Raises:
+        ValueError: for an unknown name, with the known ones.
+    """
+    if name not in MODELS:
+        raise ValueError(f"Unknown reference model: {name!r}. Expected one of {', '.join(map(repr, MODELS))}.")
+    return MODELS[name]

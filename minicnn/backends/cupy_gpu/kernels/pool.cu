@@ -1,0 +1,127 @@
+#include "common.cuh"
+
+// Pooling. Forward, a thread owns one output; backward it owns one input pixel and gathers from the windows
+// that cover it, so nothing is added by two and the order is fixed. Channels lie side by side: reads coalesce.
+//
+// Constants: H W C KH KW OH OW SH SW TOP LEFT; winner_t: the type of `winners`.
+
+struct Place {
+    int n, y, x, c;
+};
+
+__device__ Place place_of(long long i, int height, int width) {
+    const int c = i % C, x = i / C % width, y = i / ((long long)C * width) % height;
+    return {int(i / ((long long)C * width * height)), y, x, c};
+}
+
+__device__ long long input_at(const Place& p, int h, int w) { return (((long long)p.n * H + h) * W + w) * C + p.c; }
+__device__ long long output_at(const Place& p, int oy, int ox) { return (((long long)p.n * OH + oy) * OW + ox) * C + p.c; }
+__device__ bool inside(int h, int w) { return unsigned(h) < unsigned(H) && unsigned(w) < unsigned(W); }
+
+// Windows o with o*stride <= at < o*stride + size, at counted from the padding's edge: [first, last].
+__device__ int first_window(int at, int size, int stride) { return at < size ? 0 : (at - size) / stride + 1; }
+__device__ int last_window(int at, int stride, int windows) { return min(at / stride, windows - 1); }
+
+// How many real pixels a window has.
+__device__ int real_pixels(int oy, int ox) {
+    const int top = oy * SH - TOP, left = ox * SW - LEFT;
+    return (min(top + KH, H) - max(top, 0)) * (min(left + KW, W) - max(left, 0));
+}
+
+// y = max over ky,kx of x[n, oy*SH + ky - TOP, ox*SW + kx - LEFT, c]; winners = ky*KW + kx of the first largest.
+KERNEL maxpool2d_forward(const real* x, real* y, winner_t* winners, long long size) {
+    EACH(i, size) {
+        const Place p = place_of(i, OH, OW);
+        real best = 0;
+        int place = -1;
+        for (int ky = 0; ky < KH; ++ky)
+            for (int kx = 0; kx < KW; ++kx) {
+                const int h = p.y * SH + ky - TOP, w = p.x * SW + kx - LEFT;
+                if (!inside(h, w)) continue;
+                const real value = x[input_at(p, h, w)];
+                if (place < 0 || value > best || (value != value && best == best)) best = value, place = ky * KW + kx;
+            }
+        y[i] = best;
+        winners[i] = (winner_t)place;
+    }
+}
+
+// dx[n,h,w,c] = sum of dy over the windows that (h, w) won.
+KERNEL maxpool2d_backward(const real* dy, const winner_t* winners, real* dx, long long size) {
+    EACH(i, size) {
+        const Place p = place_of(i, H, W);
+        real sum = 0;
+        for (int oy = first_window(p.y + TOP, KH, SH); oy <= last_window(p.y + TOP, SH, OH); ++oy)
+            for (int ox = first_window(p.x + LEFT, KW, SW); ox <= last_window(p.x + LEFT, SW, OW); ++ox) {
+                const int ky = p.y + TOP - oy * SH, kx = p.x + LEFT - ox * SW;
+                const long long o = output_at(p, oy, ox);
+                if (winners[o] == (winner_t)(ky * KW + kx)) sum += dy[o];
+            }
+        dx[i] = sum;
+    }
+}
+
+// y = mean of x over the window's real pixels
+KERNEL avgpool2d_forward(const real* x, real* y, long long size) {
+    EACH(i, size) {
+        const Place p = place_of(i, OH, OW);
+        real sum = 0;
+        for (int ky = 0; ky < KH; ++ky)
+            for (int kx = 0; kx < KW; ++kx) {
+                const int h = p.y * SH + ky - TOP, w = p.x * SW + kx - LEFT;
+                if (inside(h, w)) sum += x[input_at(p, h, w)];
+            }
+        y[i] = sum / real_pixels(p.y, p.x);
+    }
+}
+
+// dx[n,h,w,c] = sum over the windows that cover (h, w) of dy / (their number of real pixels)
+KERNEL avgpool2d_backward(const real* dy, real* dx, long long size) {
+    EACH(i, size) {
+        const Place p = place_of(i, H, W);
+        real sum = 0;
+        for (int oy = first_window(p.y + TOP, KH, SH); oy <= last_window(p.y + TOP, SH, OH); ++oy)
+            for (int ox = first_window(p.x + LEFT, KW, SW); ox <= last_window(p.x + LEFT, SW, OW); ++ox)
+                sum += dy[output_at(p, oy, ox)] / real_pixels(oy, ox);
+        dx[i] = sum;
+    }
+}
+
+// y[n,c] = max over h,w of x[n,h,w,c]; winners = h*W + w of the first largest. size: N*C
+KERNEL global_maxpool2d_forward(const real* x, real* y, int* winners, long long size) {
+    EACH(i, size) {
+        const real* const image = x + i / C * (H * W * C) + i % C;
+        real best = image[0];
+        int place = 0;
+        for (int at = 1; at < H * W; ++at) {
+            const real value = image[at * C];
+            if (value > best || (value != value && best == best)) best = value, place = at;
+        }
+        y[i] = best;
+        winners[i] = place;
+    }
+}
+
+// dx[n,h,w,c] = dy[n,c] where (h, w) won, else 0. size: N*H*W*C
+KERNEL global_maxpool2d_backward(const real* dy, const int* winners, real* dx, long long size) {
+    EACH(i, size) {
+        const Place p = place_of(i, H, W);
+        const long long o = (long long)p.n * C + p.c;
+        dx[i] = winners[o] == p.y * W + p.x ? dy[o] : real(0);
+    }
+}
+
+// y[n,c] = mean over h,w of x[n,h,w,c]. size: N*C
+KERNEL global_avgpool2d_forward(const real* x, real* y, long long size) {
+    EACH(i, size) {
+        const real* const image = x + i / C * (H * W * C) + i % C;
+        real sum = 0;
+        for (int at = 0; at < H * W; ++at) sum += image[at * C];
+        y[i] = sum / (H * W);
+    }
+}
+
+// dx[n,h,w,c] = dy[n,c] / (H*W). size: N*H*W*C
+KERNEL global_avgpool2d_backward(const real* dy, real* dx, long long size) {
+    EACH(i, size) dx[i] = dy[i / (H * W * C) * C + i % C] / (H * W);
+}

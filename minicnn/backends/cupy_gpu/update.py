@@ -1,0 +1,170 @@
+"""Optimizer steps: one launch for all parameters (`kernels/update.cu`).
+
+The parameters' addresses travel by value with the launch, `MOST` of them at a time. Numbers
+that change from step to step (`learning_rate`, `step`) may be arrays of shape () on the GPU;
+a captured step then follows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, address, blocks, empty, inputs, is_on_device, launch
+from minicnn.backends.reference.update import accumulate_, l1_l2_penalty
+from minicnn.backends.spec import Array, Scalar
+
+__all__ = [
+    "accumulate_",
+    "adam_update_",
+    "clip_by_global_norm_",
+    "clip_by_norm_",
+    "clip_by_value_",
+    "exponential_average_",
+    "l1_l2_gradient_",
+    "l1_l2_penalty",
+    "momentum_update_",
+    "nesterov_update_",
+    "rmsprop_update_",
+    "sgd_update_",
+    "weight_decay_",
+]
+
+MOST = 48  # parameters of one launch: MAX_TENSORS of the kernels
+_LISTS = 5
+_TENSORS = np.dtype([("array", np.uint64, (_LISTS, MOST)), ("size", np.int64, MOST)])
+_PARTS = 128  # warps that add up the squares of one gradient
+
+
+def sgd_update_(params: list[Array], grads: list[Array], learning_rate: Scalar) -> None:
+    """One launch."""
+    _update("sgd_update", [params, grads], *_number(learning_rate))
+
+
+def momentum_update_(
+    params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
+) -> None:
+    """One launch."""
+    _update("momentum_update", [params, grads, momenta], *_number(learning_rate), float(momentum), 0)
+
+
+def nesterov_update_(
+    params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
+) -> None:
+    """One launch."""
+    _update("momentum_update", [params, grads, momenta], *_number(learning_rate), float(momentum), 1)
+
+
+def rmsprop_update_(
+    params: list[Array],
+    grads: list[Array],
+    mean_squares: list[Array],
+    mean_grads: list[Array] | None,
+    momenta: list[Array] | None,
+    learning_rate: Scalar,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+) -> None:
+    """One launch."""
+    lists = [params, grads, mean_squares, mean_grads, momenta]
+    _update("rmsprop_update", lists, *_number(learning_rate), float(rho), float(momentum), float(epsilon))
+
+
+def adam_update_(
+    params: list[Array],
+    grads: list[Array],
+    means: list[Array],
+    variances: list[Array],
+    max_variances: list[Array] | None,
+    learning_rate: Scalar,
+    step: Scalar,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """One launch; the bias correction is computed in float64 by each thread."""
+    lists = [params, grads, means, variances, max_variances]
+    _update("adam_update", lists, *_number(learning_rate), *_number(step), float(beta_1), float(beta_2), float(epsilon))
+
+
+def weight_decay_(params: list[Array], learning_rate: Scalar, weight_decay: float) -> None:
+    """One launch."""
+    _update("weight_decay", [params], *_number(learning_rate), float(weight_decay))
+
+
+def exponential_average_(averages: list[Array], params: list[Array], momentum: float) -> None:
+    """One launch."""
+    _update("exponential_average", [averages, params], float(momentum))
+
+
+def clip_by_value_(grads: list[Array], limit: float) -> None:
+    """One launch."""
+    _update("clip_by_value", [grads], float(limit))
+
+
+def clip_by_norm_(grads: list[Array], limit: float) -> None:
+    """The squares are added in an order that only sizes decide, in float64."""
+    squares = _squares(grads)
+    for first, group in _groups([grads]):
+        _launch("clip_by_norm", group, squares, float(limit), first)
+
+
+def clip_by_global_norm_(grads: list[Array], limit: float) -> None:
+    """The squares are added in an order that only sizes decide, in float64."""
+    _update("clip_by_global_norm", [grads], _squares(grads), float(limit), len(grads))
+
+
+def l1_l2_gradient_(grad: Array, param: Array, l1: float, l2: float) -> None:
+    """One launch."""
+    grad, param = inputs("l1_l2_gradient_", grad, param)
+    arguments = (grad, param, float(l1), float(l2), grad.size)
+    launch("update.cu", "l1_l2_gradient", blocks(grad.size), (THREADS,), arguments, {"real": C_TYPES[grad.dtype.name]}, {})
+
+
+def _number(value: Scalar) -> tuple[Array | None, float]:
+    """The kernels' two arguments for a number: where it lies on the GPU, or else its value."""
+    if is_on_device(value):
+        return value.astype(np.float64, copy=False), 0.0
+    return None, float(value)
+
+
+def _groups(lists: Sequence[list[Array] | None]) -> Iterator[tuple[int, list[list[Array] | None]]]:
+    """The lists, `MOST` parameters at a time, and the place of the first of these."""
+    for first in range(0, len(lists[0] or []), MOST):
+        yield first, [None if arrays is None else arrays[first : first + MOST] for arrays in lists]
+
+
+def _update(name: str, lists: Sequence[list[Array] | None], *arguments: Any) -> None:
+    """Run kernel `name` over all parameters."""
+    for _, group in _groups(lists):
+        _launch(name, group, *arguments)
+
+
+def _launch(name: str, lists: Sequence[list[Array] | None], *arguments: Any, grid: int = 0, block: int = THREADS) -> None:
+    """Run kernel `name` over at most `MOST` parameters: one row of blocks each, as long as the largest needs."""
+    table = np.zeros(1, _TENSORS)
+    for i, arrays in enumerate(lists):
+        if arrays is not None:
+            inputs(name, *arrays)
+            if not all(array.flags.c_contiguous for array in arrays):
+                raise ValueError(f"{name} updates in place and needs C-contiguous arrays.")
+            table["array"][0, i, : len(arrays)] = [address(array) for array in arrays]
+    params = lists[0] or []
+    table["size"][0, : len(params)] = [array.size for array in params]
+    grid = grid or min(blocks(max(array.size for array in params))[0], 1024)
+    types = {"real": C_TYPES[params[0].dtype.name]}
+    launch("update.cu", name, (grid, len(params)), (block,), (table, *arguments), types, {})
+
+
+def _squares(grads: list[Array]) -> Array:
+    """The sum of squares of each gradient, float64."""
+    partial = empty((len(grads), _PARTS), np.float64)
+    squares = empty((len(grads),), np.float64)
+    for first, group in _groups([grads]):
+        _launch("partial_squares", group, partial, first, grid=_PARTS, block=32)
+    types = {"real": C_TYPES[grads[0].dtype.name]}
+    launch("update.cu", "sum_squares", (len(grads),), (32,), (partial, squares, _PARTS), types, {})
+    return squares

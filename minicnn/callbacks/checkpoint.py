@@ -207,7 +207,7 @@ class BackupAndRestore(Callback):
             if not os.path.exists(self._path_before):
                 raise
             self.model.load_weights(self._path_before)
-        self.model._initial_epoch = self.model._training_state()["epoch"]
+        self.model._initial_epoch = self.model._epochs_done
 
     def _after_batch(self, batch: int, logs: Logs = None) -> None:
         if self._counter is not None and self._counter.is_time(batch):

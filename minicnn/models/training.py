@@ -262,6 +262,8 @@ class Trainer:
         """
         plan = self._plan_for("train", watch=watch)
         optimizer = self.optimizer
+        if not optimizer.built:
+            optimizer.build(self.trainable_weights)  # in Keras's order, which files keep
 
         # Forward: every layer computes its output and sets aside what its gradient will need.
         values = plan.begin(self._feed(x))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from minicnn import callbacks
 from minicnn.callbacks import progbar
+from minicnn.models.plan import NumericsError
 
 keras = pytest.importorskip("keras")
 
@@ -336,9 +337,13 @@ def test_terminate_on_nan_says_where(capsys):
     callback.set_model(model)
     callback.on_batch_end(0, {"loss": 1.0})
     assert not model.stop_training
-    callback.on_numerics_error(SimpleNamespace(batch=12, __str__=None))
+    callback.on_numerics_error(NumericsError("conv2d_1", "backward", 12))
+    callback.on_batch_end(12, {"loss": float("nan")})
     assert model.stop_training
-    assert capsys.readouterr().out.startswith("Batch 12: Invalid loss, terminating training: ")
+    assert capsys.readouterr().out == (
+        "Batch 12: Invalid loss, terminating training: "
+        "NaN or infinity first appeared in the backward pass of layer 'conv2d_1' at batch 12\n"
+    )
     for loss in (float("nan"), float("inf")):
         model.stop_training = False
         callback.on_batch_end(3, {"loss": loss})

@@ -36,7 +36,7 @@ class TerminateOnNaN(Callback):
     def on_batch_end(self, batch: int, logs: Logs = None) -> None:
         # What the layers' checks cannot see: a loss that is lost in its own formula, or a training loop of one's own.
         loss = (logs or {}).get("loss")
-        if loss is not None and not np.isfinite(loss):
+        if loss is not None and not np.isfinite(loss) and not self.model.stop_training:
             self._terminate(batch, loss, "")
 
     def _terminate(self, batch: int | None, loss: Any, origin: str) -> None:

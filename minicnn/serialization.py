@@ -106,8 +106,8 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
     if "class_name" not in config:
         return {key: deserialize(value, None, custom_objects) for key, value in config.items()}
 
-    name, inner = config["class_name"], config.get("config")
-    inner = {} if inner is None else inner
+    name: str = config["class_name"]
+    inner: Any = {} if config.get("config") is None else config["config"]
     if name in ("__numpy__", "__tensor__"):
         return np.array(inner["value"], dtype=inner["dtype"])
     if name == "__lambda__":

@@ -180,7 +180,7 @@ class MeanMetricWrapper(Mean):
         """The values of a batch; minicnn's own metrics compute them with an op."""
         return self._fn(as_tensor(as_array(y_true)), as_tensor(as_array(y_pred)), **self._fn_kwargs)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of targets and predictions, on the host or where the backend computes."""
         super().update_state(self.values(y_true, y_pred), sample_weight)
 

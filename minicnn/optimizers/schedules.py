@@ -187,8 +187,9 @@ class CosineDecay(_Decay):
         self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
 
     def _rate(self, step: Any) -> Any:
-        warm = self.warmup_target is not None
-        peak, start = (self.warmup_target, self.warmup_steps) if warm else (self.initial_learning_rate, 0)
+        peak, start = self.initial_learning_rate, 0
+        if self.warmup_target is not None:
+            peak, start = self.warmup_target, self.warmup_steps
         done = np.clip((step - start) / self.decay_steps, 0, 1)
         rate = peak * ((1 - self.alpha) * (1 + np.cos(math.pi * done)) / 2 + self.alpha)
         rise = (peak - self.initial_learning_rate) * step / max(start, 1) + self.initial_learning_rate

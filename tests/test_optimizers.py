@@ -1,0 +1,362 @@
+"""Optimizers against Keras's: trajectories and states step for step, configs, and the words of errors."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import backends, config, constraints, optimizers, registry
+from minicnn.backends import memory
+from minicnn.optimizers import schedules
+from minicnn.variables import Variable
+
+SHAPES = {"kernel": (3, 2), "bias": (2,), "gamma": ()}
+
+RULES = {
+    "SGD": st.fixed_dictionaries(
+        {"learning_rate": st.floats(1e-3, 0.5), "momentum": st.sampled_from([0.0, 0.5, 0.9]), "nesterov": st.booleans()}
+    ),
+    "RMSprop": st.fixed_dictionaries(
+        {
+            "learning_rate": st.floats(1e-3, 0.1),
+            "rho": st.sampled_from([0.9, 0.5]),
+            "momentum": st.sampled_from([0.0, 0.7]),
+            "epsilon": st.sampled_from([1e-7, 1e-2]),
+            "centered": st.booleans(),
+        }
+    ),
+    "Adam": st.fixed_dictionaries(
+        {
+            "learning_rate": st.floats(1e-3, 0.1),
+            "beta_1": st.sampled_from([0.9, 0.5]),
+            "beta_2": st.sampled_from([0.999, 0.9]),
+            "amsgrad": st.booleans(),
+        }
+    ),
+    "AdamW": st.fixed_dictionaries({"learning_rate": st.floats(1e-3, 0.1), "weight_decay": st.sampled_from([0.004, 0.1])}),
+}
+COMMON = st.fixed_dictionaries(
+    {},
+    optional={
+        "weight_decay": st.sampled_from([0.01, 0.2]),
+        "loss_scale_factor": st.just(4.0),
+        "gradient_accumulation_steps": st.sampled_from([2, 3]),
+        "use_ema": st.just(True),
+        "ema_momentum": st.sampled_from([0.9, 0.5]),
+        "ema_overwrite_frequency": st.sampled_from([None, 2]),
+    },
+)
+CLIPS = st.sampled_from([{}, {"clipnorm": 0.5}, {"clipvalue": 0.3}, {"global_clipnorm": 0.5}])
+
+
+@pytest.fixture
+def double():
+    """float64 throughout, here and in Keras."""
+    config.set_floatx("float64")
+    keras.config.set_floatx("float64")
+    yield
+    config.set_floatx("float32")
+    keras.config.set_floatx("float32")
+
+
+def variables_of(cls, values, constraint=lambda name: None):
+    made = []
+    for name, value in values.items():
+        variable = cls(value, dtype=str(value.dtype), name=name)
+        variable.constraint = constraint(name)
+        made.append(variable)
+    return made
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("name", RULES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_five_steps_are_keras(name, data):
+    options = {**data.draw(COMMON), **data.draw(RULES[name]), **data.draw(CLIPS)}
+    if data.draw(st.integers(0, 3)) == 0:
+        rate = options["learning_rate"]
+        decays = [module.ExponentialDecay(rate, 2, 0.5) for module in (schedules, keras.optimizers.schedules)]
+    else:
+        decays = [options["learning_rate"]] * 2
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    values = {key: rng.normal(size=shape) for key, shape in SHAPES.items()}
+    ours = getattr(optimizers, name)(**options | {"learning_rate": decays[0]})
+    theirs = getattr(keras.optimizers, name)(**options | {"learning_rate": decays[1]})
+    here, there = variables_of(Variable, values), variables_of(keras.Variable, values)
+    if data.draw(st.booleans()):
+        for optimizer in (ours, theirs):
+            optimizer.exclude_from_weight_decay(var_names=["bias"])
+    for _ in range(5):
+        grads = [rng.normal(size=shape) for shape in SHAPES.values()]
+        copies = [grad.copy() for grad in grads]
+        ours.apply_gradients(zip(grads, here))
+        theirs.apply_gradients(zip([keras.ops.convert_to_tensor(grad) for grad in grads], there))
+        for grad, copy in zip(grads, copies):
+            np.testing.assert_array_equal(grad, copy)
+        # Keras keeps learning rates of schedules in float32.
+        for variable, expected in zip(here, there):
+            np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+    assert [(v.name, v.shape) for v in ours.variables] == [(v.name, tuple(v.shape)) for v in theirs.variables]
+    assert [v.path.split("/")[1:] for v in ours.variables] == [v.path.split("/")[1:] for v in theirs.variables]
+    for variable, expected in zip(ours.variables, theirs.variables):
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+    for optimizer, variables in ((ours, here), (theirs, there)):
+        optimizer.finalize_variable_values(variables)
+    for variable, expected in zip(here, there):
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_float32_stays_with_keras_and_in_float32(name):
+    rng = np.random.default_rng(1)
+    values = {key: rng.normal(size=shape).astype("float32") for key, shape in SHAPES.items()}
+    ours, theirs = getattr(optimizers, name)(), getattr(keras.optimizers, name)()
+    here, there = variables_of(Variable, values), variables_of(keras.Variable, values)
+    for _ in range(5):
+        grads = [rng.normal(size=shape).astype("float32") for shape in SHAPES.values()]
+        ours.apply(grads, here)
+        theirs.apply([keras.ops.convert_to_tensor(grad) for grad in grads], there)
+    for variable, expected in zip([*here, *ours.variables], [*there, *theirs.variables], strict=True):
+        assert variable.dtype == str(expected.dtype)
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_configs_are_keras(name):
+    ours, theirs = getattr(optimizers, name)(name="o"), getattr(keras.optimizers, name)(name="o")
+    assert ours.get_config() == theirs.get_config()
+    assert optimizers.serialize(ours) == keras.optimizers.serialize(theirs)
+    for again in (optimizers.deserialize(keras.optimizers.serialize(theirs)), optimizers.get(optimizers.serialize(ours))):
+        assert type(again) is type(ours)
+        assert again.get_config() == ours.get_config()
+    decay = keras.optimizers.schedules.CosineDecay(0.1, 10, warmup_target=0.5, warmup_steps=3)
+    scheduled = optimizers.deserialize(keras.optimizers.serialize(getattr(keras.optimizers, name)(decay)))
+    assert float(scheduled.learning_rate) == pytest.approx(0.1)
+    assert scheduled.get_config()["learning_rate"] == keras.optimizers.schedules.serialize(decay)
+
+
+@pytest.mark.parametrize("name", ["sgd", "SGD", "adam", "Adam", "ADAM", "rmsprop", "RMSprop", "adamw", "AdamW"])
+def test_names_are_keras(name):
+    assert type(optimizers.get(name)).__name__ == type(keras.optimizers.get(name)).__name__
+
+
+def test_automatic_names_are_keras():
+    registry.clear_names()
+    keras.utils.clear_session()
+    for name in ("SGD", "RMSprop", "Adam", "AdamW", "Adam"):
+        assert getattr(optimizers, name)().name == getattr(keras.optimizers, name)().name
+
+
+def test_get_takes_instances_and_refuses_the_rest_by_name():
+    optimizer = optimizers.SGD()
+    assert optimizers.get(optimizer) is optimizer
+    assert optimizers.get(None) is None
+    for bad in ("adagradient", 3, {"class_name": "Nothing", "config": {}}):
+        with pytest.raises(ValueError, match="Could not interpret optimizer identifier"):
+            optimizers.get(bad)
+
+
+def step(optimizer, variable, gradient=1.0):
+    optimizer.apply_gradients([(np.full(variable.shape, gradient, "float32"), variable)])
+
+
+def test_the_rate_is_a_number_a_schedule_or_a_callable_and_settable():
+    variable = Variable(np.zeros(2, "float32"))
+    optimizer = optimizers.SGD(1)
+    step(optimizer, variable)
+    optimizer.learning_rate = 0.5
+    step(optimizer, variable)
+    optimizer.lr = 0.25
+    assert float(optimizer.lr) == float(optimizer.learning_rate.numpy()) == 0.25
+    step(optimizer, variable)
+    np.testing.assert_array_equal(variable, [-1.75, -1.75])
+    optimizer.learning_rate.assign(2.0)
+    step(optimizer, variable)
+    np.testing.assert_array_equal(variable, [-3.75, -3.75])
+    optimizer.learning_rate = schedules.ExponentialDecay(1.0, 4, 0.5)  # at step 4: half
+    step(optimizer, variable)
+    np.testing.assert_array_equal(variable, [-4.25, -4.25])
+    assert [each.name for each in optimizer.variables] == ["iteration"]
+    called = optimizers.SGD(lambda: 0.125)
+    step(called, variable)
+    np.testing.assert_array_equal(variable, [-4.375, -4.375])
+
+
+def test_older_programs_lr_and_decay():
+    variable, expected = Variable(np.zeros(1, "float32")), 0.0
+    optimizer = optimizers.SGD(lr=0.5, decay=0.1, momentum=0)
+    for iteration in range(4):
+        assert float(optimizer.lr) == pytest.approx(0.5 / (1 + 0.1 * iteration))
+        expected -= 0.5 / (1 + 0.1 * iteration)
+        step(optimizer, variable)
+    np.testing.assert_allclose(variable, [expected], rtol=1e-6)
+    assert float(optimizers.Adam(lr=0.25, decay=0).learning_rate) == 0.25
+
+
+def test_iterations_count_calls_or_updates():
+    variable = Variable(np.zeros(1, "float32"))
+    for optimizer, updates in ((optimizers.Adam(), 5), (optimizers.Adam(gradient_accumulation_steps=2), 2)):
+        for _ in range(5):
+            step(optimizer, variable)
+        assert int(optimizer.iterations) == updates
+
+
+def test_a_constraint_holds_after_every_update():
+    values = {"kernel": np.full((3, 2), 2.0), "bias": np.full(2, -0.5)}
+    ours = variables_of(Variable, values, {"kernel": constraints.MaxNorm(1.0), "bias": constraints.NonNeg()}.get)
+    theirs = variables_of(
+        keras.Variable, values, {"kernel": keras.constraints.MaxNorm(1.0), "bias": keras.constraints.NonNeg()}.get
+    )
+    grads = [np.ones(value.shape) for value in values.values()]
+    optimizers.SGD(0.1).apply(grads, ours)
+    keras.optimizers.SGD(0.1).apply([keras.ops.convert_to_tensor(grad) for grad in grads], theirs)
+    for variable, expected in zip(ours, theirs):
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
+
+
+def test_state_goes_from_one_optimizer_to_another():
+    rng = np.random.default_rng(0)
+    grads = rng.normal(size=(4, 3)).astype("float32")
+    one, two = Variable(np.zeros(3, "float32"), name="w"), Variable(np.zeros(3, "float32"), name="w")
+    first, second = optimizers.Adam(), optimizers.Adam()
+    for grad in grads[:2]:
+        first.apply([grad], [one])
+    two.assign(one)
+    store = {}
+    first.save_own_variables(store)
+    second.build([two])
+    second.load_own_variables(store)
+    for grad in grads[2:]:
+        first.apply([grad])
+        second.apply([grad])
+    np.testing.assert_array_equal(one, two)
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
+        optimizers.SGD().load_own_variables(store)
+    third = optimizers.Adam()
+    with pytest.raises(ValueError, match=r"You are calling `set_weights\(\)` on an optimizer that has not yet been built"):
+        third.set_weights([])
+    third.build([Variable(np.zeros(3, "float32"))])
+    third.set_weights([variable.numpy() for variable in first.variables])
+    assert int(third.iterations) == 4
+
+
+def test_missing_gradients_leave_their_variables_alone():
+    one, two = Variable(np.zeros(2, "float32"), name="one"), Variable(np.zeros(2, "float32"), name="two")
+    optimizer = optimizers.SGD(1.0, momentum=0.5)
+    with pytest.warns(UserWarning, match=r"Gradients do not exist for variables \['one'\]"):
+        optimizer.apply([None, np.ones(2)], [one, two])
+    np.testing.assert_array_equal(one, [0, 0])
+    np.testing.assert_array_equal(two, [-1, -1])
+
+
+def test_lists_that_do_not_match_are_keras_errors():
+    one, two = Variable(np.zeros(2, "float32")), Variable(np.zeros(2, "float32"))
+    optimizer, grad = optimizers.SGD(), np.ones(2, "float32")
+    with pytest.raises(ValueError, match="When passing `grads` without `variables`, the optimizer must already be built"):
+        optimizer.apply([grad])
+    optimizer.build([one])
+    with pytest.raises(
+        ValueError, match=r"gradients must match `optimizer.variables` one-to-on. Received a list of 2 gradients"
+    ):
+        optimizer.apply([grad, grad])
+    with pytest.raises(ValueError, match=r"must match one-to-one. Received 2 gradients and 1 variables"):
+        optimizer.apply([grad, grad], [one])
+    with pytest.raises(
+        ValueError, match=r"Unknown variable: <Variable path=.*only be called for the variables it was originally"
+    ):
+        optimizer.apply([grad], [two])
+    with pytest.raises(ValueError, match=r"No gradients provided for any variable."):
+        optimizer.apply([None])
+    with pytest.raises(ValueError, match=r"must have its shape \(2,\). Received: \(3,\)"):
+        optimizer.apply([np.ones(3)])
+    optimizer.apply([])
+    assert int(optimizer.iterations) == 0
+    np.testing.assert_array_equal(one, [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": "fast"}, "Argument `learning_rate` should be float, or an instance of LearningRateSchedule"),
+        ({"momentum": 1.5}, r"`momentum` must be a float between \[0, 1\]"),
+        ({"speed": 3}, r"Argument\(s\) not recognized: {'speed': 3}"),
+        ({"clipnorm": 1.0, "clipvalue": 1.0}, "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set"),
+        ({"use_ema": True, "ema_momentum": 2}, r"`ema_momentum` must be in the range \[0, 1\]"),
+        ({"use_ema": True, "ema_overwrite_frequency": 0.5}, "`ema_overwrite_frequency` must be an integer >= 1 or None"),
+        ({"gradient_accumulation_steps": 1}, "`gradient_accumulation_steps` must be an integer >= 2"),
+        ({"learning_rate": lambda: 0.1, "decay": 0.1}, "Argument `decay` needs a number"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        optimizers.SGD(**arguments)
+
+
+def test_more_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="Argument `weight_decay` must be a float"):
+        optimizers.AdamW(weight_decay=None)
+    optimizer = optimizers.SGD()
+    optimizer.build([])
+    with pytest.raises(ValueError, match=r"`exclude_from_weight_decay\(\)` can only be configured before"):
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+
+    class Forgetful(optimizers.Optimizer):
+        def __init__(self):
+            self.slot_ = self.add_variable(())
+
+    with pytest.raises(RuntimeError, match="In optimizer 'Forgetful', you forgot to call"):
+        Forgetful()
+    with pytest.raises(NotImplementedError, match="must implement `update_step"):
+        step(optimizers.Optimizer(0.1), Variable(np.zeros(1, "float32")))
+
+
+class Signed(optimizers.Optimizer):
+    """Sign descent with a slot, in the form that Keras's documentation shows."""
+
+    def __init__(self, learning_rate=0.1, **kwargs):
+        super().__init__(learning_rate=learning_rate, **kwargs)
+
+    def build(self, variables):
+        super().build(variables)
+        self.sums = [self.add_variable_from_reference(reference_variable=variable, name="sum") for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        total = self.sums[self._get_variable_index(variable)]
+        self.assign_add(total, gradient)
+        self.assign_sub(variable, learning_rate * np.sign(total))
+
+
+def test_a_users_optimizer_runs():
+    variable = Variable(np.zeros(2, "float32"), name="w")
+    optimizer = Signed(0.5, clipvalue=1.0)
+    optimizer.apply([np.array([3.0, -2.0])], [variable])
+    optimizer.apply([np.array([-0.5, -2.0])])
+    np.testing.assert_array_equal(variable, [-1.0, 1.0])
+    np.testing.assert_array_equal(optimizer.sums[0], [0.5, -2.0])
+    assert [each.name for each in optimizer.variables] == ["iteration", "learning_rate", "w_sum"]
+
+
+def test_rebuilding_is_for_new_optimizers_and_building_twice_changes_nothing():
+    variable = Variable(np.zeros(2, "float32"))
+    optimizer = optimizers.Adam()
+    optimizer.build([variable])
+    optimizer.build([variable])
+    assert len(optimizer.variables) == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"clipnorm": 1.0}, {"use_ema": True}, {"gradient_accumulation_steps": 2}])
+def test_no_step_makes_memory_after_the_first(options):
+    variables = [Variable(np.ones(300, "float32")), Variable(np.ones((20, 20), "float32"))]
+    grads = [backends.asarray(np.ones(variable.shape, "float32")) for variable in variables]
+    optimizer, arena, held = optimizers.Adam(weight_decay=0.1, **options), memory.Arena(), []
+    addresses = [variable.value for variable in variables]
+    for _ in range(5):
+        with arena:
+            optimizer.apply(grads, variables)
+        held.append(arena.nbytes)
+    assert held[2] == held[4]
+    assert all(variable.value is address for variable, address in zip(variables, addresses))

@@ -40,7 +40,7 @@ def assess(model: Any, x: np.ndarray, y: np.ndarray, class_names: Sequence[str])
         raise ValueError(f"Model '{model.name}' tells {max(outputs, 2)} classes apart; the data have {len(class_names)}.")
     predictions = np.asarray(model.predict(x, batch_size=128, verbose=0))
     targets = y[:, None].astype(np.float32) if outputs == 1 else y
-    loss = float(losses.get(loss_for(model))(targets, predictions))
+    loss = float(np.mean(losses.get(loss_for(model))(targets, predictions)))
     return Assessment(loss, float(np.mean(class_indices(predictions) == y)), predictions)
 
 

@@ -63,7 +63,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", show_header=any(columns))
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
@@ -115,8 +115,9 @@ def load_data(dataset: str, input_shape: tuple[int, ...] | None = None) -> Image
         x = x if x.ndim == 4 else x[..., None]
         if input_shape is not None and x.shape[1:] != tuple(input_shape):
             raise ValueError(f"The images of {dataset} are {_size(x.shape[1:])}; the model takes {_size(input_shape)}.")
-        arrays += [x.astype(np.float32) / 255, np.asarray(y).reshape(-1).astype(np.int64)]
-    return ImageData(*arrays, names_of(dataset))
+        arrays.append((x.astype(np.float32) / 255, np.asarray(y).reshape(-1).astype(np.int64)))
+    (x_train, y_train), (x_test, y_test) = arrays
+    return ImageData(x_train, y_train, x_test, y_test, names_of(dataset))
 
 
 def _size(shape: Sequence[int | None]) -> str:

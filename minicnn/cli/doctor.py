@@ -23,7 +23,11 @@ def command() -> int:
     from minicnn import __version__, config
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    rows = [("minicnn", __version__), ("python", platform.python_version()), ("system", platform.platform())]
+    rows: list[tuple[str, Any]] = [
+        ("minicnn", __version__),
+        ("python", platform.python_version()),
+        ("system", platform.platform()),
+    ]
     rows += [("processor", _processor()), ("available cores", cores)]
     rows += [(package, _version(package)) for package in _PACKAGES]
     print_table(["", ""], rows, title="machine")

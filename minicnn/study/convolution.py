@@ -59,7 +59,7 @@ def im2col_matrix(
     if title:
         figure.suptitle(title)
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.0, 0.6, 1.5])
-    mark = {"fill": False, "linewidth": 2.0, "edgecolor": color(1)}
+    mark: dict[str, Any] = {"fill": False, "linewidth": 2.0, "edgecolor": color(1)}
     show_image(left, picture)
     left.set(title=f"image {x.shape[1]}×{x.shape[2]}×{x.shape[3]}", xticks=[], yticks=[])
     left.add_patch(Rectangle((ox * steps[1] - pads[2] - 0.5, oy * steps[0] - pads[0] - 0.5), window[1], window[0], **mark))

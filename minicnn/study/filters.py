@@ -98,8 +98,8 @@ def filters(
     if C_in == 1:
         axis.set(xticks=[], yticks=[])
     else:
-        axis.set_xticks(np.arange(columns) * (KW + 1) + KW / 2 + 0.5, range(columns), fontsize=8)
-        axis.set_yticks(np.arange(rows) * (KH + 1) + KH / 2 + 0.5, range(rows), fontsize=8)
+        axis.set_xticks(np.arange(columns) * (KW + 1) + KW / 2 + 0.5, [str(index) for index in range(columns)], fontsize=8)
+        axis.set_yticks(np.arange(rows) * (KH + 1) + KH / 2 + 0.5, [str(index) for index in range(rows)], fontsize=8)
         axis.set(xlabel="input channel", ylabel="filter")
         axis.tick_params(length=0)
     axis.set_title(title)

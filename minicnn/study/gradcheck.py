@@ -121,6 +121,7 @@ def _error(f: Callable[[], float], place: np.ndarray, gradient: np.ndarray, rng:
 
 def _check_layers(model: Any, rng: np.random.Generator, batch_size: int, directions: int) -> list[_Row]:
     calls, _, _, shapes = flatten_calls(model)
+    sizes: list[Any] = [shape[1:] for shape in shapes]
     rows: list[_Row] = []
     checked: list[Any] = []
     for call in calls:
@@ -128,7 +129,7 @@ def _check_layers(model: Any, rng: np.random.Generator, batch_size: int, directi
         if any(layer is other for other in checked):
             continue
         checked.append(layer)
-        inputs = [rng.standard_normal((batch_size, *shapes[i][1:])) for i in call.inputs]  # type: ignore[misc]
+        inputs = [rng.standard_normal((batch_size, *sizes[i])) for i in call.inputs]
         x: Any = inputs if call.takes_list else inputs[0]
         restore = _state_of(layer)
 

@@ -39,7 +39,8 @@ def confusion_matrix(
     side = max(4.2, 0.56 * classes) if small else 8.5
     figure = StudyFigure(figsize=(side + 1.4, side + 0.6), layout="constrained")
     axis = figure.subplots()
-    shown = axis.imshow(100 * shares if normalize else counts, cmap=SEQUENTIAL, vmin=0, vmax=100 if normalize else None)
+    values = 100 * shares if normalize else counts
+    shown = axis.imshow(values, cmap=SEQUENTIAL, vmin=0)
     figure.colorbar(shown, ax=axis, label="% of the true class" if normalize else "images", shrink=0.8)
     axis.set(xlabel="predicted", ylabel="true", title=title or "")
     axis.spines[:].set_visible(False)
@@ -48,9 +49,8 @@ def confusion_matrix(
         slanted = max(map(len, names)) > 3
         axis.set_xticks(range(classes), names, rotation=40 if slanted else 0, ha="right" if slanted else "center")
         axis.set_yticks(range(classes), names)
-        values = 100 * shares if normalize else counts
         for row, column in zip(*np.nonzero(counts)):  # an empty cell says zero, and lets the mistakes stand out
-            bright = shown.norm(values[row, column]) > 0.55
+            bright = values[row, column] > 0.55 * values.max()
             text = f"{values[row, column]:.0f}" if normalize else f"{counts[row, column]:d}"
             axis.text(column, row, text, ha="center", va="center", fontsize=8, color="black" if bright else "white")
     return figure

@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 __all__ = [
     "DIVERGING",
@@ -51,7 +52,7 @@ class StudyFigure(Figure):
         return buffer.getvalue()
 
 
-def _settings(style: str) -> dict[str, Any]:
+def _settings(style: str) -> Any:
     if style not in _BACKGROUND:
         raise ValueError(f'`style` must be "light" or "dark". Received: style={style!r}')
     background, ink, faint = _BACKGROUND[style], _INK[style], _FAINT[style]
@@ -75,7 +76,7 @@ def _settings(style: str) -> dict[str, Any]:
         "grid.linewidth": 0.6,
         "lines.linewidth": 1.8,
         "legend.frameon": False,
-        "axes.prop_cycle": matplotlib.cycler(color=_OKABE_ITO[style]),
+        "axes.prop_cycle": cycler(color=_OKABE_ITO[style]),
         "image.interpolation": "nearest",
     }
 

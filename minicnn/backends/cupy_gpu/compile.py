@@ -22,6 +22,7 @@ from minicnn.backends.spec import Array
 
 __all__ = [
     "C_TYPES",
+    "FOLDER",
     "OPTIONS",
     "THREADS",
     "address",
@@ -41,7 +42,7 @@ __all__ = [
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "long long", "uint8": "unsigned char"}
 THREADS = 256  # of a block that walks along an array
 OPTIONS = ("-std=c++17",)  # of the compiler
-_FOLDER = Path(__file__).parent / "kernels"
+FOLDER = Path(__file__).parent / "kernels"  # of the sources
 _LEAST_TF32_CAPABILITY = 80
 _Constants = tuple[tuple[str, Any], ...]
 _tf32 = os.environ.get("MINICNN_TF32", "0") == "1"
@@ -166,7 +167,7 @@ def source(file: str) -> str:
 
     Inlined rather than left to the compiler, so that CuPy's cache on disk notices a change in either.
     """
-    text = (_FOLDER / file).read_text(encoding="utf-8")
+    text = (FOLDER / file).read_text(encoding="utf-8")
     return re.sub(r'^#include "(\S+)"$', lambda match: source(match[1]), text, flags=re.MULTILINE)
 
 

@@ -1,0 +1,94 @@
+"""One call of everything that has a kernel of its own, in the shapes that choose every tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minicnn.backends import cupy_gpu as ops
+from minicnn.backends import spec
+
+ACTIVATIONS: dict[str, tuple[float, ...]] = {
+    "relu": (),
+    "bounded_relu": (0.1, 6.0, 0.5),
+    "leaky_relu": (0.2,),
+    "elu": (1.0,),
+    "selu": (),
+    "gelu": (),
+    "gelu_tanh": (),
+    "silu": (),
+    "sigmoid": (),
+    "tanh": (),
+    "softplus": (),
+    "softmax": (),
+}
+
+# images, channels in, channels out: narrow, narrow without vectors, few rows, square, tall, large
+CONVOLUTIONS = [(2, 4, 16), (2, 3, 10), (2, 8, 32), (1, 8, 64), (2, 8, 64), (64, 4, 192), (96, 4, 128)]
+
+
+def call_every_op(array: Callable[..., Any], dtype: str) -> None:
+    """Call the ops; `array(*shape)` makes float arguments of `dtype`, and of whatever kind the ops are to see."""
+    for images, C_in, C_out in CONVOLUTIONS:
+        size = 5 if images == 1 else 17
+        for strides, dilation in (((1, 1), (1, 1)), ((2, 3), (1, 1)), ((2, 1), (2, 3))):
+            sliding = (strides, (1, 0, 1, 1), dilation)
+            x, kernel = array(images, size, size, C_in), array(2, 2, C_in, C_out)
+            y = ops.conv2d_forward(x, kernel, array(C_out), *sliding)
+            ops.conv2d_backward_input(y, kernel, x.shape, *sliding)
+            ops.conv2d_backward_kernel(x, y, kernel.shape, *sliding)
+    x, kernel = array(40, 300), array(300, 65)
+    y = ops.dense_forward(x, kernel, array(65))
+    ops.dense_backward_input(y, kernel)
+    ops.dense_backward_kernel(x, y)
+    ops.bias_backward(y)
+
+    x, pooling = array(2, 7, 6, 5), ((3, 2), (2, 1), (1, 0, 0, 1))
+    y, winners = ops.maxpool2d_forward(x, *pooling)
+    ops.maxpool2d_backward(y, winners, x.shape, *pooling)
+    ops.avgpool2d_backward(ops.avgpool2d_forward(x, *pooling), x.shape, *pooling)
+    y, winners = ops.global_maxpool2d_forward(x)
+    ops.global_maxpool2d_backward(y, winners, x.shape)
+    ops.global_avgpool2d_backward(ops.global_avgpool2d_forward(x), x.shape)
+
+    gamma, beta = array(5), array(5)
+    y, mean, variance = ops.batchnorm_forward(x, gamma, beta, 1e-3)
+    ops.batchnorm_backward(y, x, gamma, mean, variance, 1e-3)
+    ops.batchnorm_inference_backward(y, x, None, mean, variance, 1e-3)
+    ops.moving_average_update_(mean, variance, 0.9)
+
+    for name, parameters in ACTIVATIONS.items():
+        y = getattr(ops, f"{name}_forward")(x, *parameters)
+        getattr(ops, f"{name}_backward")(y, x, *parameters)
+    key = ops.draw_key_(ops.asarray(np.array([1, 2], np.uint32)))
+    ops.dropout_backward(ops.dropout_forward(x, 0.3, key), 0.3, key)
+    ops.random_bits(key, 7)
+
+    logits, labels = array(6, 5), ops.asarray(np.arange(6) % 5)
+    losses, probabilities = ops.softmax_cross_entropy_forward(logits, logits)
+    ops.softmax_cross_entropy_backward(probabilities, logits, losses)
+    ops.sparse_softmax_cross_entropy_forward(logits, labels)
+    ops.sparse_softmax_cross_entropy_backward(probabilities, labels, losses)
+    matches = ops.categorical_matches(logits, logits)
+    ops.sparse_categorical_matches(logits, labels)
+    ops.accumulate_mean_(ops.asarray(np.zeros((), dtype)), ops.asarray(np.zeros((), dtype)), matches, None)
+
+    params, grads, *slots = [[array(3, 4), array(5)] for _ in range(5)]
+    ops.sgd_update_(params, grads, 0.1)
+    ops.momentum_update_(params, grads, slots[0], 0.1, 0.9)
+    ops.nesterov_update_(params, grads, slots[0], 0.1, 0.9)
+    ops.rmsprop_update_(params, grads, *slots, 0.1, 0.9, 0.5, 1e-7)
+    ops.adam_update_(params, grads, *slots, 0.1, 1, 0.9, 0.999, 1e-7)
+    ops.weight_decay_(params, 0.1, 0.01)
+    ops.exponential_average_(slots[0], params, 0.9)
+    ops.clip_by_value_(grads, 0.5)
+    ops.clip_by_norm_(grads, 0.5)
+    ops.clip_by_global_norm_(grads, 0.5)
+    ops.l1_l2_gradient_(grads[0], params[0], 0.1, 0.1)
+
+
+def own_ops() -> set[str]:
+    """The ops that the GPU backend does not take from the reference backend."""
+    return {name for name in spec.names() if ".cupy_gpu." in getattr(ops, name).__module__}

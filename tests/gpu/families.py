@@ -1,0 +1,22 @@
+"""The tests of `tests/ops`, to be run with another `target` fixture."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import tests.ops
+
+
+def families() -> dict[str, Callable[..., Any]]:
+    """Every test function of every module of `tests/ops`, by name."""
+    modules = [module.name for module in pkgutil.iter_modules(tests.ops.__path__) if module.name.startswith("test_")]
+    found: dict[str, Callable[..., Any]] = {}
+    for module in modules:
+        for name, item in vars(importlib.import_module(f"tests.ops.{module}")).items():
+            if name.startswith("test_") and callable(item):
+                assert name not in found, f"two tests of ops are called {name}"
+                found[name] = item
+    return found

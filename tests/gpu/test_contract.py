@@ -1,0 +1,114 @@
+"""The GPU backend has the contract's files, names and signatures; it needs no GPU to be held to them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minicnn.backends import cupy_gpu, spec
+from minicnn.backends.cupy_gpu import compile
+from tests.gpu.calls import call_every_op, own_ops
+from tests.gpu.simulator import numpy_arrays
+
+FOLDER = Path(cupy_gpu.__file__).parent
+
+
+def functions(path: Path) -> dict[str, str]:
+    """Name -> signature, annotations included, of every function of a file."""
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    return {
+        node.name: f"{ast.unparse(node.args)} -> {ast.unparse(node.returns)}"
+        for node in nodes
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def taken_from_the_reference(file: str) -> set[str]:
+    nodes = ast.parse((FOLDER / f"{file}.py").read_text(encoding="utf-8")).body
+    source = f"minicnn.backends.reference.{file}"
+    return {alias.name for node in nodes if isinstance(node, ast.ImportFrom) and node.module == source for alias in node.names}
+
+
+@pytest.mark.parametrize("file", spec.OPS)
+def test_signatures_are_the_contracts(file: str) -> None:
+    contract, own = functions(Path(spec.__file__)), functions(FOLDER / f"{file}.py")
+    borrowed = taken_from_the_reference(file)
+    assert {name: own.get(name, contract[name]) for name in spec.OPS[file]} == {name: contract[name] for name in spec.OPS[file]}
+    assert {name for name in spec.OPS[file] if name not in own} == borrowed
+    defined = [name for name in own if name in spec.OPS[file]]
+    assert defined == [name for name in spec.OPS[file] if name in own], "in reading order"
+
+
+def test_the_package_offers_every_op() -> None:
+    for name in spec.names():
+        assert callable(getattr(cupy_gpu, name))
+        assert name in cupy_gpu.__all__
+
+
+def test_every_own_op_is_launched_by_the_calls_of_the_compilation_test() -> None:
+    called: set[str] = set()
+
+    def trace(frame, event, argument):  # type: ignore[no-untyped-def]
+        if event == "call" and ".cupy_gpu." in frame.f_globals.get("__name__", ""):
+            called.add(frame.f_code.co_name)
+
+    with numpy_arrays(lambda *program: lambda grid, block, arguments: None):
+        sys.setprofile(trace)
+        try:
+            call_every_op(lambda *shape: np.empty(shape, np.float32), "float32")
+        finally:
+            sys.setprofile(None)
+    assert own_ops() <= called
+
+
+def test_importing_minicnn_does_not_import_cupy() -> None:
+    code = "import sys, minicnn; sys.exit('cupy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_without_cupy_the_error_names_the_extra() -> None:
+    code = "import sys; sys.modules['cupy'] = None; import minicnn.backends.cupy_gpu"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 'ImportError: The backend "cupy" needs CuPy' in result.stderr
+    assert 'pip install "minicnn[gpu13]"' in result.stderr
+
+
+def test_no_driver_and_no_device_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = cupy_gpu.cupy.cuda.runtime
+
+    def no_driver() -> int:
+        raise runtime.CUDARuntimeError(35)  # cudaErrorInsufficientDriver
+
+    monkeypatch.setattr(runtime, "getDeviceCount", no_driver)
+    with pytest.raises(RuntimeError, match="needs an NVIDIA driver for CUDA 1"):
+        cupy_gpu.check_available()
+    monkeypatch.setattr(runtime, "getDeviceCount", lambda: 0)
+    with pytest.raises(RuntimeError, match="needs an NVIDIA GPU, and the driver sees none"):
+        cupy_gpu.check_available()
+
+
+def test_host_arrays_and_mixed_dtypes_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"dense_forward computes on the GPU.*Received: numpy\.ndarray"):
+        compile.inputs("dense_forward", np.zeros((2, 2), np.float32))
+    with numpy_arrays(lambda *program: lambda grid, block, arguments: None):
+        with pytest.raises(TypeError, match=r"relu_backward needs arrays of one dtype\. Received: float32 and float64"):
+            cupy_gpu.relu_backward(np.zeros(3, np.float32), np.zeros(3))
+        with pytest.raises(TypeError, match=r"relu_forward computes in float32 or float64\. Received: int64"):
+            cupy_gpu.relu_forward(np.zeros(3, int))
+
+
+def test_out_of_memory_names_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = cupy_gpu.cupy.cuda.memory.OutOfMemoryError
+
+    def full(shape: object, dtype: object) -> None:
+        raise error(4000, 0)
+
+    monkeypatch.setattr(cupy_gpu.cupy, "empty", full)
+    monkeypatch.setattr(cupy_gpu.cupy.cuda.runtime, "memGetInfo", lambda: (1000, 2000))
+    with pytest.raises(MemoryError, match=r"no room for an array of 4,000 bytes \(shape \(10, 100\), dtype float32\): 1,000"):
+        compile.empty((10, 100), np.float32)

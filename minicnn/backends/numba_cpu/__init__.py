@@ -66,6 +66,7 @@ from minicnn.backends.numba_cpu.elementwise import (
     zero_pad2d_backward,
     zero_pad2d_forward,
 )
+from minicnn.backends.numba_cpu.image import adjust_colors, affine_warp2d, resize2d_bilinear, resize2d_nearest
 from minicnn.backends.numba_cpu.loss import (
     absolute_error_backward,
     absolute_error_forward,
@@ -126,6 +127,8 @@ __all__ = [
     "accumulate_mean_",
     "adam_update_",
     "add_forward",
+    "adjust_colors",
+    "affine_warp2d",
     "asarray",
     "avgpool2d_backward",
     "avgpool2d_forward",
@@ -183,6 +186,8 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "rescale",
+    "resize2d_bilinear",
+    "resize2d_nearest",
     "rmsprop_update_",
     "selu_backward",
     "selu_forward",

@@ -18,8 +18,9 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 from numba.core import caching, event
+from numba.core.ccallback import CFunc
 
-__all__ = ["VL", "compiled", "part"]
+__all__ = ["FEATURES", "VL", "compiled", "part", "shared"]
 
 FEATURES = dict(llvm.get_host_cpu_features())
 if FEATURES.get("avx512f") and not (os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES")):
@@ -77,6 +78,21 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
     with contextlib.suppress(RuntimeError):  # no folder can be written: compile anew in every process
         dispatcher._cache = _Cache(source or function)
     return dispatcher
+
+
+def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator of a jitted function that kernels link to by name: it is compiled once, not once in each of them."""
+
+    def enter(function: Callable[..., Any]) -> Any:
+        symbol = f"{__package__}.{function.__name__}"
+        callback = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+        with contextlib.suppress(RuntimeError):
+            callback._cache = _Cache(function)
+        callback.compile()
+        llvm.add_symbol(symbol, callback.address)
+        return numba.types.ExternalFunction(symbol, signature)
+
+    return enter
 
 
 class _Announce(event.Listener):

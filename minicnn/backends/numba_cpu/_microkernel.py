@@ -1,6 +1,6 @@
 """One small product carries every convolution, both its gradients, and Dense.
 
-    C[m, :NR] = start + sum over p < k1, q < k2 of A[a_rows[m] + p·step1 + q·step2] · B[p·k2 + q, :NR]
+    C[m, :NR] = start + sum over p < k1, q < k2 of A[a_rows[m] + p·step1 + q·step2] · B[p·step_b1 + q·step_b2 : +NR]
 
 for the few rows m of one *tile*. The tile's sums stay in vector registers from the first
 product to the last: each step loads one row of B (NR floats), and for each row of the tile
@@ -38,7 +38,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import VL, part
+from minicnn.backends.numba_cpu._compile import VL, shared
 
 __all__ = ["MR", "NR", "multiply"]
 
@@ -81,7 +81,7 @@ def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:
 
 def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> None:
     """The product for a tile of `rows` rows, from `block` to a branch to `done`."""
-    a, a_rows, k1, step1, k2, step2, b, step_b, start, start_step, c, c_rows, _, columns, floor = function.args
+    a, a_rows, k1, step1, k2, step2, b, step_b1, step_b2, start, start_step, c, c_rows, _, columns, floor = function.args
     builder = ir.IRBuilder(block)
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
     a, b, c, start = (builder.inttoptr(address, F32.as_pointer()) for address in (a, b, c, start))
@@ -123,13 +123,12 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     builder.branch(outer)
 
     builder.position_at_end(outer)
-    p, b_outer = _phi(builder, I64, constant(0), start_whole), _phi(builder, I64, constant(0), start_whole)
+    p = _phi(builder, I64, constant(0), start_whole)
     p.add_incoming(constant(0), start_part)
-    b_outer.add_incoming(constant(0), start_part)
     carried = [_phi(builder, VECTOR, value, start_whole) for value in begun_whole]
     for node, value in zip(carried, begun_part):
         node.add_incoming(value, start_part)
-    a_outer = builder.mul(p, step1)
+    a_outer, b_outer = builder.mul(p, step1), builder.mul(p, step_b1)
     builder.branch(inner)
 
     builder.position_at_end(inner)
@@ -140,14 +139,14 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     for m in range(rows):
         value_of_a = _spread(builder, builder.load(builder.gep(row_of_a[m], [a_at])), VECTOR)
         new += [builder.call(fma, [value_of_a, row_of_b[n], sums[m * NV + n]]) for n in range(NV)]
-    after = [builder.add(q, constant(1)), builder.add(a_at, step2), builder.add(b_at, step_b), *new]
+    after = [builder.add(q, constant(1)), builder.add(a_at, step2), builder.add(b_at, step_b2), *new]
     for node, value in zip([q, a_at, b_at, *sums], after):
         node.add_incoming(value, inner)
     builder.cbranch(builder.icmp_signed("<", after[0], k2), inner, outer_end)
 
     builder.position_at_end(outer_end)
     p_next = builder.add(p, constant(1))
-    for node, value in zip([p, b_outer, *carried], [p_next, after[2], *new]):
+    for node, value in zip([p, *carried], [p_next, *new]):
         node.add_incoming(value, outer_end)
     builder.cbranch(builder.icmp_signed("<", p_next, k1), outer, end)
 
@@ -171,12 +170,11 @@ def _tile_function(module: Any) -> Any:
     name = "minicnn_tile"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 14 + [F32]), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 15 + [F32]), name)
     function.linkage = "internal"
-    function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     done = function.append_basic_block("done")
-    choice = builder.switch(function.args[12], done)
+    choice = builder.switch(function.args[13], done)
     for rows in range(1, MR + 1):
         block = function.append_basic_block(f"rows_{rows}")
         choice.add_case(ir.Constant(I64, rows), block)
@@ -195,7 +193,8 @@ def _tile(
     k2: Any,
     step2: Any,
     b: Any,
-    step_b: Any,
+    step_b1: Any,
+    step_b2: Any,
     start: Any,
     start_step: Any,
     c: Any,
@@ -208,11 +207,11 @@ def _tile(
         builder.call(_tile_function(builder.module), args)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 14, types.float32), codegen
+    return types.void(*[types.int64] * 15, types.float32), codegen
 
 
-@part
-def multiply(a, a_rows, rows, k1, step1, k2, step2, b, step_b, start, start_step, c, c_rows, columns, floor):  # type: ignore[no-untyped-def]
+@shared(types.void(*[types.int64] * 15, types.float32))
+def multiply(a, a_rows, rows, k1, step1, k2, step2, b, step_b1, step_b2, start, start_step, c, c_rows, columns, floor):  # type: ignore[no-untyped-def]
     """C[m, :columns] = max(floor, start + A[m, :] · B[:, :columns]) for m < rows: tile by tile, of nearly equal heights.
 
     All of a, b, c and start are addresses of float32; offsets and steps count floats.
@@ -221,7 +220,7 @@ def multiply(a, a_rows, rows, k1, step1, k2, step2, b, step_b, start, start_step
         a, a_rows: row m of A begins at a + a_rows[m]; a_rows is the address of a table of int64.
         rows: rows of A and C.
         k1, step1, k2, step2: the sum's outer and inner extent, and A's step for each.
-        b, step_b: B and the distance of its rows, of which all NR floats are read.
+        b, step_b1, step_b2: B, and its steps for the same two extents; NR floats are read at each.
         start, start_step: where the sums start from: start + start_step * c_rows[m]. A step of 0 takes one row for all
             (a bias, or zeros); start = c with a step of 1 adds to what C holds.
         c, c_rows: row m of C begins at c + c_rows[m].
@@ -240,7 +239,8 @@ def multiply(a, a_rows, rows, k1, step1, k2, step2, b, step_b, start, start_step
             k2,
             step2,
             b,
-            step_b,
+            step_b1,
+            step_b2,
             start,
             start_step,
             c,

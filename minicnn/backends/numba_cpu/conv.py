@@ -1,13 +1,15 @@
 """Convolution and its gradients: three loop nests around one micro-kernel (see `_microkernel`).
 
-The loops below differ only in which two of the five indices (pixel, ky, kx, ci, co) span the
-tile and which are summed: the reference backend's im2col product, permuted, and never stored.
+`forward_rows`, `input_gradient` and `kernel_gradient` below differ only in which two of the indices
+(pixel, ky, kx, ci, co) span the tile and which are summed: the reference backend's im2col
+product, permuted, and never stored. `fused` puts the same three between other neighbours.
+
 float64 goes to the reference backend: it exists for gradient checks, not for speed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from minicnn.backends.numba_cpu._panels import (
     blocks_of,
     frame_image,
     pack,
-    pack_transposed,
+    pack_taps,
     pixel_offsets,
     start_row,
     unframe_image,
@@ -34,8 +36,36 @@ Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 
 NO_FLOOR = np.float32(-np.inf)
+ZERO = np.float32(0)
 BAND_BYTES = 192 * 1024  # of image that a task reads: with the kernel's panel it stays in a core's L2
 CHUNKS = 16  # of images that are summed apart: the most threads a kernel gradient can use
+
+
+class Walk(NamedTuple):
+    """How a kernel walks over an image that stands in a frame of zeros."""
+
+    KH: int
+    KW: int
+    SH: int
+    SW: int
+    DH: int
+    DW: int
+    top: int
+    left: int
+    height: int  # of the frame; the image's own where there is no padding
+    width: int
+
+
+def walk_of(image: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair) -> Walk:
+    """The walk of a kernel (KH, KW, ...) over an image (N, H, W, C)."""
+    height, width = image[1] + pads[0] + pads[1], image[2] + pads[2] + pads[3]
+    return Walk(kernel[0], kernel[1], *strides, *dilation, pads[0], pads[2], height, width)
+
+
+def frames_for(walk: Walk, image: tuple[int, ...], rows: int) -> np.ndarray:
+    """A frame of so many rows for each thread; next to nothing where the image needs none."""
+    framed = (walk.height, walk.width) != (image[1], image[2])
+    return empty((get_num_threads(), rows, walk.width, image[3])) if framed else empty((1, 1, 1, 1))
 
 
 def band_rows(N: int, OH: int, bytes_per_row: int) -> int:
@@ -54,96 +84,99 @@ def conv2d_forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, p
     """Parallel over bands of output rows; a tile is MR output pixels by NR output channels."""
     if x.dtype != np.float32:
         return reference.conv2d_forward(x, kernel, bias, strides, pads, dilation)
-    N, H, W, C_in = x.shape
-    KH, KW, _, C_out = kernel.shape
-    OH, OW = window_output((H, W), (KH, KW), strides, pads, dilation)
-    y = empty((N, OH, OW, C_out))
-    width = W + pads[2] + pads[3]
-    rows = band_rows(N, OH, strides[0] * width * C_in * 4)
-    frames = empty(
-        (get_num_threads(), (rows - 1) * strides[0] + (KH - 1) * dilation[0] + 1, width, C_in) if any(pads) else (1, 1, 1, 1)
-    )
+    return forward(x, kernel, bias, strides, pads, dilation, NO_FLOOR)
+
+
+def forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, floor: np.float32) -> Array:
+    """max(floor, conv2d_forward(...))."""
+    KH, KW, C_in, C_out = kernel.shape
+    OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
+    walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
+    rows = band_rows(x.shape[0], OH, walk.SH * walk.width * C_in * 4)
+    y = empty((x.shape[0], OH, OW, C_out))
     packed = empty((blocks_of(C_out), KH * KW * C_in, NR))
-    _forward(
-        x, kernel, start_row(bias, C_out), y, packed, frames, empty((2, rows * OW), np.int64), strides, pads, dilation, NO_FLOOR
-    )
+    frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
+    _forward(x, kernel, start_row(bias, C_out), y, packed, frames, empty((2, rows * OW), np.int64), walk, floor)
     return y
 
 
 @part
-def _forward_band(task: int, worker: int, x, packed, start, y, frames, table, KH, KW, strides, pads, dilation, floor) -> None:  # type: ignore[no-untyped-def]
+def image_of(x: Any, n: int, row: int, frames: Any, worker: int, walk: Any) -> int:
+    """Address of image n in its frame, from the frame's `row` on: x itself where there is no padding."""
     _, H, W, C_in = x.shape
-    _, OH, OW, C_out = y.shape
-    rows = table.shape[1] // OW
-    bands = (OH + rows - 1) // rows
-    n, oy = task // bands, task % bands * rows
-    rows = min(rows, OH - oy)
-    width = W + pads[2] + pads[3]
-    if pads == (0, 0, 0, 0):
-        image = x.ctypes.data + 4 * (n * H + oy * strides[0]) * W * C_in
-    else:
-        frame_image(x, n, pads[0] - oy * strides[0], pads[2], frames[worker])
-        image = frames.ctypes.data + 4 * worker * frames[0].size
+    if walk.height == H and walk.width == W:
+        return x.ctypes.data + 4 * (n * H + row) * W * C_in
+    frame_image(x, n, walk.top - row, walk.left, frames[worker])
+    return frames.ctypes.data + 4 * worker * frames.shape[1] * frames.shape[2] * frames.shape[3]
+
+
+@part
+def forward_rows(
+    image: int, pixels: int, table: Any, packed: Any, start: Any, y: int, walk: Any, C_in: int, C_out: int, floor: Any
+) -> None:
+    """y[pixel, co] = max(floor, start[co] + sum over ky,kx,ci of image[pixel's window] * kernel[ky,kx,ci,co]).
+
+    Args:
+        image, y: addresses; `table` says where each pixel's window begins in one and its channels in the other.
+        packed: the kernel in panels, (blocks, KH*KW*C_in, NR).
+    """
     a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * table.shape[1]
     for block in range(packed.shape[0]):
         columns = min(NR, C_out - block * NR)
         b = packed.ctypes.data + 4 * block * packed.shape[1] * NR
-        begin = start.ctypes.data + 4 * block * NR
-        c = y.ctypes.data + 4 * ((n * OH + oy) * OW * C_out + block * NR)
-        if dilation[1] == 1:  # a kernel row is one run of KW*C_in floats of the image
+        begin, c = start.ctypes.data + 4 * block * NR, y + 4 * block * NR
+        # The sum's extents: kernel rows, each one run of KW*C_in floats of the image; dilated, its taps one by one.
+        outer, k1, step1, k2 = 1, walk.KH, walk.DH * walk.width * C_in, walk.KW * C_in
+        if walk.DW != 1:
+            outer, k1, step1, k2 = walk.KH, walk.KW, walk.DW * C_in, C_in
+        for ky in range(outer):
+            a = image + 4 * ky * walk.DH * walk.width * C_in
+            if ky > 0:
+                begin = c
+            last = ky == outer - 1
             multiply(
-                image,
+                a,
                 a_rows,
-                rows * OW,
-                KH,
-                dilation[0] * width * C_in,
-                KW * C_in,
+                pixels,
+                k1,
+                step1,
+                k2,
                 1,
                 b,
+                k2 * NR,
                 NR,
                 begin,
-                0,
+                min(ky, 1),
                 c,
                 c_rows,
                 columns,
-                floor,
+                floor if last else NO_FLOOR,
             )
-        else:
-            for ky in range(KH):
-                multiply(
-                    image + 4 * ky * dilation[0] * width * C_in,
-                    a_rows,
-                    rows * OW,
-                    KW,
-                    dilation[1] * C_in,
-                    C_in,
-                    1,
-                    b + 4 * ky * KW * C_in * NR,
-                    NR,
-                    begin if ky == 0 else c,
-                    0 if ky == 0 else 1,
-                    c,
-                    c_rows,
-                    columns,
-                    floor if ky == KH - 1 else NO_FLOOR,
-                )
+            b += 4 * k1 * k2 * NR
+
+
+@part
+def _forward_band(
+    task: int, worker: int, x: Any, packed: Any, start: Any, y: Any, frames: Any, table: Any, walk: Any, floor: Any
+) -> None:
+    _, OH, OW, C_out = y.shape
+    rows = table.shape[1] // OW
+    bands = (OH + rows - 1) // rows
+    n, oy = task // bands, task % bands * rows
+    image = image_of(x, n, oy * walk.SH, frames, worker, walk)
+    at = y.ctypes.data + 4 * (n * OH + oy) * OW * C_out
+    forward_rows(image, min(rows, OH - oy) * OW, table, packed, start, at, walk, x.shape[3], C_out, floor)
 
 
 @compiled
-def _forward(x, kernel, start, y, packed, frames, table, strides, pads, dilation, floor):  # type: ignore[no-untyped-def]
-    N, _, W, C_in = x.shape
-    _, OH, OW, C_out = y.shape
-    KH, KW, _, _ = kernel.shape
-    rows = table.shape[1] // OW
+def _forward(x, kernel, start, y, packed, frames, table, walk, floor):  # type: ignore[no-untyped-def]
+    N, OH, OW, C_out = y.shape
+    KH, KW, C_in, _ = kernel.shape
     parallel_for(packed.shape[0], kernel.size, pack, (kernel.reshape(KH * KW * C_in, C_out), packed))
-    pixel_offsets(table[0], OW, strides[0] * (W + pads[2] + pads[3]) * C_in, strides[1] * C_in)
+    pixel_offsets(table[0], OW, walk.SH * walk.width * C_in, walk.SW * C_in)
     pixel_offsets(table[1], OW, OW * C_out, C_out)
-    parallel_for(
-        N * ((OH + rows - 1) // rows),
-        y.size * KH * KW * C_in,
-        _forward_band,
-        (x, packed, start, y, frames, table, KH, KW, strides, pads, dilation, floor),
-    )
+    bands = (OH + table.shape[1] // OW - 1) // (table.shape[1] // OW)
+    parallel_for(N * bands, y.size * KH * KW * C_in, _forward_band, (x, packed, start, y, frames, table, walk, floor))
 
 
 # --- gradient with respect to the input ---------------------------------------------
@@ -152,74 +185,165 @@ def _forward(x, kernel, start, y, packed, frames, table, strides, pads, dilation
 def conv2d_backward_input(
     dy: Array, kernel: Array, x_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair
 ) -> Array:
-    """Parallel over n: each thread owns dx[n], so there are no races; a tile is MR pixels of dy by NR input channels.
+    """Parallel over n: each thread owns dx[n], so there are no races; a tile is MR pixels by NR input channels.
 
     A tile of products with one kernel tap is added to dx where that tap had read: pixels SW
     apart. So any stride costs the same, nothing is computed in vain, and there is no col2im.
+    Where dx has no more pixels than dy (stride 1, padding "same"), pixels of dx gather instead: the
+    same as a forward pass over dy with the kernel turned round, whose sums are longer.
     """
     if dy.dtype != np.float32:
         return reference.conv2d_backward_input(dy, kernel, x_shape, strides, pads, dilation)
-    N, H, W, C_in = x_shape
-    KH, KW, _, C_out = kernel.shape
-    _, OH, OW, _ = dy.shape
-    dx = empty((N, H, W, C_in))
-    frames = empty((get_num_threads(), H + pads[0] + pads[1], W + pads[2] + pads[3], C_in) if any(pads) else (1, 1, 1, 1))
-    packed = empty((KH * KW, blocks_of(C_in), C_out, NR))
-    _backward_input(dy, kernel, dx, packed, frames, empty((2, OH * OW), np.int64), strides, pads, dilation)
+    walk = walk_of(x_shape, kernel.shape, strides, pads, dilation)
+    dx = empty(x_shape)
+    panels, packed, table, frames, gathers = memory_for_input_gradient(dy.shape[1], dy.shape[2], kernel.shape, x_shape, walk)
+    _backward_input(dy, kernel, dx, panels, packed, frames, table, walk, gathers)
     return dx
 
 
+def memory_for_input_gradient(OH: int, OW: int, kernel: tuple[int, ...], x: tuple[int, ...], walk: Walk) -> tuple[Any, ...]:
+    """Scratch memory, and whether `input_gradient` gathers."""
+    _, H, W, C_in = x
+    KH, KW, _, C_out = kernel
+    gathers = (
+        (walk.SH, walk.SW, walk.DH, walk.DW) == (1, 1, 1, 1)
+        and 5 * H * W <= 6 * OH * OW
+        and walk.top < KH
+        and walk.left < KW
+        and walk.height - H - walk.top < KH
+        and walk.width - W - walk.left < KW
+    )
+    height, width = (H + KH - 1, W + KW - 1) if gathers else (OH, OW)
+    panels = empty((get_num_threads(), blocks_of(C_out), height, width, NR))
+    packed = empty((blocks_of(C_in), blocks_of(C_out), KH * KW, NR, NR))
+    table = empty((2, H * W if gathers else OH * OW), np.int64)
+    frames = frames_for(walk, x, 1 if gathers else walk.height)
+    return panels, packed, table, frames, gathers
+
+
 @part
-def _backward_input_image(n: int, worker: int, dy, packed, dx, frames, table, KH, KW, pads, dilation) -> None:  # type: ignore[no-untyped-def]
+def input_gradient(
+    n: int, worker: int, panels: Any, packed: Any, dx: Any, frames: Any, table: Any, zeros: Any, walk: Any, gathers: bool
+) -> None:
+    """dx[n] from the panels of dy[n]: dx[pixel, ci] = sum over ky,kx,co of dy[...] * kernel[ky,kx,ci,co]."""
     _, H, W, C_in = dx.shape
-    _, OH, OW, C_out = dy.shape
-    framed = pads != (0, 0, 0, 0)
-    if framed:
-        frames[worker] = 0
-        target = frames.ctypes.data + 4 * worker * frames[0].size
-    else:
-        dx[n] = 0
-        target = dx.ctypes.data + 4 * n * H * W * C_in
-    width = W + pads[2] + pads[3]
-    a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * table.shape[1]
-    for block in range(packed.shape[1]):
-        columns = min(NR, C_in - block * NR)
-        for ky in range(KH):
-            for kx in range(KW):
-                b = packed.ctypes.data + 4 * ((ky * KW + kx) * packed.shape[1] + block) * C_out * NR
-                c = target + 4 * ((ky * dilation[0] * width + kx * dilation[1]) * C_in + block * NR)
+    ci_blocks, co_blocks, taps, _, _ = packed.shape
+    panel = panels.shape[2] * panels.shape[3] * NR
+    dy = panels.ctypes.data + 4 * worker * co_blocks * panel
+    pixels = table.shape[1]
+    a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * pixels
+    framed = walk.height != H or walk.width != W
+    target = dx.ctypes.data + 4 * n * H * W * C_in
+    if not gathers:
+        if framed:
+            target = frames.ctypes.data + 4 * worker * frames.shape[1] * frames.shape[2] * frames.shape[3]
+            clear(frames[worker].reshape(walk.height * walk.width * C_in))
+        else:
+            clear(dx[n].reshape(H * W * C_in))
+    for ci_block in range(ci_blocks):
+        columns = min(NR, C_in - ci_block * NR)
+        b = packed.ctypes.data + 4 * ci_block * co_blocks * taps * NR * NR
+        c = target + 4 * ci_block * NR
+        if gathers:
+            for co_block in range(co_blocks):
+                a = dy + 4 * co_block * panel
+                k2 = walk.KW * NR
+                step1 = panels.shape[3] * NR
+                begin = c if co_block > 0 else zeros.ctypes.data
                 multiply(
-                    dy.ctypes.data + 4 * n * OH * OW * C_out,
+                    a,
                     a_rows,
-                    OH * OW,
-                    1,
-                    0,
-                    C_out,
+                    pixels,
+                    walk.KH,
+                    step1,
+                    k2,
                     1,
                     b,
+                    k2 * NR,
                     NR,
-                    c,
-                    1,
+                    begin,
+                    min(co_block, 1),
                     c,
                     c_rows,
                     columns,
                     NO_FLOOR,
                 )
-    if framed:
-        unframe_image(frames[worker], pads[0], pads[2], dx, n)
+                b += 4 * taps * NR * NR
+        else:
+            for ky in range(walk.KH):
+                for kx in range(walk.KW):
+                    at = c + 4 * (ky * walk.DH * walk.width + kx * walk.DW) * C_in
+                    multiply(
+                        dy, a_rows, pixels, co_blocks, panel, NR, 1, b, taps * NR * NR, NR, at, 1, at, c_rows, columns, NO_FLOOR
+                    )
+                    b += 4 * NR * NR
+    if framed and not gathers:
+        unframe_image(frames[worker], walk.top, walk.left, dx, n)
+
+
+@part
+def clear(values: Any) -> None:
+    """All to 0."""
+    for i in range(values.size):
+        values[i] = ZERO
+
+
+@part
+def input_offsets(table: Any, OW: int, W: int, C_in: int, panels: Any, walk: Any, gathers: bool) -> None:
+    """The table for `input_gradient`: where a pixel of dy stands in a panel, and where in dx (or its frame)."""
+    if gathers:
+        pixel_offsets(table[0], W, panels.shape[3] * NR, NR)
+        pixel_offsets(table[1], W, W * C_in, C_in)
+    else:
+        pixel_offsets(table[0], OW, OW * NR, NR)
+        pixel_offsets(table[1], OW, walk.SH * walk.width * C_in, walk.SW * C_in)
+
+
+@part
+def border_of(walk: Any, gathers: bool) -> tuple[int, int]:
+    """Where dy's first pixel stands in a panel: behind a border where dx gathers from beyond dy's edge."""
+    return (walk.KH - 1 - walk.top, walk.KW - 1 - walk.left) if gathers else (0, 0)
+
+
+@part
+def _backward_input_image(
+    n: int,
+    worker: int,
+    dy: Any,
+    panels: Any,
+    packed: Any,
+    dx: Any,
+    frames: Any,
+    table: Any,
+    zeros: Any,
+    walk: Any,
+    gathers: bool,
+) -> None:
+    _, OH, OW, C_out = dy.shape
+    top, left = border_of(walk, gathers)
+    if gathers:
+        clear(panels[worker].reshape(panels[worker].size))
+    for block in range(panels.shape[1]):
+        for oy in range(OH):
+            for ox in range(OW):
+                for j in range(NR):
+                    co = block * NR + j
+                    panels[worker, block, top + oy, left + ox, j] = dy[n, oy, ox, co] if co < C_out else ZERO
+    input_gradient(n, worker, panels, packed, dx, frames, table, zeros, walk, gathers)
 
 
 @compiled
-def _backward_input(dy, kernel, dx, packed, frames, table, strides, pads, dilation):  # type: ignore[no-untyped-def]
+def _backward_input(dy, kernel, dx, panels, packed, frames, table, walk, gathers):  # type: ignore[no-untyped-def]
     N, _, W, C_in = dx.shape
     _, _, OW, C_out = dy.shape
     KH, KW, _, _ = kernel.shape
+    taps = kernel.reshape(KH * KW, C_in, C_out)
+    zeros = np.zeros(NR, np.float32)
+    parallel_for(packed.shape[0] * packed.shape[1], kernel.size, pack_taps, (taps, packed, gathers))
+    input_offsets(table, OW, W, C_in, panels, walk, gathers)
     parallel_for(
-        packed.shape[0] * packed.shape[1], kernel.size, pack_transposed, (kernel.reshape(KH * KW, C_in, C_out), packed)
+        N, dy.size * taps.size // C_out, _backward_input_image, (dy, panels, packed, dx, frames, table, zeros, walk, gathers)
     )
-    pixel_offsets(table[0], OW, OW * C_out, C_out)
-    pixel_offsets(table[1], OW, strides[0] * (W + pads[2] + pads[3]) * C_in, strides[1] * C_in)
-    parallel_for(N, dy.size * KH * KW * C_in, _backward_input_image, (dy, packed, dx, frames, table, KH, KW, pads, dilation))
 
 
 # --- gradient with respect to the kernel --------------------------------------------
@@ -231,56 +355,80 @@ def conv2d_backward_kernel(
     """Parallel over chunks of images, summed at the end; a tile is MR weights (ky, kx, ci) by NR output channels."""
     if x.dtype != np.float32:
         return reference.conv2d_backward_kernel(x, dy, kernel_shape, strides, pads, dilation)
-    N, H, W, C_in = x.shape
-    KH, KW, _, C_out = kernel_shape
-    _, OH, OW, _ = dy.shape
+    KH, KW, C_in, C_out = kernel_shape
+    walk = walk_of(x.shape, kernel_shape, strides, pads, dilation)
     dkernel = empty((KH, KW, C_in, C_out))
-    threads = get_num_threads()
-    frames = empty((threads, H + pads[0] + pads[1], W + pads[2] + pads[3], C_in) if any(pads) else (1, 1, 1, 1))
-    panels = empty((threads, blocks_of(C_out), OH * OW, NR))
-    partial = empty((max(1, min(N, CHUNKS)), KH * KW * C_in, C_out))
-    _backward_kernel(x, dy, dkernel, partial, panels, frames, empty((2, KH * KW * C_in), np.int64), strides, pads, dilation)
+    panels = empty((get_num_threads(), blocks_of(C_out), dy.shape[1] * dy.shape[2], NR))
+    partial, table, frames = memory_for_kernel_gradient(kernel_shape, x.shape, walk)
+    _backward_kernel(x, dy, dkernel, partial, panels, frames, table, walk)
     return dkernel
 
 
+def memory_for_kernel_gradient(kernel: tuple[int, ...], x: tuple[int, ...], walk: Walk) -> tuple[Any, ...]:
+    """Scratch memory: the chunks' sums, a table of offsets, frames."""
+    KH, KW, C_in, C_out = kernel
+    partial = empty((max(1, min(x[0], CHUNKS)), KH * KW * C_in, C_out))
+    return partial, empty((2, KH * KW * C_in), np.int64), frames_for(walk, x, walk.height)
+
+
 @part
-def _backward_kernel_chunk(chunk: int, worker: int, x, dy, partial, panels, frames, table, zeros, strides, pads) -> None:  # type: ignore[no-untyped-def]
-    N, H, W, C_in = x.shape
-    _, OH, OW, C_out = dy.shape
-    chunks, taps, _ = partial.shape
-    width = W + pads[2] + pads[3]
+def kernel_gradient(
+    image: int,
+    dy: int,
+    panel: int,
+    OH: int,
+    OW: int,
+    row: int,
+    partial: Any,
+    chunk: int,
+    add: bool,
+    table: Any,
+    zeros: Any,
+    walk: Any,
+    C_in: int,
+) -> None:
+    """partial[chunk, (ky, kx, ci), co] (+)= sum over oy,ox of image[oy*SH + ky*DH, ox*SW + kx*DW, ci] * dy[oy, ox, co].
+
+    Args:
+        image, dy: addresses: the image in its frame, and the first pixel of dy in panels, `panel` floats each with
+            rows of `row` floats.
+        add: to what is in `partial`, instead of replacing it.
+    """
+    _, taps, C_out = partial.shape
     a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * taps
+    for block in range((C_out + NR - 1) // NR):
+        columns = min(NR, C_out - block * NR)
+        b = dy + 4 * block * panel
+        c = partial.ctypes.data + 4 * (chunk * taps * C_out + block * NR)
+        begin = c if add else zeros.ctypes.data
+        step1, step2 = walk.SH * walk.width * C_in, walk.SW * C_in
+        multiply(image, a_rows, taps, OH, step1, OW, step2, b, row, NR, begin, 1 if add else 0, c, c_rows, columns, NO_FLOOR)
+
+
+@part
+def kernel_offsets(table: Any, walk: Any, C_in: int, C_out: int) -> None:
+    """The table for `kernel_gradient`: where a weight (ky, kx, ci) meets the image first, and its row of the kernel."""
+    for tap in range(walk.KH * walk.KW):
+        ky, kx = tap // walk.KW, tap % walk.KW
+        for ci in range(C_in):
+            table[0, tap * C_in + ci] = (ky * walk.DH * walk.width + kx * walk.DW) * C_in + ci
+            table[1, tap * C_in + ci] = (tap * C_in + ci) * C_out
+
+
+@part
+def _backward_kernel_chunk(
+    chunk: int, worker: int, x: Any, dy: Any, partial: Any, panels: Any, frames: Any, table: Any, zeros: Any, walk: Any
+) -> None:
+    N, OH, OW, C_out = dy.shape
+    chunks, _, _ = partial.shape
+    blocks, pixels = panels.shape[1], panels.shape[2]
+    at = panels.ctypes.data + 4 * worker * blocks * pixels * NR
     first, end = chunk * N // chunks, (chunk + 1) * N // chunks
     for n in range(first, end):
-        if pads == (0, 0, 0, 0):
-            image = x.ctypes.data + 4 * n * H * W * C_in
-        else:
-            frame_image(x, n, pads[0], pads[2], frames[worker])
-            image = frames.ctypes.data + 4 * worker * frames[0].size
-        for block in range(panels.shape[1]):
-            pack(block, worker, dy[n].reshape(OH * OW, C_out), panels[worker])
-            b = panels.ctypes.data + 4 * (worker * panels.shape[1] + block) * OH * OW * NR
-            c = partial.ctypes.data + 4 * (chunk * taps * C_out + block * NR)
-            columns = min(NR, C_out - block * NR)
-            # The chunk's first image starts from zeros, the others add.
-            begin, begin_step = (zeros.ctypes.data, 0) if n == first else (c, 1)
-            multiply(
-                image,
-                a_rows,
-                taps,
-                OH,
-                strides[0] * width * C_in,
-                OW,
-                strides[1] * C_in,
-                b,
-                NR,
-                begin,
-                begin_step,
-                c,
-                c_rows,
-                columns,
-                NO_FLOOR,
-            )
+        image = image_of(x, n, 0, frames, worker, walk)
+        for block in range(blocks):
+            pack(block, worker, dy[n].reshape(pixels, C_out), panels[worker])
+        kernel_gradient(image, at, pixels * NR, OH, OW, OW * NR, partial, chunk, n > first, table, zeros, walk, x.shape[3])
 
 
 @part
@@ -296,25 +444,12 @@ def sum_chunks(task: int, worker: int, partial: Any, total: Any) -> None:
 
 
 @compiled
-def _backward_kernel(x, dy, dkernel, partial, panels, frames, table, strides, pads, dilation):  # type: ignore[no-untyped-def]
-    N, _, W, C_in = x.shape
-    KH, KW, _, C_out = dkernel.shape
-    width = W + pads[2] + pads[3]
-    tap = 0
-    for ky in range(KH):
-        for kx in range(KW):
-            for ci in range(C_in):
-                table[0, tap] = (ky * dilation[0] * width + kx * dilation[1]) * C_in + ci
-                table[1, tap] = tap * C_out
-                tap += 1
-    if N == 0:
-        dkernel[:] = 0
+def _backward_kernel(x, dy, dkernel, partial, panels, frames, table, walk):  # type: ignore[no-untyped-def]
+    chunks, taps, C_out = partial.shape
+    if dy.size == 0:
+        clear(dkernel.reshape(dkernel.size))
         return
+    kernel_offsets(table, walk, x.shape[3], C_out)
     zeros = np.zeros(NR, np.float32)
-    parallel_for(
-        partial.shape[0],
-        dy.size * tap,
-        _backward_kernel_chunk,
-        (x, dy, partial, panels, frames, table, zeros, strides, pads),
-    )
-    parallel_for((tap + 7) // 8, partial.size, sum_chunks, (partial, dkernel.reshape(tap, C_out)))
+    parallel_for(chunks, dy.size * taps, _backward_kernel_chunk, (x, dy, partial, panels, frames, table, zeros, walk))
+    parallel_for((taps + 7) // 8, partial.size, sum_chunks, (partial, dkernel.reshape(taps, C_out)))

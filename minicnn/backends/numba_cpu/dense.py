@@ -56,6 +56,7 @@ def _forward_group(task: int, worker: int, x, packed, start, y, table, floor) ->
         C_in,
         1,
         b,
+        0,
         NR,
         begin,
         0,
@@ -82,7 +83,7 @@ def dense_backward_input(dy: Array, kernel: Array) -> Array:
         return reference.dense_backward_input(dy, kernel)
     M, C_out = dy.shape
     dx = empty((M, kernel.shape[0]))
-    packed = empty((1, blocks_of(M), C_out, NR))
+    packed = empty((blocks_of(M), C_out, NR))
     tiles = empty((get_num_threads(), GROUP, NR))
     _backward_input(dy, kernel, dx, packed, tiles, empty((2, max(GROUP, kernel.shape[0])), np.int64), np.zeros(NR, np.float32))
     return dx
@@ -91,12 +92,12 @@ def dense_backward_input(dy: Array, kernel: Array) -> Array:
 @part
 def _backward_input_group(task: int, worker: int, kernel, packed, dx, tiles, table, zeros) -> None:  # type: ignore[no-untyped-def]
     C_in, C_out = kernel.shape
-    block, group = task % packed.shape[1] * NR, task // packed.shape[1] * GROUP
+    block, group = task % packed.shape[0] * NR, task // packed.shape[0] * GROUP
     rows, columns = min(GROUP, C_in - group), min(NR, dx.shape[0] - block)
     a_rows, c_rows = table.ctypes.data + 8 * group, table.ctypes.data + 8 * table.shape[1]
     b = packed.ctypes.data + 4 * block * C_out
     c = tiles.ctypes.data + 4 * worker * GROUP * NR
-    multiply(kernel.ctypes.data, a_rows, rows, 1, 0, C_out, 1, b, NR, zeros.ctypes.data, 0, c, c_rows, NR, NO_FLOOR)
+    multiply(kernel.ctypes.data, a_rows, rows, 1, 0, C_out, 1, b, 0, NR, zeros.ctypes.data, 0, c, c_rows, NR, NO_FLOOR)
     tile = tiles[worker]
     for m in range(columns):
         for ci in range(rows):
@@ -105,12 +106,12 @@ def _backward_input_group(task: int, worker: int, kernel, packed, dx, tiles, tab
 
 @compiled
 def _backward_input(dy, kernel, dx, packed, tiles, table, zeros):  # type: ignore[no-untyped-def]
-    M, C_out = dy.shape
+    _, C_out = dy.shape
     C_in = kernel.shape[0]
     row_offsets(table[0], C_out)
     row_offsets(table[1], NR)
-    blocks = packed.shape[1]
-    parallel_for(blocks, dy.size, pack_transposed, (dy.reshape(1, M, C_out), packed))
+    blocks = packed.shape[0]
+    parallel_for(blocks, dy.size, pack_transposed, (dy, packed))
     parallel_for(
         (C_in + GROUP - 1) // GROUP * blocks,
         dy.size * C_in,
@@ -152,6 +153,7 @@ def _backward_kernel_group(task: int, worker: int, x, panels, dkernel, table, ze
         M,
         C_in,
         b,
+        0,
         NR,
         zeros.ctypes.data,
         0,

@@ -134,7 +134,7 @@ class Trainer:
         """`compile` with what `get_compile_config` returned, and the optimizer's slots created."""
         self.compile(
             optimizer=optimizers.deserialize(config["optimizer"]),
-            loss=_map_leaves(losses.get, config.get("loss")),
+            loss=_map_leaves(_loss_of, config.get("loss")),
             loss_weights=config.get("loss_weights"),
             metrics=_map_leaves(_metric_of, config.get("metrics")),
             weighted_metrics=_map_leaves(_metric_of, config.get("weighted_metrics")),
@@ -691,6 +691,10 @@ def _due(epoch: int, frequency: int | list[int]) -> bool:
     raise ValueError(
         f"Expected `validation_freq` to be a list or int. Received: validation_freq={frequency} of the type {type(frequency)}."
     )
+
+
+def _loss_of(identifier: Any) -> Any:
+    return identifier if isinstance(identifier, str) else losses.get(identifier)
 
 
 def _metric_of(identifier: Any) -> Any:

@@ -167,7 +167,7 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
         keys = set(group) if group is not None else set()
         expected = _save_variables(owner)
         if owner is optimizer and len(keys) != len(expected):
-            if keys:
+            if keys and not _never_stepped(group):
                 optimizer.load_own_variables(dict.fromkeys(keys))  # which says that it skips them
             continue
         if isinstance(owner, SeedGenerator) and not keys:
@@ -178,7 +178,7 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
                     f"Layer '{owner.name}' expected {len(expected)} variables, but received {len(keys)} variables "
                     f"during loading, from '{_join(path, 'vars')}'. Expected: {sorted(expected)}, received: {sorted(keys)}"
                 )
-            found.append((owner, {key: _array(group, key, value, path) for key, value in expected.items()}))
+            found.append((owner, {key: _array(group, key, value) for key, value in expected.items()}))
         except ValueError as error:
             failures.append((owner, error))
     return found, failures
@@ -212,7 +212,7 @@ def _group(file: Any, path: str) -> Any:
     return current
 
 
-def _array(group: Any, key: str, expected: np.ndarray, path: str) -> np.ndarray:
+def _array(group: Any, key: str, expected: np.ndarray) -> np.ndarray:
     """A dataset as an array; its shape is compared before a byte is read."""
     import h5py
 
@@ -229,6 +229,13 @@ def _array(group: Any, key: str, expected: np.ndarray, path: str) -> np.ndarray:
     if dataset.dtype.kind not in "fiub":
         raise ValueError(f"Expected numbers at {where}, received dtype {dataset.dtype}")
     return np.array(dataset)
+
+
+def _never_stepped(optimizer_group: Any) -> bool:
+    """Whether a saved optimizer has no slots yet, and so nothing to lose: its first variable counts the steps."""
+    if "0" not in optimizer_group:
+        return False
+    return int(_array(optimizer_group, "0", np.zeros((), np.int64))) == 0
 
 
 def _read_training_state(file: Any, source: str) -> dict[str, int]:

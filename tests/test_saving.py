@@ -1,0 +1,634 @@
+"""Files travel between Keras and minicnn both ways; files that are damaged or hostile do no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import stat
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minicnn
+from minicnn import saving
+from minicnn.layers import Layer
+from minicnn.saving import archive, atomic
+
+keras = pytest.importorskip("keras")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _readable_backend():
+    """Files do not depend on the backend; this one needs no compiling."""
+    before = minicnn.backend()
+    minicnn.set_backend("reference")
+    yield
+    minicnn.set_backend(before)
+
+
+# --- models, written once for both libraries ---------------------------------------------
+
+
+def sequential(k):
+    layers = k.layers
+    return k.Sequential(
+        [
+            k.Input((7, 6, 2)),
+            layers.Conv2D(3, 3, padding="same", activation="relu", kernel_regularizer="l2"),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(4, (2, 3), strides=1, use_bias=False),
+            layers.LeakyReLU(0.2),
+            layers.Dropout(0.3),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def functional(k):
+    """Two outputs, a merge, a layer used twice, a model inside."""
+    layers = k.layers
+    image = k.Input((6, 5, 2), name="image")
+    shared = layers.Conv2D(2, 3, padding="same", name="shared")
+    twice = shared(shared(image))
+    side = layers.ZeroPadding2D(1)(layers.Conv2D(2, 3)(image))
+    inner = k.Sequential([k.Input((6, 5, 4)), layers.Flatten(), layers.Dense(3, activation="tanh")], name="inner")
+    joined = layers.Concatenate()([twice, side])
+    first = inner(joined)
+    second = layers.Dense(2, name="second")(layers.GlobalAveragePooling2D()(layers.Add()([twice, side])))
+    return k.Model(inputs=image, outputs=[first, second])
+
+
+OPTIMIZERS = {
+    "sgd": lambda k: k.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "rmsprop": lambda k: k.optimizers.RMSprop(0.01, momentum=0.5, centered=True),
+    "adam": lambda k: k.optimizers.Adam(k.optimizers.schedules.ExponentialDecay(0.01, 2, 0.5)),
+    "adamw": lambda k: k.optimizers.AdamW(0.01, weight_decay=0.1, clipnorm=1.0),
+}
+LOSSES = {sequential: "sparse_categorical_crossentropy", functional: ["mse", "mae"]}
+CASES = [(sequential, "adam"), (sequential, "rmsprop"), (functional, "sgd"), (functional, "adamw")]
+IDS = [f"{make.__name__}-{optimizer}" for make, optimizer in CASES]
+
+
+def data(make, seed=0):
+    rng = np.random.default_rng(seed)
+    if make is sequential:
+        return rng.normal(size=(6, 7, 6, 2)).astype("float32"), rng.integers(0, 3, 6)
+    return rng.normal(size=(6, 6, 5, 2)).astype("float32"), [
+        rng.normal(size=(6, 3)).astype("float32"),
+        rng.normal(size=(6, 2)).astype("float32"),
+    ]
+
+
+def trained(make, optimizer, k, steps=2):
+    model = make(k)
+    model.compile(OPTIMIZERS[optimizer](k), loss=LOSSES[make], metrics=["accuracy"] if make is sequential else None)
+    for step in range(steps):
+        model.train_on_batch(*data(make, step))
+    return model
+
+
+def outputs(model, x):
+    results = model(x, training=False)
+    return [np.asarray(result) for result in (results if isinstance(results, list) else [results])]
+
+
+def assert_same(ours, theirs, x):
+    for mine, other in zip(outputs(ours, x), outputs(theirs, x), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+    for mine, other in zip(ours.optimizer.variables, theirs.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), np.asarray(other), err_msg=other.path)
+
+
+@pytest.fixture(params=CASES, ids=IDS, scope="module")
+def pair(request, tmp_path_factory):
+    """(make, our trained model, Keras's trained model); training Keras's takes its time, so it is done once."""
+    make, optimizer = request.param
+    return make, trained(make, optimizer, minicnn), trained(make, optimizer, keras)
+
+
+# --- both ways ----------------------------------------------------------------------------
+
+
+def test_keras_loads_our_archive(pair, tmp_path):
+    make, ours, _ = pair
+    ours.save(tmp_path / "m.keras")
+    assert_same(ours, keras.models.load_model(tmp_path / "m.keras"), data(make)[0])
+
+
+def test_we_load_keras_s_archive(pair, tmp_path):
+    make, _, theirs = pair
+    theirs.save(tmp_path / "m.keras")
+    assert_same(saving.load_model(tmp_path / "m.keras"), theirs, data(make)[0])
+
+
+def test_weights_files_travel_both_ways(pair, tmp_path):
+    make, ours, theirs = pair
+    x = data(make)[0]
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    loaded = make(minicnn)
+    loaded.compile(type(ours.optimizer).from_config(ours.optimizer.get_config()), loss="mse")
+    loaded.load_weights(tmp_path / "theirs.weights.h5")
+    assert_same(loaded, theirs, x)
+    back = make(keras)
+    back.compile(type(theirs.optimizer).from_config(theirs.optimizer.get_config()), loss="mse")
+    back.optimizer.build(back.trainable_variables)
+    back.load_weights(tmp_path / "ours.weights.h5")
+    assert_same(ours, back, x)
+    # Keras's weights are also taken out of its archive.
+    theirs.save(tmp_path / "theirs.keras")
+    again = make(minicnn)
+    again.load_weights(tmp_path / "theirs.keras")
+    for mine, other in zip(outputs(again, x), outputs(theirs, x)):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+
+
+def contents(path):
+    """The file's datasets and their shapes."""
+    found = {}
+    with zipfile.ZipFile(path) as zipped, h5py.File(io.BytesIO(zipped.read("model.weights.h5"))) as file:
+        file.visititems(lambda name, item: found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def test_the_layout_is_keras_s(pair, tmp_path):
+    _, ours, theirs = pair
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    mine = contents(tmp_path / "ours.keras")
+    assert {name: shape for name, shape in mine.items() if "seed_generator" not in name} == contents(tmp_path / "theirs.keras")
+    with zipfile.ZipFile(tmp_path / "ours.keras") as mine, zipfile.ZipFile(tmp_path / "theirs.keras") as other:
+        assert mine.namelist() == other.namelist()
+
+
+def test_training_goes_on_as_keras_s_would(tmp_path):
+    """Two steps in Keras, then one more there and one here: the moments came along."""
+
+    def make(k):
+        return k.Sequential(
+            [k.Input((4, 4, 2)), k.layers.Conv2D(3, 2, activation="tanh"), k.layers.Flatten(), k.layers.Dense(2)]
+        )
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 4, 4, 2)).astype("float32"), rng.normal(size=(8, 2)).astype("float32")
+    theirs = make(keras)
+    theirs.compile(keras.optimizers.Adam(0.01), loss="mse")
+    for _ in range(2):
+        theirs.train_on_batch(x, y)
+    theirs.save(tmp_path / "m.keras")
+    ours = saving.load_model(tmp_path / "m.keras")
+    assert ours.train_on_batch(x, y) == pytest.approx(float(theirs.train_on_batch(x, y)), rel=1e-5)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights()):
+        np.testing.assert_allclose(mine, other, atol=1e-6)
+
+
+def test_a_model_comes_back_as_it_was(pair, tmp_path):
+    make, ours, _ = pair
+    ours.save(tmp_path / "m.keras")
+    loaded = saving.load_model(tmp_path / "m.keras")
+    assert type(loaded) is type(ours)
+    assert loaded.get_config() == ours.get_config()
+    assert loaded.get_compile_config() == ours.get_compile_config()
+    for mine, other in zip(ours.variables, loaded.variables, strict=True):  # random generators' states as well
+        np.testing.assert_array_equal(mine, other)
+    for mine, other in zip(outputs(ours, data(make)[0]), outputs(loaded, data(make)[0])):
+        np.testing.assert_array_equal(mine, other)
+    uncompiled = saving.load_model(tmp_path / "m.keras", compile=False)
+    assert not uncompiled.compiled
+    with pytest.raises(ValueError, match=r"You must call `compile\(\)`"):
+        uncompiled.train_on_batch(*data(make))
+
+
+def test_a_model_in_an_open_file():
+    ours = sequential(minicnn)
+    buffer = io.BytesIO()
+    saving.save_model(ours, buffer)
+    loaded = saving.load_model(buffer)
+    np.testing.assert_array_equal(loaded.get_weights()[0], ours.get_weights()[0])
+
+
+# --- layers that hold layers ----------------------------------------------------------------
+
+
+def test_layers_inside_layers_stand_where_keras_puts_them(tmp_path):
+    def make(k):
+        class Branches(k.layers.Layer):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.stem = k.layers.Dense(3)
+                self.arms = [k.layers.Dense(2), k.layers.Dense(2)]
+                self.named = {"a": k.layers.Dense(1)}
+
+            def build(self, input_shape):
+                for layer, shape in [(self.stem, input_shape), (self.arms[0], (None, 3)), (self.arms[1], (None, 3))]:
+                    layer.build(shape)
+                self.named["a"].build((None, 3))
+                self.scale = self.add_weight(shape=(2,), initializer="ones")
+                self.built = True
+
+            def call(self, x):
+                stem = self.stem(x)
+                return self.arms[0](stem) + self.arms[1](stem) + self.scale + self.named["a"](stem)
+
+            def compute_output_shape(self, input_shape):
+                return (input_shape[0], 2)
+
+        return k.Sequential([k.Input((5,)), Branches()])
+
+    ours, theirs = make(minicnn), make(keras)
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    assert contents(tmp_path / "ours.keras") == contents(tmp_path / "theirs.keras")
+
+
+class Scale(Layer):
+    def build(self, input_shape):
+        self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="factor")
+
+    def forward(self, x, training):
+        return x * self.factor.value, x
+
+
+def test_a_layer_of_one_s_own(tmp_path):
+    model = minicnn.Sequential([minicnn.Input((3,)), Scale()])
+    model.layers[0].factor.assign([1.0, 2.0, 3.0])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=r"Unknown object: 'Scale'.*custom_objects"):
+        saving.load_model(tmp_path / "m.keras")
+    loaded = saving.load_model(tmp_path / "m.keras", custom_objects={"Scale": Scale})
+    np.testing.assert_array_equal(loaded.layers[0].factor, [1.0, 2.0, 3.0])
+
+
+# --- what does not fit ------------------------------------------------------------------------
+
+
+def small(units=2):
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(4), minicnn.layers.Dense(units)])
+    model.compile("adam", loss="mse")
+    return model
+
+
+def state(model):
+    return [variable.numpy() for variable in model.variables + model.optimizer.variables]
+
+
+def assert_unchanged(model, before):
+    for mine, other in zip(state(model), before, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    model.train_on_batch(np.ones((2, 3)), np.ones((2, model.output_shape[-1])))  # and still works
+
+
+def test_weights_of_another_shape_change_nothing(tmp_path):
+    small(units=3).save_weights(tmp_path / "w.weights.h5")
+    model = small()
+    model.optimizer.build(model.trainable_weights)
+    before = state(model)
+    with pytest.raises(
+        ValueError, match=r"(?s)A total of 1 objects could not be loaded.*Shape mismatch at '/layers/dense_1/vars/"
+    ):
+        model.load_weights(tmp_path / "w.weights.h5")
+    assert_unchanged(model, before)
+
+
+def test_skip_mismatch_loads_the_rest(tmp_path):
+    other, model = small(units=3), small()
+    other.save_weights(tmp_path / "w.weights.h5")
+    kept = model.layers[1].get_weights()
+    with pytest.warns(UserWarning, match="A total of 1 objects could not be loaded"):
+        model.load_weights(tmp_path / "w.weights.h5", skip_mismatch=True)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], other.layers[0].get_weights()[0])
+    np.testing.assert_array_equal(model.layers[1].get_weights()[0], kept[0])
+
+
+def test_a_layer_that_objects_while_loading_leaves_the_others_alone(tmp_path):
+    class Fussy(Scale):
+        objects = False
+
+        def load_own_variables(self, store):
+            if self.objects:
+                raise RuntimeError("not today")
+            super().load_own_variables(store)
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(3), Fussy()])
+    model.save_weights(tmp_path / "w.weights.h5")
+    model.layers[0].kernel.assign(np.ones((3, 3)))
+    model.layers[1].objects = True
+    undo = model.layers[1].load_own_variables
+    with pytest.raises(RuntimeError, match="not today"):
+        model.load_weights(tmp_path / "w.weights.h5")
+    assert undo is not None
+    np.testing.assert_array_equal(model.layers[0].kernel, np.ones((3, 3)))
+
+
+def test_another_optimizer_s_state_is_skipped_with_a_warning(tmp_path):
+    model = small()
+    model.train_on_batch(np.ones((2, 3)), np.ones((2, 2)))
+    model.save_weights(tmp_path / "w.weights.h5")
+    model.compile("sgd", loss="mse")
+    with pytest.warns(UserWarning, match=r"Skipping variable loading for optimizer 'sgd.*', because it has 2 variables whereas"):
+        model.load_weights(tmp_path / "w.weights.h5")
+
+
+def test_a_model_without_weights_yet(tmp_path):
+    model = minicnn.Sequential([minicnn.layers.Dense(2)])
+    with pytest.raises(ValueError, match="You are saving a model that has not yet been built"):
+        model.save_weights(tmp_path / "w.weights.h5")
+    with pytest.warns(UserWarning, match="You are saving a model that has not yet been built"):
+        model.save(tmp_path / "m.keras")
+    assert not saving.load_model(tmp_path / "m.keras").built
+    small().save_weights(tmp_path / "w.weights.h5")
+    with pytest.raises(ValueError, match="You are loading weights into a model that has not yet been built"):
+        model.load_weights(tmp_path / "w.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "message"),
+    [
+        (lambda m, at: m.save(at / "m.txt"), ValueError, "Invalid filepath extension for saving. Please add"),
+        (lambda m, at: m.save_weights(at / "m.h5"), ValueError, "The filename must end in `.weights.h5`. Received: filepath="),
+        (lambda m, at: m.load_weights(at / "m.txt"), ValueError, "File format not supported: filepath="),
+        (lambda m, at: m.load_weights(at / "no.weights.h5"), FileNotFoundError, "no.weights.h5"),
+        (lambda m, at: saving.load_model(at / "no.keras"), ValueError, "File not found: filepath="),
+        (lambda m, at: saving.load_model(at / "m.txt"), ValueError, "File format not supported: filepath="),
+        (lambda m, at: saving.load_model(at / "m.h5"), ValueError, "not legacy H5 whole-model files"),
+        (lambda m, at: m.save(at / "m.keras", banana=1), ValueError, "The following argument(s) are not supported: ['banana']"),
+        (lambda m, at: m.save(at / "m.keras", zipped=False), ValueError, "`zipped=False` is not supported"),
+        (lambda m, at: m.load_weights(at / "m.keras", banana=1), ValueError, "Invalid keyword arguments: {'banana': 1}"),
+        (lambda m, at: m.load_weights(at / "m.weights.h5", by_name=True), ValueError, "`by_name` only supports loading legacy"),
+    ],
+)
+def test_wrong_names_and_arguments(tmp_path, act, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        act(small(), tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+# --- whole or not at all -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5"])
+def test_a_failing_save_leaves_the_old_file(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    path.write_bytes(b"old")
+    model = small()
+
+    def fail(file):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(atomic.os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        model.save(path) if name == "m.keras" else model.save_weights(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_the_new_file_is_complete_before_it_takes_the_name(tmp_path, monkeypatch):
+    path = tmp_path / "m.keras"
+    small().save(path)
+    steps = []
+    for name in ("fsync", "replace"):
+        original = getattr(os, name)
+        monkeypatch.setattr(atomic.os, name, lambda *a, name=name, original=original: (steps.append(name), original(*a))[1])
+    small().save(path)
+    assert steps == ["fsync", "replace", "fsync"]  # the file, the name, the directory
+    saving.load_model(path)
+
+
+def test_links_and_permissions_stay(tmp_path):
+    target, link = tmp_path / "real.keras", tmp_path / "link.keras"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    small().save(link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    saving.load_model(target)
+
+
+@pytest.mark.parametrize(("answers", "written"), [(["y"], True), (["maybe", "n"], False)])
+def test_overwriting_is_asked_about_on_request(tmp_path, monkeypatch, answers, written):
+    path = tmp_path / "m.keras"
+    path.write_bytes(b"old")
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: (questions.append(question), answers[len(questions) - 1])[1])
+    small().save(path, overwrite=False)
+    assert questions[0] == f"[WARNING] {path} already exists - overwrite? [y/n]"
+    assert (path.read_bytes() != b"old") is written
+
+
+# --- hostile files -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A good archive, as {member: bytes}."""
+    path = tmp_path_factory.mktemp("saved") / "m.keras"
+    model = small()
+    model.train_on_batch(np.ones((2, 3)), np.ones((2, 2)))
+    model.save(path)
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def pack(path, members, **compression):
+    with zipfile.ZipFile(path, "w", **compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def with_config(members, change):
+    config = json.loads(members["config.json"])
+    change(config)
+    return {**members, "config.json": json.dumps(config)}
+
+
+def set_units(config, units):
+    config["config"]["layers"][1]["config"]["units"] = units
+
+
+def dense(config):
+    return config["config"]["layers"][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: {**m, "../evil": b""}, "Expected the members metadata.json, config.json and model.weights.h5"),
+        (lambda m: {**m, "assets/x": b""}, "Expected the members"),
+        (lambda m: {k: v for k, v in m.items() if k != "model.weights.h5"}, "Expected the members"),
+        (lambda m: {**m, "config.json": b"{"}, "is not readable as JSON"),
+        (lambda m: {**m, "config.json": b"\xff\xfe"}, "is not readable as JSON"),
+        (lambda m: {**m, "config.json": b"[1]"}, "should hold a JSON object. Received: list"),
+        (lambda m: {**m, "config.json": b"[" * 10**6}, "is not readable as JSON"),
+        (lambda m: {**m, "config.json": b'{"a":' * 300 + b"1" + b"}" * 300}, "is nested more than 200 levels deep"),
+        (lambda m: {**m, "config.json": b"{}"}, "describes no model. Received: None"),
+        (
+            lambda m: {**m, "config.json": json.dumps(dense(json.loads(m["config.json"])))},
+            "describes no model. Received: 'Dense'",
+        ),
+        (lambda m: {**m, "config.json": b" " * 2**25}, "'config.json' in "),
+        (lambda m: with_config(m, lambda c: c.pop("config")), "A Sequential model configuration must be a dictionary"),
+        (lambda m: with_config(m, lambda c: c.update(config=5)), "describes no model that minicnn can make"),
+        (lambda m: with_config(m, lambda c: c["config"].update(layers=7)), "describes no model that minicnn can make"),
+        (lambda m: with_config(m, lambda c: dense(c).update(class_name="LSTM")), "Unknown"),
+        (lambda m: with_config(m, lambda c: dense(c).update(class_name="__lambda__")), "Python lambda"),
+        (lambda m: with_config(m, lambda c: dense(c).update(class_name="system", module="os")), "Unknown"),
+        (lambda m: with_config(m, lambda c: dense(c)["config"].update(activation={"class_name": "__lambda__"})), "lambda"),
+        (lambda m: with_config(m, lambda c: dense(c)["config"].update(banana=1)), "banana"),
+        (lambda m: with_config(m, lambda c: set_units(c, 10**9)), "exceeds what this file can hold"),
+        (lambda m: with_config(m, lambda c: set_units(c, 10**30)), "exceeds what this file can hold"),
+        (lambda m: {**m, "model.weights.h5": b""}, "is not an HDF5 file, or it is damaged"),
+        (lambda m: {**m, "model.weights.h5": b"x" * 1000}, "is not an HDF5 file, or it is damaged"),
+        (lambda m: {**m, "model.weights.h5": m["model.weights.h5"] + bytes(2**24)}, "at most "),
+    ],
+)
+def test_archives_that_hold_something_else(tmp_path, saved, change, message):
+    path = pack(tmp_path / "m.keras", change(saved))
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        saving.load_model(path)
+
+
+def test_a_compressed_archive_is_read_and_a_bomb_is_not(tmp_path, saved):
+    saving.load_model(pack(tmp_path / "m.keras", saved, compression=zipfile.ZIP_DEFLATED))
+    bomb = pack(tmp_path / "b.keras", {**saved, "model.weights.h5": bytes(2**27)}, compression=zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 2**20
+    with pytest.raises(ValueError, match=f"has {2**27} bytes; at most"):
+        saving.load_model(bomb)
+
+
+def test_a_member_twice(tmp_path, saved):
+    path = pack(tmp_path / "m.keras", saved)
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as file:
+        file.writestr("config.json", "{}")
+    with pytest.raises(ValueError, match="Expected the members"):
+        saving.load_model(path)
+
+
+def test_no_archive_at_all(tmp_path):
+    (tmp_path / "m.keras").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"is not a `\.keras` zip file, or it is damaged"):
+        saving.load_model(tmp_path / "m.keras")
+
+
+def outside(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["x"] = np.zeros((3, 4), "float32")
+    return str(tmp_path / "other.h5")
+
+
+def replace(make):
+    def change(file, tmp_path):
+        del file["layers/dense/vars/0"]
+        make(file["layers/dense/vars"], tmp_path)
+
+    return change
+
+
+def virtual(group, tmp_path):
+    layout = h5py.VirtualLayout((3, 4), "float32")
+    layout[:] = h5py.VirtualSource(outside(tmp_path), "x", (3, 4))
+    group.create_virtual_dataset("0", layout)
+
+
+def linked_group(file, tmp_path):
+    del file["layers/dense"]
+    file["layers/dense"] = h5py.SoftLink("/layers/dense_1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (replace(lambda g, at: g.__setitem__("0", h5py.SoftLink("/layers/dense/vars/1"))), "H5 file with SoftLink"),
+        (replace(lambda g, at: g.__setitem__("0", h5py.ExternalLink(outside(at), "x"))), "H5 file with ExternalLink"),
+        (replace(virtual), "data outside of itself"),
+        (
+            replace(lambda g, at: g.create_dataset("0", (3, 4), "f4", external=[(outside(at), 0, 48)])),
+            "data outside of itself",
+        ),
+        (linked_group, "H5 file with SoftLink at 'layers/dense/vars'"),
+        (replace(lambda g, at: g.create_group("0")), "expected Dataset at"),
+        (replace(lambda g, at: g.create_dataset("0", (10**9, 10**6), "f4", chunks=(1, 1), fillvalue=1)), "Shape mismatch"),
+        (replace(lambda g, at: g.create_dataset("0", data=np.full((3, 4), b"a"))), "Expected numbers at"),
+        (replace(lambda g, at: g.create_dataset("0", data=np.ones((3, 4), "c8"))), "Expected numbers at"),
+        (replace(lambda g, at: None), "expected 2 variables, but received 1 variables"),
+        (lambda f, at: f.__delitem__("layers"), "expected 2 variables, but received 0 variables"),
+        (lambda f, at: f.attrs.__setitem__("minicnn_training_state", "[]"), "no JSON object of non-negative integers"),
+        (lambda f, at: f.attrs.__setitem__("minicnn_training_state", '{"a": -1}'), "no JSON object of non-negative integers"),
+        (lambda f, at: f.attrs.__setitem__("minicnn_training_state", np.ones(3)), "no JSON object of non-negative integers"),
+    ],
+)
+def test_weights_files_that_hold_something_else(tmp_path, change, message):
+    path = tmp_path / "w.weights.h5"
+    small().save_weights(path)
+    with h5py.File(path, "a") as file:
+        change(file, tmp_path)
+    model = small()
+    model.optimizer.build(model.trainable_weights)
+    before = state(model)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.load_weights(path)
+    assert_unchanged(model, before)
+
+
+@settings(max_examples=60, deadline=None)
+@given(draw=st.data())
+def test_damaged_files_raise_clearly_or_load(saved, draw, tmp_path_factory):
+    """Bytes overwritten or cut off anywhere: a ValueError, or a model; nothing else, and no half-loaded one."""
+    at = tmp_path_factory.mktemp("damaged")
+    content = bytearray(pack(at / "m.keras", saved).read_bytes())
+    if draw.draw(st.booleans()):
+        del content[draw.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        for _ in range(draw.draw(st.integers(1, 8))):
+            content[draw.draw(st.integers(0, len(content) - 1))] = draw.draw(st.integers(0, 255))
+    (at / "m.keras").write_bytes(content)
+    with contextlib.suppress(ValueError):
+        assert saving.load_model(at / "m.keras").built
+
+
+@settings(max_examples=60, deadline=None)
+@given(draw=st.data())
+def test_damaged_weights_change_nothing_or_everything(saved, draw, tmp_path_factory):
+    content = bytearray(saved["model.weights.h5"])
+    if draw.draw(st.booleans()):
+        del content[draw.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        for _ in range(draw.draw(st.integers(1, 8))):
+            content[draw.draw(st.integers(0, len(content) - 1))] = draw.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "w.weights.h5"
+    path.write_bytes(content)
+    model = small()
+    model.optimizer.build(model.trainable_weights)
+    before = state(model)
+    try:
+        model.load_weights(path)
+    except ValueError:
+        for mine, other in zip(state(model), before, strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+def test_keras_s_lambda_layers_are_refused(tmp_path):
+    theirs = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x + 1)])
+    theirs.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=r"(?i)lambda"):
+        saving.load_model(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=r"(?i)lambda"):
+        saving.load_model(tmp_path / "m.keras", safe_mode=False)
+
+
+def test_the_limits_leave_room_for_every_file_of_keras(pair, tmp_path):
+    _, _, theirs = pair
+    theirs.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as file:
+        size = file.getinfo("model.weights.h5").file_size
+    assert size < archive.expected_bytes(saving.load_model(tmp_path / "m.keras", compile=False)) / 4

@@ -57,7 +57,9 @@ def conv2d_forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, p
     ...
 
 
-def conv2d_backward_input(dy: Array, kernel: Array, x_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair) -> Array:
+def conv2d_backward_input(
+    dy: Array, kernel: Array, x_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair
+) -> Array:
     """Gradient of `conv2d_forward` with respect to its input (its adjoint).
 
         dx[n,h,w,ci] = sum over ky,kx,co of dy[n,oy,ox,co] * kernel[ky,kx,ci,co]
@@ -77,7 +79,9 @@ def conv2d_backward_input(dy: Array, kernel: Array, x_shape: tuple[int, ...], st
     ...
 
 
-def conv2d_backward_kernel(x: Array, dy: Array, kernel_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair) -> Array:
+def conv2d_backward_kernel(
+    x: Array, dy: Array, kernel_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair
+) -> Array:
     """Gradient of `conv2d_forward` with respect to its kernel.
 
         dkernel[ky,kx,ci,co] = sum over n,oy,ox of
@@ -112,7 +116,9 @@ def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> t
     ...
 
 
-def maxpool2d_backward(dy: Array, winners: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+def maxpool2d_backward(
+    dy: Array, winners: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
+) -> Array:
     """Gradient of `maxpool2d_forward`: each dy goes to the pixel that won; overlapping windows add up.
 
     Returns:
@@ -424,6 +430,14 @@ def random_bits(key: Array, count: int) -> Array:
     ...
 
 
+def draw_key_(state: Array) -> Array:
+    """A copy of the generator's state (seed, step), uint32 (2,), to be used as a `key`; then step += 1 in `state`.
+
+    On the device, so that a captured step draws a new key at every replay.
+    """
+    ...
+
+
 def zero_pad2d_forward(x: Array, pads: Pads) -> Array:
     """x in a frame of zeros: (N, H + top + bottom, W + left + right, C)."""
     ...
@@ -451,6 +465,63 @@ def concatenate_forward(xs: list[Array], axis: int) -> Array:
 
 def concatenate_backward(dy: Array, sizes: list[int], axis: int) -> list[Array]:
     """dy cut into pieces of `sizes` along `axis`."""
+    ...
+
+
+# --- image --------------------------------------------------------------------------
+# What augmentation is made of. Forward only: it stands before the first weight, where nobody reads a gradient.
+# Codes: interpolation 0 nearest (halves away from 0), 1 bilinear; fill mode, for pixels outside of the image,
+# 0 constant, 1 nearest (aaa|abcd|ddd), 2 reflect (cba|abcd|dcb), 3 wrap (bcd|abcd|abc).
+
+
+def affine_warp2d(
+    x: Array, matrices: Array, image: Pair, interpolation: int, fill_mode: int, fill_value: float
+) -> Array:
+    """Each image under its own affine map, given from output to input.
+
+        y[n,oy,ox,c] = x[n,:,:,c] at the place (row, column) = (b0*ox + b1*oy + b2, a0*ox + a1*oy + a2)
+
+    between pixels interpolated, outside of the image filled; a pixel's place is its center's.
+
+    Args:
+        x: (N, H, W, C).
+        matrices: (N, 6), each (a0, a1, a2, b0, b1, b2).
+        image: (OH, OW).
+        interpolation, fill_mode: codes, see above. fill_value: of the constant fill mode.
+
+    Returns:
+        y: (N, OH, OW, C).
+
+    Cost: about 10*N*OH*OW*C FLOPs (bilinear).
+    """
+    ...
+
+
+def resize2d_bilinear(x: Array, image: Pair) -> Array:
+    """Images at another size; pixels are areas, so that corners fall on corners.
+
+        row = clip((oy + 1/2) * H / OH - 1/2, 0, H - 1), column likewise; y is x there, linear between its 4 neighbours.
+
+    Args:
+        x: (N, H, W, C). image: (OH, OW).
+
+    Returns:
+        y: (N, OH, OW, C).
+    """
+    ...
+
+
+def resize2d_nearest(x: Array, image: Pair) -> Array:
+    """As `resize2d_bilinear` with the pixel that the place falls in: row = floor((oy + 1/2) * H / OH), column likewise."""
+    ...
+
+
+def adjust_colors(x: Array, factors: Array, offsets: Array, low: float, high: float) -> Array:
+    """y[n,h,w,c] = x[n,h,w,c] * factors[n,c] + offsets[n,c], clipped to [low, high].
+
+    Args:
+        x: (N, H, W, C). factors, offsets: (N, C).
+    """
     ...
 
 
@@ -571,12 +642,16 @@ def sgd_update_(params: list[Array], grads: list[Array], learning_rate: Scalar) 
     ...
 
 
-def momentum_update_(params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float) -> None:
+def momentum_update_(
+    params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
+) -> None:
     """m = momentum * m - learning_rate * g;  p += m. Source: Polyak 1964."""
     ...
 
 
-def nesterov_update_(params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float) -> None:
+def nesterov_update_(
+    params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
+) -> None:
     """m = momentum * m - learning_rate * g;  p += momentum * m - learning_rate * g. Source: Sutskever et al. 2013."""
     ...
 
@@ -712,6 +787,7 @@ OPS: dict[str, tuple[str, ...]] = {
         "dropout_forward",
         "dropout_backward",
         "random_bits",
+        "draw_key_",
         "zero_pad2d_forward",
         "zero_pad2d_backward",
         "rescale",
@@ -719,6 +795,7 @@ OPS: dict[str, tuple[str, ...]] = {
         "concatenate_forward",
         "concatenate_backward",
     ),
+    "image": ("affine_warp2d", "resize2d_bilinear", "resize2d_nearest", "adjust_colors"),
     "loss": (
         "softmax_cross_entropy_forward",
         "softmax_cross_entropy_backward",

@@ -1,6 +1,17 @@
 """Layers, under Keras 3's names."""
 
 from minicnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from minicnn.layers.augment import (
+    CenterCrop,
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+    Resizing,
+)
 from minicnn.layers.base import Layer
 from minicnn.layers.configs import deserialize, serialize
 from minicnn.layers.conv import Conv2D, Convolution2D
@@ -55,4 +66,13 @@ __all__ = [
     "concatenate",
     "deserialize",
     "serialize",
+    "CenterCrop",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+    "Resizing",
 ]

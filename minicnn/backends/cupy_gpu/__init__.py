@@ -69,6 +69,7 @@ from minicnn.backends.cupy_gpu.elementwise import (
     zero_pad2d_forward,
 )
 from minicnn.backends.cupy_gpu.graph import StepGraph, capture
+from minicnn.backends.cupy_gpu.image import adjust_colors, affine_warp2d, resize2d_bilinear, resize2d_nearest
 from minicnn.backends.cupy_gpu.loss import (
     absolute_error_backward,
     absolute_error_forward,
@@ -130,6 +131,8 @@ __all__ = [
     "accumulate_mean_",
     "adam_update_",
     "add_forward",
+    "adjust_colors",
+    "affine_warp2d",
     "asarray",
     "avgpool2d_backward",
     "avgpool2d_forward",
@@ -188,6 +191,8 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "rescale",
+    "resize2d_bilinear",
+    "resize2d_nearest",
     "rmsprop_update_",
     "selu_backward",
     "selu_forward",

@@ -50,6 +50,7 @@ from minicnn.backends.reference.elementwise import (
     zero_pad2d_backward,
     zero_pad2d_forward,
 )
+from minicnn.backends.reference.image import adjust_colors, affine_warp2d, resize2d_bilinear, resize2d_nearest
 from minicnn.backends.reference.loss import (
     absolute_error_backward,
     absolute_error_forward,
@@ -110,6 +111,8 @@ __all__ = [
     "accumulate_mean_",
     "adam_update_",
     "add_forward",
+    "adjust_colors",
+    "affine_warp2d",
     "asarray",
     "avgpool2d_backward",
     "avgpool2d_forward",
@@ -167,6 +170,8 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "rescale",
+    "resize2d_bilinear",
+    "resize2d_nearest",
     "rmsprop_update_",
     "selu_backward",
     "selu_forward",

@@ -1,0 +1,81 @@
+"""Warping, resizing and recolouring of images."""
+
+from __future__ import annotations
+
+from minicnn.backends.reference._namespace import array_namespace
+from minicnn.backends.spec import Array, Pair
+
+__all__ = ["adjust_colors", "affine_warp2d", "resize2d_bilinear", "resize2d_nearest"]
+
+_CONSTANT, _NEAREST, _REFLECT = 0, 1, 2  # fill modes; 3 is wrap
+
+
+def _folded(index: Array, size: int, fill_mode: int) -> Array:
+    """The pixel that stands for pixel `index`, which may lie outside of 0 ... size - 1."""
+    xp = array_namespace(index)
+    if fill_mode in (_CONSTANT, _NEAREST):
+        return xp.clip(index, 0, size - 1)
+    if fill_mode == _REFLECT:
+        index = index % (2 * size)
+        return xp.where(index < size, index, 2 * size - 1 - index)
+    return index % size
+
+
+def _pixels(x: Array, rows: Array, columns: Array, fill_mode: int, fill_value: float) -> Array:
+    """x[n, rows[n,oy,ox], columns[n,oy,ox]], filled outside of the image; (N, OH, OW, C)."""
+    xp = array_namespace(x)
+    N, H, W, _ = x.shape
+    rows, columns = rows.astype(xp.int64), columns.astype(xp.int64)
+    y = x[xp.arange(N)[:, None, None], _folded(rows, H, fill_mode), _folded(columns, W, fill_mode)]
+    if fill_mode != _CONSTANT:
+        return y
+    inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
+    return xp.where(inside[..., None], y, fill_value)
+
+
+def affine_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fill_mode: int, fill_value: float) -> Array:
+    """All places first, then the pixels around them."""
+    xp = array_namespace(x)
+    OH, OW = image
+    oy, ox = xp.arange(OH, dtype=x.dtype)[:, None], xp.arange(OW, dtype=x.dtype)
+    a0, a1, a2, b0, b1, b2 = matrices.T[:, :, None, None]
+    column, row = a0 * ox + a1 * oy + a2, b0 * ox + b1 * oy + b2
+    if interpolation == 0:
+        half = x.dtype.type(0.5)
+        row, column = (xp.trunc(place + xp.copysign(half, place)) for place in (row, column))
+        return _pixels(x, row, column, fill_mode, fill_value)
+    top, left = xp.floor(row), xp.floor(column)
+    down, right = (row - top)[..., None], (column - left)[..., None]
+    above, below = (
+        (1 - right) * _pixels(x, y, left, fill_mode, fill_value) + right * _pixels(x, y, left + 1, fill_mode, fill_value)
+        for y in (top, top + 1)
+    )
+    return (1 - down) * above + down * below
+
+
+def _between(x: Array, axis: int, extent: int) -> Array:
+    """x at `extent` places along one axis, linear between neighbours."""
+    xp = array_namespace(x)
+    size = x.shape[axis]
+    place = xp.clip((xp.arange(extent, dtype=x.dtype) + 0.5) * x.dtype.type(size / extent) - 0.5, 0, size - 1)
+    first = xp.floor(place)
+    weight = (place - first).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    first = first.astype(xp.int64)
+    return (1 - weight) * x.take(first, axis=axis) + weight * x.take(xp.minimum(first + 1, size - 1), axis=axis)
+
+
+def resize2d_bilinear(x: Array, image: Pair) -> Array:
+    """Rows, then columns: the two commute."""
+    return _between(_between(x, 1, image[0]), 2, image[1])
+
+
+def resize2d_nearest(x: Array, image: Pair) -> Array:
+    """In whole numbers: floor((oy + 1/2) * H / OH) = ((2*oy + 1) * H) // (2*OH)."""
+    xp = array_namespace(x)
+    rows, columns = (((2 * xp.arange(new) + 1) * old) // (2 * new) for new, old in zip(image, x.shape[1:3]))
+    return x.take(rows, axis=1).take(columns, axis=2)
+
+
+def adjust_colors(x: Array, factors: Array, offsets: Array, low: float, high: float) -> Array:
+    """As in the spec."""
+    return array_namespace(x).clip(x * factors[:, None, None] + offsets[:, None, None], low, high)

@@ -1,0 +1,563 @@
+"""Augmentation: images flipped, turned, moved, cropped and recoloured at random, in training only.
+
+What is drawn for image n of a batch depends on the layer's key and on n alone, and is drawn
+where the backend computes: the same on every backend and for every number of threads.
+Labels are never touched.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minicnn import registry
+from minicnn.backends import ops
+from minicnn.layers.arguments import reject_unsupported, standardize_data_format
+from minicnn.layers.base import Layer
+from minicnn.layers.symbolic import Shape
+from minicnn.seeds import SeedGenerator
+
+__all__ = [
+    "CenterCrop",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+    "Resizing",
+]
+
+# Codes of `ops.affine_warp2d`
+_INTERPOLATIONS = {"nearest": 0, "bilinear": 1}
+_FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
+
+Range = tuple[float, float]
+
+
+def _uniform(words: Any, low: float, high: float) -> Any:
+    """Random 32-bit words as numbers in [low, high)."""
+    return words * 2.0**-32 * (high - low) + low  # float64
+
+
+def _range(factor: Any, argument: str, low: float, high: float) -> Range:
+    """`factor` as (lower, upper): f is (-f, f), cut off at `low`.
+
+    Raises:
+        ValueError: if it does not lie in [low, high].
+    """
+    numbers = list(factor) if isinstance(factor, (tuple, list)) else [factor]
+    real = all(isinstance(number, (int, float, np.number)) and not isinstance(number, bool) for number in numbers)
+    single = not isinstance(factor, (tuple, list))
+    if not real or (not single and len(numbers) != 2) or min(numbers) < low or max(numbers) > high:
+        raise ValueError(
+            f"The `{argument}` argument should be a number (or a list of two numbers) in the range [{low}, {high}]. "
+            f"Received: {argument}={factor}"
+        )
+    if single:
+        return max(-abs(factor), low), abs(factor)
+    lower, upper = sorted(numbers)
+    return lower, upper
+
+
+class ImageLayer(Layer):
+    """Base of the layers that take images: (N, H, W, C), or one image (H, W, C).
+
+    A subclass writes `transform(x, training)`, for batches.
+    """
+
+    _trains_by_default = True
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, self.name)
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) not in (3, 4):
+            raise ValueError(
+                f"Layer '{self.name}': Expected image tensor to have rank 3 (single image) or 4 (batch of images). "
+                f"Received: data.shape={input_shape}"
+            )
+        self.built = True
+
+    def transform(self, x: Any, training: bool) -> Any:
+        """The images that come out for the batch `x`."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        y = self.transform(x[None], training)[0] if x.ndim == 3 else self.transform(x, training)
+        return y, None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        raise NotImplementedError(
+            f"Layer '{self.name}': {type(self).__name__} has no gradient with respect to its images. "
+            "Put it before the first layer with weights, where none is needed."
+        )
+
+    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
+        return ()
+
+
+class RandomLayer(ImageLayer):
+    """Base of the layers that change images at random in training, and hand them on otherwise.
+
+    A subclass writes `augment(x, words)` and says how many random words an image takes.
+    """
+
+    words_per_image: ClassVar[int] = 1
+
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.generator = SeedGenerator(seed)
+
+    def augment(self, x: Any, words: Any) -> Any:
+        """The changed images; `words` (N, words_per_image) are the random 32-bit words to draw from."""
+        raise NotImplementedError
+
+    def draw_words(self, count: int) -> Any:
+        """(count, words_per_image) fresh words: row n does not depend on `count`."""
+        return ops.random_bits(self.generator.next_key(), count * self.words_per_image).reshape(count, self.words_per_image)
+
+    def transform(self, x: Any, training: bool) -> Any:
+        return self.augment(x, self.draw_words(x.shape[0])) if training else x
+
+
+class RandomWarp(RandomLayer):
+    """Base of the layers that move pixels: each image under its own affine map.
+
+    Args:
+        fill_mode: what lies outside of the image: "reflect", "wrap", "constant" (`fill_value`) or "nearest".
+        interpolation: "bilinear" or "nearest".
+        seed: of the drawn numbers; default from `set_random_seed`.
+        fill_value: see `fill_mode`.
+        data_format: None or "channels_last".
+
+    A subclass writes `maps(words, image)`.
+    """
+
+    def __init__(
+        self,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, data_format=data_format, **kwargs)
+        if fill_mode not in _FILL_MODES:
+            raise NotImplementedError(f"Unknown `fill_mode` {fill_mode}. Expected of one {tuple(_FILL_MODES)}.")
+        if interpolation not in _INTERPOLATIONS:
+            raise NotImplementedError(f"Unknown `interpolation` {interpolation}. Expected of one {tuple(_INTERPOLATIONS)}.")
+        self.fill_mode = fill_mode
+        self.interpolation = interpolation
+        self.fill_value = fill_value
+
+    def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
+        """(a0, a1, a2, b0, b1, b2), each (N,), for images of (height, width): see `ops.affine_warp2d`."""
+        raise NotImplementedError
+
+    def augment(self, x: Any, words: Any) -> Any:
+        image = x.shape[1:3]
+        # NumPy's functions on CuPy's arrays are CuPy's: nothing leaves the device.
+        matrices = np.stack(self.maps(words, image), axis=1).astype(x.dtype)
+        interpolation, fill_mode = _INTERPOLATIONS[self.interpolation], _FILL_MODES[self.fill_mode]
+        return ops.affine_warp2d(x, matrices, image, interpolation, fill_mode, float(self.fill_value))
+
+
+@registry.register("layer")
+class RandomFlip(RandomWarp):
+    """Images mirrored, each with probability 1/2 in each direction of `mode`.
+
+    Args:
+        mode: "horizontal" (left and right change places), "vertical", or "horizontal_and_vertical":
+            both, drawn one by one, so that an image may be mirrored in either, both or neither.
+        seed, data_format: see `RandomWarp`.
+    """
+
+    words_per_image = 2
+    _own_arguments: ClassVar[tuple[str, ...]] = ("seed", "mode", "data_format")
+
+    def __init__(
+        self, mode: str = "horizontal_and_vertical", seed: int | None = None, data_format: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(interpolation="nearest", seed=seed, data_format=data_format, **kwargs)
+        if mode not in ("horizontal", "vertical", "horizontal_and_vertical"):
+            raise ValueError(
+                f"Layer '{self.name}': `mode` must be 'horizontal', 'vertical' or 'horizontal_and_vertical'. "
+                f"Received: mode={mode!r}"
+            )
+        self.mode = mode
+
+    def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
+        mirrored = (words < 2**31) * [("horizontal" in self.mode), ("vertical" in self.mode)]
+        across, along = 1.0 - 2.0 * mirrored.T  # -1 where mirrored, else 1
+        zero = 0 * across
+        # column = ox, or W - 1 - ox
+        return across, zero, (1 - across) / 2 * (image[1] - 1), zero, along, (1 - along) / 2 * (image[0] - 1)
+
+
+@registry.register("layer")
+class RandomRotation(RandomWarp):
+    """Images turned about their centers.
+
+    Args:
+        factor: the angle in turns, as (lower, upper) or f for (-f, f): 0.1 is up to 36 degrees either way,
+            positive ones counter-clockwise.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = (
+        "data_format",
+        "factor",
+        "fill_mode",
+        "fill_value",
+        "interpolation",
+        "seed",
+    )
+
+    def __init__(
+        self,
+        factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
+        self.factor = _range(factor, "factor", -1, 1)
+
+    def angles(self, words: Any) -> Any:
+        """The drawn angles in radians, (N,)."""
+        return 2 * math.pi * _uniform(words[:, 0], *self.factor)
+
+    def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
+        angle = self.angles(words)
+        cos, sin = np.cos(angle), np.sin(angle)
+        cx, cy = (image[1] - 1) / 2, (image[0] - 1) / 2
+        # (column, row) = center + [[cos, -sin], [sin, cos]] ((ox, oy) - center)
+        return cos, -sin, cx - cos * cx + sin * cy, sin, cos, cy - sin * cx - cos * cy
+
+
+class _HeightWidthWarp(RandomWarp):
+    """Base of the layers with a factor for the height and one for the width."""
+
+    words_per_image = 2
+    _own_arguments: ClassVar[tuple[str, ...]] = (
+        "height_factor",
+        "width_factor",
+        "fill_mode",
+        "interpolation",
+        "seed",
+        "fill_value",
+        "data_format",
+    )
+
+
+@registry.register("layer")
+class RandomZoom(_HeightWidthWarp):
+    """Images zoomed about their centers.
+
+    Args:
+        height_factor: as (lower, upper) or f for (-f, f), above -1; 0.2 shows 20% more rows (zooms out), -0.2 fewer.
+        width_factor: likewise; None to keep the aspect ratio.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+    """
+
+    def __init__(
+        self,
+        height_factor: Any,
+        width_factor: Any = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
+        self.height_factor = height_factor
+        self.width_factor = width_factor
+        self._height_range = _range(height_factor, "height_factor", -1, 1)
+        self._width_range = None if width_factor is None else _range(width_factor, "width_factor", -1, 1)
+        for argument, bounds in (("height_factor", self._height_range), ("width_factor", self._width_range)):
+            if bounds is not None and bounds[0] == -1:
+                raise ValueError(f"The `{argument}` argument must be above -1, which shows no pixel. Received: {bounds}")
+
+    def zooms(self, words: Any) -> tuple[Any, Any]:
+        """The drawn factors of height and width, each (N,)."""
+        height = 1 + _uniform(words[:, 0], *self._height_range)
+        return height, height if self._width_range is None else 1 + _uniform(words[:, 1], *self._width_range)
+
+    def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
+        height, width = self.zooms(words)
+        zero = 0 * height
+        return width, zero, (image[1] - 1) / 2 * (1 - width), zero, height, (image[0] - 1) / 2 * (1 - height)
+
+
+@registry.register("layer")
+class RandomTranslation(_HeightWidthWarp):
+    """Images shifted.
+
+    Args:
+        height_factor: as (lower, upper) or f for (-f, f): the shift down, as a part of the height.
+        width_factor: likewise, to the right.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+    """
+
+    def __init__(
+        self,
+        height_factor: Any,
+        width_factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
+        self.height_factor = height_factor
+        self.width_factor = width_factor
+        self._height_range = _range(height_factor, "height_factor", -1, 1)
+        self._width_range = _range(width_factor, "width_factor", -1, 1)
+
+    def shifts(self, words: Any, image: tuple[int, int]) -> tuple[Any, Any]:
+        """The drawn shifts down and to the right in pixels, each (N,)."""
+        return _uniform(words[:, 0], *self._height_range) * image[0], _uniform(words[:, 1], *self._width_range) * image[1]
+
+    def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
+        down, right = self.shifts(words, image)
+        zero = 0 * down
+        return zero + 1, zero, -right, zero, zero + 1, -down
+
+
+class _Recoloring(RandomLayer):
+    """Base of the layers that change colors within a range of values.
+
+    Args:
+        value_range: (lowest, highest) value of the images; results are clipped to it.
+        seed: of the drawn numbers; default from `set_random_seed`.
+    """
+
+    _factor_bounds: ClassVar[Range] = (-1, 1)
+    _own_arguments: ClassVar[tuple[str, ...]] = ("data_format", "factor", "value_range", "seed")
+
+    def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.factor = _range(factor, "factor", *self._factor_bounds)
+        if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
+            raise ValueError(f"The `value_range` argument should be a list of two numbers. Received: value_range={value_range}")
+        self.value_range = sorted(value_range)
+
+    def _recolor(self, x: Any, factors: Any, offsets: Any) -> Any:
+        """x * factors + offsets, (N, C) or (N, 1) each, clipped."""
+        by_channel = (x.shape[0], x.shape[3])
+        factors, offsets = (np.ascontiguousarray(np.broadcast_to(a, by_channel).astype(x.dtype)) for a in (factors, offsets))
+        return ops.adjust_colors(x, factors, offsets, *(float(bound) for bound in self.value_range))
+
+
+@registry.register("layer")
+class RandomBrightness(_Recoloring):
+    """Images made brighter or darker: a number is added to all pixels of an image.
+
+    Args:
+        factor: that number as a part of the value range, as (lower, upper) or f for (-f, f), within [-1, 1].
+        value_range, seed: see `_Recoloring`.
+    """
+
+    def shifts(self, words: Any) -> Any:
+        """What is added to each image, (N, 1)."""
+        return _uniform(words, *self.factor) * (self.value_range[1] - self.value_range[0])
+
+    def augment(self, x: Any, words: Any) -> Any:
+        shifts = self.shifts(words)
+        return self._recolor(x, 0 * shifts + 1, shifts)
+
+
+@registry.register("layer")
+class RandomContrast(_Recoloring):
+    """Images with more or less contrast: (pixel - mean) * f + mean, by channel and image.
+
+    Args:
+        factor: f is drawn from [1 - lower, 1 + upper); a number u is (0, u), as in Keras 3, within [0, 1].
+        value_range, seed: see `_Recoloring`.
+    """
+
+    _factor_bounds = (0, 1)
+
+    def contrasts(self, words: Any) -> Any:
+        """f of each image, (N, 1)."""
+        return _uniform(words, 1 - self.factor[0], 1 + self.factor[1])
+
+    def augment(self, x: Any, words: Any) -> Any:
+        contrasts = self.contrasts(words)
+        return self._recolor(x, contrasts, ops.global_avgpool2d_forward(x) * (1 - contrasts))
+
+
+class _Resized(ImageLayer):
+    """Base of the layers whose images come out as (height, width)."""
+
+    def __init__(self, height: int, width: int, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        for argument, value in (("height", height), ("width", width)):
+            if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+                raise ValueError(
+                    f"Layer '{self.name}': `{argument}` must be a positive integer. Received: {argument}={value!r}"
+                )
+        self.height = int(height)
+        self.width = int(width)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-3], self.height, self.width, input_shape[-1])
+
+    def _cropped(self, x: Any, top: int, left: int, height: int, width: int) -> Any:
+        _, H, W, _ = x.shape
+        return ops.zero_pad2d_backward(x, (top, H - top - height, left, W - left - width))
+
+    def _aspect(self, x: Any) -> tuple[int, int]:
+        """Height and width that x must have for the target's aspect ratio, each for x's other extent."""
+        _, H, W, _ = x.shape
+        return int(W * self.height / self.width), int(H * self.width / self.height)
+
+    def _largest_window(self, x: Any, interpolation: str = "bilinear") -> Any:
+        """The largest window of the target's aspect ratio amid x, resized."""
+        _, H, W, _ = x.shape
+        height, width = self._aspect(x)
+        height, width = max(min(H, height), 1), max(min(W, width), 1)
+        return self._scaled(self._cropped(x, (H - height) // 2, (W - width) // 2, height, width), interpolation)
+
+    def _scaled(self, x: Any, interpolation: str) -> Any:
+        if x.shape[1:3] == (self.height, self.width):
+            return x
+        resize = ops.resize2d_bilinear if interpolation == "bilinear" else ops.resize2d_nearest
+        return resize(x, (self.height, self.width))
+
+
+@registry.register("layer")
+class CenterCrop(_Resized):
+    """The central window of (height, width), in training and inference alike.
+
+    An image that is smaller gives its largest window of that aspect ratio, resized.
+
+    Args:
+        height, width: of the output. data_format: None or "channels_last".
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("height", "width", "data_format")
+
+    def transform(self, x: Any, training: bool) -> Any:
+        _, H, W, _ = x.shape
+        if self.height > H or self.width > W:
+            return self._largest_window(x)
+        return self._cropped(x, (H - self.height) // 2, (W - self.width) // 2, self.height, self.width)
+
+
+@registry.register("layer")
+class RandomCrop(_Resized, RandomLayer):
+    """In training, a window of (height, width) at a random place, another for each image.
+
+    In inference, and of an image that is smaller, the largest window of that aspect ratio, resized.
+
+    Args:
+        height, width: of the output. seed: of the places. data_format: None or "channels_last".
+    """
+
+    words_per_image = 2
+    _own_arguments: ClassVar[tuple[str, ...]] = ("height", "width", "seed", "data_format")
+
+    def __init__(self, height: int, width: int, seed: int | None = None, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(height, width, seed=seed, data_format=data_format, **kwargs)
+
+    def places(self, words: Any, image: tuple[int, int]) -> tuple[Any, Any]:
+        """Top row and left column of each window, (N,) each."""
+        top = np.floor(_uniform(words[:, 0], 0, image[0] - self.height + 1))
+        return top, np.floor(_uniform(words[:, 1], 0, image[1] - self.width + 1))
+
+    def augment(self, x: Any, words: Any) -> Any:
+        top, left = self.places(words, x.shape[1:3])
+        zero = 0 * top
+        matrices = np.stack((zero + 1, zero, left, zero, zero + 1, top), axis=1).astype(x.dtype)
+        return ops.affine_warp2d(x, matrices, (self.height, self.width), _INTERPOLATIONS["nearest"], 0, 0.0)
+
+    def transform(self, x: Any, training: bool) -> Any:
+        fits = x.shape[1] >= self.height and x.shape[2] >= self.width
+        return self.augment(x, self.draw_words(x.shape[0])) if training and fits else self._largest_window(x)
+
+
+@registry.register("layer")
+class Resizing(_Resized):
+    """Images at another size, in training and inference alike.
+
+    Args:
+        height, width: of the output.
+        interpolation: "bilinear" or "nearest".
+        crop_to_aspect_ratio: take the largest window of the target's aspect ratio, instead of distorting.
+        pad_to_aspect_ratio: pad to that aspect ratio with `fill_value`, instead.
+        fill_mode: "constant". fill_value: see there.
+        antialias: not supported.
+        data_format: None or "channels_last".
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = (
+        "height",
+        "width",
+        "interpolation",
+        "crop_to_aspect_ratio",
+        "pad_to_aspect_ratio",
+        "fill_mode",
+        "fill_value",
+        "antialias",
+        "data_format",
+    )
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        antialias: bool = False,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(height, width, data_format, **kwargs)
+        reject_unsupported(self.name, antialias=antialias)
+        if interpolation not in _INTERPOLATIONS:
+            raise ValueError(
+                f"Layer '{self.name}': Invalid value for argument `interpolation`. Expected of one {tuple(_INTERPOLATIONS)}. "
+                f"Received: interpolation={interpolation}"
+            )
+        if fill_mode != "constant":
+            raise ValueError(
+                f"Invalid value for argument `fill_mode`. Only `'constant'` is supported. Received: fill_mode={fill_mode}"
+            )
+        if pad_to_aspect_ratio and crop_to_aspect_ratio:
+            raise ValueError("Only one of `pad_to_aspect_ratio` & `crop_to_aspect_ratio` can be `True`.")
+        self.interpolation = interpolation
+        self.crop_to_aspect_ratio = bool(crop_to_aspect_ratio)
+        self.pad_to_aspect_ratio = bool(pad_to_aspect_ratio)
+        self.fill_mode = fill_mode
+        self.fill_value = fill_value
+        self.antialias = False
+
+    def transform(self, x: Any, training: bool) -> Any:
+        if self.crop_to_aspect_ratio:
+            return self._largest_window(x, self.interpolation)
+        return self._scaled(self._padded(x) if self.pad_to_aspect_ratio else x, self.interpolation)
+
+    def _padded(self, x: Any) -> Any:
+        _, H, W, _ = x.shape
+        height, width = self._aspect(x)
+        rows, columns = max(height - H, 0) // 2, max(width - W, 0) // 2  # as many before as after, as in Keras
+        fill = float(self.fill_value)
+        return ops.rescale(ops.zero_pad2d_forward(ops.rescale(x, 1.0, -fill), (rows, rows, columns, columns)), 1.0, fill)

@@ -71,10 +71,10 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
 
     `source`: the function whose name and line name the file in the cache, where `function` is a wrapper around it.
 
-    It keeps the GIL: two threads of Python never enter the pool of kernel threads at once, which
-    not every threading layer survives.
+    It releases the GIL: other Python threads (a pipeline's `prefetch`) go on, and a kernel's own
+    threads may need it, as they do when `tracemalloc` follows their allocations.
     """
-    dispatcher = part(function)
+    dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
     with contextlib.suppress(RuntimeError):  # no folder can be written: compile anew in every process
         dispatcher._cache = _Cache(source or function)
     return dispatcher

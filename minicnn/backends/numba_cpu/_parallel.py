@@ -4,13 +4,18 @@ Numba's `prange` would do, but compiles each loop five times more slowly: an int
 forty lines that hands one plain jitted function to the same pool keeps the first start
 short. A task must not depend on which thread runs it; sums over images are cut into a
 number of tasks that does not depend on the number of threads.
+
+Kernels run without the GIL, so that two Python threads may be here at once, which not every
+pool survives. The pool is therefore taken with a flag: who finds it taken runs the tasks alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
@@ -23,6 +28,10 @@ from minicnn.backends.numba_cpu._compile import compiled, part
 __all__ = ["WORTH", "get_num_threads", "parallel_for", "set_num_threads", "tasks"]
 
 pool._launch_threads()  # defines the pool's symbols, which the code below links to
+
+_taken = ctypes.c_int32(0)  # 1 while a thread's tasks run on the pool
+_TAKEN = f"{__package__}.pool_is_taken"  # linked by name, as code that comes out of the cache must
+llvm.add_symbol(_TAKEN, ctypes.addressof(_taken))
 
 WORTH = 20_000
 """Floating-point operations (or elements touched, times 4) that are worth waking a second thread for: about 10 us."""
@@ -77,7 +86,12 @@ def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any
                 builder.icmp_signed(">", threads, ir.Constant(_I64, 1)), builder.icmp_signed(">", tasks, ir.Constant(_I64, 1))
             ),
         )
-        with builder.if_else(several) as (then, otherwise):
+        taken = cgutils.add_global_variable(module, _I32, _TAKEN) if _TAKEN not in module.globals else module.globals[_TAKEN]
+        on_pool = cgutils.alloca_once_value(builder, cgutils.false_bit)
+        with builder.if_then(several):
+            exchange = builder.cmpxchg(taken, ir.Constant(_I32, 0), ir.Constant(_I32, 1), "acquire", "monotonic")
+            builder.store(builder.extract_value(exchange, 1), on_pool)
+        with builder.if_else(builder.load(on_pool)) as (then, otherwise):
             with then:
                 launch = cgutils.get_or_insert_function(
                     module,
@@ -101,6 +115,7 @@ def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any
                         builder.trunc(threads, _I32),
                     ],
                 )
+                builder.store_atomic(ir.Constant(_I32, 0), taken, "release", 4)
             with otherwise:
                 builder.call(body, [start, dimensions, steps, builder.bitcast(data, _POINTER)])
         return context.get_dummy_value()

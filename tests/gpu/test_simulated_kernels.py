@@ -1,0 +1,102 @@
+"""What only the simulator can show: tensor cores' arithmetic, missing barriers, a whole model on the GPU's kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import backends, layers, optimizers
+from minicnn.backends import cupy_gpu, reference
+from minicnn.backends.cupy_gpu import compile
+from tests.gpu.calls import CONVOLUTIONS
+from tests.gpu.simulator import needs_compiler, simulated, thread_order
+
+pytestmark = needs_compiler
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _simulated() -> Iterator[None]:
+    with simulated():
+        yield
+
+
+def convolutions(C_in: int, C_out: int, images: int = 2) -> list[tuple]:
+    """(op, arguments) of a convolution and its two gradients."""
+    rng = np.random.default_rng(C_out)
+    sliding = ((1, 2), (1, 0, 1, 1), (1, 1))
+    x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((images, 8, 8, C_in), (3, 3, C_in, C_out)))
+    y = reference.conv2d_forward(x, kernel, None, *sliding)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    return [
+        ("conv2d_forward", (x, kernel, None, *sliding)),
+        ("conv2d_backward_input", (dy, kernel, x.shape, *sliding)),
+        ("conv2d_backward_kernel", (x, dy, kernel.shape, *sliding)),
+    ]
+
+
+@pytest.mark.parametrize(("C_in", "C_out"), [(4, 16), (3, 10), (8, 32), (8, 64)])
+def test_tensor_core_products_equal_float32_ones_to_tf32_rounding(
+    C_in: int, C_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TF32 keeps 10 bits: a product is off by 2**-10 at most, and not by less than 2**-16 everywhere."""
+    for name, arguments in convolutions(C_in, C_out):
+        expected = getattr(reference, name)(*arguments)
+        monkeypatch.setattr(compile, "_tf32", True)
+        actual = getattr(cupy_gpu, name)(*arguments)
+        monkeypatch.setattr(compile, "_tf32", False)
+        error = np.abs(actual - expected).max() / np.abs(expected).max()
+        assert 2.0**-16 < error < 2.0**-10, name
+
+
+def test_results_do_not_depend_on_the_order_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing barrier lets a thread read what another has not written yet, in one order or the other."""
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((40, 33)).astype(np.float32)
+    labels = rng.integers(0, 33, 40)
+    calls = [call for images, C_in, C_out in CONVOLUTIONS[:5] for call in convolutions(C_in, C_out, images)]
+    calls += [("bias_backward", (matrix,)), ("softmax_forward", (matrix,)), ("batchnorm_forward", (matrix, None, None, 1e-3))]
+    calls += [("sparse_softmax_cross_entropy_forward", (matrix, labels)), ("sparse_categorical_matches", (matrix, labels))]
+    for name, arguments in calls:
+        results = []
+        for descending in (False, True):
+            monkeypatch.setattr(thread_order, "descending", descending)
+            results.append(getattr(cupy_gpu, name)(*arguments))
+        np.testing.assert_array_equal(*[result[0] if isinstance(result, tuple) else result for result in results], err_msg=name)
+
+
+def trained_weights(backend: str) -> list[np.ndarray]:
+    """The weights after three steps of a small model with every common layer."""
+    minicnn.set_backend(backend)
+    minicnn.set_random_seed(3)
+    model = minicnn.Sequential(
+        [
+            layers.Input(shape=(9, 9, 3)),
+            layers.Conv2D(8, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(6, 2, strides=2, activation="tanh"),
+            layers.Dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
+    model.compile(optimizers.Adam(0.01, clipnorm=1.0), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rng = np.random.default_rng(1)
+    x, y = rng.random((12, 9, 9, 3), np.float32), rng.integers(0, 5, 12)
+    model.fit(x, y, batch_size=4, epochs=1, verbose=0, shuffle=False)
+    return [np.array(weight) for weight in model.get_weights()]
+
+
+def test_a_model_trains_as_on_the_reference_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy_gpu, "check_available", lambda: None)
+    before = backends.backend()
+    try:
+        expected, actual = trained_weights("reference"), trained_weights("cupy")
+    finally:
+        minicnn.set_backend(before)
+    for ours, theirs in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, np.abs(theirs).max()))

@@ -10,17 +10,20 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minicnn import datasets
+from minicnn import config, datasets
 from minicnn.datasets import _store, _unpickle
+from minicnn.datasets._splits import parse_split
 
 PER_BATCH = 4
 
@@ -576,3 +579,194 @@ class TestCatalog:
     )
     def test_class_names(self, name, count):
         assert len(set(getattr(datasets, name).CLASS_NAMES)) == count
+
+
+class TestSplits:
+    SIZES = {"train": 11, "test": 4}
+
+    @pytest.mark.parametrize(
+        ("split", "expected"),
+        [
+            ("train", [("train", range(11))]),
+            ("test[1:3]", [("test", range(1, 3))]),
+            ("train[:80%]", [("train", range(9))]),
+            ("train[80%:]", [("train", range(9, 11))]),
+            ("train[-3:]", [("train", range(8, 11))]),
+            ("train[-50%:]", [("train", range(5, 11))]),
+            ("train[5:100]", [("train", range(5, 11))]),
+            ("train[:0]", [("train", range(0))]),
+            ("train[:2] + test", [("train", range(2)), ("test", range(4))]),
+            ("all", [("train", range(11)), ("test", range(4))]),
+        ],
+    )
+    def test_syntax(self, split, expected):
+        assert parse_split(split, self.SIZES) == expected
+
+    @pytest.mark.parametrize("percent", range(0, 101, 7))
+    def test_two_sides_of_a_cut_make_a_whole(self, percent):
+        (left,), (right,) = (parse_split(text, self.SIZES) for text in (f"train[:{percent}%]", f"train[{percent}%:]"))
+        assert [*left[1], *right[1]] == list(range(11))
+
+    @pytest.mark.parametrize("split", ["train[", "train[1]", "train[:x]", "", "train[:50%%]"])
+    def test_another_syntax(self, split):
+        with pytest.raises(ValueError, match="Unrecognized split"):
+            parse_split(split, self.SIZES)
+
+    def test_an_unknown_split(self):
+        with pytest.raises(ValueError, match=r"Unknown split 'validation'. Should be one of \['train', 'test', 'all'\]"):
+            parse_split("validation[:3]", self.SIZES)
+
+
+class TestLoad:
+    @pytest.fixture(autouse=True)
+    def _without_tensorflow_datasets(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+
+    def test_elements_and_info(self, data):
+        write_cifar10_binaries(data / "cifar-10-batches-bin")
+        (train, test), info = datasets.load("cifar10", split=["train", "test"], as_supervised=True, with_info=True)
+        (x_train, y_train), (x_test, y_test) = datasets.cifar10.load_data()
+        for dataset, images, labels in ((train, x_train, y_train), (test, x_test, y_test)):
+            assert len(dataset) == len(images)
+            for (image, label), expected, number in zip(dataset, images, labels[:, 0], strict=True):
+                assert (image.dtype, label.dtype, label.shape) == (np.uint8, np.int64, ())
+                np.testing.assert_array_equal(image, expected)
+                assert label == number
+        assert info.name == "cifar10"
+        assert info.features["image"].shape == (32, 32, 3)
+        label = info.features["label"]
+        assert label.num_classes == 10
+        assert label.names == list(datasets.cifar10.CLASS_NAMES)
+        assert label.str2int("cat") == 3
+        assert label.int2str(np.int64(3)) == "cat"
+        assert info.splits["train"].num_examples == 5 * PER_BATCH
+        assert info.splits["train[:50%]"].num_examples == 10
+        assert info.splits.total_num_examples == 6 * PER_BATCH
+        assert list(info.splits) == ["train", "test"]
+        with pytest.raises(ValueError, match="Unknown class: 'mouse'"):
+            label.str2int("mouse")
+        with pytest.raises(ValueError, match="no class 10: labels go from 0 to 9"):
+            label.int2str(10)
+        with pytest.raises(KeyError, match="Unknown split 'validation'"):
+            info.splits["validation"]
+
+    def test_all_shapes_of_an_answer(self, data):
+        write_idx(data / "mnist")
+        whole = datasets.load("mnist")
+        assert set(whole) == {"train", "test"}
+        first = next(iter(whole["train"]))
+        assert set(first) == {"image", "label"}
+        assert first["image"].shape == (28, 28, 1)
+        named = datasets.load("mnist", split={"a": "train[:2]", "b": ("test", "train[2:]+test")}, as_supervised=True)
+        assert [len(named["a"]), *map(len, named["b"])] == [2, 3, 6]
+        labels = [int(label) for _, label in named["b"][1]]
+        assert labels == [*grey_parts()[0][1][2:], *grey_parts()[1][1]]
+        images, labels = datasets.load("mnist", split="test", as_supervised=True, batch_size=-1)
+        np.testing.assert_array_equal(images[..., 0], grey_parts()[1][0])
+        batches = datasets.load("mnist", split="train", batch_size=2)
+        assert [len(batch["label"]) for batch in datasets.as_numpy(batches)] == [2, 2, 1]
+
+    def test_shuffling_follows_the_global_seed(self):
+        def order():
+            config.set_random_seed(3)
+            data = datasets.load("digits", split="train", shuffle_files=True, as_supervised=True)
+            return [int(label) for _, label in data.take(50)]
+
+        in_order = [int(label) for _, label in datasets.load("digits", split="train", as_supervised=True).take(50)]
+        assert order() == order() != in_order
+
+    def test_cifar100_has_its_fine_labels(self, data):
+        TestCifar100().write_binaries(data / "cifar-100-binary")
+        labels = [int(label) for _, label in datasets.load("cifar100", split="train", as_supervised=True)]
+        assert labels == TestCifar100.FINE
+
+    def test_horses_or_humans(self, data):
+        TestHorsesOrHumans().write_zips(data)
+        train, info = datasets.load("horses_or_humans", split="train", with_info=True)
+        assert info.features["image"].shape == (300, 300, 3)
+        assert [info.features["label"].int2str(example["label"]) for example in train] == ["horses", "horses", "humans"]
+
+    def test_data_dir_comes_first(self, data, tmp_path):
+        write_idx(tmp_path / "elsewhere" / "mnist")
+        assert len(datasets.load("mnist", split="test", data_dir=tmp_path / "elsewhere")) == 3
+        with pytest.raises(datasets.DatasetUnavailableError, match="Downloading was not allowed"):
+            datasets.load("mnist", split="test", download=False)
+        with pytest.raises(datasets.DatasetUnavailableError, match="the network is down"):
+            datasets.load("mnist", split="test")
+
+    def test_an_unknown_name(self):
+        with pytest.raises(ValueError, match=r"Unknown data set: 'cifar-10'. Did you mean 'cifar10'.*cannot be imported"):
+            datasets.load("cifar-10")
+
+    def test_builder(self):
+        builder = datasets.builder("digits")
+        builder.download_and_prepare()
+        assert builder.info.splits["test"].num_examples == len(builder.as_dataset(split="test")) == 355
+        assert "digits" in datasets.list_builders()
+
+
+class StandIn:
+    """The part of tensorflow_datasets that is used: what it has prepared, or can download, under any name."""
+
+    def __init__(self, prepared, error=None):
+        self.asked = []
+        self.data_path = SimpleNamespace(exists=lambda: prepared)
+        self.error = error
+        self.info = SimpleNamespace(splits={"train": SimpleNamespace(num_examples=2)})
+
+    def builder(self, name, data_dir):
+        if name == "unknown":
+            raise LookupError("no builder of that name")
+        return self
+
+    def download_and_prepare(self):
+        self.asked.append("download")
+        if self.error:
+            raise self.error
+
+    def as_dataset(self, split, shuffle_files, as_supervised):
+        self.asked.append((split, shuffle_files, as_supervised))
+        return "examples"
+
+    def as_numpy(self, examples):
+        assert examples == "examples"
+        return iter([(np.zeros((2, 2, 3), np.uint8), np.int64(0)), (np.ones((2, 2, 3), np.uint8), np.int64(1))])
+
+
+class TestThroughTensorflowDatasets:
+    def install(self, monkeypatch, *arguments):
+        library = StandIn(*arguments)
+        monkeypatch.setitem(sys.modules, "tensorflow_datasets", library)
+        return library
+
+    def test_what_it_has_prepared_is_taken(self, data, monkeypatch):
+        write_idx(data / "mnist")
+        library = self.install(monkeypatch, True)
+        train, info = datasets.load("mnist", split="train", as_supervised=True, with_info=True, shuffle_files=True)
+        assert info is library.info
+        assert library.asked == [("train", True, True)]
+        assert len(train) == 2
+        for _ in range(2):
+            assert [int(label) for _, label in train] == [0, 1]
+
+    def test_own_files_come_before_its_download(self, data, monkeypatch):
+        write_idx(data / "mnist")
+        library = self.install(monkeypatch, False)
+        assert len(datasets.load("mnist", split="train")) == 5
+        assert library.asked == []
+
+    @pytest.mark.parametrize("name", ["mnist", "rock_paper_scissors"])
+    def test_it_downloads_what_is_nowhere(self, monkeypatch, name):
+        library = self.install(monkeypatch, False)
+        images, _ = datasets.load(name, split="train", as_supervised=True, batch_size=-1)
+        assert library.asked[0] == "download"
+        assert images.shape == (2, 2, 2, 3)
+
+    def test_where_it_fails_minicnn_tries(self, monkeypatch):
+        self.install(monkeypatch, False, OSError("its server is down"))
+        with pytest.raises(datasets.DatasetUnavailableError, match="the network is down"):
+            datasets.load("mnist", split="train")
+        with pytest.raises(ValueError, match=r"Unknown data set: 'flowers'.*OSError: its server is down"):
+            datasets.load("flowers")
+        with pytest.raises(ValueError, match="LookupError: no builder of that name"):
+            datasets.load("unknown")

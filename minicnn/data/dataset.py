@@ -557,6 +557,26 @@ class Dataset:
         """The number of elements, `INFINITE_CARDINALITY` or `UNKNOWN_CARDINALITY`."""
         return self._cardinality
 
+    def with_cardinality(self, expected: int) -> Dataset:
+        """The same elements, of which there are said to be so many (what a generator cannot know).
+
+        Raises:
+            ValueError: while iterating, if there are more or fewer.
+        """
+
+        def iterate() -> Iterator[Any]:
+            count = 0
+            with closing_iterator(self) as elements:
+                for element in elements:
+                    count += 1
+                    if count > expected >= 0:
+                        break
+                    yield element
+            if count != expected >= 0:
+                raise ValueError(f"Expected {expected} elements, received {'more' if count > expected else count}.")
+
+        return Dataset(iterate, expected, self._first, self._spec)
+
     def __len__(self) -> int:
         if self._cardinality == INFINITE_CARDINALITY:
             raise TypeError("The dataset is infinite.")

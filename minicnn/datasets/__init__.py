@@ -10,10 +10,16 @@ from __future__ import annotations
 from . import cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
 from ._catalog import CachedDataset, cached, fetch
 from ._store import DatasetUnavailableError, search_dirs
+from .info import ClassLabel, DatasetInfo
+from .loading import as_numpy, builder, list_builders, load
 
 __all__ = [
     "CachedDataset",
+    "ClassLabel",
+    "DatasetInfo",
     "DatasetUnavailableError",
+    "as_numpy",
+    "builder",
     "cached",
     "cifar10",
     "cifar100",
@@ -21,6 +27,8 @@ __all__ = [
     "fashion_mnist",
     "fetch",
     "horses_or_humans",
+    "list_builders",
+    "load",
     "mnist",
     "search_dirs",
 ]

@@ -55,7 +55,7 @@ def cached() -> list[CachedDataset]:
     """For every data set, where on this machine it is found (see `search_dirs`) and how large it is."""
     entries = []
     for name, held in MODULES.items():
-        if held is digits:
+        if held.SOURCE is None:
             path = _digits_file()
             entries.append(CachedDataset(name, path, path.stat().st_size, 0))
             continue
@@ -73,7 +73,7 @@ def fetch(name: str, *, verbose: bool = True) -> Path:
         DatasetUnavailableError: saying which folders and addresses were tried, and how to place the files by hand.
     """
     held = module(name)
-    return _digits_file() if held is digits else _store.fetch(held.SOURCE, verbose=verbose).path
+    return _digits_file() if held.SOURCE is None else _store.fetch(held.SOURCE, verbose=verbose).path
 
 
 def _digits_file() -> Path:

@@ -21,8 +21,21 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["Arrays", "DatasetUnavailableError", "Download", "Found", "Layout", "Source", "fetch", "find", "read", "search_dirs"]
+__all__ = [
+    "Arrays",
+    "DataDir",
+    "DatasetUnavailableError",
+    "Download",
+    "Found",
+    "Layout",
+    "Source",
+    "fetch",
+    "find",
+    "read",
+    "search_dirs",
+]
 
+DataDir = str | os.PathLike[str] | None
 Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x_train, y_train), (x_test, y_test)
 
 _CHUNK = 1 << 18
@@ -96,20 +109,24 @@ def _own_cache() -> Path:
     return Path.home() / ".minicnn" / "datasets"
 
 
-def search_dirs() -> list[Path]:
+def _chosen_dirs(data_dir: DataDir) -> list[Path]:
+    """The folders that the user named: an argument, the environment's."""
+    return [Path(folder).expanduser() for folder in (data_dir, os.environ.get("MINICNN_DATA_DIR")) if folder]
+
+
+def search_dirs(data_dir: DataDir = None) -> list[Path]:
     """The folders that data sets are looked for in, in order.
 
-    `MINICNN_DATA_DIR` where it is set, Keras's cache (`$KERAS_HOME/datasets`, by default
-    `~/.keras/datasets`), minicnn's cache (`~/.minicnn/datasets`).
+    `data_dir` where it is given, `MINICNN_DATA_DIR` where it is set, Keras's cache (`$KERAS_HOME/datasets`,
+    by default `~/.keras/datasets`), minicnn's cache (`~/.minicnn/datasets`).
     """
-    chosen = os.environ.get("MINICNN_DATA_DIR")
     keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
-    return [*([Path(chosen).expanduser()] if chosen else []), keras_home / "datasets", _own_cache()]
+    return [*_chosen_dirs(data_dir), keras_home / "datasets", _own_cache()]
 
 
-def find(source: Source) -> Found | None:
+def find(source: Source, data_dir: DataDir = None) -> Found | None:
     """Where the data set lies on this machine, or None."""
-    for folder in search_dirs():
+    for folder in search_dirs(data_dir):
         for layout in source.layouts:
             files = layout.present(folder)
             if files:
@@ -117,38 +134,40 @@ def find(source: Source) -> Found | None:
     return None
 
 
-def fetch(source: Source, *, verbose: bool = True) -> Found:
-    """Find a data set, or download it into `MINICNN_DATA_DIR` (minicnn's cache if that is not set).
+def fetch(source: Source, data_dir: DataDir = None, *, download: bool = True, verbose: bool = True) -> Found:
+    """Find a data set, or download it into the first folder that the user named (minicnn's cache if none).
 
     Raises:
         DatasetUnavailableError: saying which folders and addresses were tried, and how to place the files by hand.
     """
-    found = find(source)
+    found = find(source, data_dir)
     if found:
         return found
-    chosen = os.environ.get("MINICNN_DATA_DIR")
-    folder = Path(chosen).expanduser() if chosen else _own_cache()
-    for download in source.downloads:
-        if (folder / download.to).is_file():
+    folder = [*_chosen_dirs(data_dir), _own_cache()][0]
+    for item in source.downloads:
+        if (folder / item.to).is_file():
             continue
+        if not download:
+            raise DatasetUnavailableError(_unavailable(source, data_dir, folder, "Downloading was not allowed."))
         try:
-            _download(download, folder / download.to, verbose)
+            _download(item, folder / item.to, verbose)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise DatasetUnavailableError(_unavailable(source, folder, download, error)) from error
-    found = find(source)
+            tried = f"Tried to download: {item.url} ({getattr(error, 'reason', None) or error})"
+            raise DatasetUnavailableError(_unavailable(source, data_dir, folder, tried)) from error
+    found = find(source, data_dir)
     if not found:
         raise DatasetUnavailableError(f"{source.name}: {folder} does not keep the files that were downloaded into it.")
     return found
 
 
-def read(source: Source) -> Arrays:
+def read(source: Source, data_dir: DataDir = None, download: bool = True) -> Arrays:
     """The data set's arrays, from wherever they are found or fetched.
 
     Raises:
         DatasetUnavailableError: as `fetch`.
         ValueError: naming the path, if what is found there is not the data set.
     """
-    found = fetch(source)
+    found = fetch(source, data_dir, download=download)
     try:
         return found.layout.read(found.path)
     except Exception as error:
@@ -157,12 +176,11 @@ def read(source: Source) -> Arrays:
         ) from error
 
 
-def _unavailable(source: Source, folder: Path, download: Download, error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
+def _unavailable(source: Source, data_dir: DataDir, folder: Path, tried: str) -> str:
     lines = [f"{source.name} is not on this machine and could not be downloaded."]
     lines += ["Looked for: " + ", ".join(dict.fromkeys(layout.root for layout in source.layouts if layout.root != "."))]
-    lines += ["In:"] + [f"  {path}" for path in search_dirs()]
-    lines += [f"Tried to download: {download.url} ({reason})"]
+    lines += ["In:"] + [f"  {path}" for path in search_dirs(data_dir)]
+    lines += [tried]
     lines += ["To place the files by hand, get them on any machine and put"]
     lines += [f"  {item.url}  ({item.size:,} bytes)  at  {folder / item.to}" for item in source.downloads]
     lines += ["or set MINICNN_DATA_DIR to a folder that has them. The data set `digits` needs no download."]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._store import Arrays
+from ._store import Arrays, Source
 
 __all__ = ["CLASS_NAMES", "load_data"]
 
 CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+SOURCE: Source | None = None  # nothing to look for or to download
 
 _BRIGHTEST = 16  # a scan counts the ink in 4x4 dots
 _TEST_SHARE = 5  # every fifth scan of a digit is for testing

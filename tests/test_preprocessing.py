@@ -1,0 +1,446 @@
+"""`minicnn.preprocessing.image` against Keras's own functions, drawn with the same seed, and against SciPy."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import warnings
+
+import keras.src.legacy.preprocessing.image as legacy
+import keras.utils
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn.config import set_random_seed
+from minicnn.preprocessing import image
+
+pytestmark = pytest.mark.filterwarnings("ignore:Please (import|use) `affine_transform`:DeprecationWarning")  # Keras's call
+
+
+def picture(height=9, width=7, channels=3, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, (height, width, channels)).astype(np.float32)
+
+
+LAST = {"row_axis": 0, "col_axis": 1, "channel_axis": 2}
+
+
+class TestFunctions:
+    @pytest.mark.parametrize(
+        ("name", "arguments"),
+        [
+            ("random_rotation", (40,)),
+            ("random_shift", (0.3, 0.2)),
+            ("random_shear", (30,)),
+            ("random_zoom", ((0.6, 1.5),)),
+            ("random_zoom", ((1, 1),)),
+        ],
+    )
+    @pytest.mark.parametrize("axes", [{}, LAST, {"row_axis": 1, "col_axis": 0, "channel_axis": 2}], ids=str)
+    @pytest.mark.parametrize(
+        "how",
+        [{}, {"fill_mode": "constant", "cval": 9.0}, {"fill_mode": "reflect"}, {"fill_mode": "wrap", "interpolation_order": 0}],
+        ids=str,
+    )
+    def test_geometry_is_keras_s(self, name, arguments, axes, how):
+        x = picture() if axes else picture().transpose(2, 0, 1)
+        for seed in range(3):
+            np.random.seed(seed)
+            expected = getattr(legacy, name)(x, *arguments, **axes, **how)
+            np.random.seed(seed)
+            ours = getattr(image, name)(x, *arguments, **axes, **how)
+            assert ours.dtype == expected.dtype
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=255e-6)
+
+    @settings(max_examples=60)
+    @given(
+        st.integers(1, 9),
+        st.integers(1, 9),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "theta": st.floats(-180, 180),
+                "tx": st.floats(-5, 5),
+                "ty": st.floats(-5, 5),
+                "shear": st.floats(-60, 60),
+                "zx": st.floats(0.3, 3),
+                "zy": st.floats(0.3, 3),
+                "fill_mode": st.sampled_from(["nearest", "constant", "reflect", "wrap"]),
+                "order": st.integers(0, 3),
+            },
+        ),
+    )
+    def test_affine_transform_over_drawn_parameters(self, height, width, parameters):
+        x = picture(height, width, 2)
+        expected = legacy.apply_affine_transform(x, **LAST, **parameters)
+        np.testing.assert_allclose(image.apply_affine_transform(x, **LAST, **parameters), expected, rtol=0, atol=255e-5)
+
+    def test_a_turn_and_a_shift_are_scipy_s(self):
+        x = picture(8, 8)
+        turned = scipy.ndimage.rotate(x, 90, axes=(0, 1), order=1)
+        np.testing.assert_allclose(image.apply_affine_transform(x, theta=90, **LAST), turned, rtol=0, atol=255e-5)
+        # x goes along the columns, in images whose rows come first: Keras's reading
+        shifted = scipy.ndimage.shift(x, (1, -2, 0), order=1, mode="nearest")
+        np.testing.assert_allclose(image.apply_affine_transform(x, tx=2, ty=-1, **LAST), shifted, rtol=0, atol=255e-5)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"row_axis": 1, "col_axis": 1}, "must be distinct"),
+            ({"row_axis": 3}, r"Invalid axis' indices: \{3\}"),
+            ({"row_axis": 0, "col_axis": 2, "channel_axis": 1}, "first and last dimensions"),
+            ({"fill_mode": "edge"}, "`fill_mode` must be one of .*Received: fill_mode='edge'"),
+        ],
+        ids=str,
+    )
+    def test_wrong_arguments(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            image.apply_affine_transform(picture(), theta=3, **arguments)
+        with pytest.raises(ValueError, match=r"shape \(9, 7\)"):
+            image.apply_affine_transform(picture()[..., 0], theta=3)
+
+    @pytest.mark.parametrize("scale", [True, False])
+    @pytest.mark.parametrize("x", [picture(), picture(channels=1), picture() / 255, picture() - 300, picture() * 2])
+    def test_brightness_is_keras_s(self, x, scale):
+        for seed in range(3):
+            np.random.seed(seed)
+            expected = legacy.random_brightness(x, (0.3, 1.8), scale)
+            np.random.seed(seed)
+            np.testing.assert_array_equal(image.random_brightness(x, (0.3, 1.8), scale), expected)
+        np.testing.assert_array_equal(image.apply_brightness_shift(x, 0.5, scale), legacy.apply_brightness_shift(x, 0.5, scale))
+
+    def test_channel_shift_and_flips_are_keras_s(self):
+        x = picture()
+        np.random.seed(1)
+        expected = legacy.random_channel_shift(x, 50.0, channel_axis=2)
+        np.random.seed(1)
+        np.testing.assert_array_equal(image.random_channel_shift(x, 50.0, channel_axis=2), expected)
+        for axis in range(3):
+            np.testing.assert_array_equal(image.flip_axis(x, axis), legacy.flip_axis(x, axis))
+
+    def test_pairs_are_asked_for(self):
+        with pytest.raises(ValueError, match="`zoom_range` should be a tuple or list of two floats"):
+            image.random_zoom(picture(), 0.5)
+        with pytest.raises(ValueError, match="`brightness_range should be tuple or list of two floats"):
+            image.random_brightness(picture(), (1, 2, 3))
+
+    def test_one_seed_decides(self):
+        def draw():
+            set_random_seed(5)
+            return image.random_rotation(picture(), 30, **LAST)
+
+        np.testing.assert_array_equal(draw(), draw())
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        "x", [picture(), picture(channels=1), picture(channels=4), picture(channels=1) * 9, np.zeros((3, 3, 1))]
+    )
+    @pytest.mark.parametrize("scale", [True, False])
+    def test_array_to_img_is_keras_s(self, x, scale):
+        ours = image.array_to_img(x, scale=scale)
+        with warnings.catch_warnings():  # Pillow deprecated the argument that Keras passes
+            warnings.simplefilter("ignore")
+            theirs = keras.utils.array_to_img(x, scale=scale)
+        assert (ours.mode, ours.size) == (theirs.mode, theirs.size)
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+        array = image.img_to_array(ours)
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, keras.utils.img_to_array(theirs))
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        image.save_img(tmp_path / "picture.png", picture(20, 30, 4))
+        return tmp_path / "picture.png"
+
+    @pytest.mark.parametrize("color_mode", ["rgb", "rgba", "grayscale"])
+    @pytest.mark.parametrize("keep_aspect_ratio", [False, True])
+    @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"])
+    def test_load_img_is_keras_s(self, path, color_mode, keep_aspect_ratio, interpolation):
+        for size in (None, (7, 11), (20, 30), (31, 8)):
+            arguments = (color_mode, size, interpolation, keep_aspect_ratio)
+            expected = keras.utils.load_img(path, *arguments)
+            for source in (path, str(path), io.BytesIO(path.read_bytes())):
+                np.testing.assert_array_equal(np.asarray(image.load_img(source, *arguments)), np.asarray(expected))
+
+    def test_wrong_pictures(self, tmp_path, path):
+        (tmp_path / "text.png").write_text("no picture")
+        with pytest.raises(ValueError, match=r"text\.png cannot be read as a picture"):
+            image.load_img(tmp_path / "text.png")
+        with pytest.raises(FileNotFoundError):
+            image.load_img(tmp_path / "none.png")
+        with pytest.raises(TypeError, match="path should be path-like"):
+            image.load_img(3)
+        with pytest.raises(ValueError, match='color_mode must be "grayscale", "rgb", or "rgba"'):
+            image.load_img(path, color_mode="cmyk")
+        with pytest.raises(ValueError, match="Invalid interpolation method cubic"):
+            image.load_img(path, target_size=(3, 3), interpolation="cubic")
+        with pytest.raises(ValueError, match=r"rank 3 \(single image\). Got array with shape: \(9, 7\)"):
+            image.array_to_img(picture()[..., 0])
+        with pytest.raises(ValueError, match="Unsupported channel number: 2"):
+            image.array_to_img(picture(channels=2))
+        with pytest.raises(ValueError, match="Unsupported image shape"):
+            image.img_to_array(np.zeros(3))
+        with pytest.raises(ValueError, match="channels_last"):
+            image.img_to_array(picture(), data_format="channels_first")
+
+    def test_jpeg_has_no_transparency(self, tmp_path):
+        with pytest.warns(UserWarning, match="does not support RGBA"):
+            image.save_img(tmp_path / "a.jpg", picture(channels=4))
+        assert image.load_img(tmp_path / "a.jpg").size == (7, 9)
+
+    def test_smart_resize_is_keras_s(self):
+        for shape in ((9, 7, 3), (2, 5, 12, 1)):
+            x = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+            expected = keras.preprocessing.image.smart_resize(x, (6, 6))
+            np.testing.assert_allclose(image.smart_resize(x, (6, 6)), expected, rtol=0, atol=255e-5)
+        with pytest.raises(ValueError, match="incorrect rank"):
+            image.smart_resize(np.zeros((3, 3)), (2, 2))
+
+
+SETTINGS = {
+    "nothing": {},
+    "geometry": {
+        "rotation_range": 30,
+        "width_shift_range": 0.2,
+        "height_shift_range": 0.1,
+        "shear_range": 10,
+        "zoom_range": 0.3,
+    },
+    "pixels": {"width_shift_range": 2, "height_shift_range": [-3, 1, 2]},
+    "zoom pair": {"zoom_range": (0.5, 0.8), "fill_mode": "constant", "cval": 3.0, "interpolation_order": 0},
+    "flips": {"horizontal_flip": True, "vertical_flip": True},
+    "values": {"brightness_range": (0.5, 1.5), "channel_shift_range": 20.0, "rescale": 1 / 255},
+    "each": {"samplewise_center": True, "samplewise_std_normalization": True, "preprocessing_function": lambda x: x + 1},
+    "all": {
+        "featurewise_center": True,
+        "featurewise_std_normalization": True,
+        "rotation_range": 20,
+        "horizontal_flip": True,
+        "rescale": 0.1,
+    },
+    "whitening": {"featurewise_center": True, "zca_whitening": True},
+}
+X = np.stack([picture(6, 6, seed=seed) for seed in range(10)])
+Y = np.arange(10)
+
+
+def assert_same_batches(ours, theirs, count):
+    for a, b in itertools.islice(zip(ours, theirs, strict=True), count):
+        a, b = ((p if isinstance(p, (tuple, list)) else (p,)) for p in (a, b))
+        assert len(a) == len(b)
+        for p, q in zip(a, b, strict=True):
+            for inner, expected in zip(p, q, strict=True) if isinstance(p, list) else ((p, q),):
+                assert inner.dtype == expected.dtype
+                np.testing.assert_allclose(inner, expected, rtol=1e-5, atol=1e-3)
+
+
+class TestFlow:
+    @pytest.mark.parametrize("name", SETTINGS)
+    @pytest.mark.parametrize("seed", [None, 4])
+    def test_batches_are_keras_s(self, name, seed):
+        """Two epochs and a bit, drawn from the same seed."""
+        ours, theirs = image.ImageDataGenerator(**SETTINGS[name]), legacy.ImageDataGenerator(**SETTINGS[name])
+        if name in ("all", "whitening"):
+            ours.fit(X, augment=True, rounds=2, seed=1)
+            theirs.fit(X, augment=True, rounds=2, seed=1)
+        batches = []
+        for generator in (ours, theirs):
+            np.random.seed(11)
+            batches.append(list(itertools.islice(generator.flow(X, Y, batch_size=4, seed=seed), 7)))
+        assert_same_batches(*batches, 7)
+
+    @pytest.mark.parametrize("seed", [None, 4])
+    def test_by_index_as_fit_asks_for_them(self, seed):
+        batches = []
+        for module in (image, legacy):
+            np.random.seed(11)
+            flow = module.ImageDataGenerator(rotation_range=20).flow(X, Y, batch_size=4, seed=seed)
+            batches.append([])
+            for _ in range(2):
+                batches[-1].extend(flow[index] for index in range(len(flow)))
+                flow.on_epoch_end()
+        assert len(batches[0]) == 6
+        assert_same_batches(*batches, 6)
+        with pytest.raises(ValueError, match="Asked to retrieve element 3, but the Sequence has length 3"):
+            image.ImageDataGenerator().flow(X, batch_size=4)[3]
+
+    def test_what_comes_out(self):
+        flow = image.ImageDataGenerator().flow
+        assert next(flow(X, batch_size=3)).shape == (3, 6, 6, 3)
+        x, y, w = next(flow(X, Y, sample_weight=Y * 2.0, batch_size=3))
+        np.testing.assert_array_equal(y * 2, w)
+        np.testing.assert_array_equal(x, X[y])
+        (x, extra), y = next(flow((X, Y * 3), Y, batch_size=3))
+        np.testing.assert_array_equal(extra, y * 3)
+        assert len(flow(X, batch_size=3)) == 4
+        in_order = flow(X, Y, batch_size=4, shuffle=False)
+        assert [next(in_order)[1].tolist() for _ in range(4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [0, 1, 2, 3]]
+        next(in_order)
+        in_order.reset()
+        assert next(in_order)[1].tolist() == [0, 1, 2, 3]
+
+    def test_labels_are_left_alone_and_the_source_too(self):
+        before = X.copy()
+        flow = image.ImageDataGenerator(rescale=2.0, preprocessing_function=lambda x: x - 1).flow(X, Y)
+        x, y = next(flow)
+        np.testing.assert_allclose(x, (X[y] - 1) * 2)
+        np.testing.assert_array_equal(X, before)
+
+    def test_the_global_generator_is_left_alone_with_a_seed(self):
+        np.random.seed(3)
+        expected = np.random.random()
+        np.random.seed(3)
+        next(image.ImageDataGenerator(rotation_range=3).flow(X, seed=1))
+        assert np.random.random() == expected
+
+    def test_subsets(self):
+        labels = np.arange(10) % 2
+        generators = image.ImageDataGenerator(validation_split=0.4), legacy.ImageDataGenerator(validation_split=0.4)
+        for subset, count in (("training", 6), ("validation", 4)):
+            ours, theirs = (g.flow(X, labels, shuffle=False, subset=subset) for g in generators)
+            assert ours.n == count
+            assert_same_batches(ours, theirs, 1)
+        with pytest.raises(ValueError, match="different number of classes after the split"):
+            generators[0].flow(X, np.arange(10) < 4, subset="training")
+        generators[0].flow(X, np.arange(10) < 4, subset="training", ignore_class_split=True)
+        with pytest.raises(ValueError, match="Invalid subset name: test"):
+            generators[0].flow(X, Y, subset="test")
+
+    def test_wrong_arguments(self):
+        generator = image.ImageDataGenerator()
+        with pytest.raises(ValueError, match=r"rank 4. You passed an array with shape \(6, 6, 3\)"):
+            generator.flow(X[0])
+        with pytest.raises(ValueError, match="should have the same length"):
+            generator.flow(X, Y[:3])
+        with pytest.warns(UserWarning, match=r"\(2 channels\)"):
+            generator.flow(X[..., :2])
+        for arguments, message in (
+            ({"zoom_range": (1, 2, 3)}, "`zoom_range` should be"),
+            ({"brightness_range": 0.5}, "`brightness_range should be"),
+            ({"validation_split": 1.5}, "`validation_split` must be strictly between 0 and 1"),
+            ({"data_format": "channels_first"}, "channels_last"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                image.ImageDataGenerator(**arguments)
+        with pytest.raises(ValueError, match="should have rank 4"):
+            generator.fit(X[0])
+
+    @pytest.mark.parametrize("argument", ["featurewise_center", "featurewise_std_normalization", "zca_whitening"])
+    def test_a_forgotten_fit_is_said(self, argument):
+        generator = image.ImageDataGenerator(
+            featurewise_center=True, **({argument: True} if argument != "featurewise_center" else {})
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            next(generator.flow(X))
+        assert any(f"`{argument}`, but it hasn't been fit" in str(warning.message) for warning in caught)
+
+    def test_overridden_settings_are_said(self):
+        with pytest.warns(UserWarning, match="which overrides setting of `featurewise_center`"):
+            assert image.ImageDataGenerator(featurewise_std_normalization=True).featurewise_center
+        with pytest.warns(UserWarning, match="which overrides setting of `samplewise_center`"):
+            assert image.ImageDataGenerator(samplewise_std_normalization=True).samplewise_center
+
+    def test_saving(self, tmp_path):
+        next(image.ImageDataGenerator().flow(X, batch_size=3, shuffle=False, save_to_dir=str(tmp_path), save_prefix="look"))
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert [name.split("_")[:2] for name in names] == [["look", "0"], ["look", "1"], ["look", "2"]]
+        assert image.load_img(tmp_path / names[0]).size == (6, 6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    for name, count in (("cats", 5), ("dogs", 4)):
+        (root / name / "more").mkdir(parents=True)
+        for index in range(count):
+            image.save_img(root / name / ("more" if index == 1 else "") / f"{index}.png", picture(8 + index, 9, seed=index))
+    return root
+
+
+class TestFlowFromFiles:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {},
+            {"class_mode": "binary", "color_mode": "grayscale"},
+            {"class_mode": "sparse", "classes": ["dogs", "cats"], "interpolation": "bilinear"},
+            {"class_mode": None, "color_mode": "rgba"},
+            {"class_mode": "input", "keep_aspect_ratio": True},
+            {"subset": "validation"},
+            {"subset": "training", "shuffle": False},
+        ],
+        ids=str,
+    )
+    def test_directory(self, folder, arguments, capsys):
+        flows = []
+        for module in (image, legacy):
+            generator = module.ImageDataGenerator(rotation_range=10, rescale=1 / 255, validation_split=0.4)
+            flows.append(generator.flow_from_directory(str(folder), target_size=(6, 5), batch_size=4, seed=2, **arguments))
+        ours, theirs = flows
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == said[1]
+        assert ours.filenames == theirs.filenames
+        assert ours.class_indices == theirs.class_indices
+        assert (ours.samples, ours.num_classes, ours.image_shape) == (theirs.samples, theirs.num_classes, theirs.image_shape)
+        np.testing.assert_array_equal(ours.classes, theirs.classes)
+        assert_same_batches(ours, theirs, 4)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {},
+            {"class_mode": "binary"},
+            {"class_mode": "sparse", "classes": ["cats", "dogs"]},
+            {"class_mode": "categorical", "y_col": "several"},
+            {"class_mode": "categorical", "classes": ["dogs"]},
+            {"class_mode": "raw", "y_col": "number", "weight_col": "number"},
+            {"class_mode": "multi_output", "y_col": ["number", "number"]},
+            {"class_mode": None, "subset": "validation"},
+        ],
+        ids=str,
+    )
+    def test_dataframe(self, folder, arguments, capsys):
+        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+        kinds = [name.split("/")[0] for name in names]
+        table = pd.DataFrame({"filename": names, "class": kinds, "number": np.arange(float(len(names)))})
+        table["several"] = [[kind, "animals"] for kind in kinds]
+        flows = []
+        for module in (image, legacy):
+            generator = module.ImageDataGenerator(validation_split=0.3)
+            flows.append(
+                generator.flow_from_dataframe(table, str(folder), target_size=(6, 5), batch_size=4, seed=2, **arguments)
+            )
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == said[1]
+        assert flows[0].filenames == flows[1].filenames
+        assert_same_batches(*flows, 4)
+
+    def test_wrong_tables(self, folder):
+        generator = image.ImageDataGenerator()
+        table = pd.DataFrame({"filename": ["cats/0.png", "cats/none.png"], "class": ["a", "b"], "number": [1, 2]})
+        with pytest.warns(UserWarning, match="Found 1 invalid image filename"):
+            assert generator.flow_from_dataframe(table, folder).samples == 1
+        with pytest.raises(TypeError, match="All values in column x_col=number must be strings"):
+            generator.flow_from_dataframe(table, folder, x_col="number")
+        with pytest.raises(TypeError, match="y_col must be a list"):
+            generator.flow_from_dataframe(table, folder, class_mode="multi_output")
+        with pytest.raises(TypeError, match="must be strings"):
+            generator.flow_from_dataframe(table, folder, class_mode="binary", y_col="number", validate_filenames=False)
+        with pytest.raises(ValueError, match=r"there must be 2 classes. Found 1"):
+            generator.flow_from_dataframe(table.head(1), folder, class_mode="binary")
+
+    def test_wrong_arguments(self, folder, tmp_path):
+        generator = image.ImageDataGenerator()
+        with pytest.raises(ValueError, match="Invalid class_mode: one-hot"):
+            generator.flow_from_directory(folder, class_mode="one-hot")
+        with pytest.raises(ValueError, match="Invalid color mode: cmyk"):
+            generator.flow_from_directory(folder, color_mode="cmyk")
+        with pytest.raises(FileNotFoundError):
+            generator.flow_from_directory(tmp_path / "nowhere")
+        with pytest.raises(ValueError, match="There are no images"):
+            next(generator.flow_from_directory(tmp_path))

@@ -150,13 +150,12 @@ class Conv2D(Affine):
         x, pads, kept = saved
         dz = activate_backward(self.activation, dy, kept)
         dx = ops.conv2d_backward_input(dz, self.kernel.value, x.shape, self.strides, pads, self.dilation_rate)
-        return dx, self._weight_gradients(x, dz, pads)
+        dkernel = ops.conv2d_backward_kernel(x, dz, self.kernel.shape, self.strides, pads, self.dilation_rate)
+        return dx, (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
 
     def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
         x, pads, kept = saved
-        return self._weight_gradients(x, activate_backward(self.activation, dy, kept), pads)
-
-    def _weight_gradients(self, x: Any, dz: Any, pads: shapes.Pads) -> tuple[Any, ...]:
+        dz = activate_backward(self.activation, dy, kept)
         dkernel = ops.conv2d_backward_kernel(x, dz, self.kernel.shape, self.strides, pads, self.dilation_rate)
         return (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
 

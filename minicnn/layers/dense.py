@@ -88,13 +88,12 @@ class Dense(Affine):
         x, kept = saved
         dz = activate_backward(self.activation, dy, kept).reshape(-1, self.units)
         dx = ops.dense_backward_input(dz, self.kernel.value).reshape(x.shape)
-        return dx, self._weight_gradients(x, dz)
+        dkernel = ops.dense_backward_kernel(x.reshape(-1, x.shape[-1]), dz)
+        return dx, (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
 
     def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
         x, kept = saved
-        return self._weight_gradients(x, activate_backward(self.activation, dy, kept).reshape(-1, self.units))
-
-    def _weight_gradients(self, x: Any, dz: Any) -> tuple[Any, ...]:
+        dz = activate_backward(self.activation, dy, kept).reshape(-1, self.units)
         dkernel = ops.dense_backward_kernel(x.reshape(-1, x.shape[-1]), dz)
         return (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
 

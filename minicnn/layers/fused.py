@@ -17,7 +17,9 @@ __all__ = ["Penalized", "fuse", "last_activation", "without_activation"]
 
 
 def last_activation(layer: Layer) -> str | None:
-    """The name of the activation that a layer ends with, or None for none."""
+    """The name of the activation that a layer ends with; None for none, or where its output is penalized."""
+    if layer.activity_regularizer is not None:
+        return None
     if type(layer) is Softmax:
         return "softmax"
     function = getattr(layer, "activation", None)

@@ -139,7 +139,7 @@ def print_summary(
         table.add_row(*cells)
     trained = sum(v.size for v in model.trainable_weights)
     frozen = sum(v.size for v in model.non_trainable_weights)
-    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None else 0
+    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None and model.optimizer.built else 0
     lines = [
         f'Model: "{model.name}"',
         f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",

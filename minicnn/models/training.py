@@ -67,7 +67,7 @@ class Trainer:
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self._compile_arguments: dict[str, Any] = {}
         self._arena = memory.Arena()
-        self._shuffle_seed: int | None = None
+        self._shuffle_seed = config.next_seed()
         self._epochs_done = 0
         self._forget_plans()
 
@@ -467,8 +467,6 @@ class Trainer:
     ) -> Any:
         if x is None:
             raise ValueError("Missing data: `x` is None.")
-        if self._shuffle_seed is None:
-            self._shuffle_seed = config.next_seed()
         return make_batches(
             x,
             y,
@@ -671,10 +669,7 @@ class Trainer:
     # --- what a checkpoint needs beside the weights -------------------------------------
 
     def _training_state(self) -> dict[str, int]:
-        state = {"epochs_done": self._epochs_done}
-        if self._shuffle_seed is not None:
-            state["shuffle_seed"] = self._shuffle_seed
-        return state
+        return {"epochs_done": self._epochs_done, "shuffle_seed": self._shuffle_seed}
 
     def _restore_training_state(self, state: dict[str, int]) -> None:
         self._epochs_done = int(state.get("epochs_done", 0))

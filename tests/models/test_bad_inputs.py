@@ -82,7 +82,7 @@ def test_bad_data_for_predict(model, x):
         ({"batch_size": 2.5}, r"`batch_size` must be a positive integer"),
         ({"epochs": -1}, r"`epochs` must be a non-negative integer"),
         ({"validation_split": 1.5}, r"`validation_split` must be between 0 and 1"),
-        ({"validation_split": 0.01}, r"Training data contains 12 samples, which is not sufficient"),
+        ({"validation_split": 0.99}, r"Training data contains 12 samples, which is not sufficient"),
         ({"steps_per_epoch": 0}, r"must be a positive integer"),
         ({"class_weight": {0: 1}, "sample_weight": np.ones(12)}, r"`class_weight` and `sample_weight` at the same time"),
         ({"validation_freq": "often", "validation_data": (X, Y)}, r"Expected `validation_freq` to be a list or int"),

@@ -39,7 +39,7 @@ class Target:
         values = np.random.default_rng(seed).standard_normal(shape)
         if self.dtype == "float32":
             values = (np.floor(values * 64) + 0.5) / 64
-        return values.astype(self.dtype)
+        return np.array(values, self.dtype)  # an array of shape () too
 
     def uniform(self, seed: int, *shape: int) -> np.ndarray:
         """Values in (0, 1)."""

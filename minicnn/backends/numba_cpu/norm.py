@@ -55,7 +55,7 @@ def rows_of(chunk: int, chunks: int, rows: int) -> tuple[int, int]:
     return chunk * rows // chunks, (chunk + 1) * rows // chunks
 
 
-# --- forward ------------------------------------------------------------------------
+# --- ops ----------------------------------------------------------------------------
 
 
 def batchnorm_forward(x: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> tuple[Array, Array, Array]:
@@ -69,6 +69,15 @@ def batchnorm_forward(x: Array, gamma: Array | None, beta: Array | None, epsilon
     return y, mean, variance
 
 
+def batchnorm_backward(
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """Parallel over chunks of rows."""
+    if x.dtype != F:
+        return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon)
+    return _gradients(dy, x, gamma, mean, variance, epsilon, True)
+
+
 def batchnorm_inference(
     x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float
 ) -> Array:
@@ -80,6 +89,29 @@ def batchnorm_inference(
     gamma, beta = _or_constant(gamma, 1, C), _or_constant(beta, 0, C)
     _inference(_rows(x), _rows(y), gamma, beta, mean, variance, F(epsilon), empty((3, C)))
     return y
+
+
+def batchnorm_inference_backward(
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """As `batchnorm_backward`, without the terms that come through the statistics."""
+    if x.dtype != F:
+        return reference.batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon)
+    return _gradients(dy, x, gamma, mean, variance, epsilon, False)
+
+
+def _gradients(
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, training: bool
+) -> tuple[Array, Array, Array]:
+    C = x.shape[-1]
+    dx, dgamma, dbeta = empty(x.shape), empty((C,)), empty((C,))
+    gamma = _or_constant(gamma, 1, C)
+    scratch = empty((CHUNKS, 2, C)), empty((4, C))
+    _backward(_rows(dy), _rows(x), _rows(dx), gamma, dgamma, dbeta, mean, variance, F(epsilon), training, *scratch)
+    return dx, dgamma, dbeta
+
+
+# --- kernels: forward -------------------------------------------------------------
 
 
 @part
@@ -158,36 +190,7 @@ def _forward(x, y, gamma, beta, mean, variance, epsilon, sums, factors):  # type
     parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors))
 
 
-# --- gradients ----------------------------------------------------------------------
-
-
-def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """Parallel over chunks of rows."""
-    if x.dtype != F:
-        return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon)
-    return _gradients(dy, x, gamma, mean, variance, epsilon, True)
-
-
-def batchnorm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """As `batchnorm_backward`, without the terms that come through the statistics."""
-    if x.dtype != F:
-        return reference.batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon)
-    return _gradients(dy, x, gamma, mean, variance, epsilon, False)
-
-
-def _gradients(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, training: bool
-) -> tuple[Array, Array, Array]:
-    C = x.shape[-1]
-    dx, dgamma, dbeta = empty(x.shape), empty((C,)), empty((C,))
-    gamma = _or_constant(gamma, 1, C)
-    scratch = empty((CHUNKS, 2, C)), empty((4, C))
-    _backward(_rows(dy), _rows(x), _rows(dx), gamma, dgamma, dbeta, mean, variance, F(epsilon), training, *scratch)
-    return dx, dgamma, dbeta
+# --- kernels: gradients -----------------------------------------------------------
 
 
 @part

@@ -1,0 +1,234 @@
+"""Activations, padding, merges and dropout against TensorFlow and Keras."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from tests.ops.test_random import tf_random_bits
+
+shapes = st.one_of(
+    st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple),
+    st.tuples(st.integers(1, 70)),  # whole vectors of floats and what is left over
+)
+factors = st.integers(-300, 300).map(lambda hundredths: hundredths / 100)
+images = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 5))
+
+
+def tf_gelu(x):
+    """`tf.nn.gelu` in full precision: it holds its constants in float32."""
+    return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
+
+
+def tf_gelu_tanh(x):
+    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+# name -> TensorFlow's function and strategies for the op's parameters after x. TensorFlow holds
+# the slopes in float32.
+ACTIVATIONS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "relu": (tf.nn.relu, {}),
+    "bounded_relu": (
+        lambda x, negative_slope, max_value, threshold: keras.activations.relu(
+            x, negative_slope, None if max_value == math.inf else max_value, threshold
+        ),
+        {
+            "negative_slope": st.sampled_from([0.0, 0.125, 0.25]),
+            "max_value": st.sampled_from([1.5, 6.0, math.inf]),
+            "threshold": st.sampled_from([0.0, 0.5, 1.0]),
+        },
+    ),
+    "leaky_relu": (
+        lambda x, negative_slope: tf.nn.leaky_relu(x, negative_slope),
+        {"negative_slope": st.floats(0, 1, width=32)},
+    ),
+    "elu": (lambda x, alpha: keras.activations.elu(x, alpha), {"alpha": st.sampled_from([0.5, 1.0, 1.7])}),
+    "selu": (tf.nn.selu, {}),
+    "gelu": (tf_gelu, {}),
+    "gelu_tanh": (tf_gelu_tanh, {}),
+    "silu": (tf.nn.silu, {}),
+    "sigmoid": (tf.nn.sigmoid, {}),
+    "tanh": (tf.nn.tanh, {}),
+    "softplus": (tf.nn.softplus, {}),
+    "softmax": (tf.nn.softmax, {}),
+}
+
+activations = pytest.mark.parametrize("name", ACTIVATIONS)
+
+
+def check_activation(target: Target, name: str, x: np.ndarray, parameters: dict[str, Any], seed: int) -> None:
+    function, _ = ACTIVATIONS[name]
+    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: function(x, **parameters), [x], seed, target)
+    forward, backward = getattr(target.ops, f"{name}_forward"), getattr(target.ops, f"{name}_backward")
+    y = forward(x, **parameters)
+    # Far from 0 an activation is what remains of 1 + (-1) or 1 - 1: the terms are of size 1.
+    target.check(y, expected, scale=1)
+    keeps_output = "y" in inspect.signature(backward).parameters
+    dx = backward(dy, y if keeps_output else x, **parameters)
+    target.check(dx, expected_dx, scale=1)
+
+
+@activations
+@gradient_cases
+@given(data=st.data(), shape=shapes, seed=seeds)
+def test_activation_equals_tensorflow(
+    target: Target, name: str, data: st.DataObject, shape: tuple[int, ...], seed: int
+) -> None:
+    parameters = {parameter: data.draw(strategy) for parameter, strategy in ACTIVATIONS[name][1].items()}
+    check_activation(target, name, 3 * target.normal(seed, *shape), parameters, seed + 1)
+
+
+PLAIN_PARAMETERS: dict[str, dict[str, Any]] = {
+    "bounded_relu": {"negative_slope": 0.125, "max_value": 6.0, "threshold": 1.0},
+    "leaky_relu": {"negative_slope": 0.25},
+    "elu": {"alpha": 1.0},
+}
+
+
+@activations
+def test_activation_of_a_large_array(target: Target, name: str) -> None:
+    """Long enough for every thread to have work, and of no round length."""
+    check_activation(target, name, 3 * target.normal(0, 211, 307), PLAIN_PARAMETERS.get(name, {}), 1)
+
+
+@activations
+def test_activation_does_not_overflow(target: Target, name: str) -> None:
+    """Far from 0 on both sides; a warning would be an error."""
+    far = np.array([[-1e4, -800, -90, -20, -1e-3, -1e-6, 1e-6, 1e-3, 20, 90, 800, 1e4]]).T
+    for x in (far, far.T):  # one a row and all in one, which differ for softmax
+        check_activation(target, name, np.ascontiguousarray(x, target.dtype), PLAIN_PARAMETERS.get(name, {}), 0)
+
+
+@activations
+def test_nan_stays_nan(target: Target, name: str) -> None:
+    """As in TensorFlow; max(x, 0) written with a comparison would make a NaN 0 and hide where it came from."""
+    x = np.array([[1.0, np.nan, -1.0], [0.5, 2.0, -3.0]], target.dtype)
+    expected = ACTIVATIONS[name][0](tf.constant(x), **PLAIN_PARAMETERS.get(name, {})).numpy()
+    y = getattr(target.ops, f"{name}_forward")(x, **PLAIN_PARAMETERS.get(name, {}))
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus"])
+def test_activation_at_infinity(target: Target, name: str) -> None:
+    x = np.array([-np.inf, np.inf], target.dtype)
+    y = getattr(target.ops, f"{name}_forward")(x, **PLAIN_PARAMETERS.get(name, {}))
+    np.testing.assert_allclose(y, ACTIVATIONS[name][0](tf.constant(x), **PLAIN_PARAMETERS.get(name, {})), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "elu", "leaky_relu", "selu"])
+def test_activation_at_its_kink(target: Target, name: str) -> None:
+    """At 0 the slope is the one from below, as the spec's `x > 0` says."""
+    parameters = PLAIN_PARAMETERS.get(name, {})
+    x = np.zeros(5, target.dtype)
+    dy = target.normal(0, 5)
+    y = getattr(target.ops, f"{name}_forward")(x, **parameters)
+    np.testing.assert_array_equal(y, x)
+    below = {"relu": 0.0, "elu": 1.0, "leaky_relu": 0.25, "selu": 1.0507009873554805 * 1.6732632423543772}[name]
+    target.check(getattr(target.ops, f"{name}_backward")(dy, x, **parameters), below * dy)
+
+
+def test_bounded_relu_at_its_kinks(target: Target) -> None:
+    """At the threshold x itself comes out, at the maximum the maximum; the slope there is the flatter side's."""
+    x = np.array([0.5, 2.0], target.dtype)
+    dy = target.normal(0, 2)
+    target.check(target.ops.bounded_relu_forward(x, 0.1, 2.0, 0.5), x)
+    target.check(target.ops.bounded_relu_backward(dy, x, 0.1, 2.0, 0.5), np.array([0.1, 0.0], target.dtype) * dy)
+
+
+@gradient_cases
+@given(
+    shape=shapes,
+    rate=st.one_of(st.sampled_from([0.0, 0.2, 0.3, 0.5]), st.floats(0, 0.95)),
+    key_seed=seeds,
+    step=seeds,
+    seed=seeds,
+)
+def test_dropout_equals_tensorflow(
+    target: Target, shape: tuple[int, ...], rate: float, key_seed: int, step: int, seed: int
+) -> None:
+    """The mask comes from TensorFlow's own Philox stream."""
+    x = target.normal(seed, *shape)
+    key = np.array([key_seed, step], np.uint32)
+    kept = (tf_random_bits(key_seed, step, x.size) >= math.floor(rate * 2**32)).reshape(shape)
+
+    def drop(x):
+        return tf.where(kept, x / (1 - rate), tf.zeros_like(x))
+
+    expected, dy, (expected_dx,) = forward_and_gradients(drop, [x], seed + 1, target)
+    y = target.ops.dropout_forward(x, rate, key)
+    target.check(y, expected)
+    dx = target.ops.dropout_backward(dy, rate, key)
+    target.check(dx, expected_dx)
+    np.testing.assert_array_equal(y == 0, dx == 0)  # `normal` draws no zeros: one mask
+    check_adjoint(y, dy, x, dx, target)
+    np.testing.assert_array_equal(key, [key_seed, step])
+
+
+def test_dropout_of_a_large_array(target: Target) -> None:
+    """Several threads' worth of words; as many are kept as were asked for."""
+    x = np.ones((301, 997), target.dtype)
+    y = target.ops.dropout_forward(x, 0.3, np.array([5, 6], np.uint32))
+    kept = (tf_random_bits(5, 6, x.size) >= math.floor(0.3 * 2**32)).reshape(x.shape)
+    target.check(y, np.where(kept, 1 / 0.7, 0))
+    assert abs(kept.mean() - 0.7) < 5 * math.sqrt(0.3 * 0.7 / x.size)
+
+
+@gradient_cases
+@given(shape=images, pads=st.tuples(*[st.integers(0, 3)] * 4), seed=seeds)
+def test_zero_pad2d_equals_tensorflow(target: Target, shape: tuple[int, ...], pads: tuple[int, ...], seed: int) -> None:
+    top, bottom, left, right = pads
+    x = target.normal(seed, *shape)
+    frame = [(0, 0), (top, bottom), (left, right), (0, 0)]
+    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: tf.pad(x, frame), [x], seed + 1, target)
+    y = target.ops.zero_pad2d_forward(x, pads)
+    target.check(y, expected)
+    dx = target.ops.zero_pad2d_backward(dy, pads)
+    target.check(dx, expected_dx)
+    check_adjoint(y, dy, x, dx, target)
+
+
+@gradient_cases
+@given(shape=shapes, scale=factors, offset=factors, seed=seeds)
+def test_rescale_equals_tensorflow(target: Target, shape: tuple[int, ...], scale: float, offset: float, seed: int) -> None:
+    x = target.normal(seed, *shape)
+    expected = tf.constant(x) * scale + offset
+    target.check(target.ops.rescale(x, scale, offset), expected, scale=max(abs(scale), abs(offset)))
+
+
+@gradient_cases
+@given(shape=images, count=st.integers(1, 4), broadcast=st.booleans(), seed=seeds)
+def test_add_equals_tensorflow(target: Target, shape: tuple[int, ...], count: int, broadcast: bool, seed: int) -> None:
+    xs = [target.normal(seed + i, *shape) for i in range(count)]
+    if broadcast:
+        xs.append(target.normal(seed + count, shape[0], 1, 1, shape[3]))
+    expected = tf.constant(xs[0])
+    for x in xs[1:]:
+        expected = expected + x
+    y = target.ops.add_forward(xs)
+    target.check(y, expected)
+    assert not any(np.shares_memory(y, x) for x in xs)
+
+
+@gradient_cases
+@given(shape=images, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4), axis=st.integers(-4, 3), seed=seeds)
+def test_concatenate_equals_tensorflow(target: Target, shape: tuple[int, ...], sizes: list[int], axis: int, seed: int) -> None:
+    xs = []
+    for i, size in enumerate(sizes):
+        extents = list(shape)
+        extents[axis] = size
+        xs.append(target.normal(seed + i, *extents))
+    expected, dy, expected_dxs = forward_and_gradients(lambda *xs: tf.concat(xs, axis), xs, seed + 9, target)
+    target.check(target.ops.concatenate_forward(xs, axis), expected)
+    dxs = target.ops.concatenate_backward(dy, sizes, axis)
+    assert len(dxs) == len(xs)
+    for dx, expected_dx in zip(dxs, expected_dxs):
+        target.check(dx, expected_dx)

@@ -1,0 +1,232 @@
+"""Optimizer steps against TensorFlow's own training kernels; clipping and penalties against TensorFlow."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ops.checks import Target, gradient_cases, seeds
+
+STEPS = 2
+
+# A model's parameters: kernels, biases, a scalar; lengths below, at and above a vector's width.
+shapes = st.lists(st.lists(st.integers(1, 6), max_size=4) | st.tuples(st.sampled_from([16, 17, 100])), min_size=1, max_size=2)
+learning_rates = st.sampled_from([0.5, 0.1, 0.01, 1e-3])
+factors = st.sampled_from([0.0, 0.5, 0.9, 0.99])
+strengths = st.sampled_from([0.0, 1e-4, 0.01, 0.5])
+limits = st.sampled_from([0.1, 1.0, 5.0, 1e4])
+
+
+def arrays(target: Target, shapes: list, seed: int) -> list[np.ndarray]:
+    return [target.normal(seed + i, *shape) for i, shape in enumerate(shapes)]
+
+
+def zeros_like(params: list[np.ndarray]) -> list[np.ndarray]:
+    return [np.zeros_like(p) for p in params]
+
+
+def variables(values: list[np.ndarray]) -> list[tf.Variable]:
+    return [tf.Variable(value) for value in values]
+
+
+def check_all(target: Target, actual: list[np.ndarray], expected: list) -> None:
+    assert len(actual) == len(expected)
+    for a, e in zip(actual, expected):
+        target.check(a, e, scale=1)
+
+
+def draw_model(target: Target, shapes: list, seed: int) -> tuple[list[np.ndarray], list[list[np.ndarray]], list[tf.Variable]]:
+    """Parameters, their gradients at each step, and TensorFlow's copy of the parameters."""
+    params = arrays(target, shapes, seed)
+    return params, [arrays(target, shapes, seed + 10 * (step + 1)) for step in range(STEPS)], variables(params)
+
+
+@gradient_cases
+@given(shapes=shapes, learning_rate=learning_rates, seed=seeds)
+def test_sgd_equals_tensorflow(target: Target, shapes: list, learning_rate: float, seed: int) -> None:
+    params, steps, peers = draw_model(target, shapes, seed)
+    for grads in steps:
+        target.ops.sgd_update_(params, grads, learning_rate)
+        for p, g in zip(peers, grads):
+            tf.raw_ops.ResourceApplyGradientDescent(var=p.handle, alpha=tf.constant(learning_rate, p.dtype), delta=g)
+    check_all(target, params, peers)
+
+
+@gradient_cases
+@given(shapes=shapes, learning_rate=learning_rates, momentum=factors, nesterov=st.booleans(), seed=seeds)
+def test_momentum_equals_tensorflow(
+    target: Target, shapes: list, learning_rate: float, momentum: float, nesterov: bool, seed: int
+) -> None:
+    """TensorFlow's accumulator times -learning_rate is the momentum here."""
+    params, steps, peers = draw_model(target, shapes, seed)
+    momenta, accumulators = zeros_like(params), variables(zeros_like(params))
+    update = target.ops.nesterov_update_ if nesterov else target.ops.momentum_update_
+    for grads in steps:
+        update(params, grads, momenta, learning_rate, momentum)
+        for p, a, g in zip(peers, accumulators, grads):
+            rates = {"lr": tf.constant(learning_rate, p.dtype), "momentum": tf.constant(momentum, p.dtype)}
+            tf.raw_ops.ResourceApplyMomentum(var=p.handle, accum=a.handle, grad=g, use_nesterov=nesterov, **rates)
+    check_all(target, params, peers)
+    check_all(target, momenta, [-learning_rate * a for a in accumulators])
+
+
+@gradient_cases
+@given(
+    shapes=shapes,
+    learning_rate=learning_rates,
+    rho=st.sampled_from([0.5, 0.9]),
+    momentum=factors,
+    epsilon=st.sampled_from([1e-7, 1e-3]),
+    centered=st.booleans(),
+    seed=seeds,
+)
+def test_rmsprop_equals_tensorflow(
+    target: Target, shapes: list, learning_rate: float, rho: float, momentum: float, epsilon: float, centered: bool, seed: int
+) -> None:
+    params, steps, peers = draw_model(target, shapes, seed)
+    mean_squares, mean_grads = zeros_like(params), zeros_like(params) if centered else None
+    momenta = zeros_like(params) if momentum else None
+    slots = [variables(zeros_like(params)) for _ in range(3)]
+    for grads in steps:
+        target.ops.rmsprop_update_(params, grads, mean_squares, mean_grads, momenta, learning_rate, rho, momentum, epsilon)
+        for p, ms, mg, mom, g in zip(peers, *slots, grads):
+            values = {"lr": learning_rate, "rho": rho, "momentum": momentum, "epsilon": epsilon}
+            values = {name: tf.constant(value, p.dtype) for name, value in values.items()}
+            handles = {"var": p.handle, "ms": ms.handle, "mom": mom.handle, "grad": g}
+            if centered:
+                tf.raw_ops.ResourceApplyCenteredRMSProp(mg=mg.handle, **handles, **values)
+            else:
+                tf.raw_ops.ResourceApplyRMSProp(**handles, **values)
+    check_all(target, params, peers)
+    check_all(target, mean_squares, slots[0])
+    if mean_grads is not None:
+        check_all(target, mean_grads, slots[1])
+    if momenta is not None:
+        check_all(target, momenta, slots[2])
+
+
+@gradient_cases
+@given(
+    shapes=shapes,
+    learning_rate=learning_rates,
+    beta_1=st.sampled_from([0.5, 0.9]),
+    beta_2=st.sampled_from([0.9, 0.999]),
+    epsilon=st.sampled_from([1e-7, 1e-3]),
+    amsgrad=st.booleans(),
+    seed=seeds,
+)
+def test_adam_equals_tensorflow(
+    target: Target, shapes: list, learning_rate: float, beta_1: float, beta_2: float, epsilon: float, amsgrad: bool, seed: int
+) -> None:
+    params, steps, peers = draw_model(target, shapes, seed)
+    means, variances = zeros_like(params), zeros_like(params)
+    max_variances = zeros_like(params) if amsgrad else None
+    slots = [variables(zeros_like(params)) for _ in range(3)]
+    for step, grads in enumerate(steps, start=1):
+        target.ops.adam_update_(params, grads, means, variances, max_variances, learning_rate, step, beta_1, beta_2, epsilon)
+        for p, m, v, vhat, g in zip(peers, *slots, grads):
+            values = {"beta1_power": beta_1**step, "beta2_power": beta_2**step, "lr": learning_rate}
+            values |= {"beta1": beta_1, "beta2": beta_2, "epsilon": epsilon}
+            values = {name: tf.constant(value, p.dtype) for name, value in values.items()}
+            handles = {"var": p.handle, "m": m.handle, "v": v.handle, "grad": g}
+            if amsgrad:
+                tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat.handle, **handles, **values)
+            else:
+                tf.raw_ops.ResourceApplyAdam(**handles, **values)
+    check_all(target, params, peers)
+    check_all(target, means, slots[0])
+    check_all(target, variances, slots[1])
+    if max_variances is not None:
+        check_all(target, max_variances, slots[2])
+
+
+@gradient_cases
+@given(shapes=shapes, learning_rate=learning_rates, weight_decay=st.sampled_from([0.0, 1e-4, 0.1]), seed=seeds)
+def test_weight_decay_equals_tensorflow(
+    target: Target, shapes: list, learning_rate: float, weight_decay: float, seed: int
+) -> None:
+    params = arrays(target, shapes, seed)
+    expected = [tf.constant(p) - learning_rate * weight_decay * p for p in params]
+    target.ops.weight_decay_(params, learning_rate, weight_decay)
+    check_all(target, params, expected)
+
+
+@gradient_cases
+@given(shapes=shapes, momentum=st.floats(0, 1), seed=seeds)
+def test_exponential_average_equals_tensorflow(target: Target, shapes: list, momentum: float, seed: int) -> None:
+    averages, params = arrays(target, shapes, seed), arrays(target, shapes, seed + 10)
+    expected = [tf.constant(a) * momentum + tf.constant(p) * (1 - momentum) for a, p in zip(averages, params)]
+    before = [p.copy() for p in params]
+    target.ops.exponential_average_(averages, params, momentum)
+    check_all(target, averages, expected)
+    check_all(target, params, before)
+
+
+@gradient_cases
+@given(shapes=shapes, limit=limits, seed=seeds)
+def test_clip_by_value_equals_tensorflow(target: Target, shapes: list, limit: float, seed: int) -> None:
+    grads = arrays(target, shapes, seed)
+    expected = [tf.clip_by_value(g, -limit, limit) for g in grads]
+    target.ops.clip_by_value_(grads, limit)
+    check_all(target, grads, expected)
+
+
+@gradient_cases
+@given(shapes=shapes, limit=limits, seed=seeds)
+def test_clip_by_norm_equals_tensorflow(target: Target, shapes: list, limit: float, seed: int) -> None:
+    grads = arrays(target, shapes, seed)
+    expected = [tf.clip_by_norm(g, limit) for g in grads]
+    target.ops.clip_by_norm_(grads, limit)
+    check_all(target, grads, expected)
+
+
+@gradient_cases
+@given(shapes=shapes, limit=limits, seed=seeds)
+def test_clip_by_global_norm_equals_tensorflow(target: Target, shapes: list, limit: float, seed: int) -> None:
+    grads = arrays(target, shapes, seed)
+    expected, _ = tf.clip_by_global_norm([tf.constant(g) for g in grads], limit)
+    target.ops.clip_by_global_norm_(grads, limit)
+    check_all(target, grads, expected)
+
+
+def test_clipping_leaves_zeros_alone(target: Target) -> None:
+    """A norm of 0 is divided by nowhere."""
+    for clip in (target.ops.clip_by_value_, target.ops.clip_by_norm_, target.ops.clip_by_global_norm_):
+        grads = [np.zeros((3, 4), target.dtype), np.zeros(5, target.dtype)]
+        clip(grads, 1.0)
+        assert not any(g.any() for g in grads)
+
+
+@gradient_cases
+@given(
+    shape=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    l1=strengths,
+    l2=strengths,
+    zeros=st.booleans(),
+    seed=seeds,
+)
+def test_l1_l2_equals_tensorflow(target: Target, shape: list[int], l1: float, l2: float, zeros: bool, seed: int) -> None:
+    """The slope of |p| at 0 is 0."""
+    param = (target.few_values if zeros else target.normal)(seed, *shape)
+    grad = target.normal(seed + 1, *shape)
+    p = tf.constant(param)
+    with tf.GradientTape() as tape:
+        tape.watch(p)
+        penalty = l1 * tf.reduce_sum(tf.abs(p)) + l2 * tf.reduce_sum(tf.square(p))
+    expected = grad + tape.gradient(penalty, p)
+    actual = target.ops.l1_l2_penalty(param, l1, l2)
+    assert np.shape(actual) == ()
+    np.testing.assert_allclose(float(actual), float(penalty), rtol=1e-5 if target.dtype == "float32" else 1e-12)
+    target.ops.l1_l2_gradient_(grad, param, l1, l2)
+    target.check(grad, expected, scale=1)
+
+
+@gradient_cases
+@given(shape=st.lists(st.integers(1, 6), max_size=4), seed=seeds)
+def test_accumulate_adds_in_place(target: Target, shape: list[int], seed: int) -> None:
+    total, value = target.normal(seed, *shape), target.normal(seed + 1, *shape)
+    expected = tf.add(total, value)
+    target.ops.accumulate_(total, value)
+    target.check(total, expected)

@@ -739,6 +739,135 @@ def accumulate_(target: Array, value: Array) -> None:
     ...
 
 
+# --- fused --------------------------------------------------------------------------
+# What a plan puts in the place of adjacent ops where the backend has it. Each is the
+# composition named in its docstring, to rounding.
+
+
+def conv2d_relu_forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+    """relu_forward(conv2d_forward(...))."""
+    ...
+
+
+def conv2d_backward(
+    dy: Array, x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, need_dx: bool
+) -> tuple[Array | None, Array, Array]:
+    """All gradients of `conv2d_forward` in one pass over x and dy.
+
+    Returns:
+        dx: as x; None without `need_dx` (nobody reads the gradient at the first layer's input).
+        dkernel: as kernel. dbias: (C_out,).
+    """
+    ...
+
+
+def conv2d_relu_backward(
+    dy: Array, x: Array, y: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, need_dx: bool
+) -> tuple[Array | None, Array, Array]:
+    """`conv2d_backward` of relu_backward(dy, y); y is what `conv2d_relu_forward` returned."""
+    ...
+
+
+def conv2d_maxpool_forward(
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    pool_size: Pair,
+    pool_strides: Pair,
+    pool_pads: Pads,
+) -> tuple[Array, Array]:
+    """maxpool2d_forward(conv2d_forward(...), ...); the map between them is never stored whole.
+
+    Returns:
+        y, winners: (N, PH, PW, C_out), as `maxpool2d_forward` returns them.
+    """
+    ...
+
+
+def conv2d_maxpool_backward(
+    dy: Array,
+    x: Array,
+    winners: Array,
+    kernel: Array,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    pool_size: Pair,
+    pool_strides: Pair,
+    pool_pads: Pads,
+    need_dx: bool,
+) -> tuple[Array | None, Array, Array]:
+    """`conv2d_backward` of maxpool2d_backward(dy, winners, ...)."""
+    ...
+
+
+def conv2d_relu_maxpool_forward(
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    pool_size: Pair,
+    pool_strides: Pair,
+    pool_pads: Pads,
+) -> tuple[Array, Array]:
+    """maxpool2d_forward(relu_forward(conv2d_forward(...)), ...); the maps between are never stored whole.
+
+    Returns:
+        y, winners: (N, PH, PW, C_out), as `maxpool2d_forward` returns them.
+    """
+    ...
+
+
+def conv2d_relu_maxpool_backward(
+    dy: Array,
+    x: Array,
+    y: Array,
+    winners: Array,
+    kernel: Array,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    pool_size: Pair,
+    pool_strides: Pair,
+    pool_pads: Pads,
+    need_dx: bool,
+) -> tuple[Array | None, Array, Array]:
+    """`conv2d_maxpool_backward` of relu_backward(dy, y): a ReLU stops the same gradients after a max pooling as before it."""
+    ...
+
+
+def dense_relu_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
+    """relu_forward(dense_forward(...))."""
+    ...
+
+
+def dense_backward(dy: Array, x: Array, kernel: Array, need_dx: bool) -> tuple[Array | None, Array, Array]:
+    """All gradients of `dense_forward`: dx (None without `need_dx`), dkernel, dbias."""
+    ...
+
+
+def dense_relu_backward(dy: Array, x: Array, y: Array, kernel: Array, need_dx: bool) -> tuple[Array | None, Array, Array]:
+    """`dense_backward` of relu_backward(dy, y); y is what `dense_relu_forward` returned."""
+    ...
+
+
+def batchnorm_relu_forward(x: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> tuple[Array, Array, Array]:
+    """relu_forward of `batchnorm_forward`'s y; mean and variance as there."""
+    ...
+
+
+def batchnorm_relu_backward(
+    dy: Array, x: Array, y: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """`batchnorm_backward` of relu_backward(dy, y); y is what `batchnorm_relu_forward` returned."""
+    ...
+
+
 OPS: dict[str, tuple[str, ...]] = {
     "conv": ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_kernel"),
     "pool": (
@@ -833,7 +962,22 @@ OPS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-FUSED: dict[str, tuple[str, ...]] = {}
+FUSED: dict[str, tuple[str, ...]] = {
+    "fused": (
+        "conv2d_relu_forward",
+        "conv2d_backward",
+        "conv2d_relu_backward",
+        "conv2d_maxpool_forward",
+        "conv2d_maxpool_backward",
+        "conv2d_relu_maxpool_forward",
+        "conv2d_relu_maxpool_backward",
+        "dense_relu_forward",
+        "dense_backward",
+        "dense_relu_backward",
+        "batchnorm_relu_forward",
+        "batchnorm_relu_backward",
+    ),
+}
 """Ops that a backend may offer in one pass; a plan uses them where they are there (file -> names)."""
 
 

@@ -12,13 +12,13 @@ from minicnn import backends, layers, optimizers
 from minicnn.backends import cupy_gpu, reference
 from minicnn.backends.cupy_gpu import compile
 from tests.gpu.calls import CONVOLUTIONS
-from tests.gpu.simulator import needs_compiler, simulated, thread_order
+from tests.gpu.simulator import DeviceArray, needs_compiler, simulated, thread_order
 
 pytestmark = needs_compiler
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _simulated() -> Iterator[None]:
+@pytest.fixture
+def simulation() -> Iterator[None]:
     with simulated():
         yield
 
@@ -37,6 +37,7 @@ def convolutions(C_in: int, C_out: int, images: int = 2) -> list[tuple]:
     ]
 
 
+@pytest.mark.usefixtures("simulation")
 @pytest.mark.parametrize(("C_in", "C_out"), [(4, 16), (3, 10), (8, 32), (8, 64)])
 def test_tensor_core_products_equal_float32_ones_to_tf32_rounding(
     C_in: int, C_out: int, monkeypatch: pytest.MonkeyPatch
@@ -51,6 +52,7 @@ def test_tensor_core_products_equal_float32_ones_to_tf32_rounding(
         assert 2.0**-16 < error < 2.0**-10, name
 
 
+@pytest.mark.usefixtures("simulation")
 def test_results_do_not_depend_on_the_order_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing barrier lets a thread read what another has not written yet, in one order or the other."""
     rng = np.random.default_rng(0)
@@ -92,11 +94,13 @@ def trained_weights(backend: str) -> list[np.ndarray]:
 
 
 def test_a_model_trains_as_on_the_reference_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With arrays that do not mix with the host's, as on a GPU."""
     monkeypatch.setattr(cupy_gpu, "check_available", lambda: None)
     before = backends.backend()
-    try:
-        expected, actual = trained_weights("reference"), trained_weights("cupy")
-    finally:
-        minicnn.set_backend(before)
+    with simulated(DeviceArray):
+        try:
+            expected, actual = trained_weights("reference"), trained_weights("cupy")
+        finally:
+            minicnn.set_backend(before)
     for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, np.abs(theirs).max()))

@@ -6,7 +6,7 @@ from minicnn.registry import (
     get_custom_objects,
     register_keras_serializable,
 )
-from minicnn.saving.archive import load_model, load_weights, save_model, save_weights
+from minicnn.saving.files import load_model, load_weights, save_model, save_weights
 from minicnn.saving.objects import deserialize_keras_object, serialize_keras_object
 
 __all__ = [

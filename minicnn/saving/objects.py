@@ -7,8 +7,9 @@ from typing import Any
 
 from minicnn import serialization
 
-__all__ = ["deserialize_keras_object", "parse_config", "serialize_keras_object"]
+__all__ = ["LARGEST_CONFIG", "deserialize_keras_object", "parse_config", "serialize_keras_object"]
 
+LARGEST_CONFIG = 2**24  # bytes; a model of a thousand layers takes about one million
 _DEEPEST = 200  # levels of lists and dicts; a model inside a model takes five
 
 serialize_keras_object = serialization.serialize
@@ -39,8 +40,10 @@ def parse_config(text: bytes, source: str) -> dict[str, Any]:
         text: UTF-8. source: how errors call the file.
 
     Raises:
-        ValueError: if it is no JSON, no object, or nested deeper than any model.
+        ValueError: if it is no JSON, no object, too long, or nested deeper than any model.
     """
+    if len(text) > LARGEST_CONFIG:
+        raise ValueError(f"{source} has {len(text)} bytes; no model's configuration has more than {LARGEST_CONFIG}.")
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:

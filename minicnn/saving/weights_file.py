@@ -28,6 +28,7 @@ import numpy as np
 
 from minicnn import registry, serialization
 from minicnn.layers.base import Layer
+from minicnn.saving.hdf5 import array_at, group_at, opened
 from minicnn.seeds import SeedGenerator
 
 __all__ = ["expected_bytes", "read_weights", "weights_bytes"]
@@ -138,14 +139,9 @@ def read_weights(model: Any, file: BinaryIO | str, source: str, skip_mismatch: b
     Raises:
         ValueError: for a file that is no HDF5, or does not fit the model, naming the layer.
     """
-    import h5py
-
-    try:
-        with h5py.File(file, "r") as opened:
-            found, failures = _read_all(model, opened)
-            state = _read_training_state(opened, source)
-    except (KeyError, OSError, RuntimeError) as error:  # HDF5's own errors
-        raise ValueError(f"{source} is not an HDF5 file, or it is damaged: {error}") from error
+    with opened(file, source) as hdf5:
+        found, failures = _read_all(model, hdf5)
+        state = _read_training_state(hdf5, source)
     if failures:
         _report(failures, warn_only=skip_mismatch)
     _assign_all(found)
@@ -161,9 +157,9 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
     if optimizer is not None and not optimizer.built and "optimizer" in file:
         optimizer.build(model.trainable_weights)
     for path, owner in saved_objects(model):
-        group = _group(file, _join(path, "vars"))
+        group = group_at(file, _join(path, "vars"))
         if group is None and "_layer_checkpoint_dependencies" in file:  # TensorFlow 2.13
-            group = _group(file, _join(path.replace("layers", "_layer_checkpoint_dependencies"), "vars"))
+            group = group_at(file, _join(path.replace("layers", "_layer_checkpoint_dependencies"), "vars"))
         keys = set(group) if group is not None else set()
         expected = _save_variables(owner)
         if owner is optimizer and len(keys) != len(expected):
@@ -178,7 +174,7 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
                     f"Layer '{owner.name}' expected {len(expected)} variables, but received {len(keys)} variables "
                     f"during loading, from '{_join(path, 'vars')}'. Expected: {sorted(expected)}, received: {sorted(keys)}"
                 )
-            found.append((owner, {key: _array(group, key, value) for key, value in expected.items()}))
+            found.append((owner, {key: array_at(group, key, value.shape) for key, value in expected.items()}))
         except ValueError as error:
             failures.append((owner, error))
     return found, failures
@@ -195,47 +191,11 @@ def _assign_all(found: list[tuple[Any, dict[str, Any]]]) -> None:
         raise
 
 
-def _group(file: Any, path: str) -> Any:
-    """The group at `path`, or None; reached through plain links only."""
-    import h5py
-
-    current = file
-    for name in path.split("/"):
-        link = current.get(name, getlink=True)
-        if link is None:
-            return None
-        if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"Not allowed: H5 file with {type(link).__name__} at '{path}'")
-        current = current[name]
-        if not isinstance(current, h5py.Group):
-            raise ValueError(f"Invalid H5 file, expected Group at '{path}' but received {type(current).__name__}")
-    return current
-
-
-def _array(group: Any, key: str, expected: np.ndarray) -> np.ndarray:
-    """A dataset as an array; its shape is compared before a byte is read."""
-    import h5py
-
-    where = f"'{group.name}/{key}'"
-    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-        raise ValueError(f"Not allowed: H5 file with {type(group.get(key, getlink=True)).__name__} at {where}")
-    dataset = group[key]
-    if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"Invalid H5 file, expected Dataset at {where}, received {type(dataset).__name__}")
-    if dataset.external or dataset.is_virtual:
-        raise ValueError(f"Not allowed: H5 file with data outside of itself at {where}")
-    if dataset.shape != expected.shape:
-        raise ValueError(f"Shape mismatch at {where}: expected {expected.shape}, received {dataset.shape}")
-    if dataset.dtype.kind not in "fiub":
-        raise ValueError(f"Expected numbers at {where}, received dtype {dataset.dtype}")
-    return np.array(dataset)
-
-
 def _never_stepped(optimizer_group: Any) -> bool:
     """Whether a saved optimizer has no slots yet, and so nothing to lose: its first variable counts the steps."""
     if "0" not in optimizer_group:
         return False
-    return int(_array(optimizer_group, "0", np.zeros((), np.int64))) == 0
+    return int(array_at(optimizer_group, "0", ())) == 0
 
 
 def _read_training_state(file: Any, source: str) -> dict[str, int]:

@@ -69,8 +69,9 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     console = Console()
-    # Written to a file or a pipe, a table is as wide as it needs to be.
-    console.print(table, width=None if console.is_terminal else max(console.measure(table).maximum, 80), crop=False)
+    if not console.is_terminal:
+        console.width = 1000  # in a file or a pipe a table is as wide as it needs to be
+    console.print(table)
 
 
 @dataclass(frozen=True)

@@ -70,5 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         if debug:
             traceback.print_exc()
         else:
-            click.echo(f"error: {error or type(error).__name__}", err=True)
+            click.echo(f"error: {_reason(error)}", err=True)
         sys.exit(1)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__

@@ -60,7 +60,8 @@ class Model(Trainer, Layer):
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
         self._init_model(name)
         self._set_graph(inputs, outputs)
-        self.trainable = trainable if trainable is not None else True
+        # Its own flag only: what its layers say of themselves (a frozen base in a new model) stays.
+        self._trainable = trainable if trainable is not None else True
 
     def _init_model(self, name: str | None) -> None:
         automatic = "functional" if type(self) is Model else registry.snake_case(type(self).__name__)

@@ -44,7 +44,7 @@ class Sequential(Model):
         self._input_struct = self._output_struct = None
         for layer in [layers] if isinstance(layers, Layer) else layers or []:
             self.add(layer)
-        self.trainable = trainable
+        self._trainable = trainable  # its own flag: what its layers say of themselves stays
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Append a layer (or an `Input`, first).
@@ -191,5 +191,5 @@ class Sequential(Model):
         shape = config.get("build_input_shape")
         if not model.built and isinstance(shape, (list, tuple)):
             model.build(tuple(shape))
-        model.trainable = config.get("trainable", True)
+        model._trainable = config.get("trainable", True)
         return model

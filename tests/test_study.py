@@ -1,0 +1,398 @@
+"""Pictures show the numbers that TensorFlow, SciPy's kin or plain arithmetic say they should show."""
+
+from __future__ import annotations
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import sklearn.metrics
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import backends, config, study
+from minicnn.layers import (
+    Add,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    Layer,
+    MaxPooling2D,
+    Softmax,
+    ZeroPadding2D,
+)
+from minicnn.models import Model, Sequential
+from minicnn.registry import custom_object_scope
+from minicnn.study.labels import class_indices, probabilities
+
+NAMES = ("cat", "dog", "ship")
+
+
+@pytest.fixture
+def model():
+    config.set_random_seed(3)
+    return Sequential(
+        [
+            Input((9, 9, 3)),
+            Conv2D(4, 3, activation="relu", name="conv"),
+            MaxPooling2D(2, name="pool"),
+            Conv2D(5, 2, activation="relu", name="deep"),
+            Flatten(name="flat"),
+            Dense(3, activation="softmax", name="scores"),
+        ]
+    )
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).random((9, 9, 3), dtype=np.float32)
+
+
+def images_of(figure):
+    return [np.asarray(shown.get_array()) for axis in figure.axes for shown in axis.get_images()]
+
+
+def texts_of(figure):
+    return [text.get_text() for axis in figure.axes for text in (axis.title, *axis.texts)]
+
+
+# --- labels ---------------------------------------------------------------------------
+
+
+def test_class_indices_of_every_form_of_labels():
+    expected = [2, 0, 1]
+    for labels in ([2, 0, 1], [[2], [0], [1]], np.eye(3)[[2, 0, 1]], np.array([2.0, 0.0, 1.0])):
+        assert class_indices(labels).tolist() == expected
+    assert class_indices([[0.7], [0.2]]).tolist() == [1, 0]
+
+
+def test_probabilities_of_a_sigmoid_become_two_columns():
+    np.testing.assert_allclose(probabilities([[0.75], [0.5]]), [[0.25, 0.75], [0.5, 0.5]])
+    with pytest.raises(ValueError, match=r"shape \(N, classes\).*\(1, 2, 3\)"):
+        probabilities(np.zeros((1, 2, 3)))
+
+
+# --- style ----------------------------------------------------------------------------
+
+
+def test_nothing_global_changes_and_the_background_follows_the_style():
+    before = dict(matplotlib.rcParams)
+    light = study.label_counts([0, 1, 1])
+    dark = study.label_counts([0, 1, 1], style="dark")
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
+    brightness = [np.mean(figure.get_facecolor()[:3]) for figure in (light, dark)]
+    assert brightness[0] == 1
+    assert brightness[1] < 0.2
+    assert light._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match='must be "light" or "dark"'):
+        study.label_counts([0], style="grey")
+
+
+@pytest.mark.parametrize("style", ["light", "dark"])
+def test_every_figure_is_drawn_in_both_styles(model, image, style, tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((7, 9, 9, 3)), rng.integers(0, 3, 7)
+    predictions = rng.dirichlet(np.ones(3), 7)
+    history = {"loss": [2.0, 1.0], "val_loss": [2.1, 1.5], "accuracy": [0.1, 0.5]}
+    recorder = study.GradientNorms()
+    recorder.steps, recorder.norms = [0, 1], {"conv/kernel": [1.0, 0.5]}
+    figures = [
+        study.learning_curves(history, style=style),
+        study.learning_curves({"a": history, "b": history}, title="two", style=style),
+        study.sample_grid(images, labels, NAMES, style=style),
+        study.label_counts({"train": labels, "test": labels}, NAMES, style=style),
+        study.label_counts(np.arange(100), style=style),
+        study.confusion_matrix(labels, predictions, NAMES, style=style),
+        study.confusion_matrix(np.arange(100), np.arange(100), normalize=True, style=style),
+        study.mistakes_gallery(images, labels, predictions, NAMES, style=style),
+        study.mistakes_gallery(images, labels, np.eye(3)[labels], NAMES, style=style),
+        study.filters(model, style=style),
+        study.filters(model, "deep", style=style),
+        study.filters(Sequential([Input((5, 5, 1)), Conv2D(3, 3)]), style=style),
+        study.feature_maps(model, image, style=style),
+        study.im2col_matrix(image, 3, padding="same", style=style),
+        study.max_pool_winners(image, 2, style=style),
+        study.gradient_norms(recorder, style=style),
+        study.saliency(model, image, style=style),
+        study.grad_cam(model, image, class_names=NAMES, style=style),
+        study.augmentation_preview(lambda picture: picture[::-1], image, style=style),
+    ]
+    for index, figure in enumerate(figures):
+        figure.savefig(tmp_path / f"{index}.png", dpi=30)
+
+
+# --- data, training, results ----------------------------------------------------------
+
+
+def test_learning_curves_draw_the_history():
+    history = {"loss": [2.0, 1.0, 0.5], "val_loss": [2.1, 1.5, 1.2], "learning_rate": [1, 1, 1]}
+    (axis,) = study.learning_curves(history).axes
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in axis.lines}
+    assert drawn == {"training": [2.0, 1.0, 0.5], "validation": [2.1, 1.5, 1.2]}
+    assert axis.lines[0].get_xdata().tolist() == [1, 2, 3]
+    compared = study.learning_curves({"adam": history, "sgd": {"loss": [3.0]}}, metrics=["loss"])
+    assert [line.get_label() for line in compared.axes[0].lines] == ["adam training", "adam validation", "sgd training"]
+    with pytest.raises(ValueError, match=r"no metric 'auc'.*loss, learning_rate"):
+        study.learning_curves(history, metrics=["auc"])
+    with pytest.raises(ValueError, match="no epochs"):
+        study.learning_curves({"loss": []})
+
+
+def test_label_counts_are_bincounts():
+    labels = np.array([[0], [2], [2], [1], [2]])
+    (axis,) = study.label_counts(labels, NAMES).axes
+    assert [bar.get_height() for bar in axis.patches] == np.bincount(labels.ravel()).tolist()
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == list(NAMES)
+
+
+def test_sample_grid_shows_the_images_as_they_are():
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
+    figure = study.sample_grid(images, [0, 2, 1, 1], NAMES, count=3)
+    for shown, image in zip(images_of(figure), images):
+        np.testing.assert_array_equal(shown, image)
+    assert [text for text in texts_of(figure) if text] == ["cat", "ship", "dog"]
+
+
+def test_confusion_matrix_agrees_with_scikit_learn():
+    rng = np.random.default_rng(1)
+    true, predictions = rng.integers(0, 3, 50), rng.dirichlet(np.ones(3), 50)
+    expected = sklearn.metrics.confusion_matrix(true, predictions.argmax(1))
+    np.testing.assert_array_equal(images_of(study.confusion_matrix(true[:, None], predictions, NAMES))[0], expected)
+    shares = sklearn.metrics.confusion_matrix(true, predictions.argmax(1), normalize="true")
+    np.testing.assert_allclose(images_of(study.confusion_matrix(np.eye(3)[true], predictions, normalize=True))[0], 100 * shares)
+    with pytest.raises(ValueError, match=r"same length. Received: 2 and 3"):
+        study.confusion_matrix([0, 1], [0, 1, 2])
+
+
+def test_mistakes_come_most_confident_first():
+    images = np.arange(4)[:, None, None] * np.ones((4, 2, 2)) / 4
+    predictions = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.05, 0.9, 0.05], [0.2, 0.3, 0.5]])
+    figure = study.mistakes_gallery(images, [1, 1, 0, 0], predictions, NAMES)
+    assert [text for text in texts_of(figure) if text] == [
+        "cat\ntaken for dog (90%)",
+        "dog\ntaken for cat (60%)",
+        "cat\ntaken for ship (50%)",
+    ]
+    assert [float(shown[0, 0]) for shown in images_of(figure)] == [0.5, 0.0, 0.75]
+    assert "No mistakes in 2 images" in texts_of(study.mistakes_gallery(images[:2], [0, 1], predictions[:2]))
+
+
+# --- inside a model -------------------------------------------------------------------
+
+
+def in_tensorflow(model, image):
+    """The fixture's model in TensorFlow's own ops: maps of both convolutions, and the scores before the softmax."""
+    kernel, bias, deep_kernel, deep_bias, dense_kernel, dense_bias = (tf.constant(w) for w in model.get_weights())
+    x = tf.constant(image[None])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        conv = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "VALID") + bias)
+        pool = tf.nn.max_pool2d(conv, 2, 2, "VALID")
+        deep = tf.nn.relu(tf.nn.conv2d(pool, deep_kernel, 1, "VALID") + deep_bias)
+        scores = tf.reshape(deep, (1, -1)) @ dense_kernel + dense_bias
+        per_class = [scores[0, index] for index in range(3)]
+    return tape, x, conv, pool, deep, per_class
+
+
+def test_layer_outputs_are_those_of_tensorflow(model, image):
+    _, _, conv, pool, deep, scores = in_tensorflow(model, image)
+    found = study.layer_outputs(model, image)
+    assert list(found) == ["conv", "pool", "deep", "flat", "scores"]
+    for name, expected in (("conv", conv), ("pool", pool), ("deep", deep)):
+        np.testing.assert_allclose(found[name], expected[0], atol=1e-5)
+    np.testing.assert_allclose(found["scores"], tf.nn.softmax(tf.stack(scores)), atol=1e-5)
+    assert list(study.layer_outputs(model, image[None], ["pool"])) == ["pool"]
+    with pytest.raises(ValueError, match=r"has no layer 'conv9'. Its layers: .*conv"):
+        study.layer_outputs(model, image, ["conv9"])
+    with pytest.raises(ValueError, match=r"takes an image of shape \(9, 9, 3\). Received: shape=\(8, 9, 3\)"):
+        study.layer_outputs(model, image[:8])
+
+
+def test_looking_at_a_model_leaves_frozen_layers_frozen(model, image):
+    model.get_layer("conv").trainable = False
+    study.layer_outputs(model, image)
+    study.saliency_map(model, image)
+    study.gradcheck(model, directions=1)
+    assert not model.get_layer("conv").trainable
+
+
+@pytest.mark.parametrize("chosen", [0, 2])
+def test_saliency_and_grad_cam_agree_with_gradient_tape(model, image, chosen):
+    tape, x, _, _, deep, scores = in_tensorflow(model, image)
+    dx = np.abs(tape.gradient(scores[chosen], x).numpy()[0]).max(-1)
+    np.testing.assert_allclose(study.saliency_map(model, image, chosen), dx / dx.max(), atol=1e-5)
+
+    weights = tape.gradient(scores[chosen], deep).numpy()[0].mean((0, 1))
+    heat = np.maximum((deep.numpy()[0] * weights).sum(-1), 0)
+    np.testing.assert_allclose(study.grad_cam_map(model, image, chosen), heat / (heat.max() or 1), atol=1e-5)
+
+
+def test_saliency_does_not_vanish_where_the_model_is_sure(model, image):
+    weights = model.get_weights()
+    model.set_weights([*weights[:4], 1000 * weights[4], weights[5]])
+    assert model.predict(image[None], verbose=0).max() == 1
+    assert study.saliency_map(model, image).max() == 1
+
+
+def test_attribution_with_a_softmax_layer_and_with_one_sigmoid(image):
+    config.set_random_seed(1)
+    sigmoid = Sequential([Input((9, 9, 3)), Conv2D(2, 3), Flatten(), Dense(1, activation="sigmoid")])
+    np.testing.assert_allclose(study.saliency_map(sigmoid, image, 0), study.saliency_map(sigmoid, image, 1), atol=1e-6)
+    inputs = Input((9, 9, 3))
+    separate = Model(inputs, Softmax()(Dense(3)(Flatten()(inputs))))
+    assert study.saliency_map(separate, image).shape == (9, 9)
+    with pytest.raises(ValueError, match="has no Conv2D layer"):
+        study.grad_cam_map(separate, image)
+    with pytest.raises(ValueError, match=r"has 3 classes. Received: class_index=3"):
+        study.saliency_map(separate, image, 3)
+
+
+def test_filters_are_the_kernel(model):
+    kernel = model.get_layer("conv").get_weights()[0]
+    for index, shown in enumerate(images_of(study.filters(model))):
+        np.testing.assert_allclose((shown - 0.5) * 2 * np.abs(kernel).max(), kernel[..., index], atol=1e-6)
+    deep = model.get_layer("deep").get_weights()[0]
+    mosaic = images_of(study.filters(model, "deep"))[0]
+    assert mosaic.shape == (5 * 3 + 1, 4 * 3 + 1)
+    np.testing.assert_allclose(mosaic[4:6, 7:9], deep[:, :, 2, 1], atol=1e-6)
+    with pytest.raises(ValueError, match="Expected a built Conv2D"):
+        study.filters(model, "flat")
+
+
+def test_gradient_norms_are_those_of_gradient_tape(model):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((4, 9, 9, 3), dtype=np.float32), rng.integers(0, 3, 4)
+    weights = [tf.Variable(w) for w in model.get_weights()]
+    with tf.GradientTape() as tape:
+        conv = tf.nn.relu(tf.nn.conv2d(x, weights[0], 1, "VALID") + weights[1])
+        pool = tf.nn.max_pool2d(conv, 2, 2, "VALID")
+        deep = tf.nn.relu(tf.nn.conv2d(pool, weights[2], 1, "VALID") + weights[3])
+        scores = tf.reshape(deep, (4, -1)) @ weights[4] + weights[5]
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, scores))
+    expected = [float(tf.norm(gradient)) for gradient in tape.gradient(loss, weights)]
+
+    recorder = study.GradientNorms(every=2)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[recorder])
+    assert recorder.steps == [0, 2]
+    first = [recorder.norms[variable.path][0] for variable in model.weights]
+    np.testing.assert_allclose(first, expected, rtol=1e-4)
+    assert list(recorder.norms) == [variable.path for variable in model.weights]
+    assert "apply" not in vars(model.optimizer)
+    drawn = study.gradient_norms(recorder).axes[0].lines
+    assert [line.get_label() for line in drawn] == ["conv/kernel", "deep/kernel", "scores/kernel"]
+    with pytest.raises(ValueError, match="Nothing was recorded"):
+        study.gradient_norms(study.GradientNorms())
+
+
+# --- how an op works ------------------------------------------------------------------
+
+
+def test_im2col_rows_are_the_sliding_windows():
+    picture = np.random.default_rng(0).random((6, 7))
+    patch, matrix = images_of(study.im2col_matrix(picture, (3, 2), strides=2, place=(1, 2)))[1:]
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (3, 2))[::2, ::2]
+    np.testing.assert_allclose(matrix, windows.reshape(-1, 6))
+    np.testing.assert_allclose(patch, windows[1, 2])
+    with pytest.raises(ValueError, match="does not fit"):
+        study.im2col_matrix(picture, 8)
+    with pytest.raises(ValueError, match=r"rows 0\.\.3 and columns 0\.\.4"):
+        study.im2col_matrix(picture, 3, place=(4, 0))
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_max_pool_winners_are_tensorflow_argmax(padding):
+    plane = np.random.default_rng(0).random((7, 5)).astype(np.float32)
+    pooled, winners = tf.nn.max_pool_with_argmax(plane[None, :, :, None], 3, 2, padding.upper())
+    figure = study.max_pool_winners(plane, 3, strides=2, padding=padding)
+    np.testing.assert_allclose(images_of(figure)[1], pooled[0, :, :, 0])
+    places = figure.axes[0].collections[0].get_offsets()  # (column, row)
+    assert {(int(y) * 5 + int(x)) for x, y in places} == set(winners.numpy().ravel().tolist())
+
+
+def test_augmentation_preview_draws_the_original_first():
+    picture = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    shown = images_of(study.augmentation_preview([lambda p: p[::-1], lambda p: p[:, ::-1]], picture, count=2))
+    np.testing.assert_array_equal(shown[0], picture)
+    np.testing.assert_array_equal(shown[1], picture[::-1, ::-1])
+    assert len(shown) == 3
+
+
+# --- trace ----------------------------------------------------------------------------
+
+
+def test_trace_names_the_ops_and_shows_tensorflows_values(model, image):
+    before = dict(vars(backends.ops))
+    traced = study.trace(model, image, (4, 4))
+    _, _, conv, pool, deep, scores = in_tensorflow(model, image)
+    by_layer = {call.layer: call for call in traced.calls}
+    assert by_layer["conv"].ops == ("conv2d_forward", "relu_forward")
+    assert by_layer["flat"].ops == ()
+    for name, maps in (("conv", conv), ("pool", pool), ("deep", deep)):
+        np.testing.assert_allclose(by_layer[name].values, maps.numpy()[0][by_layer[name].place], atol=1e-5)
+    np.testing.assert_allclose(by_layer["scores"].values, tf.nn.softmax(tf.stack(scores)), atol=1e-5)
+    np.testing.assert_array_equal(traced.pixel_values, image[4, 4])
+    assert "ops.conv2d_forward" in str(traced)
+    assert "9×9×3 -> 7×7×4" in str(traced)
+    assert dict(vars(backends.ops)) == before  # the listeners are gone
+    with pytest.raises(ValueError, match=r"within 9×9. Received: pixel=\(9, 0\)"):
+        study.trace(model, image, (9, 0))
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_the_followed_window_holds_the_pixel(data):
+    H, W = (data.draw(st.integers(3, 9)) for _ in range(2))
+    kernel, stride = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    layer = Conv2D(1, kernel, strides=stride, padding=data.draw(st.sampled_from(["valid", "same"])), kernel_initializer="ones")
+    model = Sequential([Input((H, W, 1)), ZeroPadding2D(data.draw(st.integers(0, 1))), layer])
+    pixel = data.draw(st.integers(0, H - 1)), data.draw(st.integers(0, W - 1))
+    image = np.zeros((H, W, 1), np.float32)
+    image[pixel] = 1
+    seen = model.predict(image[None], verbose=0)[0]
+    followed = study.trace(model, image, pixel).calls[-1]
+    # A stride may step over a pixel; wherever a window sees it, the followed one does.
+    assert followed.values[0] == seen.max()
+
+
+# --- gradcheck ------------------------------------------------------------------------
+
+
+class Broken(Layer):
+    """Forgets the factor in its gradient."""
+
+    def forward(self, x, training):
+        return 3.0 * x, None
+
+    def backward(self, dy, saved):
+        return dy, ()
+
+
+def test_gradcheck_passes_a_model_with_dropout_statistics_and_merges():
+    inputs = Input((5, 5, 2))
+    x = Conv2D(3, 3, padding="same", activation="gelu", kernel_regularizer="l2", name="conv")(inputs)
+    x = Add(name="add")([x, BatchNormalization(name="norm")(x)])
+    x = Dropout(0.4)(MaxPooling2D(2)(x))
+    model = Model(inputs, Dense(3, activation="softmax", name="scores")(Flatten()(x)))
+    weights = model.get_weights()
+    backend = backends.backend()
+    checks = study.gradcheck(model)
+    assert all(check.passed for check in checks)
+    assert max(check.error for check in checks) < 1e-6
+    rows = {(check.layer, check.gradient) for check in checks}
+    assert {("conv", "dx"), ("conv", "kernel"), ("norm", "gamma"), ("add", "dx[1]"), ("training step", "scores/bias")} <= rows
+    for before, after in zip(weights, model.get_weights()):
+        np.testing.assert_array_equal(before, after)
+    assert (backends.backend(), config.floatx(), model.weights[0].dtype) == (backend, "float32", "float32")
+
+
+def test_gradcheck_finds_the_broken_layer_and_what_it_spoils():
+    model = Sequential([Input((4,)), Dense(3, name="before"), Broken(name="broken"), Dense(2, name="after")])
+    with custom_object_scope({"Broken": Broken}):
+        failed = {(check.layer, check.gradient) for check in study.gradcheck(model) if not check.passed}
+    assert failed == {("broken", "dx"), ("training step", "before/kernel"), ("training step", "before/bias")}

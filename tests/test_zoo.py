@@ -1,0 +1,82 @@
+"""The reference models are those that Keras builds from the same lines: layers, weights, outputs."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from minicnn import layers, models, optimizers, zoo
+
+# Counted by Keras 3 on the same architecture; cifar_small's number is the one its course prints.
+PARAMETERS = {
+    "cifar_small": 225_610,
+    "cifar_wide": 1_288_842,
+    "cifar_dropout": 315_722,
+    "cifar_strided": 1_284_170,
+    "humans_300": 87_316_449,
+    "vgg_bn": 308_842,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameter_count(name):
+    assert zoo.get(name).build().count_params() == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_same_model_as_keras_builds(name, monkeypatch):
+    ours = zoo.get(name).build(input_shape=(32, 32, 3))
+    for family, theirs in ((layers, keras.layers), (models, keras.models)):
+        for item in family.__all__:
+            if hasattr(zoo, item) and hasattr(theirs, item):
+                monkeypatch.setattr(zoo, item, getattr(theirs, item))
+    keras.utils.clear_session()
+    twin = zoo.get(name).build(input_shape=(32, 32, 3))
+    assert isinstance(twin, keras.Model)
+    assert [variable.name for variable in ours.weights] == [variable.name for variable in twin.weights]
+    assert [variable.shape for variable in ours.weights] == [tuple(variable.shape) for variable in twin.weights]
+
+    rng = np.random.default_rng(0)
+    twin.set_weights([np.abs(w) if "var" in v.name else w for v, w in zip(ours.weights, ours.get_weights())])
+    ours.set_weights(twin.get_weights())
+    x = rng.random((3, 32, 32, 3), dtype=np.float32)
+    np.testing.assert_allclose(ours.predict(x, verbose=0), np.asarray(twin(x)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_settings_train_the_model(name):
+    reference = zoo.get(name)
+    assert reference.name == name
+    assert reference.source
+    first, second = reference.optimizer(), reference.optimizer()
+    assert first is not second
+    model = reference.build(input_shape=(32, 32, 3))
+    model.compile(optimizer=first, loss=reference.loss)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((4, 32, 32, 3), dtype=np.float32), rng.integers(0, 2, (4, 1)).astype(np.float32)
+    before = model.get_weights()
+    assert np.isfinite(model.train_on_batch(x, y))
+    assert any(not np.array_equal(old, new) for old, new in zip(before, model.get_weights()))
+
+
+def test_wide_model_keeps_the_older_decay():
+    optimizer = zoo.get("cifar_wide").optimizer()
+    assert isinstance(optimizer, optimizers.SGD)
+    # SGD(lr=0.05, decay=1e-4) of older Keras: lr / (1 + decay * iterations), with no steps in it.
+    schedule = keras.optimizers.schedules.InverseTimeDecay(0.05, 1, 1e-4)
+    for step in (0, 1, 5000):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(float(schedule(step)), rel=1e-6)
+
+
+def test_humans_model_ends_in_one_sigmoid_for_two_classes_and_in_softmax_for_more():
+    assert zoo.humans_300((12, 12, 3)).output_shape == (None, 1)
+    many = zoo.humans_300((12, 12, 3), classes=5).predict(np.zeros((1, 12, 12, 3), np.float32), verbose=0)
+    assert many.shape == (1, 5)
+    assert many.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"Unknown reference model: 'resnet'\. Expected one of 'cifar_small'"):
+        zoo.get("resnet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minicnn
 from minicnn import callbacks
 from minicnn.callbacks import progbar
 from minicnn.models.plan import NumericsError
@@ -483,12 +485,12 @@ def test_messages_stand_above_the_bar(terminal):
 
 def test_an_interrupted_bar_ends_its_line(terminal):
     bar = logger(steps=2)
-    every = callbacks.CallbackList([bar])
     with redirect_stdout(terminal):
-        bar.on_epoch_begin(0)
-        bar.on_train_batch_end(0, {"loss": 0.5})
-        every.close()
-        every.close()
+        with contextlib.suppress(KeyboardInterrupt), callbacks.CallbackList([bar]):
+            bar.on_epoch_begin(0)
+            bar.on_train_batch_end(0, {"loss": 0.5})
+            raise KeyboardInterrupt
+        bar.close()
         print("next")
     assert shown(terminal)[1:] == ["next", ""]
     assert "\x1b[?25l" not in terminal.getvalue()  # the cursor was never hidden
@@ -516,3 +518,27 @@ def test_progbar_averages_as_keras_s_does(capsys, arguments):
 def test_progbar_takes_one_of_two_lists():
     with pytest.raises(ValueError, match="Only one of `stateful_metrics` or `stateless_metrics` can be provided"):
         progbar.Progbar(3, stateful_metrics=["a"], stateless_metrics=["a"])
+
+
+def test_fit_on_a_terminal_keeps_one_line_an_epoch(terminal, tmp_path):
+    """The validation inside an epoch, and what callbacks print, do not tear the bar."""
+    before = minicnn.backend()
+    minicnn.set_backend("reference")
+    try:
+        model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(1)])
+        model.compile("sgd", loss="mse")
+        x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+        saving = callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras", verbose=1)
+        with redirect_stdout(terminal):
+            model.fit(x, y, epochs=2, batch_size=2, validation_data=(x, y), callbacks=[saving])
+            model.evaluate(x, y)
+            model.predict(x)
+    finally:
+        minicnn.set_backend(before)
+    lines = [re.sub(r"\d+[mu]?s", "T", re.sub(r"loss: \S+", "loss: L", line)) for line in shown(terminal)]
+    bar = "━" * 20
+    epoch = [f"4/4 {bar} T T/step - loss: L - val_loss: L"]
+    assert lines[0] == "Epoch 1/2"
+    assert lines[3:5] == [*epoch, "Epoch 2/2"]
+    assert lines[7:] == [*epoch, f"1/1 {bar} T T/step - loss: L", f"1/1 {bar} T T/step", ""]
+    assert all(line.startswith(("Epoch 1: ", "Epoch 2: ")) for line in lines[1:3] + lines[5:7])

@@ -77,11 +77,15 @@ class CallbackList(Callback):
             if getattr(callback, "watches_numerics", False):
                 callback.on_numerics_error(error)
 
-    def close(self) -> None:
-        """Leave the screen in order after an exception; call it in a `finally`."""
-        for callback in self.callbacks:
-            if isinstance(callback, ProgbarLogger):
-                callback.close()
+    def __enter__(self) -> CallbackList:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        """After an exception, Ctrl-C among them: leave the screen in order."""
+        if kind is not None:
+            for callback in self.callbacks:
+                if isinstance(callback, ProgbarLogger):
+                    callback.close()
 
     def _find_hooks(self) -> None:
         for hook in _HOOKS:

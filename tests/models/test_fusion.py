@@ -1,0 +1,86 @@
+"""A plan that fuses computes what the layers one by one compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import layers
+from minicnn.backends import ops, spec
+from minicnn.backends.reference import fused as compositions
+
+RNG = np.random.default_rng(2)
+X = RNG.random((10, 13, 13, 3), np.float32)
+Y = RNG.integers(0, 4, 10)
+
+
+def chain():
+    return [
+        layers.Conv2D(5, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(2, padding="same"),
+        layers.Conv2D(6, 3, use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.Conv2D(4, 2),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(6, 1, strides=2),
+        layers.Activation("relu"),
+        layers.Flatten(),
+        layers.Dense(7),
+        layers.ReLU(),
+        layers.Dense(4, activation="softmax"),
+    ]
+
+
+def trained(frozen=()):
+    minicnn.set_random_seed(3)
+    model = minicnn.Sequential([layers.Input((13, 13, 3)), *chain()])
+    for index in frozen:
+        model.layers[index].trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(X, Y, batch_size=5, epochs=3, verbose=0)
+    return model
+
+
+@pytest.fixture
+def readable_fusion(monkeypatch):
+    """The reference backend, offering every fused op as its composition."""
+    minicnn.set_backend("reference")
+    for file in spec.FUSED.values():
+        for name in file:
+            monkeypatch.setitem(ops.__dict__, name, getattr(compositions, name))
+    yield
+    monkeypatch.undo()
+    minicnn.set_backend("numba")
+
+
+@pytest.mark.parametrize("frozen", [(), (0,), (3,), (0, 2, 3)])
+def test_fused_training_is_training(readable_fusion, monkeypatch, frozen):
+    fused = trained(frozen)
+    assert [row["layers"] for row in fused.plan() if row["fused"]] != []
+    for file in spec.FUSED.values():
+        for name in file:
+            monkeypatch.delitem(ops.__dict__, name)
+    plain = trained(frozen)
+    assert not any(row["fused"] for row in plain.plan())
+    for one, two in zip(fused.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fused.predict(X, verbose=0), plain.predict(X, verbose=0), rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_fused(readable_fusion):
+    model = minicnn.Sequential([layers.Input((13, 13, 3)), *chain()])
+    kinds = [row["op"] for row in model.plan()]
+    assert kinds == ["ConvReLUMaxPool", "Conv", "BatchNormReLU", "ConvMaxPool", "ConvReLU", "Flatten", "DenseReLU", "Dense"]
+
+
+def test_a_value_that_somebody_reads_is_not_fused_away(readable_fusion):
+    image = layers.Input((13, 13, 3))
+    a = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    b = layers.MaxPooling2D(1)(a)
+    model = minicnn.Model(image, layers.Add()([a, b]))
+    assert [row["op"] for row in model.plan()] == ["ConvReLU", "MaxPooling2D", "Add"]
+    maps = minicnn.Model(image, [a, b])
+    assert [row["op"] for row in maps.plan()] == ["ConvReLU", "MaxPooling2D"]
+    np.testing.assert_array_equal(*maps.predict(X, verbose=0))

@@ -506,6 +506,44 @@ class TestPrefetch:
         assert list(Dataset.range(3).prefetch(AUTOTUNE)) == [0, 1, 2]
 
 
+class TestInTraining:
+    """`fit`, `evaluate` and `predict` take data sets, and close them however training ends."""
+
+    @pytest.fixture
+    def model(self):
+        import minicnn
+
+        minicnn.set_random_seed(1)
+        model = minicnn.Sequential([minicnn.Input((2, 2)), minicnn.layers.Flatten(), minicnn.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+
+    def test_the_same_as_arrays(self, model):
+        data = Dataset.from_tensor_slices((X, Y)).map(lambda x, y: (x / 24, y)).batch(4).prefetch(2)
+        weights = model.get_weights()
+        from_data = model.fit(data, epochs=2, validation_data=data, verbose=0).history
+        model.set_weights(weights)
+        arrays = {"x": X / 24, "y": Y, "batch_size": 4, "shuffle": False}
+        from_arrays = model.fit(**arrays, epochs=2, validation_data=(X / 24, Y), verbose=0).history
+        assert {name: pytest.approx(values) for name, values in from_arrays.items()} == from_data
+        assert model.evaluate(data, verbose=0) == pytest.approx(from_data["val_loss"][-1])
+        np.testing.assert_allclose(model.predict(data.take(1), verbose=0), model.predict(X[:4] / 24, verbose=0), rtol=1e-6)
+
+    @pytest.mark.parametrize("steps", [None, 3])
+    def test_an_exception_in_training_leaves_no_thread(self, model, steps):
+        from minicnn.callbacks import Callback
+
+        class Stop(Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                raise RuntimeError("stop")
+
+        data = Dataset.from_tensor_slices((X, Y)).repeat().batch(2).prefetch(2)
+        with pytest.raises(RuntimeError, match="stop") as caught:
+            model.fit(data, steps_per_epoch=steps, callbacks=[Stop()], verbose=0)
+        assert not worker_threads()
+        assert caught.tb is not None  # whoever keeps the traceback keeps no thread with it
+
+
 def test_apply_and_options():
     assert list(Dataset.range(3).apply(lambda d: d.skip(1)).with_options(None).as_numpy_iterator()) == [1, 2]
 

@@ -158,7 +158,14 @@ def apply_class_weight(class_weight: dict[int, float], y: list[Any] | None, weig
     return [per_sample if weights is None else per_sample * np.asarray(weights[0], config.floatx()).reshape(-1)]
 
 
-class ArrayBatches:
+class _Source:
+    """What `fit`, `evaluate` and `predict` read batches from, and close when they are done with it."""
+
+    def close(self) -> None:
+        """Let go of what still runs; nothing does where the batches are made here."""
+
+
+class ArrayBatches(_Source):
     """Slices of arrays held in memory, reshuffled every epoch by (seed, epoch).
 
     Args:
@@ -216,7 +223,7 @@ def _gather(array: Any, rows: np.ndarray) -> Any:
     return np.take(array, rows, axis=0, out=out, mode="clip")
 
 
-class IterableBatches:
+class IterableBatches(_Source):
     """Batches that somebody else makes: generators, `Dataset`s, `tf.data` and PyTorch loaders.
 
     With `steps` an epoch is that many batches, taken from where the last epoch stopped;
@@ -263,8 +270,15 @@ class IterableBatches:
                 stacklevel=2,
             )
 
+    def close(self) -> None:
+        """End the pass that is running, and with it a `Dataset`'s background thread; a user's own iterator stays open."""
+        close = getattr(self.running, "close", None)
+        if close is not None and not self.once:
+            close()
+        self.running = None
 
-class SequenceBatches:
+
+class SequenceBatches(_Source):
     """An object with `__len__` and `__getitem__` that yields batches (Keras's `PyDataset`, `Sequence`, image generators)."""
 
     def __init__(self, source: Any, split: Callable[[Any], Batch], shuffle: bool, seed: int, steps: int | None) -> None:

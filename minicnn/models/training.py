@@ -7,6 +7,7 @@ Follow one pixel: `fit` hands a batch to `train_step`, which calls each layer's 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -413,7 +414,7 @@ class Trainer:
         hooks.on_train_begin()
         if self._initial_epoch is not None:  # `BackupAndRestore` found an earlier run
             initial_epoch = self._initial_epoch
-        with hooks, self._arena:
+        with hooks, contextlib.closing(source), self._arena:
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 hooks.on_epoch_begin(epoch)
@@ -526,7 +527,7 @@ class Trainer:
         hooks.on_test_begin()
         self.reset_metrics()
         index = -1
-        with hooks, self._arena:
+        with hooks, contextlib.closing(source), self._arena:
             for index, (batch_x, batch_y, weights) in enumerate(source.epoch(0)):
                 self._prepare(batch_x, batch_y)
                 batch_y = self._targets(batch_y)
@@ -559,7 +560,7 @@ class Trainer:
         self.stop_predicting = False
         parts: list[list[np.ndarray]] = []
         hooks.on_predict_begin()
-        with hooks, self._arena:
+        with hooks, contextlib.closing(source), self._arena:
             for index, (batch_x, _, _) in enumerate(source.epoch(0)):
                 self._prepare(batch_x, None)
                 hooks.on_predict_batch_begin(index)

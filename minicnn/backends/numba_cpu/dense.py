@@ -26,9 +26,14 @@ def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
     """Parallel over panels of NR output features, each copied once and then read from L2 by every sample."""
     if x.dtype != np.float32:
         return reference.dense_forward(x, kernel, bias)
+    return forward(x, kernel, bias, NO_FLOOR)
+
+
+def forward(x: Array, kernel: Array, bias: Array | None, floor: np.float32) -> Array:
+    """max(floor, dense_forward(...))."""
     y = empty((x.shape[0], kernel.shape[1]))
     packed = empty((blocks_of(kernel.shape[1]), kernel.shape[0], NR))
-    _forward(x, kernel, start_row(bias, kernel.shape[1]), y, packed, empty((2, x.shape[0]), np.int64), NO_FLOOR)
+    _forward(x, kernel, start_row(bias, kernel.shape[1]), y, packed, empty((2, x.shape[0]), np.int64), floor)
     return y
 
 

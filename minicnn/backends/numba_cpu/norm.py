@@ -30,7 +30,7 @@ __all__ = [
 Array = Any
 
 F = np.float32
-ZERO, ONE = F(0), F(1)
+ZERO, ONE, NO_FLOOR = F(0), F(1), F(-np.inf)
 CHUNKS = 32  # of rows, whatever the number of threads
 RUN_BYTES = 8192  # of rows whose mean and deviations are summed while in L1
 
@@ -62,10 +62,15 @@ def batchnorm_forward(x: Array, gamma: Array | None, beta: Array | None, epsilon
     """Parallel over chunks of rows."""
     if x.dtype != F:
         return reference.batchnorm_forward(x, gamma, beta, epsilon)
+    return forward(x, gamma, beta, epsilon, NO_FLOOR)
+
+
+def forward(x: Array, gamma: Array | None, beta: Array | None, epsilon: float, floor: np.float32) -> tuple[Array, Array, Array]:
+    """`batchnorm_forward`, and max(floor, y) for its y."""
     C = x.shape[-1]
     y, mean, variance = empty(x.shape), empty((C,)), empty((C,))
     gamma, beta = _or_constant(gamma, 1, C), _or_constant(beta, 0, C)
-    _forward(_rows(x), _rows(y), gamma, beta, mean, variance, F(epsilon), empty((CHUNKS, 4, C)), empty((3, C)))
+    _forward(_rows(x), _rows(y), gamma, beta, mean, variance, F(epsilon), floor, empty((CHUNKS, 4, C)), empty((3, C)))
     return y, mean, variance
 
 
@@ -75,7 +80,7 @@ def batchnorm_backward(
     """Parallel over chunks of rows."""
     if x.dtype != F:
         return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon)
-    return _gradients(dy, x, gamma, mean, variance, epsilon, True)
+    return gradients(dy, x, dy, gamma, mean, variance, epsilon, True, False)
 
 
 def batchnorm_inference(
@@ -97,17 +102,27 @@ def batchnorm_inference_backward(
     """As `batchnorm_backward`, without the terms that come through the statistics."""
     if x.dtype != F:
         return reference.batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon)
-    return _gradients(dy, x, gamma, mean, variance, epsilon, False)
+    return gradients(dy, x, dy, gamma, mean, variance, epsilon, False, False)
 
 
-def _gradients(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, training: bool
+def gradients(
+    dy: Array,
+    x: Array,
+    y: Array,
+    gamma: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    training: bool,
+    relu: bool,
 ) -> tuple[Array, Array, Array]:
+    """Gradients of either, with `training` through the statistics too, with `relu` behind a ReLU whose output is y."""
     C = x.shape[-1]
     dx, dgamma, dbeta = empty(x.shape), empty((C,)), empty((C,))
     gamma = _or_constant(gamma, 1, C)
     scratch = empty((CHUNKS, 2, C)), empty((4, C))
-    _backward(_rows(dy), _rows(x), _rows(dx), gamma, dgamma, dbeta, mean, variance, F(epsilon), training, *scratch)
+    arrays = _rows(dy), _rows(x), _rows(y), _rows(dx), gamma, dgamma, dbeta, mean, variance
+    _backward(*arrays, F(epsilon), training, relu, *scratch)
     return dx, dgamma, dbeta
 
 
@@ -154,14 +169,15 @@ def _chunk_moments(chunk: int, worker: int, x: Any, sums: Any) -> None:
 
 
 @part
-def _write_y(chunk: int, worker: int, x: Any, y: Any, factors: Any) -> None:
-    """y = (x - mean) * scale + beta; factors: mean, scale and beta of each channel."""
+def _write_y(chunk: int, worker: int, x: Any, y: Any, factors: Any, floor: Any) -> None:
+    """y = max(floor, (x - mean) * scale + beta); factors: mean, scale and beta of each channel. A NaN stays one."""
     rows, C = x.shape
     first, end = rows_of(chunk, CHUNKS, rows)
     mean, scale, beta = factors[0], factors[1], factors[2]
     for m in range(first, end):
         for c in range(C):
-            y[m, c] = (x[m, c] - mean[c]) * scale[c] + beta[c]
+            normalized = (x[m, c] - mean[c]) * scale[c] + beta[c]
+            y[m, c] = floor if normalized < floor else normalized
 
 
 @compiled
@@ -170,11 +186,11 @@ def _inference(x, y, gamma, beta, mean, variance, epsilon, factors):  # type: ig
         factors[0, c] = mean[c]
         factors[1, c] = gamma[c] / np.sqrt(variance[c] + epsilon)
         factors[2, c] = beta[c]
-    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors))
+    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, NO_FLOOR))
 
 
 @compiled
-def _forward(x, y, gamma, beta, mean, variance, epsilon, sums, factors):  # type: ignore[no-untyped-def]
+def _forward(x, y, gamma, beta, mean, variance, epsilon, floor, sums, factors):  # type: ignore[no-untyped-def]
     rows, C = x.shape
     parallel_for(CHUNKS, x.size * 4, _chunk_moments, (x, sums))
     mean[:] = ZERO
@@ -187,15 +203,15 @@ def _forward(x, y, gamma, beta, mean, variance, epsilon, sums, factors):  # type
         factors[0, c] = mean[c]
         factors[1, c] = gamma[c] / np.sqrt(variance[c] + epsilon)
         factors[2, c] = beta[c]
-    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors))
+    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, floor))
 
 
 # --- kernels: gradients -----------------------------------------------------------
 
 
 @part
-def _chunk_products(chunk: int, worker: int, dy: Any, x: Any, mean: Any, sums: Any) -> None:
-    """sums[chunk] = sum of dy and of dy * (x - mean)."""
+def _chunk_products(chunk: int, worker: int, dy: Any, x: Any, y: Any, mean: Any, relu: bool, sums: Any) -> None:
+    """sums[chunk] = sum of dy and of dy * (x - mean), dy behind a ReLU whose output is y."""
     rows, C = x.shape
     first, end = rows_of(chunk, CHUNKS, rows)
     total, product = sums[chunk, 0], sums[chunk, 1]
@@ -203,25 +219,27 @@ def _chunk_products(chunk: int, worker: int, dy: Any, x: Any, mean: Any, sums: A
     product[:] = ZERO
     for m in range(first, end):
         for c in range(C):
-            total[c] += dy[m, c]
-            product[c] += dy[m, c] * (x[m, c] - mean[c])
+            g = dy[m, c] if not relu or y[m, c] > ZERO else ZERO
+            total[c] += g
+            product[c] += g * (x[m, c] - mean[c])
 
 
 @part
-def _write_dx(chunk: int, worker: int, dy: Any, x: Any, dx: Any, factors: Any) -> None:
+def _write_dx(chunk: int, worker: int, dy: Any, x: Any, y: Any, dx: Any, relu: bool, factors: Any) -> None:
     """dx = scale * dy + slope * (x - mean) + shift; factors: mean, scale, slope and shift of each channel."""
     rows, C = x.shape
     first, end = rows_of(chunk, CHUNKS, rows)
     mean, scale, slope, shift = factors[0], factors[1], factors[2], factors[3]
     for m in range(first, end):
         for c in range(C):
-            dx[m, c] = scale[c] * dy[m, c] + slope[c] * (x[m, c] - mean[c]) + shift[c]
+            g = dy[m, c] if not relu or y[m, c] > ZERO else ZERO
+            dx[m, c] = scale[c] * g + slope[c] * (x[m, c] - mean[c]) + shift[c]
 
 
 @compiled
-def _backward(dy, x, dx, gamma, dgamma, dbeta, mean, variance, epsilon, training, sums, factors):  # type: ignore[no-untyped-def]
+def _backward(dy, x, y, dx, gamma, dgamma, dbeta, mean, variance, epsilon, training, relu, sums, factors):  # type: ignore[no-untyped-def]
     rows, C = x.shape
-    parallel_for(CHUNKS, x.size * 4, _chunk_products, (dy, x, mean, sums))
+    parallel_for(CHUNKS, x.size * 4, _chunk_products, (dy, x, y, mean, relu, sums))
     dgamma[:] = ZERO
     dbeta[:] = ZERO
     for chunk in range(CHUNKS):
@@ -236,7 +254,7 @@ def _backward(dy, x, dx, gamma, dgamma, dbeta, mean, variance, epsilon, training
         factors[1, c] = gamma[c] * inverse
         factors[2, c] = -factors[1, c] * inverse * dgamma[c] / F(rows) if training else ZERO
         factors[3, c] = -factors[1, c] * dbeta[c] / F(rows) if training else ZERO
-    parallel_for(CHUNKS, x.size * 4, _write_dx, (dy, x, dx, factors))
+    parallel_for(CHUNKS, x.size * 4, _write_dx, (dy, x, y, dx, relu, factors))
 
 
 def moving_average_update_(average: Array, value: Array, momentum: float) -> None:

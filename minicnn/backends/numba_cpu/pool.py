@@ -9,6 +9,7 @@ import numpy as np
 from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
+from minicnn.backends.numba_cpu._panels import taps_inside
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.shapes import window_output
 
@@ -26,13 +27,6 @@ __all__ = [
 Array = Any
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
-
-
-@part
-def taps_inside(place: int, stride: int, before: int, window: int, size: int) -> tuple[int, int]:
-    """First and end of the window's taps that fall on the image: 0 <= place*stride + tap - before < size."""
-    begin = place * stride - before
-    return max(0, -begin), min(window, size - begin)
 
 
 @part
@@ -55,16 +49,24 @@ def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> t
 
 @tasks
 def _maxpool2d_forward(n: int, worker: int, x, y, winners, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
-    _, H, W, C = x.shape
-    _, OH, OW, _ = y.shape
-    for oy in range(OH):
+    max_of_rows(x[n], 0, x.shape[1], y, winners, n, 0, y.shape[1], pool_size, strides, pads)
+
+
+@part
+def max_of_rows(  # type: ignore[no-untyped-def]
+    rows, row: int, H: int, y, winners, n: int, oy_begin: int, oy_end: int, pool_size, strides, pads
+) -> None:
+    """y[n, oy] and winners[n, oy] for oy_begin <= oy < oy_end, from `rows` (rows, W, C): the image's rows from `row` on."""
+    _, W, C = rows.shape
+    OW = y.shape[2]
+    for oy in range(oy_begin, oy_end):
         ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
         for ox in range(OW):
             kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
             best, winner = y[n, oy, ox], winners[n, oy, ox]
             for ky in range(ky_begin, ky_end):
                 for kx in range(kx_begin, kx_end):
-                    pixel = x[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
+                    pixel = rows[oy * strides[0] + ky - pads[0] - row, ox * strides[1] + kx - pads[2]]
                     tap = winners.dtype.type(ky * pool_size[1] + kx)
                     if ky == ky_begin and kx == kx_begin:
                         for c in range(C):

@@ -1,0 +1,153 @@
+"""Fused ops equal the ops that they stand for, and do not depend on the number of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicnn.backends import numba_cpu, spec
+from minicnn.backends.reference import fused as reference
+from minicnn.shapes import resolve_padding, window_output
+from tests.ops.checks import Target, gradient_cases, seeds
+
+FLOAT32 = Target("numba_cpu", "float32")
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> dict[str, Any]:
+    """A convolution followed by a pooling, both fitting: sizes beside the vector's length, one pixel, padding, dilation."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    strides = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2))) if strides == (1, 1) else (1, 1)
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+    image = tuple(r + draw(st.integers(0, 7)) for r in reach)
+    pads = resolve_padding(draw(st.sampled_from(["same", "valid"])), image, kernel, strides, dilation)
+    size = window_output(image, kernel, strides, pads, dilation)
+    pool_size = tuple(draw(st.integers(1, min(3, extent))) for extent in size)
+    pool_strides = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    pool_pads = resolve_padding(draw(st.sampled_from(["same", "valid"])), size, pool_size, pool_strides)
+    return {
+        "x": (draw(st.integers(1, 18)), *image, draw(st.integers(1, 18))),
+        "kernel": kernel,
+        "C_out": draw(st.integers(1, 35)),
+        "walk": (strides, pads, dilation),
+        "pool": (pool_size, pool_strides, pool_pads),
+    }
+
+
+def both_thread_counts(function: Any, *args: Any) -> Any:
+    """The function's results with one thread, after checking that two give the same bits."""
+    before = numba_cpu.get_num_threads()
+    try:
+        numba_cpu.set_num_threads(1)
+        one = function(*args)
+        if before > 1:
+            numba_cpu.set_num_threads(2)
+            for a, b in zip(_flat(one), _flat(function(*args)), strict=True):
+                np.testing.assert_array_equal(a, b)
+    finally:
+        numba_cpu.set_num_threads(before)
+    return one
+
+
+def _flat(results: Any) -> list[np.ndarray]:
+    return [array for array in (results if isinstance(results, tuple) else (results,)) if array is not None]
+
+
+def check(name: str, *args: Any, scale: float = 0.0) -> Any:
+    """Both backends on the same arguments; returns the reference's results. `scale`: see `Target.check`."""
+    expected = getattr(reference, name)(*args)
+    actual = both_thread_counts(getattr(numba_cpu, name), *args)
+    assert isinstance(actual, tuple) == isinstance(expected, tuple)
+    pairs = zip(actual, expected, strict=True) if isinstance(expected, tuple) else [(actual, expected)]
+    for got, wanted in pairs:
+        assert (got is None) == (wanted is None)
+        if wanted is not None and wanted.dtype == np.float32:
+            FLOAT32.check(got, wanted, scale)
+        elif wanted is not None:
+            assert got.dtype == wanted.dtype
+            np.testing.assert_array_equal(got, wanted)
+    return expected
+
+
+@gradient_cases
+@given(case=convolutions(), relu=st.booleans(), biased=st.booleans(), need_dx=st.booleans(), seed=seeds)
+def test_convolution(case: dict[str, Any], relu: bool, biased: bool, need_dx: bool, seed: int) -> None:
+    x = FLOAT32.normal(seed, *case["x"])
+    kernel = FLOAT32.normal(seed + 1, *case["kernel"], x.shape[3], case["C_out"])
+    bias = FLOAT32.normal(seed + 2, case["C_out"]) if biased else None
+    if relu:
+        y = check("conv2d_relu_forward", x, kernel, bias, *case["walk"])
+        dy = FLOAT32.normal(seed + 3, *y.shape)
+        check("conv2d_relu_backward", dy, x, y, kernel, *case["walk"], need_dx)
+    else:
+        y = reference.conv2d_forward(x, kernel, bias, *case["walk"])
+        dy = FLOAT32.normal(seed + 3, *y.shape)
+        check("conv2d_backward", dy, x, kernel, *case["walk"], need_dx)
+
+
+@gradient_cases
+@given(case=convolutions(), relu=st.booleans(), biased=st.booleans(), need_dx=st.booleans(), seed=seeds)
+def test_convolution_and_pooling(case: dict[str, Any], relu: bool, biased: bool, need_dx: bool, seed: int) -> None:
+    """Sums are exact here (see `Target.normal`), so that the winners must agree too."""
+    x = FLOAT32.normal(seed, *case["x"])
+    kernel = FLOAT32.normal(seed + 1, *case["kernel"], x.shape[3], case["C_out"])
+    bias = FLOAT32.normal(seed + 2, case["C_out"]) if biased else None
+    windows = (*case["walk"], *case["pool"])
+    if relu:
+        y, winners = check("conv2d_relu_maxpool_forward", x, kernel, bias, *windows)
+        dy = FLOAT32.normal(seed + 3, *y.shape)
+        check("conv2d_relu_maxpool_backward", dy, x, y, winners, kernel, *windows, need_dx)
+    else:
+        y, winners = check("conv2d_maxpool_forward", x, kernel, bias, *windows)
+        dy = FLOAT32.normal(seed + 3, *y.shape)
+        check("conv2d_maxpool_backward", dy, x, winners, kernel, *windows, need_dx)
+
+
+def test_convolution_of_large_images() -> None:
+    """Large enough to be cut into bands, and for both threads to have work; a window of more than 256 taps."""
+    x, kernel = FLOAT32.normal(0, 2, 70, 61, 5), FLOAT32.normal(1, 3, 3, 5, 33)
+    for pool_size in ((3, 3), (20, 20)):
+        windows = ((1, 1), (1, 1, 1, 1), (1, 1), pool_size, (2, 2), (1, 1, 1, 1))
+        y, winners = check("conv2d_relu_maxpool_forward", x, kernel, None, *windows)
+        check("conv2d_relu_maxpool_backward", FLOAT32.normal(2, *y.shape), x, y, winners, kernel, *windows, True)
+
+
+@gradient_cases
+@given(
+    M=st.integers(1, 40),
+    C_in=st.integers(1, 40),
+    C_out=st.integers(1, 40),
+    need_dx=st.booleans(),
+    seed=seeds,
+    relu=st.booleans(),
+)
+def test_dense(M: int, C_in: int, C_out: int, need_dx: bool, seed: int, relu: bool) -> None:
+    x, kernel, bias = FLOAT32.normal(seed, M, C_in), FLOAT32.normal(seed + 1, C_in, C_out), FLOAT32.normal(seed + 2, C_out)
+    dy = FLOAT32.normal(seed + 3, M, C_out)
+    if relu:
+        y = check("dense_relu_forward", x, kernel, bias)
+        check("dense_relu_backward", dy, x, y, kernel, need_dx)
+    else:
+        check("dense_backward", dy, x, kernel, need_dx)
+
+
+@gradient_cases
+@given(shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(2, 9), st.integers(1, 35)), seed=seeds)
+def test_batchnorm_and_relu(shape: tuple[int, ...], seed: int) -> None:
+    x, dy = FLOAT32.normal(seed, *shape), FLOAT32.normal(seed + 1, *shape)
+    gamma, beta = FLOAT32.normal(seed + 2, shape[-1]), FLOAT32.normal(seed + 3, shape[-1])
+    _, mean, variance = check("batchnorm_relu_forward", x, gamma, beta, 1e-3)
+    y = numba_cpu.batchnorm_relu_forward(x, gamma, beta, 1e-3)[0]
+    # Where one dy passes the ReLU, at an x near the mean, the sum of dy * x_hat has one tiny term; dy itself is of size 1.
+    check("batchnorm_relu_backward", dy, x, y, gamma, mean, variance, 1e-3, scale=1.0)
+
+
+@pytest.mark.parametrize("name", [name for file in spec.FUSED.values() for name in file])
+def test_reference_has_each(name: str) -> None:
+    assert callable(getattr(reference, name))
+    assert callable(getattr(numba_cpu, name))

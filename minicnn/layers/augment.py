@@ -88,10 +88,16 @@ class ImageLayer(Layer):
         raise NotImplementedError
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        y = self.transform(x[None], training)[0] if x.ndim == 3 else self.transform(x, training)
-        return y, None
+        batch = x[None] if x.ndim == 3 else x
+        y = self.transform(batch, training)
+        if y is batch:  # as in inference
+            return x, True
+        return y.reshape(y.shape[-x.ndim :]), False
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        unchanged = saved
+        if unchanged:
+            return dy, ()
         raise NotImplementedError(
             f"Layer '{self.name}': {type(self).__name__} has no gradient with respect to its images. "
             "Put it before the first layer with weights, where none is needed."
@@ -194,8 +200,9 @@ class RandomFlip(RandomWarp):
         self.mode = mode
 
     def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
-        mirrored = (words < 2**31) * [("horizontal" in self.mode), ("vertical" in self.mode)]
-        across, along = 1.0 - 2.0 * mirrored.T  # -1 where mirrored, else 1
+        # -1 where mirrored, else 1
+        across = 1.0 - 2.0 * ((words[:, 0] < 2**31) & ("horizontal" in self.mode))
+        along = 1.0 - 2.0 * ((words[:, 1] < 2**31) & ("vertical" in self.mode))
         zero = 0 * across
         # column = ox, or W - 1 - ox
         return across, zero, (1 - across) / 2 * (image[1] - 1), zero, along, (1 - along) / 2 * (image[0] - 1)
@@ -286,9 +293,11 @@ class RandomZoom(_HeightWidthWarp):
         self.width_factor = width_factor
         self._height_range = _range(height_factor, "height_factor", -1, 1)
         self._width_range = None if width_factor is None else _range(width_factor, "width_factor", -1, 1)
-        for argument, bounds in (("height_factor", self._height_range), ("width_factor", self._width_range)):
-            if bounds is not None and bounds[0] == -1:
-                raise ValueError(f"The `{argument}` argument must be above -1, which shows no pixel. Received: {bounds}")
+        if self._height_range[1] == -1 or (self._width_range is not None and self._width_range[1] == -1):
+            raise ValueError(
+                f"Layer '{self.name}': a factor of -1 shows no pixel. "
+                f"Received: height_factor={height_factor}, width_factor={width_factor}"
+            )
 
     def zooms(self, words: Any) -> tuple[Any, Any]:
         """The drawn factors of height and width, each (N,)."""
@@ -358,8 +367,9 @@ class _Recoloring(RandomLayer):
 
     def _recolor(self, x: Any, factors: Any, offsets: Any) -> Any:
         """x * factors + offsets, (N, C) or (N, 1) each, clipped."""
-        by_channel = (x.shape[0], x.shape[3])
-        factors, offsets = (np.ascontiguousarray(np.broadcast_to(a, by_channel).astype(x.dtype)) for a in (factors, offsets))
+        factors, offsets = (
+            (np.repeat(a, x.shape[3], axis=1) if a.shape[1] == 1 else a).astype(x.dtype) for a in (factors, offsets)
+        )
         return ops.adjust_colors(x, factors, offsets, *(float(bound) for bound in self.value_range))
 
 

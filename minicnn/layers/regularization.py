@@ -43,10 +43,12 @@ class Dropout(Layer):
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         if not training or self.rate == 0:
             return x, None
-        if self.rate == 1:  # nothing is kept, and 1 / (1 - rate) is no number
-            return ops.rescale(x, 0.0, 0.0), None
         key = self.seed_generator.next_key()
-        return ops.dropout_forward(x, self.rate, key), key
+        return self._dropped(ops.dropout_forward, x, key), key
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        return (dy if saved is None else ops.dropout_backward(dy, self.rate, saved)), ()
+        return (dy if saved is None else self._dropped(ops.dropout_backward, dy, saved)), ()
+
+    def _dropped(self, op: Any, x: Any, key: Any) -> Any:
+        # Of rate 1 nothing is kept, and 1 / (1 - rate) is no number.
+        return ops.rescale(x, 0.0, 0.0) if self.rate == 1 else op(x, self.rate, key)

@@ -73,14 +73,21 @@ def _warp_bilinear(n: int, worker: int, x, matrices, y, fill_mode, fill_value) -
             right, down = column - np.float32(left), row - np.float32(top)
             x0, x1 = folded(left, W, fill_mode), folded(left + 1, W, fill_mode)
             y0, y1 = folded(top, H, fill_mode), folded(top + 1, H, fill_mode)
+            if min(x0, x1, y0, y1) >= 0:
+                w00, w01, w10, w11 = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
+                for c in range(C):
+                    y[n, oy, ox, c] = (
+                        w00 * x[n, y0, x0, c] + w01 * x[n, y0, x1, c] + w10 * x[n, y1, x0, c] + w11 * x[n, y1, x1, c]
+                    )
+                continue
             for c in range(C):
                 p00 = fill_value if y0 < 0 or x0 < 0 else x[n, y0, x0, c]
                 p01 = fill_value if y0 < 0 or x1 < 0 else x[n, y0, x1, c]
                 p10 = fill_value if y1 < 0 or x0 < 0 else x[n, y1, x0, c]
                 p11 = fill_value if y1 < 0 or x1 < 0 else x[n, y1, x1, c]
-                above = (one - right) * p00 + right * p01
-                below = (one - right) * p10 + right * p11
-                y[n, oy, ox, c] = (one - down) * above + down * below
+                y[n, oy, ox, c] = (one - down) * ((one - right) * p00 + right * p01) + down * (
+                    (one - right) * p10 + right * p11
+                )
 
 
 def resize2d_bilinear(x: Array, image: Pair) -> Array:

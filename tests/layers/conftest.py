@@ -1,0 +1,20 @@
+"""Every layer test runs on the fast backend in float32, and on the reference in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from minicnn import backends
+from tests.ops.checks import Target
+
+TARGETS = {"numba": Target("numba_cpu", "float32"), "reference": Target("reference", "float64")}
+
+
+@pytest.fixture(params=list(TARGETS), scope="module")
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    before = backends.backend()
+    backends.set_backend(request.param)
+    yield TARGETS[request.param]
+    backends.set_backend(before)

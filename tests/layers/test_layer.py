@@ -1,0 +1,247 @@
+"""What every layer does: names, weights, calls, configs; and the messages for what it cannot do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from minicnn import activations, layers, registry
+from tests.layers.checks import plain_config
+from tests.ops.checks import Target
+
+x = np.random.default_rng(0).standard_normal((2, 6, 7, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.Conv2D(4, 3)(x[0]), r"expected min_ndim=4, found ndim=3. Full shape received: \(6, 7, 3\)"),
+        (lambda: layers.Conv2D(4, 3)(x[None]), "Kernel shape must have the same length as input"),
+        (lambda: layers.Conv2D(4, 8)(x), r"Computed output size would be zero or negative.*kernel shape=\(8, 8, 3, 4\)"),
+        (lambda: layers.Conv2D(4, 3, dilation_rate=4)(x), "Computed output size would be zero or negative"),
+        (lambda: layers.Conv2D(4, 3).build((None, 8, 8, None)), "last dimension of the inputs must be defined"),
+        (lambda: layers.Conv2D(0, 3), "Invalid value for argument `filters`. Expected a strictly positive value"),
+        (lambda: layers.Conv2D(2, (3, 3, 3)), "The `kernel_size` argument must be a tuple of 2 integers"),
+        (lambda: layers.Conv2D(2, 0), "The `kernel_size` argument must be a tuple of 2 integers"),
+        (lambda: layers.Conv2D(2, 3, strides=(1, 0)), "The `strides` argument must be a tuple of 2 integers"),
+        (lambda: layers.Conv2D(2, 3, strides=2, dilation_rate=2), "`strides > 1` not supported in conjunction with"),
+        (lambda: layers.Conv2D(2, 3, padding="full"), r"`padding` argument must be .*\('valid', 'same'\).*padding='full'"),
+        (lambda: layers.Conv2D(2, 3, data_format="channels_first"), "`data_format` must be 'channels_last'"),
+        (lambda: layers.Conv2D(2, 3, data_format="NCHW"), "The `data_format` argument must be one of"),
+        (lambda: layers.Conv2D(2, 3, groups=0), "The number of groups must be a positive integer"),
+        (lambda: layers.Conv2D(3, 3, groups=2), "must be evenly divisible by the number of groups"),
+        (lambda: layers.Conv2D(4, 3, groups=2), "`groups` must be 1. Received: groups=2"),
+        (lambda: layers.Conv2D(4, 3, lora_rank=2), "`lora_rank` is not supported by minicnn"),
+        (lambda: layers.Conv2D(4, 3, activation="rleu"), "Could not interpret activation function identifier: rleu"),
+        (lambda: layers.Conv2D(4, 3, kernal=3), r"Unrecognized keyword arguments passed to Conv2D: \{'kernal': 3\}"),
+        (lambda: layers.MaxPooling2D(8)(x), "Computed output size would be zero or negative"),
+        (lambda: layers.MaxPooling2D()(x[0]), "expected ndim=4, found ndim=3"),
+        (lambda: layers.AveragePooling2D(padding="VALDI"), "The `padding` argument must be one of"),
+        (lambda: layers.GlobalMaxPooling2D()(x[0, 0]), "expected ndim=4, found ndim=2"),
+        (lambda: layers.Dense(-1), "Received an invalid value for `units`, expected a positive integer"),
+        (lambda: layers.Dense("4"), "Received an invalid value for `units`"),
+        (lambda: layers.Dense(4)(x[0, 0, 0]), "expected min_ndim=2, found ndim=1"),
+        (lambda: layers.Dense(4, quantization_config={"mode": "int8"}), "`quantization_config` is not supported"),
+        (lambda: layers.BatchNormalization(axis=1)(x), "normalizes the last axis"),
+        (lambda: layers.BatchNormalization(axis=5)(x), "Axis 5 is out of bounds for input shape"),
+        (lambda: layers.BatchNormalization(renorm=True), "`renorm` is not supported by minicnn"),
+        (lambda: layers.BatchNormalization(synchronized=True), "`synchronized` is not supported by minicnn"),
+        (lambda: layers.Softmax(axis=1)(x), "minicnn's softmax runs along the last axis"),
+        (lambda: layers.ReLU(max_value=-1), "max_value of a ReLU layer cannot be a negative value"),
+        (lambda: layers.ReLU(negative_slope=-1), "negative_slope of a ReLU layer cannot be None or a negative value"),
+        (lambda: layers.ReLU(threshold=None), "threshold of a ReLU layer cannot be None or a negative value"),
+        (lambda: layers.LeakyReLU(-0.1), "negative_slope value of a Leaky ReLU layer cannot be None or negative"),
+        (lambda: layers.Reshape((5, -1))(x), "The total size of the tensor must be unchanged"),
+        (lambda: layers.Reshape((-1, -1)), "There must be at most one unknown dimension"),
+        (lambda: layers.Reshape((-2, 3)), "Each dimension in `target_shape` must be a non-negative integer"),
+        (lambda: layers.ZeroPadding2D((1, 2, 3)), "`padding` should have two elements"),
+        (lambda: layers.ZeroPadding2D(None), "`padding` should be either an int"),
+        (lambda: layers.ZeroPadding2D(-1), "must be a tuple of 2 integers"),
+        (lambda: layers.Add()(x), "A merge layer should be called on a list of inputs"),
+        (lambda: layers.Add()([x, x[:, :2]]), "Inputs have incompatible shapes"),
+        (lambda: layers.Concatenate()([x, x[:, :2]]), "requires inputs with matching shapes except for the concatenation"),
+        (lambda: layers.Concatenate(axis=7)([x, x]), "requires inputs with matching shapes"),
+        (lambda: layers.Dense(2, name="a/b"), "cannot contain character `/`"),
+        (lambda: layers.Dense(2, dtype="float16"), "minicnn computes in one of"),
+        (lambda: layers.Dense(2).count_params(), "the layer isn't built"),
+    ],
+)
+def test_errors(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_error_leaves_the_layer_usable(target: Target) -> None:
+    layer = layers.Conv2D(4, 3)
+    before = np.asarray(layer(x))
+    for bad in (x[..., :2], x[0], x[:, :2]):
+        with pytest.raises(ValueError, match=r"(?i)layer"):
+            layer(bad)
+    np.testing.assert_array_equal(layer(x), before)
+    unbuilt = layers.Conv2D(4, 7)
+    with pytest.raises(ValueError, match="zero or negative"):
+        unbuilt(x)
+    assert not unbuilt.built
+    assert unbuilt(np.zeros((1, 7, 7, 3), "float32")).shape == (1, 1, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "arguments"),
+    [
+        ("Conv2D", (1, 1)),
+        ("Convolution2D", (1, 1)),
+        ("MaxPool2D", ()),
+        ("AvgPool2D", (2,)),
+        ("GlobalMaxPool2D", ()),
+        ("GlobalAveragePooling2D", ()),
+        ("Dense", (1,)),
+        ("BatchNormalization", ()),
+        ("Activation", ("relu",)),
+        ("ReLU", ()),
+        ("LeakyReLU", ()),
+        ("ELU", ()),
+        ("ZeroPadding2D", ()),
+        ("RandomFlip", ()),
+    ],
+)
+def test_automatic_names_are_keras_names(class_name: str, arguments: tuple[Any, ...]) -> None:
+    registry.clear_names()
+    keras.utils.clear_session()
+    for _ in range(3):
+        assert getattr(layers, class_name)(*arguments).name == getattr(keras.layers, class_name)(*arguments).name
+
+
+def test_activation_may_be_a_layer_or_a_function(target: Target) -> None:
+    """Programs of Keras 2 wrote `Dense(3, activation=LeakyReLU(alpha=0.1))`."""
+    with pytest.warns(UserWarning, match="Argument `alpha` is deprecated"):
+        slope = layers.LeakyReLU(alpha=0.125)
+    rows = target.normal(0, 4, 5)
+    layer, plain = layers.Dense(3, activation=slope, dtype=target.dtype), layers.Dense(3, dtype=target.dtype)
+    layer.build(rows.shape)
+    plain.build(rows.shape)
+    plain.set_weights(layer.get_weights())
+    z = np.asarray(plain(rows))
+    target.check(np.asarray(layer(rows)), np.where(z > 0, z, z / 8))
+    dy = target.normal(1, 4, 3)
+    dx, grads = layer.backward(dy, layer.forward(rows, True)[1])
+    expected_dx, expected_grads = plain.backward(np.where(z > 0, dy, dy / 8), plain.forward(rows, True)[1])
+    target.check(dx, expected_dx)
+    for gradient, expected in zip(grads, expected_grads):
+        target.check(gradient, expected)
+    assert isinstance(layers.deserialize(layers.serialize(layer)).activation, layers.LeakyReLU)
+
+    own = layers.Dense(3, activation=lambda z: np.maximum(z, 0.5), dtype=target.dtype)
+    assert np.min(own(rows)) >= 0.5
+    with pytest.raises(NotImplementedError, match="has no derivative"):
+        own.backward(dy, own.forward(rows, True)[1])
+    logits = layers.Dense(3, activation="softmax")
+    logits.activation = None  # as Grad-CAM programs do
+    assert logits(rows.astype("float32")).shape == (4, 3)
+    assert layers.Dense(3).activation is activations.linear
+
+
+def test_frozen_weights(target: Target) -> None:
+    layer = layers.BatchNormalization()
+    layer.build((None, 3))
+    assert [len(w) for w in (layer.weights, layer.trainable_weights, layer.non_trainable_weights)] == [4, 2, 2]
+    layer.trainable = False
+    assert [len(w) for w in (layer.weights, layer.trainable_weights, layer.non_trainable_weights)] == [4, 0, 4]
+    assert layer.get_config()["trainable"] is False
+
+
+def test_losses_are_those_of_keras(target: Target) -> None:
+    arguments = {"kernel_regularizer": "l2", "bias_regularizer": "l1", "activity_regularizer": "l2", "bias_initializer": "ones"}
+    ours, theirs = layers.Dense(4, **arguments), keras.layers.Dense(4, **arguments)
+    rows = x[:, 0, 0]
+    theirs(rows)
+    ours.build(rows.shape)
+    ours.set_weights(theirs.get_weights())
+    ours(rows)
+    np.testing.assert_allclose([float(loss) for loss in ours.losses], [float(loss) for loss in theirs.losses], rtol=1e-5)
+
+
+def test_set_weights_changes_all_or_nothing() -> None:
+    layer = layers.Dense(2)
+    layer.build((None, 3))
+    before = layer.get_weights()
+    with pytest.raises(ValueError, match="weight list of length 1, but the layer was expecting 2"):
+        layer.set_weights([np.ones((3, 2))])
+    with pytest.raises(ValueError, match=r"weight shape \(2,\) is not compatible with provided weight shape \(3,\)"):
+        layer.set_weights([np.ones((3, 2)), np.ones(3)])
+    for weight, value in zip(layer.get_weights(), before):
+        np.testing.assert_array_equal(weight, value)
+
+
+class Scale(layers.Layer):
+    """The example in the documentation of `Layer`."""
+
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="factor")
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return x * self.factor.value, x
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return dy * self.factor.value, ((dy * saved).sum(axis=tuple(range(saved.ndim - 1))),)
+
+
+def test_a_layer_of_ones_own() -> None:
+    layer = Scale()
+    assert layer.name == "scale" or layer.name.startswith("scale_")
+    np.testing.assert_array_equal(layer(x), x)
+    assert [w.path for w in layer.weights] == [f"{layer.name}/factor"]
+    dx, (dfactor,) = layer.backward(np.ones_like(x), layer.forward(x, True)[1])
+    np.testing.assert_allclose(dfactor, x.sum(axis=(0, 1, 2)), rtol=1e-4)
+    assert dx.shape == x.shape
+    assert layer(layers.Input((6, 7, 3))).shape == (None, 6, 7, 3)
+
+    class Doubled(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return 2 * inputs
+
+    doubled = Doubled()
+    np.testing.assert_array_equal(doubled(x), 2 * x)
+    with pytest.raises(NotImplementedError, match="minicnn has no automatic differentiation"):
+        doubled.backward(x, None)
+
+
+@pytest.mark.parametrize(
+    ("layer", "input_shape", "flops"),
+    [
+        (layers.Conv2D(16, 3), (None, 8, 8, 4), 2 * 6 * 6 * 16 * 3 * 3 * 4),
+        (layers.Conv2D(16, 3, strides=2, padding="same"), (None, 8, 8, 4), 2 * 4 * 4 * 16 * 3 * 3 * 4),
+        (layers.Dense(10), (None, 20), 2 * 20 * 10),
+        (layers.Dense(10), (None, 7, 20), 7 * 2 * 20 * 10),
+        (layers.MaxPooling2D(3), (None, 9, 9, 2), 3 * 3 * 2 * 9),
+        (layers.GlobalAveragePooling2D(), (None, 9, 9, 2), 9 * 9 * 2),
+        (layers.BatchNormalization(), (None, 9, 9, 2), 2 * 9 * 9 * 2),
+        (layers.Flatten(), (None, 9, 9, 2), 0),
+    ],
+)
+def test_count_flops(layer: layers.Layer, input_shape: tuple[int | None, ...], flops: int) -> None:
+    assert layer.count_flops(input_shape, layer.compute_output_shape(input_shape)) == flops
+
+
+def test_unknown_extents() -> None:
+    """Layers take images of any size, as fully convolutional models do."""
+    shape = (None, None, 5, 3)
+    assert layers.Conv2D(2, 3).compute_output_shape(shape) == (None, None, 3, 2)
+    assert layers.MaxPooling2D().compute_output_shape(shape) == (None, None, 2, 3)
+    assert layers.ZeroPadding2D().compute_output_shape(shape) == (None, None, 7, 3)
+    assert layers.Flatten().compute_output_shape(shape) == (None, None)
+    assert layers.Reshape((3, -1)).compute_output_shape(shape) == (None, 3, None)
+    assert layers.Concatenate(1)([layers.Input(shape[1:]), layers.Input((4, 5, 3))]).shape == (None, None, 5, 3)
+    assert layers.add([layers.Input(shape[1:]), layers.Input(shape[1:])]).shape == (None, None, 5, 3)
+    assert layers.concatenate([layers.Input((4,)), layers.Input((5,))]).shape == (None, 9)
+
+
+def test_aliases() -> None:
+    assert layers.Convolution2D is layers.Conv2D
+    assert layers.MaxPool2D is layers.MaxPooling2D
+    assert layers.AvgPool2D is layers.AveragePooling2D
+    assert layers.GlobalMaxPool2D is layers.GlobalMaxPooling2D
+    assert layers.GlobalAvgPool2D is layers.GlobalAveragePooling2D
+    assert plain_config(layers.deserialize({"class_name": "MaxPool2D", "config": {"name": "p"}}))["pool_size"] == [2, 2]

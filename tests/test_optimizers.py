@@ -36,7 +36,14 @@ RULES = {
             "amsgrad": st.booleans(),
         }
     ),
-    "AdamW": st.fixed_dictionaries({"learning_rate": st.floats(1e-3, 0.1), "weight_decay": st.sampled_from([0.004, 0.1])}),
+    "AdamW": st.fixed_dictionaries(
+        {
+            "learning_rate": st.floats(1e-3, 0.1),
+            "weight_decay": st.sampled_from([0.004, 0.1]),
+            "beta_1": st.just(0.9),
+            "beta_2": st.just(0.999),
+        }
+    ),
 }
 COMMON = st.fixed_dictionaries(
     {},
@@ -71,43 +78,45 @@ def variables_of(cls, values, constraint=lambda name: None):
     return made
 
 
+def exactly(options):
+    """Numbers as float64, since Keras rounds Python's to float32 before it computes."""
+    return {key: np.float64(value) if isinstance(value, float) else value for key, value in options.items()}
+
+
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_five_steps_are_keras(name, data):
-    options = {**data.draw(COMMON), **data.draw(RULES[name]), **data.draw(CLIPS)}
+    options = exactly({**data.draw(COMMON), **data.draw(RULES[name]), **data.draw(CLIPS)})
+    rates = [options["learning_rate"]] * 2
     if data.draw(st.integers(0, 3)) == 0:
-        rate = options["learning_rate"]
-        decays = [module.ExponentialDecay(rate, 2, 0.5) for module in (schedules, keras.optimizers.schedules)]
-    else:
-        decays = [options["learning_rate"]] * 2
+        rates = [module.ExponentialDecay(rates[0], 2, np.float64(0.5)) for module in (schedules, keras.optimizers.schedules)]
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     values = {key: rng.normal(size=shape) for key, shape in SHAPES.items()}
-    ours = getattr(optimizers, name)(**options | {"learning_rate": decays[0]})
-    theirs = getattr(keras.optimizers, name)(**options | {"learning_rate": decays[1]})
+    ours = getattr(optimizers, name)(**options | {"learning_rate": rates[0]})
+    theirs = getattr(keras.optimizers, name)(**options | {"learning_rate": rates[1]})
     here, there = variables_of(Variable, values), variables_of(keras.Variable, values)
     if data.draw(st.booleans()):
-        for optimizer in (ours, theirs):
-            optimizer.exclude_from_weight_decay(var_names=["bias"])
+        ours.exclude_from_weight_decay(var_names=["bias"])
+        theirs.exclude_from_weight_decay(var_names=["bias"])
     for _ in range(5):
         grads = [rng.normal(size=shape) for shape in SHAPES.values()]
-        copies = [grad.copy() for grad in grads]
+        copies = [np.array(grad) for grad in grads]
         ours.apply_gradients(zip(grads, here))
         theirs.apply_gradients(zip([keras.ops.convert_to_tensor(grad) for grad in grads], there))
-        for grad, copy in zip(grads, copies):
-            np.testing.assert_array_equal(grad, copy)
-        # Keras keeps learning rates of schedules in float32.
+        for grad, copied in zip(grads, copies):
+            np.testing.assert_array_equal(grad, copied)
         for variable, expected in zip(here, there):
-            np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
-    assert [(v.name, v.shape) for v in ours.variables] == [(v.name, tuple(v.shape)) for v in theirs.variables]
-    assert [v.path.split("/")[1:] for v in ours.variables] == [v.path.split("/")[1:] for v in theirs.variables]
-    for variable, expected in zip(ours.variables, theirs.variables):
-        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
-    for optimizer, variables in ((ours, here), (theirs, there)):
-        optimizer.finalize_variable_values(variables)
+            np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)
+    for variable, expected in zip(ours.variables, theirs.variables, strict=True):
+        assert (variable.name, variable.shape) == (expected.name, tuple(expected.shape))
+        assert variable.path.split("/")[1:] == expected.path.split("/")[1:]
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)
+    ours.finalize_variable_values(here)
+    theirs.finalize_variable_values(there)
     for variable, expected in zip(here, there):
-        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", RULES)

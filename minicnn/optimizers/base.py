@@ -329,18 +329,19 @@ class Optimizer:
     def _prepare(self, variables: list[Variable], grads: list[Array]) -> bool:
         """Replace `grads` by what the rule is to see; False if there is no update in this call."""
         scale = 1.0 if self.loss_scale_factor is None else 1 / self.loss_scale_factor
+        clips = self.clipnorm or self.clipvalue or self.global_clipnorm
         steps = self.gradient_accumulation_steps
+        if scale != 1 or (clips and not steps):  # clipping must not write into the caller's arrays
+            grads[:] = [_scaled(grad, scale) for grad in grads]
         if steps:
-            sums = [self.slot(self._accumulators, variable) for variable in variables]
+            sums = self.slots(self._accumulators, variables)
             for total, grad in zip(sums, grads):
                 ops.accumulate_(total, grad)
             if (int(self._iterations) + 1) % steps:
                 return False
-            grads[:] = [ops.rescale(total, scale / steps, 0.0) for total in sums]
+            grads[:] = [_scaled(total, 1 / steps) for total in sums]
             for accumulator in self._accumulators:
                 accumulator.value.fill(0)
-        elif scale != 1 or self.clipnorm or self.clipvalue or self.global_clipnorm:
-            grads[:] = [ops.rescale(grad, scale, 0.0) for grad in grads]  # clipping must not write into the caller's arrays
         if self.clipnorm:
             ops.clip_by_norm_(grads, self.clipnorm)
         elif self.global_clipnorm:
@@ -378,12 +379,8 @@ class Optimizer:
             f"Optimizer {type(self).__name__!r} must implement `update_step(gradient, variable, learning_rate)`."
         )
 
-    def slot(self, slots: list[Variable], variable: Variable) -> Array:
-        """The array that a list of slots has for `variable`."""
-        return slots[self._index[id(variable)]].value
-
     def slots(self, slots: list[Variable], variables: list[Variable]) -> list[Array]:
-        """`slot` for each of `variables`."""
+        """The arrays that a list of slots, one a variable of `build`, has for `variables`."""
         return [slots[self._index[id(variable)]].value for variable in variables]
 
     def _average(self) -> None:
@@ -455,3 +452,8 @@ class Optimizer:
             family = None if rate.get("class_name") == "function" else "schedule"
             config = {**config, "learning_rate": serialization.deserialize(rate, family, custom_objects)}
         return cls(**config)
+
+
+def _scaled(grad: Array, factor: float) -> Array:
+    """A copy of `grad` times `factor`; an array also where an op on shape () returns a scalar."""
+    return backends.asarray(ops.rescale(grad, factor, 0.0))

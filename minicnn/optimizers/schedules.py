@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import registry, serialization
+from minicnn import config, registry, serialization
 from minicnn.tensor import as_tensor
 
 __all__ = [
@@ -58,7 +58,7 @@ class _Decay(LearningRateSchedule):
     _arguments: tuple[str, ...]
 
     def __call__(self, step: Any) -> Any:
-        return as_tensor(np.asarray(self._rate(np.asarray(step, np.float64)), np.float32))
+        return as_tensor(np.asarray(self._rate(np.asarray(step, np.float64)), config.floatx()))
 
     def _rate(self, step: Any) -> Any:
         raise NotImplementedError

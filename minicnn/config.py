@@ -78,7 +78,7 @@ def random_seed() -> int:
     """The global seed; drawn from the operating system once if none was set."""
     global _seed
     if _seed is None:
-        _seed = int(np.random.SeedSequence().entropy) & 0xFFFFFFFF  # type: ignore[operator, arg-type]
+        _seed = int(np.random.SeedSequence().entropy) & 0xFFFFFFFF  # type: ignore[arg-type]
     return _seed
 
 

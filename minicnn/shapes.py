@@ -24,11 +24,11 @@ def pair(value: int | Sequence[int], argument: str, *, allow_zero: bool = False)
     if isinstance(value, bool):
         raise ValueError(message)
     if isinstance(value, int) or hasattr(value, "__index__"):
-        values = (int(value), int(value))  # type: ignore[arg-type]
+        values = (int(value), int(value))
     else:
         try:
-            values = tuple(int(v) for v in value)  # type: ignore[union-attr, assignment]
-            exact = all(v == w for v, w in zip(values, value))  # type: ignore[arg-type]
+            values = tuple(int(v) for v in value)  # type: ignore[assignment]
+            exact = all(v == w for v, w in zip(values, value))
         except (TypeError, ValueError):
             raise ValueError(message) from None
         if len(values) != 2 or not exact:

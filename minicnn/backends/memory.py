@@ -46,13 +46,12 @@ class Arena:
         blocks = self._blocks.setdefault(nbytes, [])
         for block, offset in blocks:
             if sys.getrefcount(block) == _FREE:
-                break
-        else:
-            block = np.empty(nbytes + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
-            offset = -block.ctypes.data % ALIGNMENT
-            blocks.append((block, offset))
-            self.nbytes += nbytes
-        return np.ndarray(shape, dtype, buffer=block, offset=offset)  # type: ignore[arg-type]
+                return np.ndarray(shape, dtype, buffer=block, offset=offset)
+        block = np.empty(nbytes + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
+        offset = -block.ctypes.data % ALIGNMENT
+        blocks.append((block, offset))
+        self.nbytes += nbytes
+        return np.ndarray(shape, dtype, buffer=block, offset=offset)
 
 
 def _references_of_a_free_block() -> int:

@@ -474,9 +474,7 @@ def concatenate_backward(dy: Array, sizes: list[int], axis: int) -> list[Array]:
 # 0 constant, 1 nearest (aaa|abcd|ddd), 2 reflect (cba|abcd|dcb), 3 wrap (bcd|abcd|abc).
 
 
-def affine_warp2d(
-    x: Array, matrices: Array, image: Pair, interpolation: int, fill_mode: int, fill_value: float
-) -> Array:
+def affine_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fill_mode: int, fill_value: float) -> Array:
     """Each image under its own affine map, given from output to input.
 
         y[n,oy,ox,c] = x[n,:,:,c] at the place (row, column) = (b0*ox + b1*oy + b2, a0*ox + a1*oy + a2)

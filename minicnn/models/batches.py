@@ -143,7 +143,7 @@ def split_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[tup
 
     before, after = slice(0, at), slice(at, size)
     train, validation = (tuple(cut(data, part) for data in arrays) for part in (before, after))
-    return train, validation  # type: ignore[return-value]
+    return train, validation
 
 
 def apply_class_weight(class_weight: dict[int, float], y: list[Any] | None, weights: list[Any] | None) -> list[Any]:

@@ -8,7 +8,7 @@ from minicnn import losses, metrics
 
 __all__ = ["CompiledLoss", "CompiledMetrics"]
 
-Shape = tuple[int | None, ...]
+Shape = Any  # of ints, None for the batch axis
 
 # The activation whose gradient each loss has together with its own (its canonical link).
 _LINKS = {

@@ -336,6 +336,7 @@ class Trainer:
         if len(own) > 1:
             before = self._output_losses or [0.0] * len(own)
             self._output_losses = [total + (0.0 if one is None else one * size) for total, one in zip(before, own)]
+        assert self._compiled_metrics is not None  # `_prepare` made them
         self._compiled_metrics.update(y, predictions, sample_weight)
 
     def _logs(self) -> dict[str, float]:

@@ -110,11 +110,11 @@ def test_iterables_of_every_kind():
                 yield X[start : start + 5], Y[start : start + 5]
 
     sources = {
-        "list of arrays": dict(x=X, y=Y, batch_size=5, shuffle=False),
-        "generator": dict(x=generator(), steps_per_epoch=4),
-        "tf.data": dict(x=tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)),
-        "Dataset": dict(x=minicnn.data.Dataset.from_tensor_slices((X, Y)).batch(5)),
-        "sequence": dict(x=Batches(), shuffle=False),
+        "list of arrays": {"x": X, "y": Y, "batch_size": 5, "shuffle": False},
+        "generator": {"x": generator(), "steps_per_epoch": 4},
+        "tf.data": {"x": tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)},
+        "Dataset": {"x": minicnn.data.Dataset.from_tensor_slices((X, Y)).batch(5)},
+        "sequence": {"x": Batches(), "shuffle": False},
     }
     results = {}
     for name, source in sources.items():

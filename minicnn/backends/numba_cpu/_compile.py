@@ -85,7 +85,7 @@ def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def enter(function: Callable[..., Any]) -> Any:
         symbol = f"{__package__}.{function.__name__}"
-        callback = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+        callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
         with contextlib.suppress(RuntimeError):
             callback._cache = _Cache(function)
         callback.compile()

@@ -15,9 +15,10 @@ __all__ = ["command"]
 @compute_options
 def command(model: str, dataset: str, backend: str | None, threads: int | None) -> None:
     """Evaluate MODEL (a .keras file or a run folder) on the test images of DATASET: loss, accuracy, a report per class."""
-    from minicnn.cli.assess import assess, print_report
+    from minicnn.cli.assess import assess, loss_for, print_report
 
     configure(backend, threads)
     loaded = model_from(model)
+    loaded.compile(loss=loss_for(loaded))  # labels are integers here, whatever it was trained with
     data = load_data(dataset, loaded.input_shape[1:])
     print_report(assess(loaded, data.x_test, data.y_test, data.class_names), data.y_test, data.class_names)

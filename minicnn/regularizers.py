@@ -43,7 +43,7 @@ def _non_negative(value: Any, name: str) -> float:
     return float(value)
 
 
-@registry.register("regularizer", "l1_l2")
+@registry.register("regularizer", "l1_l2", "l1l2")
 class L1L2(Regularizer):
     """l1 * sum of |x| + l2 * sum of x**2."""
 

@@ -120,7 +120,7 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
         if not hasattr(cls, "from_config"):  # a function
             return cls
         # The caller keeps its dict: a `from_config` may take its argument apart.
-        obj = cls.from_config(dict(inner))
+        obj = cls.from_config(dict(inner)) if inner else cls()
         if config.get("build_config") and hasattr(obj, "build_from_config"):
             obj.build_from_config(config["build_config"])
         if config.get("compile_config"):

@@ -1,0 +1,173 @@
+"""Initializers: their distributions against SciPy's, their seeds, and Keras's names, configs and errors."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras.src.initializers.random_initializers import compute_fans
+from scipy import stats
+
+from minicnn import config, initializers
+from minicnn.variables import Variable
+
+SCALED = ["GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"]
+RANDOM = ["RandomUniform", "RandomNormal", "TruncatedNormal", "VarianceScaling", *SCALED]
+SHAPE = (3, 3, 32, 48)
+FAN_IN, FAN_OUT = 3 * 3 * 32, 3 * 3 * 48
+
+
+def variance(name):
+    scale = 2 if name.startswith("He") else 1
+    return scale / ((FAN_IN + FAN_OUT) / 2 if name.startswith("Glorot") else FAN_IN)
+
+
+def expected_distribution(name):
+    """SciPy's, where it is known in closed form what the initializer draws from."""
+    if name == "RandomUniform":
+        return stats.uniform(-0.05, 0.1)
+    if name == "RandomNormal":
+        return stats.norm(0, 0.05)
+    if name == "TruncatedNormal":
+        return stats.truncnorm(-2, 2, scale=0.05)
+    if name.endswith("Uniform"):
+        limit = np.sqrt(3 * variance(name))
+        return stats.uniform(-limit, 2 * limit)
+    return stats.truncnorm(-2, 2, scale=np.sqrt(variance(name)) / stats.truncnorm(-2, 2).std())
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_distributions_are_what_their_names_say(name):
+    values = getattr(initializers, name)(seed=7)(SHAPE)
+    assert values.shape == SHAPE
+    assert values.dtype == np.float32
+    distribution = expected_distribution(name)
+    assert stats.kstest(values.ravel(), distribution.cdf).pvalue > 1e-3
+    assert values.std() == pytest.approx(distribution.std(), rel=0.02)
+    # Neighbours in memory are strangers.
+    assert abs(np.corrcoef(values.ravel()[:-1], values.ravel()[1:])[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_spread_is_keras(name):
+    ours, theirs = getattr(initializers, name)(seed=1)(SHAPE), getattr(keras.initializers, name)(seed=1)(SHAPE).numpy()
+    assert ours.std() == pytest.approx(theirs.std(), rel=0.02)
+    assert np.abs(ours).max() <= np.abs(theirs).max() * 1.1
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_seeds(name):
+    make = getattr(initializers, name)
+    seeded = make(seed=3)
+    np.testing.assert_array_equal(seeded((5, 4)), seeded((5, 4)))
+    np.testing.assert_array_equal(seeded((5, 4)), make(seed=3)((5, 4)))
+    assert not np.array_equal(seeded((5, 4)), make(seed=4)((5, 4)))
+    config.set_random_seed(11)
+    first, second = make(), make()
+    assert not np.array_equal(first((5, 4)), second((5, 4)))
+    np.testing.assert_array_equal(first((5, 4)), first((5, 4)))
+    config.set_random_seed(11)
+    np.testing.assert_array_equal(first((5, 4)), make()((5, 4)))
+
+
+def test_a_float64_weight_is_the_float32_one_before_rounding():
+    for name in RANDOM:
+        initializer = getattr(initializers, name)(seed=5)
+        np.testing.assert_array_equal(initializer((6, 6), "float64").astype("float32"), initializer((6, 6), "float32"))
+
+
+def test_weights_beyond_the_first_block_of_words_are_new():
+    values = initializers.TruncatedNormal(seed=0)((1200, 1000)).ravel()
+    assert not np.array_equal(values[:100_000], values[-100_000:])
+    assert values[-100_000:].std() == pytest.approx(stats.truncnorm(-2, 2, scale=0.05).std(), rel=0.02)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 6), max_size=4),
+    mode=st.sampled_from(["fan_in", "fan_out", "fan_avg"]),
+    scale=st.floats(0.1, 4),
+)
+def test_fans_of_any_shape_are_keras(shape, mode, scale):
+    fan_in, fan_out = compute_fans(shape)
+    stddev = np.sqrt(scale / max(1, {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]))
+    limit = np.sqrt(3) * stddev
+    units = {
+        "uniform": initializers.RandomUniform(-limit, limit, seed=1),
+        "untruncated_normal": initializers.RandomNormal(0, stddev, seed=1),
+        "normal": initializers.TruncatedNormal(0, stddev / stats.truncnorm(-2, 2).std(), seed=1),
+    }
+    for distribution, expected in units.items():
+        values = initializers.VarianceScaling(scale, mode, distribution, seed=1)(shape)
+        np.testing.assert_allclose(values, expected(shape), rtol=1e-6)
+
+
+def test_axes_that_count_as_inputs_and_outputs():
+    options = {"input_axes": [0], "output_axes": [2], "seed": 0}
+    values = initializers.HeUniform(**options)((8, 500, 4))
+    assert np.abs(values).max() == pytest.approx(np.sqrt(3 * 2 / 8), rel=1e-3)
+
+
+def test_constants():
+    np.testing.assert_array_equal(initializers.Zeros()((2, 3)), np.zeros((2, 3)))
+    np.testing.assert_array_equal(initializers.Ones()((2, 3), "int32"), np.ones((2, 3)))
+    np.testing.assert_array_equal(initializers.Constant(2.5)((2,)), [2.5, 2.5])
+    np.testing.assert_array_equal(initializers.Constant([1.0, 2.0])((2, 2)), [[1, 2], [1, 2]])
+    array = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(initializers.get(array)((2, 3)), array)
+    with pytest.raises(ValueError, match=r"Expected `shape` to be \(2, 3\) for direct tensor as initializer"):
+        initializers.get(array)((3, 2))
+    assert Variable(initializers.HeNormal(seed=1), shape=(3, 2)).dtype == "float32"
+
+
+@pytest.mark.parametrize("name", [*RANDOM, "Zeros", "Ones", "Constant"])
+def test_configs_are_keras(name):
+    ours, theirs = getattr(initializers, name)(), getattr(keras.initializers, name)()
+    assert initializers.serialize(ours) == keras.initializers.serialize(theirs)
+    for options in ({"seed": 5},) if name in RANDOM else ():
+        ours, theirs = getattr(initializers, name)(**options), getattr(keras.initializers, name)(**options)
+        assert ours.get_config() == theirs.get_config()
+        again = initializers.deserialize(keras.initializers.serialize(theirs))
+        np.testing.assert_array_equal(again((3, 4)), ours((3, 4)))
+        np.testing.assert_array_equal(ours.clone()((3, 4)), ours((3, 4)))
+
+
+ALIASES = [
+    *(
+        "glorot_uniform",
+        "glorot_normal",
+        "he_uniform",
+        "he_normal",
+        "lecun_uniform",
+        "lecun_normal",
+        "zeros",
+        "ones",
+        "constant",
+    ),
+    *("random_normal", "random_uniform", "truncated_normal", "variance_scaling", "normal", "uniform", "zero", "one"),
+]
+
+
+@pytest.mark.parametrize("name", [*ALIASES, *RANDOM])
+def test_names_are_keras(name):
+    assert type(initializers.get(name)).__name__ == type(keras.initializers.get(name)).__name__
+    if hasattr(keras.initializers, name):
+        assert getattr(initializers, name).__name__ == getattr(keras.initializers, name).__name__
+
+
+def test_bad_arguments_are_named():
+    for bad in ("glorot", 3, {"class_name": "Nothing", "config": {}}):
+        with pytest.raises(ValueError, match="Could not interpret initializer identifier"):
+            initializers.get(bad)
+    with pytest.raises(ValueError, match=r"`seed` argument should be .*an integer. Received: seed=1.5"):
+        initializers.RandomNormal(seed=1.5)
+    with pytest.raises(ValueError, match=r"Argument `scale` must be positive float. Received: scale=-1"):
+        initializers.VarianceScaling(scale=-1)
+    with pytest.raises(ValueError, match="Invalid `mode` argument: fan"):
+        initializers.VarianceScaling(mode="fan")
+    with pytest.raises(ValueError, match="Invalid `distribution` argument: cauchy"):
+        initializers.VarianceScaling(distribution="cauchy")
+    with pytest.raises(NotImplementedError, match=r"must implement the `__call__\(\)` method"):
+        initializers.Initializer()((2,))

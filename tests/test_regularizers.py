@@ -1,0 +1,77 @@
+"""Regularizers against Keras's: penalties, their derivatives, names, configs and errors."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import backends, regularizers
+from minicnn.variables import Variable
+
+strengths = st.floats(0, 0.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(l1=strengths, l2=strengths, shape=st.lists(st.integers(1, 4), max_size=4), seed=st.integers(0, 2**32 - 1))
+def test_penalty_and_gradient_are_keras(l1, l2, shape, seed):
+    x = np.random.default_rng(seed).normal(size=shape)
+    for name, arguments in (("L1", (l1,)), ("L2", (l2,)), ("L1L2", (l1, l2))):
+        ours, theirs = getattr(regularizers, name)(*arguments), getattr(keras.regularizers, name)(*arguments)
+        with tf.GradientTape() as tape:
+            z = tf.constant(x, tf.float32)
+            tape.watch(z)
+            penalty = theirs(z)
+        assert ours(x.astype("float32")).numpy() == pytest.approx(penalty.numpy(), rel=1e-5, abs=1e-6)
+        grad = backends.asarray(np.ones(shape, "float32"))
+        ours.gradient_(grad, backends.asarray(x.astype("float32")))
+        expected = 1 + tape.gradient(penalty, z, unconnected_gradients="zero").numpy()
+        np.testing.assert_allclose(backends.to_numpy(grad), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_variables_are_taken():
+    variable = Variable(np.array([1.0, -2.0]))
+    assert regularizers.L1L2(1.0, 1.0)(variable).numpy() == 8
+    grad = backends.asarray(np.zeros(2, "float32"))
+    regularizers.L1L2(1.0, 1.0).gradient_(grad, variable)
+    np.testing.assert_array_equal(backends.to_numpy(grad), [3, -5])
+
+
+@pytest.mark.parametrize("name", ["L1", "L2", "L1L2", "l1", "l2", "l1l2"])
+def test_names_and_configs_are_keras(name):
+    ours, theirs = regularizers.get(name), keras.regularizers.get(name)
+    config, expected = regularizers.serialize(ours), keras.regularizers.serialize(theirs)
+    assert config.pop("config") == pytest.approx(expected.pop("config"))  # Keras's L1 keeps float32
+    assert config == expected
+    assert regularizers.deserialize(keras.regularizers.serialize(theirs)).get_config() == pytest.approx(ours.get_config())
+    assert regularizers.get(ours) is ours
+
+
+def test_functions_are_the_classes():
+    for name in ("l1", "l2", "l1_l2"):
+        ours, theirs = getattr(regularizers, name)(0.2), getattr(keras.regularizers, name)(0.2)
+        assert type(ours).__name__ == type(theirs).__name__
+        assert ours.get_config() == pytest.approx(theirs.get_config())
+    assert isinstance(regularizers.get("l1_l2"), regularizers.L1L2)
+
+
+def test_a_users_regularizer_needs_a_gradient_to_train():
+    class Total(regularizers.Regularizer):
+        def __call__(self, x):
+            return np.sum(x)
+
+    assert Total()(np.ones(3)) == 3
+    with pytest.raises(NotImplementedError, match=r"Regularizer 'Total' has no gradient.*Define `gradient_\(self, grad, x\)`"):
+        Total().gradient_(np.zeros(3), np.ones(3))
+
+
+def test_bad_arguments_are_named():
+    for bad in (-1.0, float("nan"), "much"):
+        with pytest.raises(ValueError, match="Invalid value for argument l2: expected a non-negative float"):
+            regularizers.L2(bad)
+    with pytest.raises(ValueError, match="Could not interpret regularizer identifier: l3"):
+        regularizers.get("l3")
+    assert regularizers.get(None) is None

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
 
 gradient_cases = settings(max_examples=200)
+update_cases = settings(max_examples=50)  # ops without a gradient
 seeds = st.integers(0, 2**32 - 1)
 
 

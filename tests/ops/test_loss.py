@@ -12,7 +12,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, forward_and_gradients, gradient_cases, seeds
+from tests.ops.checks import Target, forward_and_gradients, gradient_cases, seeds, update_cases
 
 rows = st.integers(1, 9)
 columns = st.sampled_from([1, 2, 3, 5, 10, 16, 17, 33])
@@ -156,7 +156,7 @@ def test_error_equals_tensorflow(target: Target, name: str, distance: Any, M: in
     target.check(getattr(target.ops, f"{name}_backward")(predictions, targets, weights), gradient)
 
 
-@gradient_cases
+@update_cases
 @given(M=rows, C=columns, seed=seeds)
 def test_matches_equal_tensorflow(target: Target, M: int, C: int, seed: int) -> None:
     """Few values: the first of several equal predictions counts."""
@@ -172,7 +172,7 @@ def test_matches_equal_tensorflow(target: Target, M: int, C: int, seed: int) -> 
     target.check(ops.binary_matches(predictions, answers, 1.0), expected)
 
 
-@gradient_cases
+@update_cases
 @given(batches=st.lists(st.integers(1, 70), min_size=1, max_size=3), weighted=st.booleans(), seed=seeds)
 def test_accumulate_mean_equals_keras(target: Target, batches: list[int], weighted: bool, seed: int) -> None:
     mean = keras.metrics.Mean(dtype=target.dtype)

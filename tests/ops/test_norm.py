@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds, update_cases
 
 # (..., C): a single value a channel, the rows of a matrix, images; C below, at and above a vector's width.
 shapes = st.tuples(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.sampled_from([1, 2, 3, 8, 16, 17, 33])).map(
@@ -119,7 +119,7 @@ def test_batchnorm_of_many_rows_equals_tensorflow(target: Target) -> None:
     np.testing.assert_allclose(dx.sum(axis=(0, 1, 2), dtype="float64"), 0, atol=0.05 if target.dtype == "float32" else 1e-10)
 
 
-@gradient_cases
+@update_cases
 @given(shape=shapes, momentum=st.floats(0, 1), seed=seeds)
 def test_moving_average(target: Target, shape: tuple[int, ...], momentum: float, seed: int) -> None:
     average, value = target.normal(seed, *shape), target.normal(seed + 1, *shape)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, gradient_cases, seeds
+from tests.ops.checks import Target, seeds, update_cases
 
 
 def tf_random_bits(seed: int, step: int, count: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def tf_random_bits(seed: int, step: int, count: int) -> np.ndarray:
     ).numpy()
 
 
-@gradient_cases
+@update_cases
 @given(seed=seeds, step=seeds, count=st.integers(1, 300))
 def test_random_bits_equal_tensorflow(target: Target, seed: int, step: int, count: int) -> None:
     bits = target.ops.random_bits(np.array([seed, step], np.uint32), count)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, gradient_cases, seeds
+from tests.ops.checks import Target, seeds, update_cases
 
 STEPS = 2
 
@@ -43,7 +43,7 @@ def draw_model(target: Target, shapes: list, seed: int) -> tuple[list[np.ndarray
     return params, [arrays(target, shapes, seed + 10 * (step + 1)) for step in range(STEPS)], variables(params)
 
 
-@gradient_cases
+@update_cases
 @given(shapes=shapes, learning_rate=learning_rates, seed=seeds)
 def test_sgd_equals_tensorflow(target: Target, shapes: list, learning_rate: float, seed: int) -> None:
     params, steps, peers = draw_model(target, shapes, seed)
@@ -54,7 +54,7 @@ def test_sgd_equals_tensorflow(target: Target, shapes: list, learning_rate: floa
     check_all(target, params, peers)
 
 
-@gradient_cases
+@update_cases
 @given(shapes=shapes, learning_rate=learning_rates, momentum=factors, nesterov=st.booleans(), seed=seeds)
 def test_momentum_equals_tensorflow(
     target: Target, shapes: list, learning_rate: float, momentum: float, nesterov: bool, seed: int
@@ -72,7 +72,7 @@ def test_momentum_equals_tensorflow(
     check_all(target, momenta, [-learning_rate * a for a in accumulators])
 
 
-@gradient_cases
+@update_cases
 @given(
     shapes=shapes,
     learning_rate=learning_rates,
@@ -107,7 +107,7 @@ def test_rmsprop_equals_tensorflow(
         check_all(target, momenta, slots[2])
 
 
-@gradient_cases
+@update_cases
 @given(
     shapes=shapes,
     learning_rate=learning_rates,
@@ -142,7 +142,7 @@ def test_adam_equals_tensorflow(
         check_all(target, max_variances, slots[2])
 
 
-@gradient_cases
+@update_cases
 @given(shapes=shapes, learning_rate=learning_rates, weight_decay=st.sampled_from([0.0, 1e-4, 0.1]), seed=seeds)
 def test_weight_decay_equals_tensorflow(
     target: Target, shapes: list, learning_rate: float, weight_decay: float, seed: int
@@ -153,7 +153,7 @@ def test_weight_decay_equals_tensorflow(
     check_all(target, params, expected)
 
 
-@gradient_cases
+@update_cases
 @given(shapes=shapes, momentum=st.floats(0, 1), seed=seeds)
 def test_exponential_average_equals_tensorflow(target: Target, shapes: list, momentum: float, seed: int) -> None:
     averages, params = arrays(target, shapes, seed), arrays(target, shapes, seed + 10)
@@ -164,7 +164,7 @@ def test_exponential_average_equals_tensorflow(target: Target, shapes: list, mom
     check_all(target, params, before)
 
 
-@gradient_cases
+@update_cases
 @given(shapes=shapes, limit=limits, seed=seeds)
 def test_clip_by_value_equals_tensorflow(target: Target, shapes: list, limit: float, seed: int) -> None:
     grads = arrays(target, shapes, seed)
@@ -173,7 +173,7 @@ def test_clip_by_value_equals_tensorflow(target: Target, shapes: list, limit: fl
     check_all(target, grads, expected)
 
 
-@gradient_cases
+@update_cases
 @given(shapes=shapes, limit=limits, seed=seeds)
 def test_clip_by_norm_equals_tensorflow(target: Target, shapes: list, limit: float, seed: int) -> None:
     grads = arrays(target, shapes, seed)
@@ -182,7 +182,7 @@ def test_clip_by_norm_equals_tensorflow(target: Target, shapes: list, limit: flo
     check_all(target, grads, expected)
 
 
-@gradient_cases
+@update_cases
 @given(shapes=shapes, limit=limits, seed=seeds)
 def test_clip_by_global_norm_equals_tensorflow(target: Target, shapes: list, limit: float, seed: int) -> None:
     grads = arrays(target, shapes, seed)
@@ -199,7 +199,7 @@ def test_clipping_leaves_zeros_alone(target: Target) -> None:
         assert not any(g.any() for g in grads)
 
 
-@gradient_cases
+@update_cases
 @given(
     shape=st.lists(st.integers(1, 6), min_size=1, max_size=4),
     l1=strengths,
@@ -223,7 +223,7 @@ def test_l1_l2_equals_tensorflow(target: Target, shape: list[int], l1: float, l2
     target.check(grad, expected, scale=1)
 
 
-@gradient_cases
+@update_cases
 @given(shape=st.lists(st.integers(1, 6), max_size=4), seed=seeds)
 def test_accumulate_adds_in_place(target: Target, shape: list[int], seed: int) -> None:
     total, value = target.normal(seed, *shape), target.normal(seed + 1, *shape)

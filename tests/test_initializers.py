@@ -115,6 +115,7 @@ def test_constants():
     np.testing.assert_array_equal(initializers.Ones()((2, 3), "int32"), np.ones((2, 3)))
     np.testing.assert_array_equal(initializers.Constant(2.5)((2,)), [2.5, 2.5])
     np.testing.assert_array_equal(initializers.Constant([1.0, 2.0])((2, 2)), [[1, 2], [1, 2]])
+    np.testing.assert_array_equal(initializers.get("constant")((2,)), [0, 0])
     array = np.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(initializers.get(array)((2, 3)), array)
     with pytest.raises(ValueError, match=r"Expected `shape` to be \(2, 3\) for direct tensor as initializer"):
@@ -144,7 +145,6 @@ ALIASES = [
         "lecun_normal",
         "zeros",
         "ones",
-        "constant",
     ),
     *("random_normal", "random_uniform", "truncated_normal", "variance_scaling", "normal", "uniform", "zero", "one"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +12,12 @@ import tests.ops
 
 
 def families() -> dict[str, Callable[..., Any]]:
-    """Every test function of every module of `tests/ops`, by name."""
+    """Every test of a target in any module of `tests/ops`, by name."""
     modules = [module.name for module in pkgutil.iter_modules(tests.ops.__path__) if module.name.startswith("test_")]
     found: dict[str, Callable[..., Any]] = {}
     for module in modules:
         for name, item in vars(importlib.import_module(f"tests.ops.{module}")).items():
-            if name.startswith("test_") and callable(item):
+            if name.startswith("test_") and "target" in inspect.signature(item).parameters:
                 assert name not in found, f"two tests of ops are called {name}"
                 found[name] = item
     return found

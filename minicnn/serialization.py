@@ -99,7 +99,8 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
     """
     if isinstance(config, (list, tuple)):
         return [deserialize(item, family, custom_objects) for item in config]
-    if isinstance(config, str) and family:
+    by_name = isinstance(config, str) and family is not None
+    if by_name:
         config = {"class_name": config}
     if not isinstance(config, dict):
         return config
@@ -120,7 +121,7 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
         if not hasattr(cls, "from_config"):  # a function
             return cls
         # The caller keeps its dict: a `from_config` may take its argument apart.
-        obj = cls.from_config(dict(inner)) if inner else cls()
+        obj = cls() if by_name else cls.from_config(dict(inner))
         if config.get("build_config") and hasattr(obj, "build_from_config"):
             obj.build_from_config(config["build_config"])
         if config.get("compile_config"):

@@ -68,6 +68,7 @@ class Layer:
     """
 
     input_spec: Any = None
+    supports_masking = False
     _trains_by_default = False  # what `layer(x)` without `training` means
     _own_arguments: ClassVar[tuple[str, ...]] = ()  # constructor arguments that `get_config` reads from attributes
 
@@ -152,6 +153,10 @@ class Layer:
     def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
         """`backward` where nobody reads dx, as in a first layer; a layer overrides it to save that work."""
         return self.backward(dy, saved)[1]
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: minicnn has no masking."""
+        return
 
     def count_flops(self, input_shape: Any, output_shape: Any) -> int:
         """Floating-point operations of one forward pass over one image (multiply and add count as two)."""

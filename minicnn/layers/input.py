@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,10 +37,12 @@ class InputLayer(Layer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        shape = kwargs.pop("input_shape", shape)
+        if "input_shape" in kwargs:
+            warnings.warn("Argument `input_shape` is deprecated. Use `shape` instead.", stacklevel=2)
+            shape = kwargs.pop("input_shape")
         batch_shape = kwargs.pop("batch_input_shape", batch_shape)
         for argument, value in (("sparse", sparse), ("ragged", ragged), ("optional", optional), ("input_tensor", input_tensor)):
-            if value:
+            if value is not None and value is not False:
                 raise ValueError(f"InputLayer: `{argument}` is not supported by minicnn. Received: {argument}={value!r}")
         if kwargs.pop("tensor", None) is not None:
             raise ValueError("Input: `tensor` is not supported by minicnn.")
@@ -62,6 +65,7 @@ class InputLayer(Layer):
         super().__init__(name=name, dtype=dtype if _is_float(dtype) else None, **kwargs)
         self.batch_shape = tuple(None if extent is None else int(extent) for extent in batch_shape)
         self._batch_input_shape = self.batch_shape
+        self.sparse = self.ragged = self.optional = False
         self.built = True
         node = Node(self, [], False)
         node.outputs = [KerasTensor(self.batch_shape, self.dtype, name=self.name, node=node)]

@@ -60,7 +60,8 @@ def check_layer(
         arguments: the layer's.
     """
     ours, theirs = pair_of(class_name, target, **arguments)
-    check_configs(ours, theirs)
+    if target.backend == "reference":  # once: a config knows of no backend
+        check_configs(ours, theirs)
 
     shapes = [item.shape for item in x] if isinstance(x, list) else x.shape
     ours.build(shapes)

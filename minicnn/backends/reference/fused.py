@@ -33,9 +33,7 @@ def conv2d_relu_forward(x: Array, kernel: Array, bias: Array | None, strides: Pa
     return relu_forward(conv2d_forward(x, kernel, bias, strides, pads, dilation))
 
 
-def conv2d_backward(
-    dy: Array, x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, need_dx: bool
-) -> Gradients:
+def conv2d_backward(dy: Array, x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, need_dx: bool) -> Gradients:
     """As in the spec."""
     dx = conv2d_backward_input(dy, kernel, x.shape, strides, pads, dilation) if need_dx else None
     return dx, conv2d_backward_kernel(x, dy, kernel.shape, strides, pads, dilation), bias_backward(dy)
@@ -115,9 +113,7 @@ def conv2d_relu_maxpool_backward(
 ) -> Gradients:
     """As in the spec."""
     dy = relu_backward(dy, y)
-    return conv2d_maxpool_backward(
-        dy, x, winners, kernel, strides, pads, dilation, pool_size, pool_strides, pool_pads, need_dx
-    )
+    return conv2d_maxpool_backward(dy, x, winners, kernel, strides, pads, dilation, pool_size, pool_strides, pool_pads, need_dx)
 
 
 def dense_relu_forward(x: Array, kernel: Array, bias: Array | None) -> Array:

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 ZERO = np.float32(0)
+WIDE = np.uint64(NR)
 
 
 def blocks_of(columns: int) -> int:
@@ -52,14 +53,17 @@ def pack(block: int, worker: int, matrix: Any, packed: Any) -> None:
     """packed[block, k, j] = matrix[k, block*NR + j], 0 beyond the last column. matrix: (K, C); packed: (blocks, K, NR)."""
     K, C = matrix.shape
     first = block * NR
-    if first + NR <= C:
-        for k in range(K):
+    width = min(NR, C - first)
+    for k in range(K):
+        source, target = matrix[k, first : first + width], packed[block, k]
+        if width == NR:
             for j in range(NR):
-                packed[block, k, j] = matrix[k, first + j]
-    else:
-        for k in range(K):
-            for j in range(NR):
-                packed[block, k, j] = matrix[k, first + j] if first + j < C else ZERO
+                target[j] = source[j]
+        else:
+            for j in range(width):
+                target[j] = source[j]
+            for j in range(width, NR):
+                target[j] = ZERO
 
 
 @part
@@ -110,46 +114,75 @@ def fill_panels(
         dy, y, winners: (N, PH, PW, C_out), after the pooling (or without one); y for the ReLU's mask.
         panels: (blocks, height, width, NR), a frame in which pixel (0, 0) of the map stands at (top, left).
         pool: (KH, KW, SH, SW, top, left, OH, OW) of the pooling and the map before it.
-        gradient: (NR,), scratch.
+        gradient: (PW, NR), scratch.
         totals: (blocks * NR,), to which the map's sum is added: the gradient of a bias.
     """
     _, PH, PW, C_out = dy.shape
     KH, KW, SH, SW, pool_top, pool_left, OH, OW = pool
     overlapping = SH < KH or SW < KW
+    if pooled:
+        clear(panels.reshape(panels.size))
     for block in range(panels.shape[0]):
         first = block * NR
-        width = min(NR, C_out - first)
-        if pooled:
-            for oy in range(OH):
-                for ox in range(OW):
-                    for j in range(NR):
-                        panels[block, top + oy, left + ox, j] = ZERO
+        total = totals[first : first + NR]
         for py in range(PH):
+            if not pooled:
+                gradient_row(dy[n, py], y[n, py], first, relu, panels[block, top + py], left, total)
+                continue
+            gradient_row(dy[n, py], y[n, py], first, relu, gradient, 0, total)
             ky_begin, ky_end = taps_inside(py, SH, pool_top, KH, OH)
             for px in range(PW):
-                for j in range(width):
-                    g = dy[n, py, px, first + j]
-                    gradient[j] = g if not relu or y[n, py, px, first + j] > ZERO else ZERO
-                for j in range(width, NR):
-                    gradient[j] = ZERO
-                for j in range(NR):
-                    totals[first + j] += gradient[j]
-                if not pooled:
-                    for j in range(NR):
-                        panels[block, top + py, left + px, j] = gradient[j]
-                else:
-                    kx_begin, kx_end = taps_inside(px, SW, pool_left, KW, OW)
-                    for ky in range(ky_begin, ky_end):
-                        oy = top + py * SH + ky - pool_top
-                        for kx in range(kx_begin, kx_end):
-                            ox = left + px * SW + kx - pool_left
-                            tap = winners.dtype.type(ky * KW + kx)
-                            if overlapping:
-                                for j in range(width):
-                                    panels[block, oy, ox, j] += gradient[j] if winners[n, py, px, first + j] == tap else ZERO
-                            else:
-                                for j in range(width):
-                                    panels[block, oy, ox, j] = gradient[j] if winners[n, py, px, first + j] == tap else ZERO
+                winner = winners[n, py, px, first : min(first + NR, C_out)]
+                kx_begin, kx_end = taps_inside(px, SW, pool_left, KW, OW)
+                oy, ox = top + py * SH - pool_top, left + px * SW - pool_left
+                for ky in range(ky_begin, ky_end):
+                    for kx in range(kx_begin, kx_end):
+                        target = panels[block, oy + ky, ox + kx]
+                        to_winner(gradient[px], winner, winners.dtype.type(ky * KW + kx), overlapping, target)
+
+
+@part
+def clear(values: Any) -> None:
+    """All to 0."""
+    for i in range(values.size):
+        values[i] = ZERO
+
+
+@part
+def gradient_row(source: Any, passed: Any, first: int, relu: bool, panel: Any, left: int, total: Any) -> None:
+    """panel[left + px, j] = source[px, first + j] where passed (the ReLU's output) is positive, 0 beyond the last channel.
+
+    The sum over the row is added to `total`.
+    """
+    PW, C = source.shape
+    begin, end = np.uint64(first), np.uint64(min(NR, C - first))  # unsigned: not tested for being negative
+    for px in range(PW):
+        target = panel[left + px]
+        if end == WIDE:
+            for j in range(WIDE):
+                g = source[px, begin + j]
+                target[j] = g if not relu or passed[px, begin + j] > ZERO else ZERO
+        else:
+            for j in range(end):
+                g = source[px, begin + j]
+                target[j] = g if not relu or passed[px, begin + j] > ZERO else ZERO
+            for j in range(end, WIDE):
+                target[j] = ZERO
+    for px in range(PW):
+        target = panel[left + px]
+        for j in range(NR):
+            total[j] += target[j]
+
+
+@part
+def to_winner(gradient: Any, winner: Any, tap: Any, add: bool, target: Any) -> None:
+    """target[j] (+)= gradient[j] where this tap won, else 0. (A trip count known to LLVM would be unrolled, not vectorised.)"""
+    if add:
+        for j in range(winner.size):
+            target[j] += gradient[j] if winner[j] == tap else ZERO
+    else:
+        for j in range(winner.size):
+            target[j] = gradient[j] if winner[j] == tap else ZERO
 
 
 @part

@@ -19,6 +19,7 @@ from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import NR, multiply
 from minicnn.backends.numba_cpu._panels import (
     blocks_of,
+    clear,
     frame_image,
     pack,
     pack_taps,
@@ -279,13 +280,6 @@ def input_gradient(
                     b += 4 * NR * NR
     if framed and not gathers:
         unframe_image(frames[worker], walk.top, walk.left, dx, n)
-
-
-@part
-def clear(values: Any) -> None:
-    """All to 0."""
-    for i in range(values.size):
-        values[i] = ZERO
 
 
 @part

@@ -77,9 +77,9 @@ def over_elements(kernel: Any, twin: Any, arrays: tuple[Array, ...], *scalars: f
 
 
 @part
-def run(task: int, size: int) -> tuple[int, int]:
-    """First and end element of a task's run."""
-    return task * RUN, min(size, (task + 1) * RUN)
+def run(task: int, size: int) -> tuple[Any, Any]:
+    """First and end element of a task's run; unsigned, or each index would be tested for being negative."""
+    return np.uint64(task * RUN), np.uint64(min(size, (task + 1) * RUN))
 
 
 # --- ReLU and its relatives ---------------------------------------------------------
@@ -407,11 +407,14 @@ def _softmax_backward(task: int, worker: int, dy: Any, y: Any, dx: Any) -> None:
 # --- random -------------------------------------------------------------------------
 
 
+WORDS = 256  # drawn at once: a buffer in L1
+
+
 @part
 def random_words(seed: Any, step: Any, first: int, words: Any) -> None:
-    """words (4, L): the four words of the counters first, first + 1, ...; ten rounds of Philox each, in vectors of counters."""
+    """words[4*i : 4*i + 4] = the four words of counter first + i; ten rounds of Philox, in vectors of counters."""
     multiplier0, multiplier1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-    for i in range(words.shape[1]):
+    for i in range(WORDS // 4):
         c0, c1, c2, c3 = np.uint32(first + i), np.uint32(0), step, np.uint32(0)
         k0, k1 = seed, np.uint32(0)
         for _ in range(10):
@@ -420,7 +423,7 @@ def random_words(seed: Any, step: Any, first: int, words: Any) -> None:
             c0, c1 = np.uint32(product1 >> np.uint64(32)) ^ c1 ^ k0, np.uint32(product1)
             c2, c3 = np.uint32(product0 >> np.uint64(32)) ^ c3 ^ k1, np.uint32(product0)
             k0, k1 = np.uint32(k0 + np.uint32(0x9E3779B9)), np.uint32(k1 + np.uint32(0xBB67AE85))
-        words[0, i], words[1, i], words[2, i], words[3, i] = c0, c1, c2, c3
+        words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3] = c0, c1, c2, c3
 
 
 def dropout_forward(x: Array, rate: float, key: Array) -> Array:
@@ -435,18 +438,13 @@ def dropout_forward(x: Array, rate: float, key: Array) -> Array:
 
 @tasks
 def _dropout(task: int, worker: int, x: Any, y: Any, bound: Any, scale: Any, key: Any) -> None:
-    words = np.empty((4, 64), np.uint32)
-    first, end = run(task, x.size)
-    for begin in range(first, end, words.size):
+    words = np.empty(WORDS, np.uint32)
+    for begin in range(task * RUN, min(x.size, (task + 1) * RUN), WORDS):
         random_words(key[0], key[1], begin // 4, words)
-        if begin + words.size <= end:
-            for i in range(64):
-                for word in range(4):
-                    kept = words[word, i] >= bound
-                    y[begin + 4 * i + word] = x[begin + 4 * i + word] * scale if kept else ZERO
-        else:
-            for i in range(begin, end):
-                y[i] = x[i] * scale if words[(i - begin) % 4, (i - begin) // 4] >= bound else ZERO
+        source, target = x[begin : begin + WORDS], y[begin : begin + WORDS]
+        for i in range(target.size):
+            value = source[i] * scale
+            target[i] = value if words[i] >= bound else ZERO
 
 
 def dropout_backward(dy: Array, rate: float, key: Array) -> Array:
@@ -463,12 +461,12 @@ def random_bits(key: Array, count: int) -> Array:
 
 @tasks
 def _random_bits(task: int, worker: int, key: Any, bits: Any) -> None:
-    words = np.empty((4, 64), np.uint32)
-    first, end = run(task, bits.size)
-    for begin in range(first, end, words.size):
+    words = np.empty(WORDS, np.uint32)
+    for begin in range(task * RUN, min(bits.size, (task + 1) * RUN), WORDS):
         random_words(key[0], key[1], begin // 4, words)
-        for i in range(begin, min(end, begin + words.size)):
-            bits[i] = words[(i - begin) % 4, (i - begin) // 4]
+        target = bits[begin : begin + WORDS]
+        for i in range(target.size):
+            target[i] = words[i]
 
 
 def draw_key_(state: Array) -> Array:

@@ -18,6 +18,7 @@ from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu._panels import (
     blocks_of,
+    clear,
     fill_panels,
     pack,
     pack_taps,
@@ -29,7 +30,6 @@ from minicnn.backends.numba_cpu.conv import (
     NO_FLOOR,
     ZERO,
     border_of,
-    clear,
     forward_rows,
     image_of,
     input_gradient,
@@ -288,7 +288,7 @@ def _gradients(
     relu, pooled = y is not None, winners is not None
     y = dy if y is None else y
     winners = empty((1, 1, 1, 1), np.uint8) if winners is None else winners
-    sums = partial, totals, empty((get_num_threads(), NR))
+    sums = partial, totals, empty((get_num_threads(), dy.shape[2], NR))
     tables = kernel_table, table
     _backward(
         dy, x, y, winners, kernel, dx, dkernel, dbias, panels, packed, frames, dx_frames, sums, tables,

@@ -1,4 +1,7 @@
-"""Optimizer steps: one loop over each parameter's elements, each read and written once."""
+"""Optimizer steps: one loop over each parameter's elements, each read and written once.
+
+New values are kept in locals: an array written and read back keeps LLVM from vectorising.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +74,9 @@ def momentum_update_(
 @tasks
 def _momentum(task: int, worker: int, p: Any, g: Any, m: Any, learning_rate: Any, momentum: Any) -> None:
     for i in range(*run(task, p.size)):
-        m[i] = momentum * m[i] - learning_rate * g[i]
-        p[i] += m[i]
+        new_m = momentum * m[i] - learning_rate * g[i]
+        m[i] = new_m
+        p[i] += new_m
 
 
 def nesterov_update_(
@@ -88,8 +92,9 @@ def nesterov_update_(
 def _nesterov(task: int, worker: int, p: Any, g: Any, m: Any, learning_rate: Any, momentum: Any) -> None:
     for i in range(*run(task, p.size)):
         step = learning_rate * g[i]
-        m[i] = momentum * m[i] - step
-        p[i] += momentum * m[i] - step
+        new_m = momentum * m[i] - step
+        m[i] = new_m
+        p[i] += momentum * new_m - step
 
 
 def rmsprop_update_(
@@ -159,9 +164,10 @@ def _adam(  # type: ignore[no-untyped-def]
     task: int, worker: int, p, g, m, v, rate, one_minus_beta_1, one_minus_beta_2, epsilon
 ) -> None:
     for i in range(*run(task, p.size)):
-        m[i] += one_minus_beta_1 * (g[i] - m[i])
-        v[i] += one_minus_beta_2 * (g[i] * g[i] - v[i])
-        p[i] -= rate * m[i] / (np.sqrt(v[i]) + epsilon)
+        new_m = m[i] + one_minus_beta_1 * (g[i] - m[i])
+        new_v = v[i] + one_minus_beta_2 * (g[i] * g[i] - v[i])
+        m[i], v[i] = new_m, new_v
+        p[i] -= rate * new_m / (np.sqrt(new_v) + epsilon)
 
 
 @tasks
@@ -169,10 +175,11 @@ def _amsgrad(  # type: ignore[no-untyped-def]
     task: int, worker: int, p, g, m, v, u, rate, one_minus_beta_1, one_minus_beta_2, epsilon
 ) -> None:
     for i in range(*run(task, p.size)):
-        m[i] += one_minus_beta_1 * (g[i] - m[i])
-        v[i] += one_minus_beta_2 * (g[i] * g[i] - v[i])
-        u[i] = max(u[i], v[i])
-        p[i] -= rate * m[i] / (np.sqrt(u[i]) + epsilon)
+        new_m = m[i] + one_minus_beta_1 * (g[i] - m[i])
+        new_v = v[i] + one_minus_beta_2 * (g[i] * g[i] - v[i])
+        new_u = new_v if new_v > u[i] else u[i]
+        m[i], v[i], u[i] = new_m, new_v, new_u
+        p[i] -= rate * new_m / (np.sqrt(new_u) + epsilon)
 
 
 def weight_decay_(params: list[Array], learning_rate: Scalar, weight_decay: float) -> None:

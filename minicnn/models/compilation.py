@@ -1,0 +1,244 @@
+"""What `compile` settles: optimizer, losses and metrics, the plans that follow from them, and what a batch must look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, losses, metrics, optimizers, serialization
+from minicnn.backends import memory
+from minicnn.layers import fused
+from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
+from minicnn.layers.symbolic import KerasTensor
+from minicnn.models.compiled import CompiledLoss, CompiledMetrics
+from minicnn.models.graph import flatten_calls
+from minicnn.models.plan import Plan
+from minicnn.variables import Variable
+
+__all__ = ["Compilable"]
+
+# Arguments of Keras's `compile` that steer TensorFlow's execution: accepted, and without meaning here.
+_EXECUTION_ARGUMENTS = {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}
+
+
+class Compilable:
+    """A graph of layers that can be compiled; `Trainer` inherits from it and adds the loop.
+
+    Attributes:
+        optimizer, loss, metrics: set by `compile`. compiled: whether that was done.
+    """
+
+    # What `Model`, which inherits from here, brings.
+    name: str
+    built: bool
+    input_names: list[str]
+    output_names: list[str]
+    trainable_weights: list[Variable]
+    losses: list[Any]
+    _inputs: list[KerasTensor]
+    _outputs: list[KerasTensor]
+    _output_struct: Any
+    build: Any
+
+    def __init__(self) -> None:
+        self.compiled = False
+        self.optimizer: Any = None
+        self.loss: Any = None
+        self._compile_arguments: dict[str, Any] = {}
+        self._forget_plans()
+
+    # --- compile ------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Choose how to train. May be called again at any time; the weights stay.
+
+        Args:
+            optimizer: a name, an `Optimizer` or its config.
+            loss: a name, a `Loss`, a function; a list or dict of them, one an output.
+            loss_weights: factors of the outputs' losses, as list or dict.
+            metrics: names ("accuracy"), `Metric`s or functions; lists or dicts of lists for several outputs.
+            weighted_metrics: likewise, weighted by sample weights.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras's sake, without effect.
+
+        Raises:
+            ValueError: for a name that is not known, or an argument that is not supported.
+        """
+        unknown = set(kwargs) - _EXECUTION_ARGUMENTS
+        if unknown:
+            raise ValueError(f"Argument(s) not recognized by `compile()`: {', '.join(sorted(unknown))}. Received: {kwargs}")
+        arguments = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        names = getattr(self, "output_names", None)
+        new_optimizer = optimizers.get(optimizer)
+        if names:  # otherwise the outputs are known at the first batch only
+            compiled_loss = CompiledLoss(loss, loss_weights, names)
+            compiled_metrics = CompiledMetrics(metrics, weighted_metrics, names)
+        else:
+            compiled_loss = compiled_metrics = None  # type: ignore[assignment]
+        # Everything was understood: only now does anything change.
+        self.optimizer, self.loss = new_optimizer, loss
+        self._compile_arguments = arguments
+        self._compiled_loss, self._compiled_metrics = compiled_loss, compiled_metrics
+        self._loss_total: Any = 0.0
+        self._loss_count = 0
+        self._output_losses: list[Any] = []
+        self.compiled = True
+        self._forget_plans()
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was given, as plain data; empty if it was not called."""
+        if not self.compiled:
+            return {}
+        settings = {name: serialization.serialize(value) for name, value in self._compile_arguments.items()}
+        settings["optimizer"] = serialization.serialize(self.optimizer)
+        return settings
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """`compile` with what `get_compile_config` returned, and the optimizer's slots created."""
+        self.compile(
+            optimizer=optimizers.deserialize(config["optimizer"]),
+            loss=_map_leaves(_loss_of, config.get("loss")),
+            loss_weights=config.get("loss_weights"),
+            metrics=_map_leaves(_metric_of, config.get("metrics")),
+            weighted_metrics=_map_leaves(_metric_of, config.get("weighted_metrics")),
+        )
+        if self.built:
+            self.optimizer.build(self.trainable_weights)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics in use: the loss's mean, then those of `compile`."""
+        if not self.compiled:
+            return []
+        tracker = metrics.Mean(name="loss")
+        if self._loss_count:
+            tracker.update_state(float(self._loss_total) / self._loss_count)
+        return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else [])]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return [metric.name for metric in self.metrics]
+
+    def reset_metrics(self) -> None:
+        """Start the loss's mean and all metrics again."""
+        self._loss_total, self._loss_count, self._output_losses = 0.0, 0, []
+        if self._compiled_metrics:
+            self._compiled_metrics.reset()
+
+    def _assert_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise ValueError(f"You must call `compile()` before calling `{method}()`.")
+        if self._compile_arguments["loss"] is None:
+            raise ValueError(f"No loss to compute: pass a `loss` argument to `compile()` before calling `{method}()`.")
+
+    # --- plans --------------------------------------------------------------------------
+
+    def _forget_plans(self) -> None:
+        """After a change of layers, backend, trainable flags or loss."""
+        self._plans: dict[str, Plan] = {}
+        self._logits_for: tuple[int, ...] = ()
+        self._arena = memory.Arena()
+
+    def _plan_for(self, use: str, *, watch: bool = False) -> Plan:
+        """The plan to "train" (and evaluate) or to "predict" with."""
+        key = use + "+watch" * watch
+        plan = self._plans.get(key)
+        if plan is None or plan.backend != backends.backend():
+            if plan is not None:
+                self._forget_plans()
+            if use == "train":
+                calls, _, outputs, _ = flatten_calls(self)  # type: ignore[arg-type]
+                by_output = {call.output: call for call in calls}
+                read = {value for call in calls for value in call.inputs}
+                last = [
+                    fused.last_activation(by_output[i].layer) if i in by_output and i not in read else None for i in outputs
+                ]
+                self._logits_for = self._compiled_loss.logits_for(last)
+                plan = Plan(self, logits_for=self._logits_for, watch_numerics=watch)  # type: ignore[arg-type]
+            else:
+                plan = Plan(self)  # type: ignore[arg-type]
+            self._plans[key] = plan
+        return plan
+
+    def plan(self) -> list[dict[str, Any]]:
+        """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image."""
+        self._require_graph()
+        return self._plan_for("train" if self.compiled and self._compiled_loss else "predict").describe()
+
+    def _require_graph(self) -> None:
+        if not self.built:
+            raise ValueError(
+                f"Model '{self.name}' has no input shape yet: build it with data, an `Input` or `model.build(input_shape)`."
+            )
+
+    def _prepare(self, x: list[Any], y: list[Any] | None) -> None:
+        """At the first batch: shapes are known, so weights, losses and metrics can be made."""
+        if not self.built:
+            self.build((None, *x[0].shape[1:]))
+        if not self.compiled or y is None:
+            return
+        names = self.output_names
+        arguments = self._compile_arguments
+        if self._compiled_loss is None:
+            self._compiled_loss = CompiledLoss(arguments["loss"], arguments["loss_weights"], names)
+        if self._compiled_metrics is None:
+            self._compiled_metrics = CompiledMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
+        shapes = [tensor.shape for tensor in self._outputs]
+        if self._compiled_metrics.built is None:
+            self._compiled_loss.resolve_shapes(y, shapes)
+            self._compiled_metrics.build(y, shapes)
+
+    def _feed(self, arrays: list[Any]) -> list[Any]:
+        """A batch as the plan takes it: checked against the inputs, of their dtype, where the backend computes.
+
+        Raises:
+            ValueError: for a wrong rank or extent, in Keras's words.
+        """
+        fed = []
+        for tensor, array in zip(self._inputs, arrays):
+            demanded = tensor.shape
+            if array.ndim == len(demanded) - 1 and demanded[-1] == 1:
+                array = array[..., None]
+            elif array.ndim == len(demanded) + 1 and array.shape[-1] == 1:
+                array = array[..., 0]
+            spec = InputSpec(shape=(None, *demanded[1:]), name=tensor.name)
+            assert_input_compatibility(spec, [tuple(array.shape)], self.name)
+            if isinstance(array, np.ndarray) and array.dtype != tensor.dtype:
+                converted = memory.empty(array.shape, tensor.dtype)
+                np.copyto(converted, array, casting="unsafe")
+                array = converted
+            fed.append(backends.asarray(array, tensor.dtype))
+        return fed
+
+
+def _loss_of(identifier: Any) -> Any:
+    return identifier if isinstance(identifier, str) else losses.get(identifier)
+
+
+def _metric_of(identifier: Any) -> Any:
+    return identifier if isinstance(identifier, str) else metrics.get(identifier)
+
+
+def _map_leaves(function: Any, struct: Any) -> Any:
+    """`function` of every name or config in lists and dicts of them."""
+    if struct is None:
+        return None
+    if isinstance(struct, (list, tuple)):
+        return [_map_leaves(function, item) for item in struct]
+    if isinstance(struct, dict) and "class_name" not in struct:
+        return {key: _map_leaves(function, item) for key, item in struct.items()}
+    return function(struct)

@@ -1,0 +1,159 @@
+"""`minicnn bench`: minicnn against Keras and PyTorch on this machine's CPU."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minicnn.bench.worker import ENGINES
+from minicnn.cli.common import model_from, print_table
+
+__all__ = ["command"]
+
+_BATCHES = {"humans_300": 32}  # a worker for every engine is alive at once: at 128 images they would need 24 GB
+_MEMORY = {"cifar_wide": 128, "humans_300": 128}
+
+
+@click.command(short_help="Time training and inference against Keras and PyTorch.")
+@click.argument("models", nargs=-1)
+@click.option("--model", "own", metavar="FILE_OR_IMPORT", help="Your own: a .keras file, a run folder, or module:function.")
+@click.option("--engine", "engines", multiple=True, type=click.Choice(list(ENGINES)), help="Default: all that are installed.")
+@click.option("--threads", type=click.IntRange(min=1), help="For every engine; default all cores.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Turns that each engine takes.")
+@click.option("--start-up/--no-start-up", default=True, help="Time the start too, from the import to the first step.")
+@click.option("--memory/--no-memory", default=True, help="Measure peak memory too, at batch 128.")
+@click.option("--scaling/--no-scaling", default=True, help="Measure too how time grows with the work.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/bench"), show_default=True,
+    help="Folder for results.json, chart.png and scaling.png.",
+)  # fmt: skip
+def command(
+    models: tuple[str, ...],
+    own: str | None,
+    engines: tuple[str, ...],
+    threads: int | None,
+    batch_size: int | None,
+    rounds: int,
+    start_up: bool,
+    memory: bool,
+    scaling: bool,
+    out: Path,
+) -> None:
+    """Train and run MODELS (names of reference models; default all) on minicnn and on every peer that is installed.
+
+    The peers come with `pip install "minicnn[bench]"`. Engines work in processes of their own, on the same cores, and
+    take turns; figures are medians. Let nothing else run meanwhile.
+    """
+    from minicnn import backends, zoo
+    from minicnn.bench import limit, measure, report
+
+    if threads is not None:
+        backends.set_num_threads(threads)
+    threads = backends.get_num_threads()
+    chosen = list(engines) or measure.installed_engines()
+    names = list(models) or ([] if own else zoo.names())
+    cases = {name: _case(name, batch_size or _BATCHES.get(name)) for name in names}
+    if own:
+        cases[Path(own).stem or own] = _own_case(own, batch_size or 32)
+    out.mkdir(parents=True, exist_ok=True)
+
+    document: dict[str, Any] = {"machine": measure.describe_machine(threads)}
+    machine = document["machine"]
+    versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
+    click.echo(
+        f"{machine['device']}, {machine['vector_floats']} floats a vector, {threads} of {machine['cores']} cores\n{versions}"
+    )
+    document["limit"] = limit.flops_a_second()
+    click.echo(f"limit: {document['limit'] / 1e9:.0f} GFLOP/s (the micro-kernel on data in L1, {threads} threads)")
+    document["models"] = {}
+    for name, case in cases.items():
+        result = measure.speed(case, chosen, threads, rounds, _say)
+        document["models"][name] = result | {"batch": case["batch"], "flops": case["flops"]}
+        _show(name, document["models"][name], document["limit"])
+        _write(out, document)
+    for line in report.summary(document["models"]):
+        click.echo(line)
+    if memory:
+        document["memory"] = {
+            name: measure.memory(_case(name, batch, 2), chosen, threads, _say)
+            for name, batch in _MEMORY.items() if name in cases
+        }  # fmt: skip
+        for name, peaks in document["memory"].items():
+            rows = sorted(((ENGINES[k], _megabytes(v)) for k, v in peaks.items()), key=lambda row: float(row[1].split()[0]))
+            print_table(["engine", "peak MB"], rows, title=f"{name}, batch {_MEMORY[name]}: memory", numbers=["peak MB"])
+    if start_up:
+        document["start"] = measure.start_up(_case("cifar_small", None), chosen, threads, say=_say)
+        rows = [(ENGINES.get(k, k), f"{v:.2f}" if isinstance(v, float) else v) for k, v in document["start"].items()]
+        print_table(["", "seconds"], rows, title="from the import to the end of the first step of cifar_small")
+    if scaling:
+        from minicnn.bench.scaling import curves
+
+        _say("how time grows")
+        document["scaling"] = curves(threads)
+        for name, curve in document["scaling"].items():
+            click.echo(f"time grows with {name} to the power of {curve['exponent']:.2f}")
+        report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads").savefig(out / "scaling.png")
+    _write(out, document)
+    report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}").savefig(out / "chart.png")
+    click.echo(f"written: {out}")
+
+
+def _case(name: str, batch: int | None, steps: int | None = None) -> dict[str, Any]:
+    from minicnn import zoo
+    from minicnn.bench import measure
+
+    try:
+        reference = zoo.get(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="MODELS") from error
+    return measure.case_of(reference.build(), reference.optimizer(), reference.loss, batch or reference.batch_size, steps)
+
+
+def _own_case(source: str, batch: int) -> dict[str, Any]:
+    """A model from a file or from `module:function`, with its own compile settings where it has some."""
+    from minicnn.bench import measure
+    from minicnn.cli.assess import loss_for
+
+    if ":" in source and not Path(source).exists():
+        module, _, attribute = source.partition(":")
+        sys.path.insert(0, "")
+        try:
+            model = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise click.BadParameter(f"{source}: {error}", param_hint="--model") from error
+        model = model if hasattr(model, "layers") else model()
+    else:
+        model = model_from(source)
+    optimizer = model.optimizer if model.compiled else "adam"
+    loss = model.loss if model.compiled and isinstance(model.loss, str) else loss_for(model)
+    return measure.case_of(model, optimizer, loss, batch)
+
+
+def _show(name: str, result: dict[str, Any], limit: float) -> None:
+    from minicnn.bench import report
+
+    columns = ["engine", "µs an image", "times minicnn", "GFLOP/s", "of the limit"]
+    title = f"{name}, batch {result['batch']}: training"
+    print_table(columns, report.training_rows(result, limit), title=title, numbers=columns[1:])
+    columns = ["engine", "predict, 256", "model(x), 256", "predict, 1", "model(x), 1"]
+    print_table(columns, report.inference_rows(result), title=f"{name}: inference, µs an image", numbers=columns[1:])
+
+
+def _megabytes(peak: Any) -> str:
+    return f"{peak / 1e6:.0f}" if isinstance(peak, int) else f"inf {peak}"
+
+
+def _write(out: Path, document: dict[str, Any]) -> None:
+    (out / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _say(line: str) -> None:
+    """Progress, on one line of a terminal; nothing elsewhere."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{line}", err=True, nl=False)

@@ -25,6 +25,7 @@ __all__ = [
     "displayable",
     "grid",
     "label_panel",
+    "settings",
     "show_image",
     "styled",
 ]
@@ -52,7 +53,12 @@ class StudyFigure(Figure):
         return buffer.getvalue()
 
 
-def _settings(style: str) -> Any:
+def settings(style: str) -> dict[str, Any]:
+    """The look as Matplotlib's `rcParams`, for figures drawn with pyplot beside these.
+
+    Raises:
+        ValueError: unless `style` is "light" or "dark".
+    """
     if style not in _BACKGROUND:
         raise ValueError(f'`style` must be "light" or "dark". Received: style={style!r}')
     background, ink, faint = _BACKGROUND[style], _INK[style], _FAINT[style]
@@ -86,7 +92,7 @@ def styled(draw: Callable[..., StudyFigure]) -> Callable[..., StudyFigure]:
 
     @functools.wraps(draw)
     def drawn(*args: Any, style: str = "light", **kwargs: Any) -> StudyFigure:
-        with matplotlib.rc_context(_settings(style)):
+        with matplotlib.rc_context(settings(style)):
             figure = draw(*args, **kwargs)
             figure.canvas.draw_idle()
             return figure

@@ -20,6 +20,10 @@ class Regularizer:
         """The penalty of the weights `x`, a scalar."""
         return 0.0
 
+    def penalty(self, x: Any) -> Any:
+        """The penalty of an array of the backend, left where that computes: what a training step asks for."""
+        return self(x)
+
     def gradient_(self, grad: Any, x: Any) -> None:
         """Add the penalty's derivative with respect to `x` to `grad`, in place."""
         raise NotImplementedError(
@@ -52,8 +56,10 @@ class L1L2(Regularizer):
         self.l2 = _non_negative(0.0 if l2 is None else l2, "l2")
 
     def __call__(self, x: Any) -> Any:
-        value = x.value if isinstance(x, Variable) else backends.asarray(x)
-        return as_tensor(ops.l1_l2_penalty(value, self.l1, self.l2))
+        return as_tensor(self.penalty(x.value if isinstance(x, Variable) else backends.asarray(x)))
+
+    def penalty(self, x: Any) -> Any:
+        return ops.l1_l2_penalty(x, self.l1, self.l2)
 
     def gradient_(self, grad: Any, x: Any) -> None:
         """grad += l1 * sign(x) + 2 * l2 * x."""

@@ -305,7 +305,7 @@ class Penalized(Layer):
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         y, saved = self.layer.forward(x, training)
-        self.penalties.append(self.regularizer(y) / len(y))
+        self.penalties.append(self.regularizer.penalty(y) / len(y))
         return y, (y, saved)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:

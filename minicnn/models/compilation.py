@@ -45,6 +45,8 @@ class Compilable:
         self.compiled = False
         self.optimizer: Any = None
         self.loss: Any = None
+        self._compiled_loss: Any = None
+        self._compiled_metrics: Any = None
         self._compile_arguments: dict[str, Any] = {}
         self._forget_plans()
 
@@ -84,18 +86,15 @@ class Compilable:
         }
         names = getattr(self, "output_names", None)
         new_optimizer = optimizers.get(optimizer)
+        compiled_loss: Any = None
+        compiled_metrics: Any = None
         if names:  # otherwise the outputs are known at the first batch only
             compiled_loss = CompiledLoss(loss, loss_weights, names)
             compiled_metrics = CompiledMetrics(metrics, weighted_metrics, names)
-        else:
-            compiled_loss = compiled_metrics = None  # type: ignore[assignment]
         # Everything was understood: only now does anything change.
         self.optimizer, self.loss = new_optimizer, loss
         self._compile_arguments = arguments
         self._compiled_loss, self._compiled_metrics = compiled_loss, compiled_metrics
-        self._loss_total: Any = 0.0
-        self._loss_count = 0
-        self._output_losses: list[Any] = []
         self.compiled = True
         self._forget_plans()
 
@@ -125,8 +124,8 @@ class Compilable:
         if not self.compiled:
             return []
         tracker = metrics.Mean(name="loss")
-        if self._loss_count:
-            tracker.update_state(float(self._loss_total) / self._loss_count)
+        if self._compiled_loss:
+            tracker.update_state(self._compiled_loss.results()["loss"])
         return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else [])]
 
     @property
@@ -135,7 +134,8 @@ class Compilable:
 
     def reset_metrics(self) -> None:
         """Start the loss's mean and all metrics again."""
-        self._loss_total, self._loss_count, self._output_losses = 0.0, 0, []
+        if self._compiled_loss:
+            self._compiled_loss.reset()
         if self._compiled_metrics:
             self._compiled_metrics.reset()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import losses, metrics
+from minicnn.variables import Variable
 
 __all__ = ["CompiledLoss", "CompiledMetrics"]
 
@@ -45,7 +46,9 @@ def _per_output(given: Any, names: list[str], argument: str) -> list[Any]:
 
 
 class CompiledLoss:
-    """One loss an output, and their weighted sum.
+    """One loss an output, their weighted sum, and the running means of all of them.
+
+    The means' sums lie where the backend computes, so that no step waits for its own loss.
 
     Args:
         loss: what `compile(loss=)` got. loss_weights: a list or dict of factors, or None.
@@ -59,6 +62,10 @@ class CompiledLoss:
             _per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
         )
         self.factors = [1.0 if w is None else float(w) for w in weights]
+        self._total, self._count, *self._own_totals = (
+            Variable(0.0, dtype="float64", trainable=False, name=name)
+            for name in ("loss", "samples", *(output_names if len(output_names) > 1 else ()))
+        )
 
     @staticmethod
     def _resolve(identifier: Any) -> Any:
@@ -89,7 +96,7 @@ class CompiledLoss:
         Returns:
             total, each output's own loss, the predictions (logits become probabilities), what `backward` reads.
         """
-        total: Any = 0.0
+        total: Any = None
         own: list[Any] = []
         predictions = list(outputs)
         saved: list[Any] = []
@@ -105,7 +112,8 @@ class CompiledLoss:
                 value, kept = loss.forward(targets[i], outputs[i], weight)
             own.append(value)
             saved.append(kept)
-            total = total + (value if self.factors[i] == 1.0 else value * self.factors[i])
+            weighted = value if self.factors[i] == 1.0 else value * self.factors[i]
+            total = weighted if total is None else total + weighted
         return total, own, predictions, saved
 
     def backward(self, saved: list[Any], logits_for: tuple[int, ...]) -> list[Any]:
@@ -118,6 +126,26 @@ class CompiledLoss:
             d = loss.backward_logits(saved[i]) if i in logits_for else loss.backward(saved[i])
             gradients.append(d if self.factors[i] == 1.0 else d * d.dtype.type(self.factors[i]))
         return gradients
+
+    def track(self, total: Any, own: list[Any], size: int) -> None:
+        """Take the losses of a batch of `size` samples into the means: in place, and without reading them."""
+        for mean, loss in zip((self._total, *self._own_totals), (total, *own)):
+            if loss is not None:
+                value = mean.value
+                value += loss * size
+        count = self._count.value
+        count += size
+
+    def results(self) -> dict[str, float]:
+        """The means since `reset`: "loss", and with several outputs "output_name_loss" for each."""
+        count = float(self._count) or 1.0
+        names = ("loss", *(f"{name}_loss" for name in self.names))
+        return {name: float(total) / count for name, total in zip(names, (self._total, *self._own_totals))}
+
+    def reset(self) -> None:
+        """Start the means again."""
+        for mean in (self._total, self._count, *self._own_totals):
+            mean.value.fill(0)
 
 
 class CompiledMetrics:

@@ -92,7 +92,7 @@ class Plan:
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
-        penalties: this step's activity penalties.
+        penalties: this step's activity penalties. regularized: the trained weights that have a regularizer.
     """
 
     def __init__(
@@ -101,7 +101,9 @@ class Plan:
         self.backend = backends.backend()
         calls, self.inputs, self.outputs, self.shapes = flatten_calls(model)
         self.calls = calls
-        trainable = {id(v) for v in model.trainable_weights}
+        trained = model.trainable_weights
+        trainable = {id(v) for v in trained}
+        self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
         steps = [Step(call) for call in calls]
         self.penalties: list[Any] = []
         for i in logits_for:

@@ -49,16 +49,12 @@ class Trainer(Compilable):
 
     # --- one batch ----------------------------------------------------------------------
 
-    def train_step(
-        self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None, watch: bool = False
-    ) -> dict[str, float]:
-        """Forward, backward, update: one step on one batch.
+    def train_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None, watch: bool = False) -> None:
+        """Forward, backward, update: one step on one batch. Its loss joins the running means.
 
         Args:
             x, y: one array an input, an output. sample_weight: one array, or one an output, or None.
-
-        Returns:
-            The running means: "loss" and the metrics since `reset_metrics`.
+            watch: check every layer's output and gradients for NaN.
         """
         plan = self._plan_for("train", watch=watch)
         optimizer = self.optimizer
@@ -100,53 +96,45 @@ class Trainer(Compilable):
                 grads = None
             dy = saved[i] = None
 
-        loss = loss + self._penalize(of_weight, plan)
+        for variable in plan.regularized:
+            if variable in of_weight:
+                variable.regularizer.gradient_(of_weight[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
-        self._track(loss, own, y, predictions, sample_weight, len(x[0]))
+        self._track(plan, loss, own, y, predictions, sample_weight, len(x[0]))
         optimizer.apply(list(of_weight.values()), list(of_weight))
-        return self._logs()
 
-    def _penalize(self, gradients: dict[Variable, Any], plan: Plan) -> Any:
-        """Add the regularizers' gradients; return what they and the activity penalties add to the loss."""
-        penalty: Any = sum(plan.penalties) if plan.penalties else 0.0
-        for variable, grad in gradients.items():
-            if variable.regularizer is not None:
-                variable.regularizer.gradient_(grad, variable.value)
-                penalty = penalty + variable.regularizer(variable.value)
-        return penalty
-
-    def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> dict[str, float]:
-        """Loss and metrics of one batch; nothing is updated."""
+    def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
+        """The loss and the metrics of one batch join the running means; nothing is updated."""
         plan = self._plan_for("train")
         outputs = plan.forward(self._feed(x), False)
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
-        loss = loss + sum(plan.penalties) + sum(self.losses)
-        self._track(loss, own, y, predictions, sample_weight, len(x[0]))
-        return self._logs()
+        self._track(plan, loss, own, y, predictions, sample_weight, len(x[0]))
 
     def predict_step(self, x: list[Any]) -> list[Any]:
         """The outputs for one batch."""
         return self._plan_for("predict").forward(self._feed(x), False)
 
     def _track(
-        self, loss: Any, own: list[Any], y: list[Any], predictions: list[Any], sample_weight: list[Any] | None, size: int
+        self,
+        plan: Plan,
+        loss: Any,
+        own: list[Any],
+        y: list[Any],
+        predictions: list[Any],
+        sample_weight: list[Any] | None,
+        size: int,
     ) -> None:
-        self._loss_total = self._loss_total + loss * size
-        self._loss_count += size
-        if len(own) > 1:
-            before = self._output_losses or [0.0] * len(own)
-            self._output_losses = [total + (0.0 if one is None else one * size) for total, one in zip(before, own)]
-        assert self._compiled_metrics is not None  # `_prepare` made them
+        """Take a batch into the running means; penalties count with the loss."""
+        for penalty in plan.penalties:
+            loss = loss + penalty
+        for variable in plan.regularized:
+            loss = loss + variable.regularizer.penalty(variable.value)
+        self._compiled_loss.track(loss, own, size)
         self._compiled_metrics.update(y, predictions, sample_weight)
 
     def _logs(self) -> dict[str, float]:
-        """Name -> running mean, sorted by name as Keras's logs are."""
-        count = max(self._loss_count, 1)
-        logs = {"loss": float(self._loss_total) / count}
-        for name, total in zip(self.output_names, self._output_losses):
-            logs[f"{name}_loss"] = float(total) / count
-        logs.update(self._compiled_metrics.results() if self._compiled_metrics else {})
-        return dict(sorted(logs.items()))
+        """Name -> running mean since `reset_metrics`, sorted by name as Keras's logs are. Waits for a GPU."""
+        return dict(sorted({**self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
 
     def _in_order(self, logs: dict[str, float]) -> Any:
         """Logs as `evaluate` returns them: the loss, then the metrics as `compile` listed them; a number if there is one."""
@@ -227,15 +215,15 @@ class Trainer(Compilable):
                         weights = apply_class_weight(class_weight, batch_y, weights)
                     hooks.on_train_batch_begin(index)
                     try:
-                        logs = self.train_step(batch_x, batch_y, weights, watch)
+                        self.train_step(batch_x, batch_y, weights, watch)
                     except NumericsError as error:
                         error.batch = index
-                        self._loss_total, logs = math.nan, {"loss": math.nan}
+                        self._compiled_loss.track(math.nan, [], len(batch_x[0]))
                         hooks.on_numerics_error(error)
                         self.stop_training = True
                     # The next batch may take this one's memory.
                     del batch_x, batch_y, weights
-                    hooks.on_train_batch_end(index, logs)
+                    hooks.on_train_batch_end(index, self._logs)  # computed only if a callback reads them
                     if self.stop_training:
                         break
                 if index < 0:
@@ -294,14 +282,9 @@ class Trainer(Compilable):
         )
 
     def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
-        kept = self._loss_total, self._loss_count, self._output_losses
         parts = data if isinstance(data, tuple) and not hasattr(data, "shape") else (data,)
         x, y, weights = (*parts, None, None)[:3]
-        logs: dict[str, float] = self.evaluate(
-            x, y, batch_size=batch_size, sample_weight=weights, steps=steps, callbacks=hooks, return_dict=True
-        )
-        self._loss_total, self._loss_count, self._output_losses = kept
-        return logs
+        return self.evaluate(x, y, batch_size=batch_size, sample_weight=weights, steps=steps, callbacks=hooks, return_dict=True)
 
     # --- evaluate and predict -----------------------------------------------------------
 
@@ -333,9 +316,9 @@ class Trainer(Compilable):
                 self._prepare(batch_x, batch_y)
                 batch_y = self._targets(batch_y)
                 hooks.on_test_batch_begin(index)
-                logs = self.test_step(batch_x, batch_y, weights)
+                self.test_step(batch_x, batch_y, weights)
                 del batch_x, batch_y, weights
-                hooks.on_test_batch_end(index, logs)
+                hooks.on_test_batch_end(index, self._logs)
                 if self.stop_evaluating:
                     break
         if index < 0:
@@ -398,7 +381,8 @@ class Trainer(Compilable):
             weights = apply_class_weight(class_weight, batch_y, weights)
         self.reset_metrics()
         with self._arena:
-            logs = self.train_step(batch_x, batch_y, weights)
+            self.train_step(batch_x, batch_y, weights)
+        logs = self._logs()
         return logs if return_dict else self._in_order(logs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -407,7 +391,8 @@ class Trainer(Compilable):
         batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
         self.reset_metrics()
         with self._arena:
-            logs = self.test_step(batch_x, batch_y, weights)
+            self.test_step(batch_x, batch_y, weights)
+        logs = self._logs()
         return logs if return_dict else self._in_order(logs)
 
     def predict_on_batch(self, x: Any) -> Any:

@@ -295,7 +295,7 @@ class Optimizer:
         for variable in variables:
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))
-        self._iterations.value[...] += 1
+        np.add(self._iterations.value, 1, out=self._iterations.value)
 
     def _matched(self, variables: list[Variable], grads: list[Any]) -> tuple[list[Variable], list[Array]]:
         """Variables that have a gradient, and the gradients as arrays; Keras's errors."""

@@ -118,6 +118,30 @@ def arrays_allocated_in_a_step(model):
     return grown
 
 
+class Losses(callbacks.Callback):
+    """The logs of every batch, kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs.append(logs)
+
+
+def test_logs_are_computed_for_those_who_read_them_only(monkeypatch):
+    model = model_with_everything()
+    computed = []
+    monkeypatch.setattr(model, "_logs", lambda logs=model._logs: computed.append(1) or logs())
+    model.fit(X, Y, batch_size=32, epochs=1, verbose=0)
+    assert len(computed) == 1  # the epoch's
+    reader = Losses()
+    model.fit(X, Y, batch_size=32, epochs=1, verbose=0, callbacks=[reader, Losses()])
+    assert len(computed) == 1 + 5 + 1  # once a batch, however many read them
+    assert [type(value) for logs in reader.logs for value in logs.values()] == [float] * 10
+    assert reader.logs[-1] == {name: values[-1] for name, values in model.history.history.items()}
+
+
 @pytest.mark.skipif(minicnn.backends.backend() != "numba", reason="threads are the numba backend's")
 def test_one_seed_gives_the_same_bits_with_one_thread_and_with_two():
     weights = []

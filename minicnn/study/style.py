@@ -53,7 +53,7 @@ class StudyFigure(Figure):
         return buffer.getvalue()
 
 
-def settings(style: str) -> dict[str, Any]:
+def settings(style: str) -> Any:
     """The look as Matplotlib's `rcParams`, for figures drawn with pyplot beside these.
 
     Raises:

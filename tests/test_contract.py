@@ -17,7 +17,16 @@ from minicnn.backends import spec
 
 PACKAGE = Path(minicnn.__file__).parent
 BACKENDS = ["reference", "numba_cpu", "cupy_gpu"]
-BACKEND_API = ["asarray", "check_available", "describe", "get_num_threads", "set_num_threads", "synchronize", "to_numpy"]
+BACKEND_API = [
+    "asarray",
+    "check_available",
+    "describe",
+    "empty",
+    "get_num_threads",
+    "set_num_threads",
+    "synchronize",
+    "to_numpy",
+]
 
 
 def module_name(path: Path) -> str:

@@ -15,7 +15,17 @@ from typing import Any
 from minicnn import config
 from minicnn.backends import spec
 
-__all__ = ["asarray", "backend", "backend_module", "get_num_threads", "ops", "set_backend", "set_num_threads", "to_numpy"]
+__all__ = [
+    "asarray",
+    "backend",
+    "backend_module",
+    "empty",
+    "get_num_threads",
+    "ops",
+    "set_backend",
+    "set_num_threads",
+    "to_numpy",
+]
 
 _PACKAGES = {"numba": "numba_cpu", "reference": "reference", "cupy": "cupy_gpu"}
 _lock = threading.RLock()
@@ -92,6 +102,11 @@ def on_backend_change(callback: Any) -> None:
 def asarray(value: Any, dtype: Any = None) -> Any:
     """`value` as a C-contiguous array of the current backend; no copy where it is one already."""
     return backend_module().asarray(value, dtype)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An uninitialised C-contiguous array of the current backend: step memory (`memory.empty`) where that is the host's."""
+    return backend_module().empty(shape, dtype)
 
 
 def to_numpy(value: Any) -> Any:

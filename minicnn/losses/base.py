@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, config, registry, serialization
-from minicnn.backends import memory, ops
+from minicnn.backends import ops
 from minicnn.losses.targets import Array, Shape, as_array, as_floats, cast, match_ranks, matrix_shape
 from minicnn.tensor import as_tensor
 
@@ -47,7 +47,7 @@ class Loss:
         """The loss of a batch, reduced; with reduction "none" one loss a row."""
         y_true, y_pred = (np.asarray(backends.to_numpy(as_array(y)), self.dtype) for y in (y_true, y_pred))
         losses = np.asarray(self.call(as_tensor(y_true), as_tensor(y_pred)), self.dtype)
-        weighted = losses * self._weights(losses.shape, sample_weight, self.dtype, self._ignored(y_true))
+        weighted = losses * backends.to_numpy(self._weights(losses.shape, sample_weight, self.dtype, self._ignored(y_true)))
         return as_tensor(weighted if self.reduction in ("none", None) else weighted.sum(dtype=self.dtype))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -78,7 +78,7 @@ class Loss:
         predictions = as_tensor(y_pred)
         losses = np.asarray(self.call(y_true, predictions), y_pred.dtype)
         weights = self._weights(losses.shape, sample_weight, y_pred.dtype)
-        return self._total(cast(losses, y_pred.dtype), backends.asarray(weights)), (y_true, predictions, weights)
+        return self._total(cast(losses, y_pred.dtype), weights), (y_true, predictions, backends.to_numpy(weights))
 
     def backward(self, saved: Any) -> Array:
         """dy_pred = weights * gradient(y_true, y_pred)."""
@@ -91,43 +91,48 @@ class Loss:
             )
         return cast(gradient * weights.reshape(weights.shape + (1,) * (y_pred.ndim - weights.ndim)), y_pred.dtype)
 
-    def _ignored(self, y_true: Any) -> np.ndarray | None:
+    def check_targets(self, y_true: np.ndarray, y_pred_shape: Shape) -> None:
+        """Refuse targets that no prediction of this shape can have; `forward` does so by itself on the host.
+
+        Raises:
+            ValueError: for labels outside the classes.
+        """
+
+    def _ignored(self, y_true: Any) -> Array | None:
         """Where a loss does not count: a mask in the shape of the losses, or None."""
         return None
 
-    def _weights(self, shape: Shape, sample_weight: Any, dtype: Any, ignored: np.ndarray | None = None) -> np.ndarray:
-        """The weight of each loss: its sample's weight, divided as the reduction wants it."""
-        given = None if sample_weight is None else np.asarray(backends.to_numpy(as_array(sample_weight)))
+    def _weights(self, shape: Shape, sample_weight: Any, dtype: Any, ignored: Array | None = None) -> Array:
+        """The weight of each loss: its sample's weight, divided as the reduction wants it; where the backend computes."""
+        given = None if sample_weight is None else backends.asarray(as_array(sample_weight))
         if given is not None and given.ndim and not shape:  # one loss for the whole batch
-            return np.asarray(self._weights(given.shape, given, dtype).sum(), dtype)
-        weights = memory.empty(shape, dtype)
+            return backends.asarray(self._weights(given.shape, given, dtype).sum(), dtype)
+        weights = backends.empty(shape, dtype)
         if given is None:
             weights.fill(1)
         else:
             if given.ndim == len(shape) + 1 and given.shape[-1] == 1:
                 given = given.reshape(given.shape[:-1])
             try:
-                np.copyto(weights, given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), casting="unsafe")
+                weights[...] = given.reshape(given.shape + (1,) * (len(shape) - given.ndim))
             except ValueError:
                 raise ValueError(
                     f"Loss {self.name!r}: `sample_weight` must have one weight a sample, and so a shape that broadcasts to "
                     f"the losses' shape {shape}. Received: sample_weight.shape={given.shape}"
                 ) from None
-        divisor = 1.0
-        if self.reduction in ("sum_over_batch_size", "mean"):
-            divisor = weights.size
         if ignored is not None:
-            weights[ignored] = 0
-            if divisor > 1:
-                divisor -= np.count_nonzero(ignored)
-        if self.reduction == "mean_with_sample_weight":
-            divisor = float(weights.sum())
-        weights *= 1 / divisor if divisor else 0
+            weights *= ~ignored
+        if self.reduction in ("sum_over_batch_size", "mean"):
+            weights *= _reciprocal(weights.size if ignored is None else (~ignored).sum())
+        elif self.reduction == "mean_with_sample_weight":
+            weights *= _reciprocal(weights.sum())
         return weights
 
     def _total(self, losses: Array, weights: Array) -> Array:
         """sum over m of weights[m] * losses[m]; with reduction "none" the mean of the weighted losses."""
-        total, count = (backends.asarray(memory.zeros((), losses.dtype)) for _ in range(2))
+        total, count = backends.empty((), losses.dtype), backends.empty((), losses.dtype)
+        total.fill(0)
+        count.fill(0)
         ops.accumulate_mean_(total, count, losses.reshape(-1), weights.reshape(-1))
         if self.reduction in ("none", None):
             total *= 1 / max(losses.size, 1)
@@ -141,6 +146,13 @@ class Loss:
     def from_config(cls, config: dict[str, Any]) -> Any:
         """The reverse of `get_config`."""
         return cls(**config)
+
+
+def _reciprocal(divisor: Any) -> Any:
+    """1 / divisor, and 0 for 0; of an array without looking at it, which would wait for a device."""
+    if isinstance(divisor, int):
+        return 1 / divisor if divisor else 0.0
+    return (divisor != 0) / (divisor + (divisor == 0))
 
 
 @registry.register("loss")
@@ -217,13 +229,12 @@ class RowLoss(Loss):
         losses, _ = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
         losses = as_tensor(losses).reshape(predictions.shape[:-1])
         ignored = self._ignored(y_true)
-        return losses if ignored is None else as_tensor(np.where(ignored, losses.dtype.type(0), losses))
+        return losses if ignored is None else as_tensor(np.where(backends.to_numpy(ignored), losses.dtype.type(0), losses))
 
     def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
         targets, predictions = self._targets(y_true, y_pred)
         losses, kept = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
-        weights = self._weights(predictions.shape[:-1], sample_weight, y_pred.dtype, self._ignored(y_true))
-        weights = backends.asarray(weights.reshape(-1))
+        weights = self._weights(predictions.shape[:-1], sample_weight, y_pred.dtype, self._ignored(y_true)).reshape(-1)
         return self._total(losses, weights), (kept, targets, weights, y_pred.shape)
 
     def backward(self, saved: Any) -> Array:

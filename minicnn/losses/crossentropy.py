@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, registry
+from minicnn import config, registry
 from minicnn.backends import ops
 from minicnn.losses.base import RowLoss
 from minicnn.losses.targets import Array, as_array, cast, check_labels
@@ -228,17 +228,20 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
                 f"{self.name}: Arguments `target` and `output` must have the same shape up until the last dimension: "
                 f"target.shape={labels.shape}, output.shape={y_pred.shape}"
             )
+        if isinstance(labels, np.ndarray):
+            self.check_targets(labels, y_pred.shape)
         ignored = self._ignored(labels)
         if ignored is not None:
-            labels = np.where(ignored, 0, backends.to_numpy(labels))
-        if isinstance(labels, np.ndarray):
-            check_labels(labels, y_pred.shape[-1], self.name)
+            labels = labels * ~ignored  # as class 0, which is one; its weight is 0
         return cast(labels, np.dtype(np.int32)).reshape(-1), y_pred
 
-    def _ignored(self, y_true: Any) -> np.ndarray | None:
+    def check_targets(self, y_true: np.ndarray, y_pred_shape: Any) -> None:
+        check_labels(y_true, y_pred_shape[-1], self.name, self.ignore_class)
+
+    def _ignored(self, y_true: Any) -> Array | None:
         if self.ignore_class is None:
             return None
-        ignored = backends.to_numpy(as_array(y_true)) == self.ignore_class
+        ignored = as_array(y_true) == self.ignore_class
         return ignored.reshape(ignored.shape[:-1]) if ignored.ndim > 1 and ignored.shape[-1] == 1 else ignored
 
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:

@@ -52,14 +52,17 @@ def target_kind(y_true_shape: Shape, y_pred_shape: Shape) -> str:
     return "sparse" if len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1 else "categorical"
 
 
-def check_labels(labels: np.ndarray, classes: int, name: str) -> None:
+def check_labels(labels: np.ndarray, classes: int, name: str, ignored: int | None = None) -> None:
     """Refuse labels outside [0, classes).
 
     Args:
         labels: any shape, on the host. Those on a device are not looked at: that would wait for it.
         classes: how many classes a prediction has.
         name: of the loss, for the message.
+        ignored: one more label that may be there.
     """
+    if ignored is not None:
+        labels = labels[labels != ignored]
     if labels.size == 0:
         return
     low, high = labels.min(), labels.max()

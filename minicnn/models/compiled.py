@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minicnn import losses, metrics
 from minicnn.variables import Variable
 
@@ -79,6 +81,12 @@ class CompiledLoss:
         for i, loss in enumerate(self.losses):
             if isinstance(loss, str):
                 self.losses[i] = losses.resolve(loss, tuple(targets[i].shape), output_shapes[i])
+
+    def check_targets(self, targets: list[Any], output_shapes: list[Shape]) -> None:
+        """Raise ValueError for targets, still on the host, that no prediction can have."""
+        for loss, target, shape in zip(self.losses, targets, output_shapes):
+            if loss is not None and isinstance(target, np.ndarray):
+                loss.check_targets(target, shape)
 
     def logits_for(self, activations: list[str | None]) -> tuple[int, ...]:
         """The outputs whose last activation is better computed together with the loss."""

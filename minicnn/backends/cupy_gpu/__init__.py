@@ -20,7 +20,7 @@ except ImportError as error:
         f'of CUDA 12: pip install "minicnn[gpu12]". ({error})'
     ) from error
 
-from minicnn.backends.cupy_gpu.compile import set_tf32, tf32, to_device
+from minicnn.backends.cupy_gpu.compile import empty, set_tf32, tf32, to_device
 from minicnn.backends.cupy_gpu.conv import (
     conv2d_backward_input,
     conv2d_backward_kernel,
@@ -168,6 +168,7 @@ __all__ = [
     "dropout_forward",
     "elu_backward",
     "elu_forward",
+    "empty",
     "exponential_average_",
     "gelu_backward",
     "gelu_forward",

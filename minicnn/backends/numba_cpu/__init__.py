@@ -16,6 +16,7 @@ import llvmlite
 import numba
 import numpy as np
 
+from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import FEATURES, VL
 from minicnn.backends.numba_cpu._microkernel import MR, NR
 from minicnn.backends.numba_cpu._parallel import get_num_threads, set_num_threads
@@ -189,6 +190,7 @@ __all__ = [
     "dropout_forward",
     "elu_backward",
     "elu_forward",
+    "empty",
     "exponential_average_",
     "gelu_backward",
     "gelu_forward",

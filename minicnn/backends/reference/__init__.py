@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.backends.memory import empty
 from minicnn.backends.reference.conv import conv2d_backward_input, conv2d_backward_kernel, conv2d_forward
 from minicnn.backends.reference.dense import bias_backward, dense_backward_input, dense_backward_kernel, dense_forward
 from minicnn.backends.reference.elementwise import (
@@ -147,6 +148,7 @@ __all__ = [
     "dropout_forward",
     "elu_backward",
     "elu_forward",
+    "empty",
     "exponential_average_",
     "gelu_backward",
     "gelu_forward",

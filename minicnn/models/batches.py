@@ -308,8 +308,9 @@ def make_batches(
     seed: int,
     steps: int | None,
     check: bool = True,
+    targets: bool = True,
 ) -> ArrayBatches | IterableBatches | SequenceBatches:
-    """The source that fits what the user passed.
+    """The source that fits what the user passed; without `targets`, only x of what an iterable yields.
 
     Raises:
         ValueError: for empty data, lengths that differ, NaN pixels, arguments that do not go
@@ -325,7 +326,7 @@ def make_batches(
                 "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found a tuple of "
                 f"{len(parts)}."
             )
-        parts = (*parts, None, None)[:3]
+        parts = (*parts, None, None)[:3] if targets else (parts[0], None, None)
         batch_x = as_arrays(parts[0], input_names, "input")
         batch_y = as_arrays(parts[1], output_names, "output")
         batch_w = as_arrays(

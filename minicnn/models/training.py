@@ -253,6 +253,7 @@ class Trainer(Compilable):
         shuffle: bool | str,
         steps: int | None,
         check: bool = True,
+        targets: bool = True,
     ) -> Any:
         if x is None:
             raise ValueError("Missing data: `x` is None.")
@@ -267,6 +268,7 @@ class Trainer(Compilable):
             seed=self._shuffle_seed,
             steps=steps,
             check=check,
+            targets=targets,
         )
 
     def _targets(self, y: list[Any] | None) -> list[Any]:
@@ -339,7 +341,7 @@ class Trainer(Compilable):
 
         Batches of an iterable may be `x`, `(x, y)` or `(x, y, sample_weight)`; only x is read.
         """
-        source = self._source(x, None, None, batch_size, False, steps)
+        source = self._source(x, None, None, batch_size, False, steps, targets=False)
         hooks = self._hooks(callbacks, verbose, 1, source)
         self.stop_predicting = False
         parts: list[list[np.ndarray]] = []

@@ -108,7 +108,7 @@ def _few_images(name):
 def _generated(shape, classes, count, seed):
     """Each class a coarse pattern of its own, each image that pattern under noise: what a small network learns in seconds."""
     height, width, channels = shape
-    coarse = np.random.default_rng(99).uniform(90, 165, (classes, 4, 4, channels))
+    coarse = np.random.default_rng(99).uniform(60, 195, (classes, 4, 4, channels))
     patterns = coarse.repeat(-(-height // 4), axis=1).repeat(-(-width // 4), axis=2)[:, :height, :width]
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % classes).astype(np.uint8)
@@ -159,7 +159,7 @@ _SHAPES = {  # of an image, and how many to train on
     "cifar10": ((32, 32, 3), 200),
     "cifar100": ((32, 32, 3), 800),
     "fashion_mnist": ((28, 28, 1), 400),
-    "horses_or_humans": ((300, 300, 3), 24),
+    "horses_or_humans": ((300, 300, 3), 16),
 }
 _WRITERS = {
     "cifar10": _write_cifar10,

@@ -20,7 +20,7 @@ import numba
 from numba.core import caching, event
 from numba.core.ccallback import CFunc
 
-__all__ = ["FEATURES", "VL", "compiled", "part", "shared"]
+__all__ = ["FEATURES", "VL", "address_of", "compiled", "part", "shared"]
 
 FEATURES = dict(llvm.get_host_cpu_features())
 if FEATURES.get("avx512f") and not (os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES")):
@@ -85,14 +85,23 @@ def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def enter(function: Callable[..., Any]) -> Any:
         symbol = f"{__package__}.{function.__name__}"
-        callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
-        with contextlib.suppress(RuntimeError):
-            callback._cache = _Cache(function)
-        callback.compile()
-        llvm.add_symbol(symbol, callback.address)
+        llvm.add_symbol(symbol, address_of(function, signature))
         return numba.types.ExternalFunction(symbol, signature)
 
     return enter
+
+
+def address_of(function: Callable[..., Any], signature: Any) -> int:
+    """Compile a function now, for the whole process or from the cache; the address of its code."""
+    callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+    with contextlib.suppress(RuntimeError):
+        callback._cache = _Cache(function)
+    callback.compile()
+    _alive.append(callback)
+    return int(callback.address)
+
+
+_alive: list[Any] = []  # compiled code goes when its object does
 
 
 class _Announce(event.Listener):

@@ -57,7 +57,7 @@ LANES = ir.VectorType(I64, VL)
 MASK = ir.VectorType(ir.IntType(1), VL)
 
 
-def _spread(builder: Any, scalar: Any, kind: Any) -> Any:
+def spread(builder: Any, scalar: Any, kind: Any) -> Any:
     """A vector of VL times the same scalar."""
     lane0 = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(I32, 0))
     return builder.shuffle_vector(lane0, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, VL), [0] * VL))
@@ -67,7 +67,7 @@ def _vector_at(builder: Any, base: Any, offset: Any) -> Any:
     return builder.bitcast(builder.gep(base, [offset]), VECTOR.as_pointer())
 
 
-def _load(builder: Any, pointer: Any) -> Any:
+def load_vector(builder: Any, pointer: Any) -> Any:
     value = builder.load(pointer)
     value.align = 4
     return value
@@ -107,7 +107,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     inside = []
     for n in range(NV):
         lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
-        inside.append(builder.icmp_signed("<", lanes, _spread(builder, columns, LANES)))
+        inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
     whole = builder.icmp_signed("==", columns, constant(NR))
 
     names = ("start_whole", "start_part", "outer", "inner", "outer_end", "end", "end_whole", "end_part")
@@ -116,7 +116,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     )
     builder.cbranch(whole, start_whole, start_part)
     builder.position_at_end(start_whole)
-    begun_whole = [_load(builder, at) for at in tile_start]
+    begun_whole = [load_vector(builder, at) for at in tile_start]
     builder.branch(outer)
     builder.position_at_end(start_part)
     begun_part = [builder.call(masked_load, [at, align, inside[i % NV], zero]) for i, at in enumerate(tile_start)]
@@ -134,10 +134,10 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     builder.position_at_end(inner)
     q, a_at, b_at = (_phi(builder, I64, value, outer) for value in (constant(0), a_outer, b_outer))
     sums = [_phi(builder, VECTOR, value, outer) for value in carried]
-    row_of_b = [_load(builder, _vector_at(builder, b, builder.add(b_at, constant(n * VL)))) for n in range(NV)]
+    row_of_b = [load_vector(builder, _vector_at(builder, b, builder.add(b_at, constant(n * VL)))) for n in range(NV)]
     new = []
     for m in range(rows):
-        value_of_a = _spread(builder, builder.load(builder.gep(row_of_a[m], [a_at])), VECTOR)
+        value_of_a = spread(builder, builder.load(builder.gep(row_of_a[m], [a_at])), VECTOR)
         new += [builder.call(fma, [value_of_a, row_of_b[n], sums[m * NV + n]]) for n in range(NV)]
     after = [builder.add(q, constant(1)), builder.add(a_at, step2), builder.add(b_at, step_b2), *new]
     for node, value in zip([q, a_at, b_at, *sums], after):
@@ -151,7 +151,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     builder.cbranch(builder.icmp_signed("<", p_next, k1), outer, end)
 
     builder.position_at_end(end)
-    lowest = _spread(builder, floor, VECTOR)
+    lowest = spread(builder, floor, VECTOR)
     # A NaN compares false and so stays: ReLU must not hide it.
     final = [builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value) for value in new]
     builder.cbranch(whole, end_whole, end_part)

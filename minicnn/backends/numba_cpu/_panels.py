@@ -138,7 +138,7 @@ def fill_panels(
                 for ky in range(ky_begin, ky_end):
                     for kx in range(kx_begin, kx_end):
                         target = panels[block, oy + ky, ox + kx]
-                        to_winner(gradient[px], winner, winners.dtype.type(ky * KW + kx), overlapping, target)
+                        to_winner(gradient[px], winner, np.int32(ky * KW + kx), overlapping, target)
 
 
 @part
@@ -160,12 +160,12 @@ def gradient_row(source: Any, passed: Any, first: int, relu: bool, panel: Any, l
         target = panel[left + px]
         if end == WIDE:
             for j in range(WIDE):
-                g = source[px, begin + j]
-                target[j] = g if not relu or passed[px, begin + j] > ZERO else ZERO
+                g, positive = source[px, begin + j], passed[px, begin + j] > ZERO
+                target[j] = g if positive or not relu else ZERO
         else:
             for j in range(end):
-                g = source[px, begin + j]
-                target[j] = g if not relu or passed[px, begin + j] > ZERO else ZERO
+                g, positive = source[px, begin + j], passed[px, begin + j] > ZERO
+                target[j] = g if positive or not relu else ZERO
             for j in range(end, WIDE):
                 target[j] = ZERO
     for px in range(PW):
@@ -176,13 +176,19 @@ def gradient_row(source: Any, passed: Any, first: int, relu: bool, panel: Any, l
 
 @part
 def to_winner(gradient: Any, winner: Any, tap: Any, add: bool, target: Any) -> None:
-    """target[j] (+)= gradient[j] where this tap won, else 0. (A trip count known to LLVM would be unrolled, not vectorised.)"""
+    """target[j] (+)= gradient[j] where this tap won, else 0.
+
+    Both are loaded before they are looked at, else LLVM would branch around the load; and a trip
+    count that it knew it would unroll instead of vectorising.
+    """
     if add:
         for j in range(winner.size):
-            target[j] += gradient[j] if winner[j] == tap else ZERO
+            g, won = gradient[j], np.int32(winner[j])
+            target[j] += g if won == tap else ZERO
     else:
         for j in range(winner.size):
-            target[j] = gradient[j] if winner[j] == tap else ZERO
+            g, won = gradient[j], np.int32(winner[j])
+            target[j] = g if won == tap else ZERO
 
 
 @part

@@ -39,6 +39,22 @@ WORTH = 20_000
 _I32, _I64, _POINTER = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
 
+def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """An argument whose arrays own nothing: the caller keeps them alive while tasks run.
+
+    Else each view that a task takes of an array counts a reference up and down, atomically, in
+    a cache line that all threads write.
+    """
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value=value)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        return array._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        for i, item in enumerate(kind):
+            value = builder.insert_value(value, _borrowed(context, builder, item, builder.extract_value(value, i)), i)
+    return value
+
+
 @intrinsic
 def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any) -> Any:
     """For task in range(tasks): function(task, worker, *args), in parallel if `work` is worth it.
@@ -67,7 +83,7 @@ def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any
         count = inside.load(body.args[1])
         worker = inside.call(cgutils.get_or_insert_function(module, ir.FunctionType(_I64, []), "get_thread_id"), [])
         struct = inside.load(inside.bitcast(body.args[3], packed.type.as_pointer()))
-        arguments = [inside.extract_value(struct, i) for i in range(len(args.types))]
+        arguments = [_borrowed(context, inside, kind, inside.extract_value(struct, i)) for i, kind in enumerate(args.types)]
         callee = context.declare_function(module, compiled.fndesc)
         with cgutils.for_range(inside, count) as loop:
             context.call_conv.call_function(

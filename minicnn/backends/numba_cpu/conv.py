@@ -9,18 +9,18 @@ float64 goes to the reference backend: it exists for gradient checks, not for sp
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minicnn.backends import reference
 from minicnn.backends.memory import empty
+from minicnn.backends.numba_cpu import winograd
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import NR, multiply
 from minicnn.backends.numba_cpu._panels import (
     blocks_of,
     clear,
-    frame_image,
     pack,
     pack_taps,
     pixel_offsets,
@@ -28,6 +28,7 @@ from minicnn.backends.numba_cpu._panels import (
     unframe_image,
 )
 from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, Walk, frames_for, image_of, sum_chunks, walk_of
 from minicnn.shapes import window_output
 
 __all__ = ["conv2d_backward_input", "conv2d_backward_kernel", "conv2d_forward"]
@@ -36,37 +37,8 @@ Array = Any
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 
-NO_FLOOR = np.float32(-np.inf)
 ZERO = np.float32(0)
 BAND_BYTES = 192 * 1024  # of image that a task reads: with the kernel's panel it stays in a core's L2
-CHUNKS = 16  # of images that are summed apart: the most threads a kernel gradient can use
-
-
-class Walk(NamedTuple):
-    """How a kernel walks over an image that stands in a frame of zeros."""
-
-    KH: int
-    KW: int
-    SH: int
-    SW: int
-    DH: int
-    DW: int
-    top: int
-    left: int
-    height: int  # of the frame; the image's own where there is no padding
-    width: int
-
-
-def walk_of(image: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair) -> Walk:
-    """The walk of a kernel (KH, KW, ...) over an image (N, H, W, C)."""
-    height, width = image[1] + pads[0] + pads[1], image[2] + pads[2] + pads[3]
-    return Walk(kernel[0], kernel[1], *strides, *dilation, pads[0], pads[2], height, width)
-
-
-def frames_for(walk: Walk, image: tuple[int, ...], rows: int) -> np.ndarray:
-    """A frame of so many rows for each thread; next to nothing where the image needs none."""
-    framed = (walk.height, walk.width) != (image[1], image[2])
-    return empty((get_num_threads(), rows, walk.width, image[3])) if framed else empty((1, 1, 1, 1))
 
 
 def band_rows(N: int, OH: int, bytes_per_row: int) -> int:
@@ -90,6 +62,8 @@ def conv2d_forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, p
 
 def forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, floor: np.float32) -> Array:
     """max(floor, conv2d_forward(...))."""
+    if winograd.pays(x.shape, kernel.shape, strides, pads, dilation):
+        return winograd.forward(x, kernel, bias, pads, floor)[0]
     KH, KW, C_in, C_out = kernel.shape
     OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
     walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
@@ -99,16 +73,6 @@ def forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pa
     frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
     _forward(x, kernel, start_row(bias, C_out), y, packed, frames, empty((2, rows * OW), np.int64), walk, floor)
     return y
-
-
-@part
-def image_of(x: Any, n: int, row: int, frames: Any, worker: int, walk: Any) -> int:
-    """Address of image n in its frame, from the frame's `row` on: x itself where there is no padding."""
-    _, H, W, C_in = x.shape
-    if walk.height == H and walk.width == W:
-        return x.ctypes.data + 4 * (n * H + row) * W * C_in
-    frame_image(x, n, walk.top - row, walk.left, frames[worker])
-    return frames.ctypes.data + 4 * worker * frames.shape[1] * frames.shape[2] * frames.shape[3]
 
 
 @part
@@ -423,18 +387,6 @@ def _backward_kernel_chunk(
         for block in range(blocks):
             pack(block, worker, dy[n].reshape(pixels, C_out), panels[worker])
         kernel_gradient(image, at, pixels * NR, OH, OW, OW * NR, partial, chunk, n > first, table, zeros, walk, x.shape[3])
-
-
-@part
-def sum_chunks(task: int, worker: int, partial: Any, total: Any) -> None:
-    """total (M, C) = the sum of partial (chunks, M, C) in the order of the chunks; a task does 8 rows."""
-    chunks, M, C = partial.shape
-    for m in range(task * 8, min(task * 8 + 8, M)):
-        for c in range(C):
-            total[m, c] = partial[0, m, c]
-        for chunk in range(1, chunks):
-            for c in range(C):
-                total[m, c] += partial[chunk, m, c]
 
 
 @compiled

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backends.memory import empty
-from minicnn.backends.numba_cpu import conv, dense, norm
+from minicnn.backends.numba_cpu import conv, dense, norm, winograd
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu._panels import (
@@ -26,17 +26,15 @@ from minicnn.backends.numba_cpu._panels import (
     start_row,
 )
 from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, frames_for, image_of, sum_chunks, walk_of
 from minicnn.backends.numba_cpu.conv import (
-    NO_FLOOR,
     ZERO,
     border_of,
     forward_rows,
-    image_of,
     input_gradient,
     input_offsets,
     kernel_gradient,
     kernel_offsets,
-    sum_chunks,
 )
 from minicnn.backends.numba_cpu.elementwise import relu_backward
 from minicnn.backends.numba_cpu.pool import max_of_rows
@@ -125,20 +123,22 @@ def _pooled(
     pool_pads: Pads,
     floor: np.float32,
 ) -> tuple[Array, Array]:
+    if winograd.pays(x.shape, kernel.shape, strides, pads, dilation):
+        return winograd.forward(x, kernel, bias, pads, floor, (pool_size, pool_strides, pool_pads))
     N = x.shape[0]
     KH, KW, C_in, C_out = kernel.shape
     OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
     PH, PW = window_output((OH, OW), pool_size, pool_strides, pool_pads)
-    walk = conv.walk_of(x.shape, kernel.shape, strides, pads, dilation)
+    walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
     band = max(1, min(MAP_BYTES // (OW * C_out * 4), OH) // pool_strides[0])  # pooled rows of a task
-    if N < conv.CHUNKS:
-        band = min(band, -(-PH * N // conv.CHUNKS))
+    if N < CHUNKS:
+        band = min(band, -(-PH * N // CHUNKS))
     band = -(-PH // -(-PH // band))
     rows = min(OH, (band - 1) * pool_strides[0] + pool_size[0])
     y = empty((N, PH, PW, C_out))
     winners = empty((N, PH, PW, C_out), np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
     packed = empty((blocks_of(C_out), KH * KW * C_in, NR))
-    frames = conv.frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
+    frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
     maps = empty((get_num_threads(), rows, OW, C_out))
     _forward(
         x,
@@ -271,9 +271,11 @@ def _gradients(
     need_dx: bool,
 ) -> Gradients:
     """Of a convolution, with y behind a ReLU, with winners behind a max pooling."""
+    if winograd.pays(x.shape, kernel.shape, strides, pads, dilation):
+        return winograd.gradients(dy, x, y, winners, kernel, pads, (pool_size, pool_strides, pool_pads), need_dx)
     KH, KW, _, C_out = kernel.shape
     OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
-    walk = conv.walk_of(x.shape, kernel.shape, strides, pads, dilation)
+    walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
     dkernel, dbias = empty(kernel.shape), empty((C_out,))
     partial, kernel_table, frames = conv.memory_for_kernel_gradient(kernel.shape, x.shape, walk)
     totals = empty((partial.shape[0], blocks_of(C_out) * NR))

@@ -9,7 +9,7 @@ import numpy as np
 from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._panels import taps_inside
+from minicnn.backends.numba_cpu._panels import taps_inside, to_winner
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.shapes import window_output
 
@@ -121,7 +121,7 @@ def maxpool2d_backward(
 
 @tasks
 def _maxpool2d_backward(n: int, worker: int, dy, winners, dx, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
-    _, H, W, C = dx.shape
+    _, H, W, _ = dx.shape
     _, OH, OW, _ = dy.shape
     add = uncovered(H, W, OH, OW, pool_size, strides, pads)
     if add:
@@ -134,13 +134,7 @@ def _maxpool2d_backward(n: int, worker: int, dy, winners, dx, pool_size, strides
             for ky in range(ky_begin, ky_end):
                 for kx in range(kx_begin, kx_end):
                     pixel = dx[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
-                    tap = winners.dtype.type(ky * pool_size[1] + kx)
-                    if add:
-                        for c in range(C):
-                            pixel[c] += gradient[c] if winner[c] == tap else np.float32(0)
-                    else:
-                        for c in range(C):
-                            pixel[c] = gradient[c] if winner[c] == tap else np.float32(0)
+                    to_winner(gradient, winner, np.int32(ky * pool_size[1] + kx), add, pixel)
 
 
 def avgpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> Array:

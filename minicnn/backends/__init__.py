@@ -21,6 +21,7 @@ __all__ = [
     "backend_module",
     "empty",
     "get_num_threads",
+    "on_device",
     "ops",
     "set_backend",
     "set_num_threads",
@@ -92,6 +93,11 @@ def backend_module() -> ModuleType:
         set_backend(config.backend_name())
     assert _module is not None
     return _module
+
+
+def on_device() -> bool:
+    """Whether the backend's arrays lie on a device, which computes what it is asked while the host goes on."""
+    return backend() == "cupy"
 
 
 def on_backend_change(callback: Any) -> None:

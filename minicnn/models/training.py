@@ -8,6 +8,7 @@ Follow one pixel: `fit` hands a batch to `train_step`, which calls each layer's 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from typing import Any
 
@@ -25,6 +26,7 @@ from minicnn.models.batches import (
     make_batches,
     split_validation,
 )
+from minicnn.models.captured import CapturedStep
 from minicnn.models.compilation import Compilable
 from minicnn.models.graph import pack_struct
 from minicnn.models.plan import NumericsError, Plan
@@ -50,7 +52,7 @@ class Trainer(Compilable):
     # --- one batch ----------------------------------------------------------------------
 
     def train_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None, watch: bool = False) -> None:
-        """Forward, backward, update: one step on one batch. Its loss joins the running means.
+        """Forward, backward, update: one step on one batch. Its loss joins the running means, unread.
 
         Args:
             x, y: one array an input, an output. sample_weight: one array, or one an output, or None.
@@ -62,6 +64,7 @@ class Trainer(Compilable):
             optimizer.build(self.trainable_weights)  # in Keras's order, which files keep
 
         # Forward: every layer computes its output and sets aside what its gradient will need.
+        y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
         values = plan.begin(self._feed(x))
         saved: list[Any] = [None] * len(plan.steps)
         for i, step in enumerate(plan.steps):
@@ -106,6 +109,7 @@ class Trainer(Compilable):
     def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
         """The loss and the metrics of one batch join the running means; nothing is updated."""
         plan = self._plan_for("train")
+        y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
         outputs = plan.forward(self._feed(x), False)
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
         self._track(plan, loss, own, y, predictions, sample_weight, len(x[0]))
@@ -196,7 +200,9 @@ class Trainer(Compilable):
             (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
         source = self._source(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
         hooks = self._hooks(callbacks, verbose, epochs, source, history=True)
-        watch = any(getattr(callback, "watches_numerics", False) for callback in hooks.callbacks)
+        watch = hooks.watches_numerics  # at every value, for which a device has to be waited for
+        captured = backends.on_device() and not watch
+        train_step = CapturedStep(self) if captured else functools.partial(self.train_step, watch=watch)
         self.stop_training = False
         epoch_logs: dict[str, float] = {}
         self._initial_epoch: int | None = None
@@ -215,7 +221,7 @@ class Trainer(Compilable):
                         weights = apply_class_weight(class_weight, batch_y, weights)
                     hooks.on_train_batch_begin(index)
                     try:
-                        self.train_step(batch_x, batch_y, weights, watch)
+                        train_step(batch_x, batch_y, weights)
                     except NumericsError as error:
                         error.batch = index
                         self._compiled_loss.track(math.nan, [], len(batch_x[0]))
@@ -272,9 +278,12 @@ class Trainer(Compilable):
         )
 
     def _targets(self, y: list[Any] | None) -> list[Any]:
+        """The targets, checked."""
         if y is None:
             raise ValueError("The data have no targets: pass `y`, or batches `(x, y)`.")
-        return [backends.asarray(array) for array in y]
+        if backends.on_device():  # the loss does not look at them there, since that would wait for the device
+            self._compiled_loss.check_targets(y, [tensor.shape for tensor in self._outputs])
+        return y
 
     def _hooks(self, given: Any, verbose: str | int, epochs: int, source: Any, history: bool = False) -> CallbackList:
         if isinstance(given, CallbackList):
@@ -463,6 +472,11 @@ class Trainer(Compilable):
         self._epochs_done = int(state.get("epochs_done", 0))
         if "shuffle_seed" in state:
             self._shuffle_seed = int(state["shuffle_seed"])
+
+
+def _placed(arrays: list[Any]) -> list[Any]:
+    """Arrays where the backend computes."""
+    return [backends.asarray(array) for array in arrays]
 
 
 def _due(epoch: int, frequency: int | list[int]) -> bool:

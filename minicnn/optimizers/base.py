@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,7 @@ class Optimizer:
         self.loss_scale_factor = loss_scale_factor
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.built = False
+        self._given_rate: Array | None = None
         self._undecayed: tuple[set[int], re.Pattern[str] | None] = (set(), None)
         self._trainable_variables: list[Variable] = []
         self._index: dict[int, int] = {}  # id of a variable -> its place among `_trainable_variables`
@@ -150,6 +152,25 @@ class Optimizer:
         self._learning_rate.assign(learning_rate)
 
     lr = learning_rate  # the name of older programs
+
+    def scheduled_rate(self, iteration: int) -> np.ndarray | None:
+        """What a schedule or callable says for a step, on the host; None where the rate is a variable."""
+        if isinstance(self._learning_rate, Variable):
+            return None
+        schedule = self._learning_rate
+        return np.asarray(schedule(iteration) if isinstance(schedule, LearningRateSchedule) else schedule(), np.float64)
+
+    @contextlib.contextmanager
+    def at_rate(self, rate: Array | None) -> Iterator[None]:
+        """Within the `with` block, steps take this rate, an array of shape () where the backend computes (None: their own).
+
+        So a step that is captured learns its schedule's rate, which it could not ask for itself.
+        """
+        self._given_rate = rate
+        try:
+            yield
+        finally:
+            self._given_rate = None
 
     def add_variable(
         self,
@@ -360,6 +381,8 @@ class Optimizer:
 
     def _rate(self) -> Any:
         """The learning rate as ops take it: a float, or the array of a device, which nobody waits for."""
+        if self._given_rate is not None:
+            return self._given_rate
         rate = self.learning_rate
         value = rate.value if isinstance(rate, Variable) else rate
         return float(value) if isinstance(value, (np.ndarray, np.generic, float, int)) else value

@@ -26,8 +26,10 @@ import cupy
 import numpy as np
 import pytest
 
+from minicnn import backends
 from minicnn.backends import cupy_gpu
-from minicnn.backends.cupy_gpu import compile, update
+from minicnn.backends.cupy_gpu import compile, graph, update
+from tests.gpu import paper
 
 HEADER = Path(__file__).with_name("simulator.h")
 COMPILER = shutil.which("g++")
@@ -40,57 +42,46 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs g++; the twi
 thread_order = SimpleNamespace(descending=False)
 
 
-class DeviceArray(np.ndarray):
-    """An array that keeps apart from host arrays as CuPy's do: arithmetic with one is an error."""
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **arguments: Any) -> Any:
-        if any(type(item) is np.ndarray for item in (*inputs, *(out or ()))):
-            raise TypeError(f"{ufunc.__name__} of an array on the GPU and one on the host")
-        plain = [item.view(np.ndarray) if isinstance(item, DeviceArray) else item for item in inputs]
-        if out is not None:
-            arguments["out"] = tuple(item.view(np.ndarray) for item in out)
-        result = getattr(ufunc, method)(*plain, **arguments)
-        return np.asarray(result).view(DeviceArray) if out is None else out[0]
-
-    def get(self) -> np.ndarray:
-        """The array on the host."""
-        return self.view(np.ndarray).copy()
-
-
-DeviceArray.__module__ = "numpy"  # where the reference backend's lines then find their functions
-
-
 @contextlib.contextmanager
-def numpy_arrays(kernels: Callable[..., Any], ndarray: type[np.ndarray] = np.ndarray) -> Iterator[None]:
+def numpy_arrays(kernels: Callable[..., Any]) -> Iterator[None]:
     """Within the block, the GPU backend's ops take and return NumPy arrays.
 
     Args:
         kernels: in place of `compile._kernel`: (file, name, types, tile, geometry) -> what is called to launch.
-        ndarray: the arrays that count as lying on the GPU.
     """
-
-    def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        return _empty(shape, dtype).view(ndarray)
-
-    def asarray(value: Any, dtype: Any = None, order: Any = None) -> np.ndarray:
-        # A copy, as to the GPU, unless it is there.
-        return np.array(value, dtype, order=order, copy=None if isinstance(value, ndarray) else True).view(ndarray)
-
-    stream = SimpleNamespace(is_capturing=lambda: False, synchronize=lambda: None)
-    cuda = SimpleNamespace(memory=cupy.cuda.memory, get_current_stream=lambda: stream)
-    namespace = SimpleNamespace(empty=empty, ndarray=ndarray, asarray=asarray, cuda=cuda)
+    cuda = SimpleNamespace(memory=cupy.cuda.memory, get_current_stream=paper.Stream)
+    namespace = SimpleNamespace(empty=_empty, ndarray=np.ndarray, asarray=np.asarray, asnumpy=np.asarray, cuda=cuda)
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(compile, "cupy", namespace))
-        stack.enter_context(mock.patch.object(cupy_gpu, "to_numpy", lambda value: np.array(value)))
         stack.enter_context(mock.patch.object(compile, "_kernel", kernels))
         for module in (compile, update):
             stack.enter_context(mock.patch.object(module, "address", lambda array: array.ctypes.data))
         yield
 
 
-def simulated(ndarray: type[np.ndarray] = np.ndarray) -> contextlib.AbstractContextManager[None]:
-    """Within the block, the GPU backend computes on NumPy arrays with simulated kernels."""
-    return numpy_arrays(_kernel, ndarray)
+def simulated() -> contextlib.AbstractContextManager[None]:
+    """Within the block, the GPU backend's ops compute on NumPy arrays with simulated kernels."""
+    return numpy_arrays(_kernel)
+
+
+@contextlib.contextmanager
+def simulated_device() -> Iterator[None]:
+    """Within the block, the GPU backend can be chosen: simulated kernels, and the paper GPU's arrays and graphs."""
+
+    def kernel(*program: Any) -> Any:
+        run = _kernel(*program)
+        return lambda *launch: paper.enqueue(lambda: run(*launch))
+
+    before = backends.backend()
+    with contextlib.ExitStack() as stack:
+        for module in (compile, graph):
+            stack.enter_context(mock.patch.object(module, "cupy", paper.namespace))
+        stack.enter_context(mock.patch.object(compile, "_kernel", kernel))
+        stack.enter_context(mock.patch.object(cupy_gpu, "check_available"))
+        try:
+            yield
+        finally:
+            backends.set_backend(before)
 
 
 def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -126,6 +117,8 @@ def _argument(value: Any) -> Any:
         return ctypes.c_void_p(None)
     if isinstance(value, np.ndarray) and value.dtype.kind == "V":
         return (ctypes.c_char * value.nbytes).from_buffer(value)
+    if isinstance(value, paper.DeviceArray):
+        value = value.memory
     if isinstance(value, np.ndarray):
         assert value.flags.c_contiguous
         return ctypes.c_void_p(value.ctypes.data)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import backends, layers, optimizers
+from minicnn import layers, optimizers
 from minicnn.backends import cupy_gpu, reference
 from minicnn.backends.cupy_gpu import compile
 from tests.gpu.calls import CONVOLUTIONS
-from tests.gpu.simulator import DeviceArray, needs_compiler, simulated, thread_order
+from tests.gpu.simulator import needs_compiler, simulated, simulated_device, thread_order
 
 pytestmark = needs_compiler
 
@@ -93,14 +93,9 @@ def trained_weights(backend: str) -> list[np.ndarray]:
     return [np.array(weight) for weight in model.get_weights()]
 
 
-def test_a_model_trains_as_on_the_reference_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With arrays that do not mix with the host's, as on a GPU."""
-    monkeypatch.setattr(cupy_gpu, "check_available", lambda: None)
-    before = backends.backend()
-    with simulated(DeviceArray):
-        try:
-            expected, actual = trained_weights("reference"), trained_weights("cupy")
-        finally:
-            minicnn.set_backend(before)
+def test_a_model_trains_as_on_the_reference_backend() -> None:
+    """With arrays that do not mix with the host's, as on a GPU; the third of the three steps is captured and replayed."""
+    with simulated_device():
+        expected, actual = trained_weights("reference"), trained_weights("cupy")
     for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, np.abs(theirs).max()))

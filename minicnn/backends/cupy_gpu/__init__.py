@@ -20,7 +20,7 @@ except ImportError as error:
         f'of CUDA 12: pip install "minicnn[gpu12]". ({error})'
     ) from error
 
-from minicnn.backends.cupy_gpu.compile import empty, set_tf32, tf32, to_device
+from minicnn.backends.cupy_gpu.compile import empty, set_tf32, tf32, to_device, to_host
 from minicnn.backends.cupy_gpu.conv import (
     conv2d_backward_input,
     conv2d_backward_kernel,
@@ -254,8 +254,8 @@ def asarray(value: Any, dtype: Any = None) -> Any:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """`value` as a NumPy array: waits for the GPU to have computed it, and copies it to the host."""
-    return cupy.asnumpy(value)
+    """`value` as a NumPy array: waits for the GPU to have computed it, and copies it. See `compile.to_host` for errors."""
+    return to_host(value)
 
 
 def set_num_threads(threads: int) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "source",
     "tf32",
     "to_device",
+    "to_host",
     "vector_width",
 ]
 
@@ -91,19 +92,33 @@ def to_device(value: Any, dtype: Any = None) -> Array:
 
     Raises:
         MemoryError: if the GPU has no room, with the bytes asked for.
-        RuntimeError: for host data while a step is being captured: a replay would see today's values for ever.
+        RuntimeError: for host data while a step is being captured.
     """
     if not isinstance(value, cupy.ndarray):
         value = np.asarray(value)
         if cupy.cuda.get_current_stream().is_capturing():
             raise RuntimeError(
-                "A step that is being captured into a CUDA graph cannot copy from the host: each replay would see the "
-                f"values of now. Put it on the GPU before the step. Received: {value.dtype} array of shape {value.shape}."
+                f"An array of the host ({value.dtype}, shape {value.shape}) cannot be copied to the GPU while a step is being "
+                "captured: each replay would see the values of now. Put it there before the step."
             )
     try:
         return cupy.asarray(value, dtype=dtype, order="C")
     except cupy.cuda.memory.OutOfMemoryError as error:
         raise _no_room(value.shape, dtype or value.dtype) from error
+
+
+def to_host(value: Any) -> np.ndarray:
+    """`value` as a NumPy array: waits for the GPU to have computed it, and copies it.
+
+    Raises:
+        RuntimeError: while a step is being captured: nothing is computed then.
+    """
+    if isinstance(value, cupy.ndarray) and cupy.cuda.get_current_stream().is_capturing():
+        raise RuntimeError(
+            f"An array of the GPU ({value.dtype}, shape {value.shape}) cannot be read while a step is being captured: nothing "
+            "is computed then."
+        )
+    return cupy.asnumpy(value)
 
 
 def _no_room(shape: tuple[int, ...], dtype: Any) -> MemoryError:

@@ -6,8 +6,10 @@ costs as much again. A captured step is launched once.
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import cupy
@@ -114,7 +116,10 @@ class StepGraph:
         except Exception as error:
             # Whatever is wrong with the step itself comes up again when it is run as written.
             self._possible = False
-            warnings.warn(f"This training step cannot be captured into a CUDA graph and runs as written: {error}", stacklevel=4)
+            warnings.warn(
+                f"This training step cannot be captured into a CUDA graph and runs as written{_origin(error)}: {error}",
+                stacklevel=4,
+            )
             return
         self._graph, self._outputs = graph, outputs
 
@@ -161,6 +166,13 @@ class _Slots:
             cupy.copyto(buffer, staged)
         self._used[turn] = stream.record()
         self._turn = 1 - turn
+
+
+def _origin(error: Exception) -> str:
+    """What asked for the impossible: the last function on the way to an error that is neither CuPy's nor a backend's."""
+    libraries = (str(Path(cupy.__file__).parent), str(Path(__file__).parents[1]))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
+    return f", because of `{frames[-1].name}` ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
 def _pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

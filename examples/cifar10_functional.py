@@ -60,7 +60,7 @@ for axis, metric in zip(axes, ("loss", "accuracy")):
     epochs = range(1, len(r.history[metric]) + 1)
     axis.plot(epochs, r.history[metric], "-o", label=metric)
     axis.plot(epochs, r.history[f"val_{metric}"], "--s", label=f"val_{metric}")
-    axis.set_xlabel("epoch")
+    axis.set(xticks=epochs, xlabel="epoch")
     axis.legend()
 run.save("curves")
 

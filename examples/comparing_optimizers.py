@@ -67,8 +67,8 @@ def learning_curves(histories):
             epochs = range(1, len(history[metric]) + 1)
             axis.plot(epochs, history[metric], "-o", color=f"C{number}", label=f"{name}, training")
             axis.plot(epochs, history[f"val_{metric}"], "--s", color=f"C{number}", label=f"{name}, validation")
-        axis.set(title=metric, xlabel="epoch")
-        axis.legend()
+        axis.set(title=metric, xticks=epochs, xlabel="epoch")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 # %% Adam
@@ -95,7 +95,7 @@ for row, kind in zip(axes, (True, False)):
     for axis, index in zip(row, np.flatnonzero(is_right == kind)):
         axis.imshow(x_test[index])
         name, share = class_names[predicted[index]], probabilities[index].max()
-        axis.set_title(f"{class_names[y_test[index][0]]}\npredicted: {name} ({share:.0%})")
+        axis.set_title(f"true: {class_names[y_test[index][0]]}\npredicted: {name} ({share:.0%})")
 run.save("right_and_wrong")
 
 # %% The same network with the two other optimizers

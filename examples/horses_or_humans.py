@@ -127,8 +127,8 @@ for panel, metric in zip(panels, ("loss", "accuracy")):
         epochs = range(1, len(history[metric]) + 1)
         panel.plot(epochs, history[metric], "-o", color=f"C{number}", label=f"{name}, training")
         panel.plot(epochs, history[f"val_{metric}"], "--s", color=f"C{number}", label=f"{name}, validation")
-    panel.set(title=metric, xlabel="epoch")
-    panel.legend(fontsize=8)
+    panel.set(title=metric, xticks=epochs, xlabel="epoch")
+panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 run.save("learning_curves")
 
 print(pd.DataFrame(results, index=["test loss", "test accuracy"]).T.round(4))

@@ -41,7 +41,7 @@ FEW, MANY = 0.15, 1_000_000  # seconds that a timed pass lasts at least; epochs 
 def environment(engine: str, threads: int) -> dict[str, str]:
     """What must stand in the environment before the engine is imported."""
     count = str(threads)
-    variables = {name: count for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), count)
     variables |= {"TF_NUM_INTRAOP_THREADS": count, "TF_NUM_INTEROP_THREADS": count}
     variables |= {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     if engine.startswith("keras"):

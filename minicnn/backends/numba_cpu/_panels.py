@@ -9,6 +9,7 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._microkernel import NR
+from minicnn.backends.numba_cpu._unpool import unpool_row
 
 __all__ = [
     "blocks_of",
@@ -120,15 +121,45 @@ def fill_panels(
     _, PH, PW, C_out = dy.shape
     KH, KW, SH, SW, pool_top, pool_left, OH, OW = pool
     overlapping = SH < KH or SW < KW
-    if pooled:
-        clear(panels.reshape(panels.size))
+    whole = pool_top == 0 and pool_left == 0 and (PH - 1) * SH + KH <= OH and (PW - 1) * SW + KW <= OW
+    if pooled and (overlapping or not whole or winners.itemsize != 1):
+        _fill_overlapping(n, dy, y, winners, panels, top, left, pool, relu, gradient, totals)
+        return
+    ones, none = np.ones(NR, np.float32), np.zeros(C_out if pooled else PW * C_out, np.uint8)
+    _, height, width, _ = panels.shape
+    for block in range(panels.shape[0]):
+        first = block * NR
+        for py in range(PH):
+            at = ((n * PH + py) * PW) * C_out + first
+            unpool_row(
+                dy.ctypes.data + 4 * at,
+                y.ctypes.data + 4 * at if relu else ones.ctypes.data,
+                C_out if relu else 0,
+                winners.ctypes.data + at if pooled else none.ctypes.data,
+                PW,
+                C_out,
+                min(NR, C_out - first),
+                panels.ctypes.data + 4 * ((block * height + top + py * SH) * width + left) * NR,
+                KH,
+                KW,
+                width * NR,
+                SW * NR,
+                totals.ctypes.data + 4 * first,
+            )
+
+
+@part
+def _fill_overlapping(
+    n: int, dy: Any, y: Any, winners: Any, panels: Any, top: int, left: int, pool: Any, relu: bool, gradient: Any, totals: Any
+) -> None:
+    """`fill_panels` where windows overlap or hang over the edge: each adds to what is there."""
+    _, PH, PW, C_out = dy.shape
+    KH, KW, SH, SW, pool_top, pool_left, OH, OW = pool
+    clear(panels.reshape(panels.size))
     for block in range(panels.shape[0]):
         first = block * NR
         total = totals[first : first + NR]
         for py in range(PH):
-            if not pooled:
-                gradient_row(dy[n, py], y[n, py], first, relu, panels[block, top + py], left, total)
-                continue
             gradient_row(dy[n, py], y[n, py], first, relu, gradient, 0, total)
             ky_begin, ky_end = taps_inside(py, SH, pool_top, KH, OH)
             for px in range(PW):
@@ -137,8 +168,7 @@ def fill_panels(
                 oy, ox = top + py * SH - pool_top, left + px * SW - pool_left
                 for ky in range(ky_begin, ky_end):
                     for kx in range(kx_begin, kx_end):
-                        target = panels[block, oy + ky, ox + kx]
-                        to_winner(gradient[px], winner, np.int32(ky * KW + kx), overlapping, target)
+                        to_winner(gradient[px], winner, np.int32(ky * KW + kx), True, panels[block, oy + ky, ox + kx])
 
 
 @part

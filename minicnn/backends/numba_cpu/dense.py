@@ -18,12 +18,15 @@ __all__ = ["bias_backward", "dense_backward_input", "dense_backward_kernel", "de
 Array = Any
 
 NO_FLOOR = np.float32(-np.inf)
-GROUP = 96  # rows of a result that one task computes
+GROUP = 96  # rows of a gradient that one task computes
+SAMPLES = 192  # of a forward pass that one task takes: it copies the kernel's panel for them
+DEPTH = 256  # rows of a panel that lie in L1 together
+FEW, COLUMNS = 3, 256  # samples for which a panel is not worth copying; output features of a task then
 SUMMED_ROWS = 512  # rows that one task of `bias_backward` sums
 
 
 def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
-    """Parallel over panels of NR output features, each copied once and then read from L2 by every sample."""
+    """Parallel over panels of NR output features and groups of samples."""
     if x.dtype != np.float32:
         return reference.dense_forward(x, kernel, bias)
     return forward(x, kernel, bias, NO_FLOOR)
@@ -32,8 +35,11 @@ def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
 def forward(x: Array, kernel: Array, bias: Array | None, floor: np.float32) -> Array:
     """max(floor, dense_forward(...))."""
     y = empty((x.shape[0], kernel.shape[1]))
-    packed = empty((blocks_of(kernel.shape[1]), kernel.shape[0], NR))
-    _forward(x, kernel, start_row(bias, kernel.shape[1]), y, packed, empty((2, x.shape[0]), np.int64), floor)
+    if 0 < x.shape[0] <= FEW:
+        _forward_few(x, kernel, start_row(bias, kernel.shape[1]), y, floor)
+    else:
+        packed = empty((get_num_threads(), DEPTH, NR))
+        _forward(x, kernel, start_row(bias, kernel.shape[1]), y, packed, empty((2, x.shape[0]), np.int64), floor)
     return y
 
 
@@ -45,31 +51,38 @@ def row_offsets(table: Any, step: int) -> None:
 
 
 @part
-def _forward_group(task: int, worker: int, x, packed, start, y, table, floor) -> None:  # type: ignore[no-untyped-def]
+def _forward_block(task: int, worker: int, x, kernel, packed, start, y, table, floor) -> None:  # type: ignore[no-untyped-def]
+    """A group of samples by NR features: the kernel's panel is copied part by part, each of which stays in L1."""
     M, C_in = x.shape
     C_out = y.shape[1]
-    group, block = task // packed.shape[0] * GROUP, task % packed.shape[0]
-    a_rows, c_rows = table.ctypes.data + 8 * group, table.ctypes.data + 8 * (M + group)
-    b = packed.ctypes.data + 4 * block * C_in * NR
-    begin, c = start.ctypes.data + 4 * block * NR, y.ctypes.data + 4 * block * NR
-    multiply(
-        x.ctypes.data,
-        a_rows,
-        min(GROUP, M - group),
-        1,
-        0,
-        C_in,
-        1,
-        b,
-        0,
-        NR,
-        begin,
-        0,
-        c,
-        c_rows,
-        min(NR, C_out - block * NR),
-        floor,
-    )
+    blocks = (C_out + NR - 1) // NR
+    group, first = task // blocks * SAMPLES, task % blocks * NR
+    rows, columns = min(SAMPLES, M - group), min(NR, C_out - first)
+    panel, c = packed[worker], y.ctypes.data + 4 * first
+    for begin in range(0, C_in, DEPTH):
+        end = min(begin + DEPTH, C_in)
+        for k in range(begin, end):
+            source, target = kernel[k, first : first + columns], panel[k - begin]
+            for j in range(columns):
+                target[j] = source[j]
+        multiply(
+            x.ctypes.data + 4 * begin,
+            table.ctypes.data + 8 * group,
+            rows,
+            1,
+            0,
+            end - begin,
+            1,
+            panel.ctypes.data,
+            0,
+            NR,
+            c if begin > 0 else start.ctypes.data + 4 * first,
+            1 if begin > 0 else 0,
+            c,
+            table.ctypes.data + 8 * (M + group),
+            columns,
+            floor if end == C_in else NO_FLOOR,
+        )
 
 
 @compiled
@@ -77,9 +90,32 @@ def _forward(x, kernel, start, y, packed, table, floor):  # type: ignore[no-unty
     M, C_in = x.shape
     row_offsets(table[0], C_in)
     row_offsets(table[1], kernel.shape[1])
-    blocks = packed.shape[0]
-    parallel_for(blocks, kernel.size, pack, (kernel, packed))
-    parallel_for((M + GROUP - 1) // GROUP * blocks, y.size * C_in, _forward_group, (x, packed, start, y, table, floor))
+    tasks = (M + SAMPLES - 1) // SAMPLES * ((kernel.shape[1] + NR - 1) // NR)
+    parallel_for(tasks, y.size * C_in, _forward_block, (x, kernel, packed, start, y, table, floor))
+
+
+@part
+def _forward_columns(task: int, worker: int, x, kernel, start, y, floor) -> None:  # type: ignore[no-untyped-def]
+    """For few samples: the kernel is read once, row after row, as memory likes it."""
+    M, C_in = x.shape
+    begin, end = task * COLUMNS, min(task * COLUMNS + COLUMNS, kernel.shape[1])
+    for m in range(M):
+        y[m, begin:end] = start[begin:end]
+    for k in range(C_in):
+        row = kernel[k, begin:end]
+        for m in range(M):
+            factor, target = x[m, k], y[m, begin:end]
+            for j in range(end - begin):
+                target[j] += factor * row[j]
+    for m in range(M):
+        target = y[m, begin:end]
+        for j in range(end - begin):
+            target[j] = floor if target[j] < floor else target[j]
+
+
+@compiled
+def _forward_few(x, kernel, start, y, floor):  # type: ignore[no-untyped-def]
+    parallel_for((kernel.shape[1] + COLUMNS - 1) // COLUMNS, 2 * kernel.size, _forward_columns, (x, kernel, start, y, floor))
 
 
 def dense_backward_input(dy: Array, kernel: Array) -> Array:

@@ -301,6 +301,19 @@ def test_im2col_rows_are_the_sliding_windows():
     np.testing.assert_allclose(patch, windows[1, 2])
     with pytest.raises(ValueError, match="does not fit"):
         study.im2col_matrix(picture, 8)
+
+
+def test_im2col_of_small_numbers_shows_them_bright_and_as_they_are():
+    figure = study.im2col_matrix([[0.0, 9, 0], [0, 0, 9]], 2)
+    shown, patch, matrix = images_of(figure)
+    np.testing.assert_array_equal(shown, [[0, 1, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(patch, [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(matrix, [[0, 9, 0, 0], [9, 0, 0, 9]])
+    assert [text.get_text() for text in figure.axes[1].texts] == ["0", "9", "0", "0"]
+
+
+def test_im2col_names_the_places_there_are():
+    picture = np.random.default_rng(0).random((6, 7))
     with pytest.raises(ValueError, match=r"rows 0\.\.3 and columns 0\.\.4"):
         study.im2col_matrix(picture, 3, place=(4, 0))
 

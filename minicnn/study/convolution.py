@@ -40,8 +40,8 @@ def im2col_matrix(
         ValueError: if the kernel does not fit the image, or there is no output pixel at `place`.
     """
     picture = displayable(image)
-    x = np.asarray(picture, np.float64)
-    x = x[None, :, :, None] if x.ndim == 2 else x[None]
+    white = 255 if picture.dtype == np.uint8 else 1
+    x = np.asarray(image, np.float64).reshape(1, *picture.shape[:2], -1)
     window, steps = shapes.pair(kernel_size, "kernel_size"), shapes.pair(strides, "strides")
     pads = shapes.resolve_padding(padding, x.shape[1:3], window, steps)
     OH, OW = shapes.window_output(x.shape[1:3], window, steps, pads)
@@ -52,6 +52,7 @@ def im2col_matrix(
         raise ValueError(f"`place` must be an output pixel, rows 0..{OH - 1} and columns 0..{OW - 1}. Received: place={place}")
     columns = im2col(x, window, steps, pads, (1, 1))[0]  # (OH, OW, KH, KW, C)
     patch = columns[oy, ox]
+    seen = im2col((picture / white).reshape(x.shape), window, steps, pads, (1, 1))[0, oy, ox]  # the patch as it is drawn
     matrix = columns.reshape(OH * OW, -1)
     row = oy * OW + ox
 
@@ -67,13 +68,13 @@ def im2col_matrix(
     margin = max(pads)
     left.set(xlim=(-0.5 - margin, x.shape[2] - 0.5 + margin), ylim=(x.shape[1] - 0.5 + margin, -0.5 - margin))
 
-    show_image(middle, patch / (255 if picture.dtype == np.uint8 else 1))
+    show_image(middle, seen)
     middle.set(title=f"patch for output ({oy}, {ox})", xticks=[], yticks=[])
     if patch.size <= 25:
         for ky, kx in np.ndindex(*window):
-            value = patch[ky, kx, 0]
-            bright = value > 0.5 * (255 if picture.dtype == np.uint8 else 1)
-            middle.text(kx, ky, f"{value:.3g}", ha="center", va="center", fontsize=8, color="black" if bright else "white")
+            bright = seen[ky, kx, 0] > 0.5
+            text = f"{patch[ky, kx, 0]:.3g}"
+            middle.text(kx, ky, text, ha="center", va="center", fontsize=8, color="black" if bright else "white")
 
     for axis in (left, middle):
         axis.spines[:].set_visible(False)

@@ -80,13 +80,14 @@ def gradient_norms(recorded: GradientNorms, weights: list[str] | None = None, *,
     if unknown:
         raise ValueError(f"No gradient was recorded for {unknown[0]!r}. Recorded: {', '.join(recorded.norms)}.")
     figure = StudyFigure(figsize=(7.4, 4.0), layout="constrained")
-    axis = figure.subplots()
+    axis: Any = figure.subplots()
     dashes = ("-", "--", ":", "-.")
     for index, path in enumerate(chosen):
         axis.plot(
             recorded.steps, recorded.norms[path], dashes[index // 6 % 4], color=color(index % 6), linewidth=1.2, label=path
         )
     axis.set(xlabel="step", ylabel="norm of the gradient", yscale="log", title=title or "")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(axis="y")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     return figure

@@ -129,8 +129,8 @@ def displayable(image: Any) -> np.ndarray:
 
     Args:
         image: (H, W), (H, W, 1), (H, W, 3) or the same with a batch axis of one. Floats beyond
-            [0, 1] are taken as 0..255 if they reach above 2 and are never negative, and stretched from their
-            smallest to their largest value otherwise.
+            [0, 1] are taken as 0..255 if they reach above 16 and are never negative, and stretched from their
+            smallest to their largest value otherwise (scikit-learn's digits end at 16).
 
     Raises:
         ValueError: for another shape.
@@ -147,7 +147,7 @@ def displayable(image: Any) -> np.ndarray:
     if picture.dtype.kind == "b":
         return picture.astype(np.float64)
     low, high = float(picture.min(initial=0)), float(picture.max(initial=1))
-    if low >= 0 and high > 2:
+    if low >= 0 and high > 16:
         return picture.clip(0, 255) / 255
     return (picture - low) / (high - low)
 

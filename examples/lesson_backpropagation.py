@@ -101,7 +101,7 @@ _, axes = plt.subplots(2, 4, figsize=(11, 5.6))
 for axis in axes.flat:
     axis.axis("off")
 for axis, (name, values) in zip(axes.flat, panels.items()):
-    reach = 1.5 * np.abs(values).max()  # so that the numbers stay legible on the strongest colour
+    reach = 2 * np.abs(values).max()  # so that the numbers stay legible on the strongest colour
     axis.imshow(values, cmap="PuOr_r", vmin=-reach, vmax=reach)
     axis.set_title(name, fontsize=12)
     for row, column in np.ndindex(values.shape):

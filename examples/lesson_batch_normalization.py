@@ -76,7 +76,7 @@ for normalize in (False, True):
     for rate in rates:
         name = f"{'with' if normalize else 'without'}, rate {rate:g}"
         model = models[name] = network(normalize)
-        norms[name] = study.GradientNorms()
+        norms[name] = study.GradientNorms(every=1 if run.quick else 10)
         model.compile(optimizer=SGD(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         histories[name] = model.fit(
             x_train, y_train, epochs=run.epochs, validation_data=(x_test, y_test), callbacks=[norms[name]], verbose=0
@@ -105,7 +105,10 @@ for kind in ("without", "with"):
     kernels = [path for path in norms[f"{kind}, rate 0.1"].norms if "conv2d" in path and path.endswith("kernel")]
     first, last = (norms[f"{kind}, rate 0.1"].norms[path][0] for path in (kernels[0], kernels[-1]))
     print(f"    {kind:15}     {first:17.6f}   {last:16.6f}")
-    figure = study.gradient_norms(norms[f"{kind}, rate 0.1"], title=f"{kind} batch normalization, rate 0.1", style=run.style)
+    title = f"{kind} batch normalization, rate 0.1: the first, fourth and last kernel"
+    figure = study.gradient_norms(
+        norms[f"{kind}, rate 0.1"], [kernels[0], kernels[3], kernels[7]], title=title, style=run.style
+    )
     run.save(f"gradients_{kind}", figure)
 
 # %% And what the last ReLU is given: with it, values about zero of one size, in every channel

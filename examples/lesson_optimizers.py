@@ -68,7 +68,7 @@ for name, places in walks.items():
     print(f"    {name:9}", "".join(f"{height(places[step]):10.2g}" for step in (10, 30, 100)), f"  (rate {rates[name]})")
 
 a, b = np.meshgrid(np.linspace(-9, 5, 200), np.linspace(-3, 3, 120))
-_, axes = plt.subplots(2, 2, figsize=(11, 6.4))
+_, axes = plt.subplots(2, 2, figsize=(11, 6.4), layout="constrained")
 for number, (axis, (name, places)) in enumerate(zip(axes.flat, walks.items())):
     axis.contour(a, b, 0.5 * (a**2 + 25 * b**2), levels=np.geomspace(0.1, 120, 10), colors="gray", linewidths=0.6)
     axis.plot(places[:31, 0], places[:31, 1], "-o", color=f"C{number}", markersize=4, linewidth=1.2)

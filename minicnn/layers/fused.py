@@ -46,13 +46,14 @@ class Fused:
     """Several layers as one: `forward` and `backward` over all their weights.
 
     Attributes:
-        layers: those it stands for, in order. dtype, activity_regularizer: as a layer's.
+        layers: those it stands for, in order. name: theirs. dtype, activity_regularizer: as a layer's.
     """
 
     activity_regularizer = None
 
     def __init__(self, *layers: Any) -> None:
         self.layers = layers
+        self.name = "+".join(layer.name for layer in layers)
         self.dtype = layers[0].dtype
         self._variables = [variable for layer in layers for variable in layer._variables]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.models.compiled import CompiledLoss, CompiledMetrics
 from minicnn.models.graph import flatten_calls
-from minicnn.models.plan import Plan
+from minicnn.models.plan import Plan, memory_errors_name_the_layer
 from minicnn.variables import Variable
 
 __all__ = ["Compilable"]
@@ -173,6 +175,12 @@ class Compilable:
                 plan = Plan(self)  # type: ignore[arg-type]
             self._plans[key] = plan
         return plan
+
+    @contextlib.contextmanager
+    def _step_memory(self) -> Iterator[None]:
+        """Around steps: arrays are taken again, and one that cannot be had is named after its layer."""
+        with self._arena, memory_errors_name_the_layer():
+            yield
 
     def plan(self) -> list[dict[str, Any]]:
         """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image."""

@@ -7,7 +7,10 @@ value is forgotten after its last reader, and the step's arena takes its block a
 
 from __future__ import annotations
 
+import contextlib
 import math
+import traceback
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from minicnn.variables import Variable
 if TYPE_CHECKING:
     from minicnn.models.model import Model
 
-__all__ = ["NumericsError", "Plan", "Step"]
+__all__ = ["NumericsError", "Plan", "Step", "memory_errors_name_the_layer"]
 
 
 class NumericsError(ArithmeticError):
@@ -37,6 +40,19 @@ class NumericsError(ArithmeticError):
             f"NaN or infinity first appeared in the {pass_name} pass of layer '{layer}'"
             + f" at batch {batch}" * (batch is not None)
         )
+
+
+@contextlib.contextmanager
+def memory_errors_name_the_layer() -> Iterator[None]:
+    """Within the block, a MemoryError tells which layer's pass asked for too much."""
+    try:
+        yield
+    except MemoryError as error:
+        for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+            layer, function = frame.f_locals.get("self"), frame.f_code.co_name
+            if isinstance(layer, (Layer, fused.Fused)) and function in ("forward", "backward", "backward_weights"):
+                raise MemoryError(f"Layer '{layer.name}', {function.split('_')[0]} pass: {error}") from error
+        raise
 
 
 class Step:

@@ -209,7 +209,7 @@ class Trainer(Compilable):
         hooks.on_train_begin()
         if self._initial_epoch is not None:  # `BackupAndRestore` found an earlier run
             initial_epoch = self._initial_epoch
-        with hooks, contextlib.closing(source), self._arena:
+        with hooks, contextlib.closing(source), self._step_memory():
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 hooks.on_epoch_begin(epoch)
@@ -322,7 +322,7 @@ class Trainer(Compilable):
         hooks.on_test_begin()
         self.reset_metrics()
         index = -1
-        with hooks, contextlib.closing(source), self._arena:
+        with hooks, contextlib.closing(source), self._step_memory():
             for index, (batch_x, batch_y, weights) in enumerate(source.epoch(0)):
                 self._prepare(batch_x, batch_y)
                 batch_y = self._targets(batch_y)
@@ -355,7 +355,7 @@ class Trainer(Compilable):
         self.stop_predicting = False
         parts: list[list[np.ndarray]] = []
         hooks.on_predict_begin()
-        with hooks, contextlib.closing(source), self._arena:
+        with hooks, contextlib.closing(source), self._step_memory():
             for index, (batch_x, _, _) in enumerate(source.epoch(0)):
                 self._prepare(batch_x, None)
                 hooks.on_predict_batch_begin(index)
@@ -391,7 +391,7 @@ class Trainer(Compilable):
         if class_weight is not None:
             weights = apply_class_weight(class_weight, batch_y, weights)
         self.reset_metrics()
-        with self._arena:
+        with self._step_memory():
             self.train_step(batch_x, batch_y, weights)
         logs = self._logs()
         return logs if return_dict else self._in_order(logs)
@@ -401,7 +401,7 @@ class Trainer(Compilable):
         self._assert_compiled("test_on_batch")
         batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
         self.reset_metrics()
-        with self._arena:
+        with self._step_memory():
             self.test_step(batch_x, batch_y, weights)
         logs = self._logs()
         return logs if return_dict else self._in_order(logs)
@@ -412,7 +412,7 @@ class Trainer(Compilable):
         assert arrays is not None
         check_finite(arrays, getattr(self, "input_names", None) or ["x"], "input")
         self._prepare(arrays, None)
-        with self._arena:
+        with self._step_memory():
             outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(arrays)]
         return pack_struct(self._output_struct, outputs)
 

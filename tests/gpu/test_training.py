@@ -124,3 +124,80 @@ def test_a_replay_runs_no_python_and_reads_nothing(monkeypatch: pytest.MonkeyPat
         counts.append((len(steps), len(paper.reads)))
     assert counts[0] == counts[1]
     assert counts[0][0] == 3  # two as written, one captured
+
+
+def test_a_step_that_cannot_be_captured_says_so_once_and_is_computed_all_the_same() -> None:
+    """An average of the weights is taken or not by the number of the step, which Python would have to read."""
+
+    def compiled() -> dict[str, Any]:
+        return {"optimizer": optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3)}
+
+    with pytest.warns(UserWarning, match=r"cannot be captured .*, because of `_average` \(base\.py:\d+\)") as warned:
+        written = trained("cupy", compiled())
+    assert len(warned) == 1
+    for ours, theirs in zip(state(written), state(trained("reference", compiled())), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, np.abs(theirs).max()))
+
+
+def test_a_model_that_changes_during_training_is_captured_again() -> None:
+    """A capture would go on with what was true when it was made."""
+
+    class Recompile(callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.get_layer(index=0).trainable = False
+                self.model.optimizer.learning_rate = optimizers.schedules.PolynomialDecay(0.1, 4)
+                self.model.compile(self.model.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    results = [
+        state(trained(backend, {"optimizer": optimizers.SGD(0.05)}, callbacks=[Recompile()]))
+        for backend in ("cupy", "reference")
+    ]
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("label", [-1, 5])
+def test_labels_are_looked_at_before_they_go_to_the_gpu(label: int) -> None:
+    y = np.where(np.arange(26) == 20, label, Y)
+    with pytest.raises(ValueError, match=rf"label value of {label} which is outside the valid range of \[0, 5\)"):
+        trained("cupy", {"optimizer": "sgd"}, y=y, shuffle=False)
+
+
+def test_data_on_the_gpu_stay_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch only the places of its samples travel: no array as large as its images."""
+    on_host = trained("cupy", {"optimizer": "sgd"})
+    x, y = minicnn.backends.asarray(X), minicnn.backends.asarray(Y)
+    copied: list[int] = []
+    asarray = paper.namespace.asarray
+
+    def watched(value: Any, *arguments: Any, **keywords: Any) -> Any:
+        copied.append(value.size if isinstance(value, np.ndarray) else 0)
+        return asarray(value, *arguments, **keywords)
+
+    monkeypatch.setattr(paper.namespace, "asarray", watched)
+    monkeypatch.setattr(paper.DeviceArray, "set", None)  # how batches of the host come
+    on_device = trained("cupy", {"optimizer": "sgd"}, x=x, y=y)
+    for ours, theirs in zip(state(on_device), state(on_host), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert 0 < max(copied) < 4 * X[0].size
+
+
+def test_out_of_memory_names_the_layer_and_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    minicnn.set_backend("cupy")
+    model = small_model()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    empty = paper.namespace.empty
+
+    def small_gpu(shape: tuple[int, ...], dtype: Any) -> Any:
+        if np.prod(shape) > 3000:
+            raise cupy_gpu.cupy.cuda.memory.OutOfMemoryError(int(np.prod(shape)) * 4, 0)
+        return empty(shape, dtype)
+
+    monkeypatch.setattr(paper.namespace, "empty", small_gpu)
+    monkeypatch.setattr(cupy_gpu.cupy.cuda.runtime, "memGetInfo", lambda: (1000, 2000))
+    name = model.layers[0].name
+    with pytest.raises(
+        MemoryError, match=rf"Layer '{name}[^']*', forward pass: The GPU has no room for an array of 12,800 bytes"
+    ):
+        model.fit(X[:25], Y[:25], batch_size=25, verbose=0)

@@ -7,6 +7,7 @@ import pytest
 
 import minicnn
 from minicnn import layers
+from minicnn.backends import ops
 
 X = np.random.default_rng(0).random((12, 8, 8, 3), np.float32)
 Y = np.arange(12) % 3
@@ -191,3 +192,20 @@ def test_empty_generators_and_misshapen_batches(model):
     with pytest.raises(ValueError, match="`y` should not be passed"):
         model.fit(iter([(X, Y)]), Y, verbose=0)
     still_works(model, model.get_weights())
+
+
+@pytest.mark.parametrize(("op", "pass_name"), [("dense_forward", "forward"), ("dense_backward_kernel", "backward")])
+def test_a_layer_that_finds_no_memory_is_named(model, monkeypatch, op, pass_name):
+    def full(*arguments):
+        raise MemoryError("Unable to allocate 9.00 GiB")
+
+    before = model.get_weights()
+    calls = [lambda: model.fit(X, Y, verbose=0), lambda: model.train_on_batch(X, Y)]
+    if pass_name == "forward":
+        calls += [lambda: model.predict(X, verbose=0), lambda: model.evaluate(X, Y, verbose=0)]
+    with monkeypatch.context() as patched:
+        patched.setitem(ops.__dict__, op, full)
+        for call in calls:
+            with pytest.raises(MemoryError, match=f"^Layer '{model.layers[-1].name}', {pass_name} pass: Unable to allocate 9"):
+                call()
+    still_works(model, before)

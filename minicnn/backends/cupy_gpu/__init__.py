@@ -239,8 +239,8 @@ def check_available() -> None:
         devices = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise RuntimeError(
-            f'The backend "cupy" needs an NVIDIA driver for CUDA {_version(cupy.cuda.runtime.runtimeGetVersion())} or later '
-            f"and found none that works ({error}). `nvidia-smi` shows what is installed."
+            f'The backend "cupy" needs an NVIDIA driver for CUDA {cupy.cuda.runtime.runtimeGetVersion() // 1000}, which CuPy '
+            f"{cupy.__version__} was built for, and found none that works ({error}). `nvidia-smi` shows what is installed."
         ) from error
     if devices == 0:
         raise RuntimeError('The backend "cupy" needs an NVIDIA GPU, and the driver sees none. Is CUDA_VISIBLE_DEVICES empty?')

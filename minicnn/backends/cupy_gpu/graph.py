@@ -169,9 +169,10 @@ class _Slots:
 
 
 def _origin(error: Exception) -> str:
-    """What asked for the impossible: the last function on the way to an error that is neither CuPy's nor a backend's."""
+    """What asked for the impossible: the last function on the way to an error, but for CuPy's, backends' and conversions."""
     libraries = (str(Path(cupy.__file__).parent), str(Path(__file__).parents[1]))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
+    way = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in way if not frame.filename.startswith(libraries) and not frame.name.startswith("__")]
     return f", because of `{frames[-1].name}` ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 

@@ -159,7 +159,7 @@ _SHAPES = {  # of an image, and how many to train on
     "cifar10": ((32, 32, 3), 200),
     "cifar100": ((32, 32, 3), 800),
     "fashion_mnist": ((28, 28, 1), 400),
-    "horses_or_humans": ((300, 300, 3), 16),
+    "horses_or_humans": ((300, 300, 3), 8),
 }
 _WRITERS = {
     "cifar10": _write_cifar10,

@@ -139,13 +139,12 @@ feature_model = Model(inputs=model.input, outputs=[layer.output for layer in mod
 features = feature_model.predict(test.map(scale).batch(1).take(1), verbose=0)
 
 maps = {layer.name: feature[0] for layer, feature in zip(model.layers[1:], features) if feature.ndim == 4}
-_, rows = plt.subplots(len(maps), 9, figsize=(10, 1.1 * len(maps)), width_ratios=[2.2] + [1] * 8)
+_, rows = plt.subplots(len(maps), 1, figsize=(10, 1.1 * len(maps)))
 for row, (name, feature) in zip(rows, maps.items()):
-    for panel in row:
-        panel.axis("off")
-    row[0].text(0, 0.5, f"{name}\n{feature.shape}", fontsize=8, va="center")
-    for channel, panel in enumerate(row[1:]):
-        panel.imshow(feature[..., channel], cmap="cividis")
+    gap = np.full((len(feature), max(1, len(feature) // 12)), np.nan)
+    row.imshow(np.hstack([part for channel in range(8) for part in (feature[..., channel], gap)]), cmap="cividis")
+    row.text(-0.02, 0.5, f"{name}\n{feature.shape}", fontsize=9, va="center", ha="right", transform=row.transAxes)
+    row.axis("off")
 run.save("feature_maps")
 
 # %% In one line

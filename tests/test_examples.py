@@ -1,0 +1,207 @@
+"""Every example runs to its end on the data of `--quick`, draws what it promises, and prints what is so.
+
+The data are generated where the real ones are absent, which the tests see to. Two of the programs also run
+under Keras itself, with nothing but their import lines changed.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+FIGURES = {
+    "first_cnn": {"images", "accuracy", "loss", "confusion_matrix"},
+    "sgd_dropout": {"loss", "accuracy"},
+    "comparing_optimizers": {"learning_curves_adam", "confusion_matrix", "right_and_wrong", "learning_curves"},
+    "horses_or_humans": {"pictures", "augmentation", "learning_curves", "feature_maps"},
+    "fashion_mnist": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
+    "cifar10_functional": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
+    "cifar100": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
+    "lesson_convolution": {"im2col", "kernels"},
+    "lesson_backpropagation": {"gradients"},
+    "lesson_batch_normalization": {"learning_curves", "gradients_without", "gradients_with", "activations"},
+    "lesson_optimizers": {"valley", "digits"},
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """`run(path, *arguments)`: an example as `python path` runs it; its variables and what it printed."""
+    import matplotlib
+
+    for name in ("HOME", "KERAS_HOME", "MINICNN_DATA_DIR", "TFDS_DATA_DIR"):  # no real data; and all is undone at the end
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **kwargs: pytest.fail("downloads in --quick"))
+    matplotlib.use("agg")
+
+    def run(path, *arguments):
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        with matplotlib.rc_context():
+            variables = runpy.run_path(str(path), run_name="__main__")
+        return variables, capsys.readouterr().out
+
+    return run
+
+
+def quick(run, name, folder):
+    """Run an example with `--quick`, and look at its figures: all there, real PNGs, and something drawn on each."""
+    variables, printed = run(EXAMPLES / f"{name}.py", "--quick", "--out", str(folder))
+    assert {path.name for path in folder.iterdir()} == {f"{figure}.png" for figure in FIGURES[name]}
+    for path in folder.iterdir():
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 10, f"{path.name} is empty"
+    return variables, printed
+
+
+def final(printed, what="test accuracy"):
+    """The number after `what` in the last line."""
+    return float(re.search(rf"{re.escape(what)}:? (\d\.\d+)", printed.strip().splitlines()[-1]).group(1))
+
+
+def test_the_list_is_complete():
+    assert {path.stem for path in EXAMPLES.glob("[!_]*.py")} == set(FIGURES)
+    table = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)\.py`", table, re.MULTILINE)) == set(FIGURES)
+
+
+def test_first_cnn(run, tmp_path):
+    variables, printed = quick(run, "first_cnn", tmp_path / "out")
+    assert "225,610" in printed  # parameters: 1,568 + 16,416 + 205,056 + 2,570
+    right = np.mean(variables["predictions"] == variables["y_test"].ravel())
+    assert final(printed) == pytest.approx(right, abs=1e-4)
+    assert right > 0.5  # learnt: one in ten would be luck
+    assert list(variables["losses"].columns) == ["accuracy", "loss", "val_accuracy", "val_loss"]
+
+
+def test_sgd_dropout(run, tmp_path):
+    variables, printed = quick(run, "sgd_dropout", tmp_path / "out")
+    table = variables["table"]
+    right = sum(table.loc[name, name] for name in table.columns)
+    assert table.to_numpy().sum() == 100
+    assert final(printed) == pytest.approx(right / 100, abs=1e-4)
+    steps = 2 * 7  # epochs of 200 images in batches of 32
+    assert float(variables["sgd"].learning_rate) == pytest.approx(0.05 / (1 + 0.0001 * steps), rel=1e-5)
+    losses = variables["history"].history["loss"]
+    assert losses[1] < losses[0]
+
+
+def test_comparing_optimizers(run, tmp_path):
+    variables, printed = quick(run, "comparing_optimizers", tmp_path / "out")
+    table = variables["table"]
+    assert list(table.index) == ["adam", "sgd", "rmsprop"]
+    for name in table.index:
+        assert final(printed, name) == pytest.approx(table.loc[name, "test accuracy"], abs=1e-4)
+    assert variables["y_train"].shape == (160, 1)
+    first = {name: history["loss"][0] for name, history in variables["histories"].items()}
+    assert len(set(first.values())) == 3  # each had its own way to go
+    assert max(first.values()) - min(first.values()) < 0.2  # from one start
+
+
+def test_horses_or_humans(run, tmp_path):
+    variables, printed = quick(run, "horses_or_humans", tmp_path / "out")
+    assert "image: (300, 300, 3)  classes: ['horses', 'humans']  humans are class 1" in printed
+    shapes = [feature.shape for feature in variables["features"]]
+    assert shapes[:4] == [(1, 298, 298, 16)] * 3 + [(1, 149, 149, 16)]
+    assert shapes[-4:] == [(1, 7, 7, 64), (1, 3136), (1, 512), (1, 1)]
+    conv, activation = variables["features"][0], variables["features"][2]
+    assert conv.min() < 0 == activation.min()
+    for name, (_, accuracy) in variables["results"].items():
+        assert final(printed, name) == pytest.approx(accuracy, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10_functional", "cifar100"])
+def test_functional_programs(run, tmp_path, name):
+    variables, printed = quick(run, name, tmp_path / "out")
+    right = np.mean(variables["p_test"] == variables["y_test"])
+    assert final(printed) == pytest.approx(right, abs=1e-4)
+    losses = variables["r"].history["loss"]
+    assert losses[1] < losses[0]
+    if name == "cifar100":
+        assert final(printed, "first five guesses") >= final(printed)
+        assert "class 0 is apple and willow_tree is class 96" in printed
+
+
+def test_lesson_convolution(run, tmp_path):
+    from scipy.signal import correlate2d
+
+    variables, printed = quick(run, "lesson_convolution", tmp_path / "out")
+    expected = correlate2d(variables["image"], variables["kernel"], "valid")
+    np.testing.assert_array_equal(variables["by_hand"], expected)
+    assert f"    = {expected[1, 1]:.0f}\n" in printed
+    assert "differs from the loops' by at most 0.0" in printed
+    for formula in (
+        "ceil((5 - 3 + 1) / 1) = 3",
+        "ceil((5 - 3 + 1) / 2) = 2",
+        "ceil(5 / 1)         = 5",
+        "ceil(5 / 2)         = 3",
+    ):
+        assert formula in printed
+        calculation, result = formula.split("=")
+        assert eval(calculation.replace("ceil", "np.ceil")) == int(result)
+
+
+def test_lesson_backpropagation(run, tmp_path):
+    import tensorflow as tf
+
+    variables, printed = quick(run, "lesson_backpropagation", tmp_path / "out")
+    x, k = (tf.constant(variables[name][None, :, :, None]) for name in ("x", "k"))
+    kernel = tf.transpose(k, (1, 2, 0, 3))
+    with tf.GradientTape() as tape:
+        tape.watch([x, kernel])
+        y = tf.nn.conv2d(x, kernel, 1, "VALID")[0, :, :, 0] + variables["b"]
+        loss = tf.reduce_sum((y - variables["target"]) ** 2) / 2
+    dx, dk = tape.gradient(loss, [x, kernel])
+    np.testing.assert_array_equal(variables["dx"], dx[0, :, :, 0])
+    np.testing.assert_array_equal(variables["dk"], dk[:, :, 0, 0])
+    assert f"loss before the step: {float(loss):.4f}" in printed
+    assert re.findall(r"^    (?:y|dk|db|dx) +(\S+)$", printed, re.MULTILINE) == ["0.0"] * 4
+    for slope, gradient in re.findall(r"k\[\d, \d\]: +(\S+) +(\S+)$", printed, re.MULTILINE):
+        assert slope == gradient
+
+
+def test_lesson_batch_normalization(run, tmp_path):
+    _, printed = quick(run, "lesson_batch_normalization", tmp_path / "out")
+    expected = (np.array([2, 4, 4, 6, 8, 12]) - 6) / np.sqrt(32 / 3 + 0.001)
+    for line in ("(x - mean) / sqrt(variance + 0.001)", "the layer in training"):
+        shown = re.search(rf"^{re.escape(line)}: +\[(.*?)\]", printed, re.MULTILINE).group(1)
+        np.testing.assert_allclose([float(number) for number in shown.split()], expected, atol=1e-4)
+    assert "batch 60: mean 5.9892, variance 10.6493" in printed  # 6 (1 - 0.9⁶⁰) and 0.9⁶⁰ + 32/3 (1 - 0.9⁶⁰)
+    _, last_relu = printed.split("mean and standard deviation\n")
+    without, normalized = (float(line.split()[2]) for line in last_relu.splitlines()[:2])
+    assert without < 0.1 < normalized == pytest.approx(1, abs=0.1)
+
+
+def test_lesson_optimizers(run, tmp_path):
+    variables, printed = quick(run, "lesson_optimizers", tmp_path / "out")
+    assert "    sgd       +0.5600  -3.5000" in printed  # -0.07 times the gradient (-8, 50)
+    assert "    adam      +0.0700  -0.0700" in printed  # the rate, against the gradient's sign
+    for axis, slope in enumerate((1, 25)):  # gradient descent on ½ s w² multiplies w by 1 - rate · s
+        path = variables["walks"]["sgd"][:, axis]
+        np.testing.assert_allclose(path, path[0] * (1 - 0.07 * slope) ** np.arange(101), rtol=1e-3, atol=1e-6)
+    best = max(variables["accuracies"].values())
+    assert final(printed, "best test accuracy") == pytest.approx(best, abs=1e-4)
+    assert best > 0.5
+
+
+def test_arguments(run, tmp_path):
+    name = "lesson_optimizers"
+    variables, _ = run(
+        EXAMPLES / f"{name}.py", "--quick", "--epochs", "1", "--seed", "5", "--style", "dark", "--out", str(tmp_path / "a")
+    )
+    assert {len(history["loss"]) for history in variables["histories"].values()} == {1}
+    again, _ = run(EXAMPLES / f"{name}.py", "--quick", "--epochs", "1", "--seed", "5", "--out", str(tmp_path / "b"))
+    assert again["histories"] == variables["histories"]
+    other, _ = run(EXAMPLES / f"{name}.py", "--quick", "--epochs", "1", "--seed", "6", "--out", str(tmp_path / "c"))
+    assert other["histories"] != variables["histories"]
+    with Image.open(tmp_path / "a" / "digits.png") as dark, Image.open(tmp_path / "b" / "digits.png") as light:
+        assert max(dark.getpixel((0, 0))[:3]) < 50 < 200 < min(light.getpixel((0, 0))[:3])

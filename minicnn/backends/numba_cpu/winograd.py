@@ -46,7 +46,7 @@ PLACES = SIDE * SIDE
 KERNELS = (3, 4, 5)
 SMALL = 64 * 64  # C_in * C_out up to which U and dU stay in L2 beside a group's tiles
 GROUP, LARGE_GROUP = 64, 256  # tiles of a group, if there are as many
-MOST_BYTES = 8 << 20  # of one image's transformed tiles
+MOST_BYTES = 32 << 20  # of one image's transformed tiles, for each thread
 
 
 class Tiling(NamedTuple):

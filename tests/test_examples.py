@@ -205,3 +205,51 @@ def test_arguments(run, tmp_path):
     assert other["histories"] != variables["histories"]
     with Image.open(tmp_path / "a" / "digits.png") as dark, Image.open(tmp_path / "b" / "digits.png") as light:
         assert max(dark.getpixel((0, 0))[:3]) < 50 < 200 < min(light.getpixel((0, 0))[:3])
+
+
+# --- under Keras ------------------------------------------------------------------------
+
+IMPORT = re.compile(r"^from minicnn\.(\w+) import", re.MULTILINE)
+
+
+def for_keras(name):
+    """The source of an example with `minicnn` in its import lines changed to Keras, `minicnn.data` to TensorFlow's."""
+    source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    changed = IMPORT.sub(lambda line: f"from {'tensorflow' if line[1] == 'data' else 'keras'}.{line[1]} import", source)
+    before, after = source.splitlines(), changed.splitlines()
+    assert all(old == new or old.startswith("from minicnn.") for old, new in zip(before, after, strict=True))
+    return changed
+
+
+@pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`:UserWarning")
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed, but will be ignored:UserWarning")  # Keras's own default
+@pytest.mark.parametrize("name", ["first_cnn", "comparing_optimizers", "fashion_mnist"])
+def test_they_are_keras_programs(run, tmp_path, monkeypatch, name):
+    import keras
+
+    from minicnn import datasets
+
+    for data in ("cifar10", "fashion_mnist"):  # Keras reads no other files than those it downloads
+        monkeypatch.setattr(getattr(keras.datasets, data), "load_data", getattr(datasets, data).load_data)
+    program = tmp_path / f"{name}.py"
+    program.write_text(for_keras(name), encoding="utf-8")
+    variables, printed = run(program, "--quick", "--out", str(tmp_path / "out"))
+    assert isinstance(variables["model"], keras.Model)
+    assert "minicnn" not in type(variables["model"]).__module__
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == FIGURES[name]
+    assert 0 <= final(printed, "adam" if name == "comparing_optimizers" else "test accuracy") <= 1
+
+
+@pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`:UserWarning")
+@pytest.mark.filterwarnings("ignore:Argument `decay` is no longer supported:UserWarning")
+def test_the_one_that_keras_3_no_longer_takes(run, tmp_path, monkeypatch):
+    """`SGD(lr=, decay=)` was Keras 2's; minicnn takes both, since the programs that people bring have them."""
+    import keras
+
+    from minicnn import datasets
+
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", datasets.cifar10.load_data)
+    program = tmp_path / "sgd_dropout.py"
+    program.write_text(for_keras("sgd_dropout"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"not recognized: \{'lr': 0\.05\}"):
+        run(program, "--quick", "--out", str(tmp_path / "out"))

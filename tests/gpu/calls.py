@@ -39,11 +39,16 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
             y = ops.conv2d_forward(x, kernel, array(C_out), *sliding)
             ops.conv2d_backward_input(y, kernel, x.shape, *sliding)
             ops.conv2d_backward_kernel(x, y, kernel.shape, *sliding)
+    ops.conv2d_relu_backward(y, x, ops.conv2d_relu_forward(x, kernel, None, *sliding), kernel, *sliding, True)
+    windows = (*sliding, (2, 2), (2, 2), (0, 0, 0, 0))
+    y, winners = ops.conv2d_relu_maxpool_forward(x, kernel, None, *windows)
+    ops.conv2d_relu_maxpool_backward(y, x, y, winners, kernel, *windows, True)
     x, kernel = array(40, 300), array(300, 65)
     y = ops.dense_forward(x, kernel, array(65))
     ops.dense_backward_input(y, kernel)
     ops.dense_backward_kernel(x, y)
     ops.bias_backward(y)
+    ops.dense_relu_backward(y, x, ops.dense_relu_forward(x, kernel, array(65)), kernel, True)
 
     x, pooling = array(2, 7, 6, 5), ((3, 2), (2, 1), (1, 0, 0, 1))
     y, winners = ops.maxpool2d_forward(x, *pooling)
@@ -58,6 +63,8 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
     ops.batchnorm_backward(y, x, gamma, mean, variance, 1e-3)
     ops.batchnorm_inference_backward(y, x, None, mean, variance, 1e-3)
     ops.moving_average_update_(mean, variance, 0.9)
+    y, mean, variance = ops.batchnorm_relu_forward(x, gamma, beta, 1e-3)
+    ops.batchnorm_relu_backward(y, x, y, gamma, mean, variance, 1e-3)
 
     for name, parameters in ACTIVATIONS.items():
         y = getattr(ops, f"{name}_forward")(x, *parameters)
@@ -91,4 +98,5 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
 
 def own_ops() -> set[str]:
     """The ops that the GPU backend does not take from the reference backend."""
-    return {name for name in spec.names() if ".cupy_gpu." in getattr(ops, name).__module__}
+    offered = {name for file in spec.FUSED.values() for name in file if hasattr(ops, name)}
+    return offered | {name for name in spec.names() if ".cupy_gpu." in getattr(ops, name).__module__}

@@ -52,7 +52,8 @@ class DeviceTarget(Target):
 
     @property
     def ops(self) -> Any:
-        return SimpleNamespace(**{name: on_device(name) for name in spec.names()})
+        fused = [name for file in spec.FUSED.values() for name in file if hasattr(cupy_gpu, name)]
+        return SimpleNamespace(**{name: on_device(name) for name in (*spec.names(), *fused)})
 
 
 @pytest.fixture(scope="module", params=["float32", "float64"])

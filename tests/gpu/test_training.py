@@ -201,3 +201,11 @@ def test_out_of_memory_names_the_layer_and_the_bytes(monkeypatch: pytest.MonkeyP
         MemoryError, match=rf"Layer '{name}[^']*', forward pass: The GPU has no room for an array of 12,800 bytes"
     ):
         model.fit(X[:25], Y[:25], batch_size=25, verbose=0)
+
+
+def test_plans_use_the_fused_ops() -> None:
+    minicnn.set_backend("cupy")
+    model = small_model()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    fused = [row["op"] for row in model.plan() if row["fused"]]
+    assert fused == ["ConvReLUMaxPool", "BatchNormReLU"]

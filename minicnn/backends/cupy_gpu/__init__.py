@@ -68,6 +68,16 @@ from minicnn.backends.cupy_gpu.elementwise import (
     zero_pad2d_backward,
     zero_pad2d_forward,
 )
+from minicnn.backends.cupy_gpu.fused import (
+    batchnorm_relu_backward,
+    batchnorm_relu_forward,
+    conv2d_relu_backward,
+    conv2d_relu_forward,
+    conv2d_relu_maxpool_backward,
+    conv2d_relu_maxpool_forward,
+    dense_relu_backward,
+    dense_relu_forward,
+)
 from minicnn.backends.cupy_gpu.graph import StepGraph, capture
 from minicnn.backends.cupy_gpu.image import adjust_colors, affine_warp2d, resize2d_bilinear, resize2d_nearest
 from minicnn.backends.cupy_gpu.loss import (
@@ -140,6 +150,8 @@ __all__ = [
     "batchnorm_forward",
     "batchnorm_inference",
     "batchnorm_inference_backward",
+    "batchnorm_relu_backward",
+    "batchnorm_relu_forward",
     "bias_backward",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_forward",
@@ -157,11 +169,17 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_kernel",
     "conv2d_forward",
+    "conv2d_relu_backward",
+    "conv2d_relu_forward",
+    "conv2d_relu_maxpool_backward",
+    "conv2d_relu_maxpool_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dense_backward_input",
     "dense_backward_kernel",
     "dense_forward",
+    "dense_relu_backward",
+    "dense_relu_forward",
     "describe",
     "draw_key_",
     "dropout_backward",

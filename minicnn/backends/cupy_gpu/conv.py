@@ -20,7 +20,7 @@ from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, blocks, empty, i
 from minicnn.backends.spec import Array, Pads, Pair
 from minicnn.shapes import window_output
 
-__all__ = ["conv2d_backward_input", "conv2d_backward_kernel", "conv2d_forward", "sum_chunks"]
+__all__ = ["conv2d_backward_input", "conv2d_backward_kernel", "conv2d_forward", "convolution", "sum_chunks"]
 
 _FULL = 200  # tiles that keep a large card busy
 _LEAST_DEPTH = 128  # products a chunk should have, to be worth adding up
@@ -77,15 +77,19 @@ def choose_chunk(tiles: int, depth: int, step: int) -> int:
 
 def conv2d_forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair) -> Array:
     """A block owns a tile of output pixels and channels."""
+    return convolution(x, kernel, bias, strides, pads, dilation, relu=False)
+
+
+def convolution(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool) -> Array:
+    """`conv2d_forward`; with `relu` max(that, 0), before a tile is written."""
     x, kernel, bias = inputs("conv2d_forward", x, kernel, bias)
     N, H, W, C_in = x.shape
     KH, KW, _, C_out = kernel.shape
     OH, OW = window_output((H, W), (KH, KW), strides, pads, dilation)
     geometry = _geometry(x.shape, kernel.shape, (OH, OW), strides, pads, dilation)
     vectors = {"VECTOR": vector_width(C_in, x), "KERNEL_VECTOR": vector_width(C_out, kernel)}
-    return _product(
-        "conv2d_forward", (x, kernel, bias), (N, OH, OW, C_out), (N * OH * OW, C_out, KH * KW * C_in), geometry, vectors, bias
-    )
+    sizes = (N * OH * OW, C_out, KH * KW * C_in)
+    return _product("conv2d_forward", (x, kernel, bias), (N, OH, OW, C_out), sizes, geometry, vectors, bias, (int(relu),))
 
 
 def conv2d_backward_input(
@@ -117,10 +121,10 @@ def conv2d_backward_kernel(
     return _product("conv2d_backward_kernel", (x, dy), kernel_shape, sizes, geometry, vectors)
 
 
-def sum_chunks(partial: Array, bias: Array | None = None) -> Array:
-    """The sum over the first axis, in order, plus `bias` along the last."""
+def sum_chunks(partial: Array, bias: Array | None = None, relu: int = 0) -> Array:
+    """The sum over the first axis, in order, plus `bias` along the last; with `relu` max(that, 0)."""
     y = empty(partial.shape[1:], partial.dtype)
-    arguments = (partial, bias, y, len(partial), y.size)
+    arguments = (partial, bias, y, len(partial), y.size, relu)
     launch(
         "chunks.cu", "sum_chunks", blocks(y.size), (THREADS,), arguments, {"real": C_TYPES[y.dtype.name]}, {"C": y.shape[-1]}
     )
@@ -145,9 +149,13 @@ def _product(
     geometry: dict[str, int],
     vectors: dict[str, int],
     bias: Array | None = None,
+    relu: tuple[int, ...] = (),
     phases: int = 1,
 ) -> Array:
-    """Launch the product `name` of (rows, columns, summed over) = `sizes`; a result of `shape`."""
+    """Launch the product `name` of (rows, columns, summed over) = `sizes`; a result of `shape`.
+
+    `relu` is that argument of the kernel, if it has one.
+    """
     rows, cols, depth = sizes
     dtype = operands[0].dtype  # type: ignore[union-attr]
     tile = choose_tile(rows, cols, dtype.name)
@@ -156,6 +164,6 @@ def _product(
     out = empty((chunks, *shape), dtype)
     grid = (-(-rows // tile.BLOCK_M), -(-cols // tile.BLOCK_N), chunks * phases)
     constants = {**tile._asdict(), **vectors, "TF32": int(tf32() and dtype.name == "float32")}
-    arguments = (*operands, out, len(operands[0]), chunk)  # type: ignore[arg-type]
+    arguments = (*operands, out, len(operands[0]), chunk, *relu)  # type: ignore[arg-type]
     launch(f"{name}.cu", name, grid, (tile.threads,), arguments, {"real": C_TYPES[dtype.name]}, geometry, constants)
-    return out[0] if chunks == 1 else sum_chunks(out, bias)
+    return out[0] if chunks == 1 else sum_chunks(out, bias, *relu)

@@ -11,6 +11,7 @@ from minicnn.shapes import window_output
 __all__ = [
     "avgpool2d_backward",
     "avgpool2d_forward",
+    "gather_from_winners",
     "global_avgpool2d_backward",
     "global_avgpool2d_forward",
     "global_maxpool2d_backward",
@@ -34,9 +35,16 @@ def maxpool2d_backward(
     dy: Array, winners: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
 ) -> Array:
     """A thread owns one input pixel and gathers from the windows over it that it won."""
-    dy = inputs("maxpool2d_backward", dy)
+    return gather_from_winners(dy, winners, None, x_shape, pool_size, strides, pads)
+
+
+def gather_from_winners(
+    dy: Array, winners: Array, y: Array | None, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
+) -> Array:
+    """`maxpool2d_backward`; with y, the pooling's output, of relu_backward(dy, y)."""
+    dy, y = inputs("maxpool2d_backward", dy, y)
     dx = empty(x_shape, dy.dtype)
-    arguments = (dy, winners, dx, dx.size)
+    arguments = (dy, winners, y, dx, dx.size)
     _launch("maxpool2d_backward", arguments, dx, x_shape, dy.shape[1:3], pool_size, strides, pads, winners.dtype.name)
     return dx
 

@@ -11,6 +11,9 @@
     _Pragma("unroll 1") for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (size); \
                              i += (long long)gridDim.x * blockDim.x)
 
+// max(x, 0); a NaN stays one.
+__device__ real rectified(real x) { return x < 0 ? real(0) : x; }
+
 // V neighbours in memory, moved by one instruction where V * sizeof(real) is 16.
 template <int V>
 struct alignas(V * sizeof(real)) Vector {

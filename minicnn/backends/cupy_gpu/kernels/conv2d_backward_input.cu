@@ -104,7 +104,7 @@ conv2d_backward_input(const real* dy, const real* kernel, real* dx, long long im
     Part part;
     multiply(a, b, k_begin, k_end, part);
     real* const out = dx + z * images * (H * W * C_IN);
-    write(part, C_IN, nullptr, [&](int row) -> real* {
+    write(part, C_IN, nullptr, false, [&](int row) -> real* {
         const InputPixel p = input_pixel(row, phase);
         if (row >= rows || p.h >= H || p.w >= W) return nullptr;
         return out + (((long long)p.n * H + p.h) * W + p.w) * C_IN;

@@ -33,5 +33,5 @@ conv2d_backward_kernel(const real* x, const real* dy, real* dkernel, long long i
     Part part;
     multiply(a, b, (int)k_begin, (int)k_end, part);
     real* const out = dkernel + blockIdx.z * (long long)taps * C_OUT;
-    write(part, C_OUT, nullptr, [&](int tap) { return tap < taps ? out + (long long)tap * C_OUT : nullptr; });
+    write(part, C_OUT, nullptr, false, [&](int tap) { return tap < taps ? out + (long long)tap * C_OUT : nullptr; });
 }

@@ -2,7 +2,7 @@
 #include "gemm.cuh"
 #include "patches.cuh"
 
-// y[n,oy,ox,co] = bias[co] + sum over ky,kx,ci of patch(n,oy,ox; ky,kx,ci) * kernel[ky,kx,ci,co]
+// y[n,oy,ox,co] = bias[co] + sum over ky,kx,ci of patch(n,oy,ox; ky,kx,ci) * kernel[ky,kx,ci,co]; with `relu` max(that, 0)
 //
 // A dense layer is the convolution of images of one pixel: H = W = KH = KW = OH = OW = 1.
 // Constants: those of gemm.cuh and patches.cuh; C_OUT; KERNEL_VECTOR (divides C_OUT).
@@ -20,9 +20,9 @@ struct Patches {
     __device__ Vector<VECTOR> load(const Line& corner, const Step& tap) const { return patch(corner, tap); }
 };
 
-// y: (chunks, N, OH, OW, C_OUT). One chunk is the result itself; with more, whoever adds them adds the bias.
+// y: (chunks, N, OH, OW, C_OUT). One chunk is the result itself; with more, bias and ReLU are left to whoever adds them.
 KERNEL __launch_bounds__(THREADS)
-conv2d_forward(const real* x, const real* kernel, const real* bias, real* y, long long images, long long chunk) {
+conv2d_forward(const real* x, const real* kernel, const real* bias, real* y, long long images, long long chunk, long long relu) {
     const long long pixels = images * (OH * OW);
     const int k_begin = blockIdx.z * (int)chunk;
     const int k_end = min(k_begin + (int)chunk, KH * KW * C_IN);
@@ -31,5 +31,7 @@ conv2d_forward(const real* x, const real* kernel, const real* bias, real* y, lon
     Part part;
     multiply(a, b, k_begin, k_end, part);
     real* const out = y + blockIdx.z * pixels * C_OUT;
-    write(part, C_OUT, gridDim.z == 1 ? bias : nullptr, [&](int pixel) { return pixel < pixels ? out + (long long)pixel * C_OUT : nullptr; });
+    const bool whole = gridDim.z == 1;
+    write(part, C_OUT, whole ? bias : nullptr, whole && relu,
+          [&](int pixel) { return pixel < pixels ? out + (long long)pixel * C_OUT : nullptr; });
 }

@@ -48,7 +48,7 @@ __device__ real gelu_slope(real x) {
     return normal_cdf(x) + x * ONE_OVER_SQRT_2PI * exp(-x * x / 2);
 }
 
-MAP(relu_forward, x < 0 ? real(0) : x)
+MAP(relu_forward, rectified(x))
 MAP_BACKWARD(relu_backward, y, y > 0 ? dy : real(0))
 
 // p: negative_slope, q: max_value, r: threshold

@@ -191,9 +191,10 @@ __device__ void multiply(const A& a, const B& b, int k_begin, int k_end, Part& p
     }
 }
 
-// Write the part to rows of `cols` elements; `row_start(row)` is the address of a row of C, null below the last.
+// Write the part, plus `bias` along a row and rectified with `relu`, to rows of `cols` elements; `row_start(row)` is
+// the address of a row of C, null below the last.
 template <class RowStart>
-__device__ void write(const Part& part, int cols, const real* bias, RowStart row_start) {
+__device__ void write(const Part& part, int cols, const real* bias, bool relu, RowStart row_start) {
 #pragma unroll
     for (int e = 0; e < COUNT; e += RUN) {
         real* const start = row_start(blockIdx.x * BLOCK_M + part.row(e));
@@ -201,8 +202,10 @@ __device__ void write(const Part& part, int cols, const real* bias, RowStart row
         if (!start || col >= cols) continue;
         Vector<RUN> run;
 #pragma unroll
-        for (int r = 0; r < RUN; ++r)
+        for (int r = 0; r < RUN; ++r) {
             run.value[r] = part.sum[e + r] + (bias && col + r < cols ? bias[col + r] : real(0));
+            if (relu) run.value[r] = rectified(run.value[r]);
+        }
         if (cols % RUN == 0) {
             *reinterpret_cast<Vector<RUN>*>(start + col) = run;
         } else {

@@ -24,23 +24,28 @@ KERNEL batchnorm_statistics(const real* partial, const real* x, real* mean, real
     }
 }
 
-// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta; gamma and beta may be null.
+// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta; gamma and beta may be null; with `relu` max(that, 0).
 KERNEL batchnorm_normalize(const real* x, const real* gamma, const real* beta, const real* mean, const real* variance,
-                           real* y, double epsilon, long long size) {
+                           real* y, double epsilon, long long size, long long relu) {
     EACH(i, size) {
         const int c = i % C;
         const real scale = (gamma ? gamma[c] : real(1)) / sqrt(variance[c] + real(epsilon));
-        y[i] = (x[i] - mean[c]) * scale + (beta ? beta[c] : real(0));
+        const real value = (x[i] - mean[c]) * scale + (beta ? beta[c] : real(0));
+        y[i] = relu ? rectified(value) : value;
     }
 }
 
-// Partial sums of dy * x_hat and dy.
-KERNEL batchnorm_backward_sums(const real* dy, const real* x, const real* mean, const real* variance, real* partial,
-                               double epsilon, long long rows, long long rows_per_chunk) {
+// The gradient that came to element i: through a ReLU whose output was y, if there was one.
+__device__ real arrived(const real* dy, const real* y, long long i) { return !y || y[i] > 0 ? dy[i] : real(0); }
+
+// Partial sums of dy * x_hat and dy; y may be null.
+KERNEL batchnorm_backward_sums(const real* dy, const real* x, const real* y, const real* mean, const real* variance,
+                               real* partial, double epsilon, long long rows, long long rows_per_chunk) {
     column_sums<2>(rows, rows_per_chunk, partial, [&](long long row, int c, real* values) {
-        const real x_hat = (x[row * C + c] - mean[c]) / sqrt(variance[c] + real(epsilon));
-        values[0] = dy[row * C + c] * x_hat;
-        values[1] = dy[row * C + c];
+        const long long i = row * C + c;
+        const real d = arrived(dy, y, i), x_hat = (x[i] - mean[c]) / sqrt(variance[c] + real(epsilon));
+        values[0] = d * x_hat;
+        values[1] = d;
     });
 }
 
@@ -53,15 +58,17 @@ KERNEL batchnorm_parameter_gradients(const real* partial, real* dgamma, real* db
     }
 }
 
-// dx = gamma / sqrt(variance + epsilon) * (dy - dbeta / M - x_hat * dgamma / M)
-KERNEL batchnorm_backward_input(const real* dy, const real* x, const real* gamma, const real* mean, const real* variance,
-                                const real* dgamma, const real* dbeta, real* dx, double epsilon, long long size) {
+// dx = gamma / sqrt(variance + epsilon) * (dy - dbeta / M - x_hat * dgamma / M); y may be null
+KERNEL batchnorm_backward_input(const real* dy, const real* x, const real* y, const real* gamma, const real* mean,
+                                const real* variance, const real* dgamma, const real* dbeta, real* dx, double epsilon,
+                                long long size) {
     const real one_over_rows = real(1) / real(size / C);
     EACH(i, size) {
         const int c = i % C;
         const real inverse = 1 / sqrt(variance[c] + real(epsilon));
         const real x_hat = (x[i] - mean[c]) * inverse;
-        dx[i] = (gamma ? gamma[c] : real(1)) * inverse * (dy[i] - (dbeta[c] + x_hat * dgamma[c]) * one_over_rows);
+        const real d = arrived(dy, y, i);
+        dx[i] = (gamma ? gamma[c] : real(1)) * inverse * (d - (dbeta[c] + x_hat * dgamma[c]) * one_over_rows);
     }
 }
 

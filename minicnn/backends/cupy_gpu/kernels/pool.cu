@@ -46,8 +46,8 @@ KERNEL maxpool2d_forward(const real* x, real* y, winner_t* winners, long long si
     }
 }
 
-// dx[n,h,w,c] = sum of dy over the windows that (h, w) won.
-KERNEL maxpool2d_backward(const real* dy, const winner_t* winners, real* dx, long long size) {
+// dx[n,h,w,c] = sum of dy over the windows that (h, w) won; with y, the windows' largest values, over those above 0.
+KERNEL maxpool2d_backward(const real* dy, const winner_t* winners, const real* y, real* dx, long long size) {
     EACH(i, size) {
         const Place p = place_of(i, H, W);
         real sum = 0;
@@ -55,7 +55,7 @@ KERNEL maxpool2d_backward(const real* dy, const winner_t* winners, real* dx, lon
             for (int ox = first_window(p.x + LEFT, KW, SW); ox <= last_window(p.x + LEFT, SW, OW); ++ox) {
                 const int ky = p.y + TOP - oy * SH, kx = p.x + LEFT - ox * SW;
                 const long long o = output_at(p, oy, ox);
-                if (winners[o] == (winner_t)(ky * KW + kx)) sum += dy[o];
+                if (winners[o] == (winner_t)(ky * KW + kx) && (!y || y[o] > 0)) sum += dy[o];
             }
         dx[i] = sum;
     }

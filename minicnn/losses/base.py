@@ -108,6 +108,9 @@ class Loss:
         if given is not None and given.ndim and not shape:  # one loss for the whole batch
             return backends.asarray(self._weights(given.shape, given, dtype).sum(), dtype)
         weights = backends.empty(shape, dtype)
+        if given is None and ignored is None:  # all alike: one pass
+            weights.fill(1 if self.reduction in ("sum", "none", None) else _reciprocal(weights.size))
+            return weights
         if given is None:
             weights.fill(1)
         else:

@@ -69,6 +69,14 @@ def test_results_do_not_depend_on_the_order_of_threads(monkeypatch: pytest.Monke
         np.testing.assert_array_equal(*[result[0] if isinstance(result, tuple) else result for result in results], err_msg=name)
 
 
+@pytest.mark.usefixtures("simulation")
+def test_a_label_that_is_no_class_has_no_loss() -> None:
+    """As in TensorFlow on a GPU: labels that lie there cannot be refused without waiting for them."""
+    labels = np.array([0, -1, 2, 3], np.int32)
+    losses, _ = cupy_gpu.sparse_softmax_cross_entropy_forward(np.zeros((4, 3), np.float32), labels)
+    np.testing.assert_allclose(losses, [np.log(3), np.nan, np.log(3), np.nan], rtol=1e-6)
+
+
 def trained_weights(backend: str) -> list[np.ndarray]:
     """The weights after three steps of a small model with every common layer."""
     minicnn.set_backend(backend)

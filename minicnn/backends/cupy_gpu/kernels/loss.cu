@@ -48,7 +48,7 @@ KERNEL softmax_cross_entropy_backward(const real* probabilities, const real* tar
         dlogits[start + c] = weights[row] * (probabilities[start + c] * sum - targets[start + c]);
 }
 
-// loss[m] = -log_p[m, labels[m]]
+// loss[m] = -log_p[m, labels[m]]; NaN for a label that is no class
 KERNEL sparse_softmax_cross_entropy_forward(const real* logits, const label_t* labels, real* losses, real* probabilities,
                                             long long rows, long long count) {
     ROW const long long start = row * count;
@@ -58,6 +58,7 @@ KERNEL sparse_softmax_cross_entropy_forward(const real* logits, const label_t* l
         probabilities[start + c] = exp(log_p);
         if (c == labels[row]) losses[row] = -log_p;
     }
+    if (threadIdx.x == 0 && (labels[row] < 0 || labels[row] >= count)) losses[row] = sqrt(real(-1));
 }
 
 // dlogits = weights[m] * (probabilities - (1 if c == labels[m] else 0))

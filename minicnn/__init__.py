@@ -12,6 +12,7 @@ Layers compute through `minicnn.backends.ops`: "numba" (fast, the default), "ref
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from minicnn import (
@@ -88,6 +89,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "keras":  # where a program says `import tensorflow as tf`, that line changes, and its `tf.keras.layers` stays
+        return sys.modules[__name__]
     if name in _LAZY:
         return importlib.import_module(f"minicnn.{name}")
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

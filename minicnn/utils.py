@@ -1,4 +1,4 @@
-"""Keras's `utils`: labels as vectors, seeds, and names for a user's own classes."""
+"""Keras's `utils`: labels as vectors, seeds, pictures from files, and names for a user's own classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from minicnn import registry
 from minicnn.callbacks.progbar import Progbar
 from minicnn.config import set_random_seed
+from minicnn.data import image_dataset_from_directory
 from minicnn.layers.symbolic import KerasTensor
+from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
 from minicnn.registry import (
     CustomObjectScope,
     custom_object_scope,
@@ -22,16 +24,21 @@ from minicnn.saving import deserialize_keras_object, serialize_keras_object
 __all__ = [
     "CustomObjectScope",
     "Progbar",
+    "array_to_img",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "image_dataset_from_directory",
+    "img_to_array",
     "is_keras_tensor",
+    "load_img",
     "normalize",
     "pack_x_y_sample_weight",
     "register_keras_serializable",
+    "save_img",
     "serialize_keras_object",
     "set_random_seed",
     "to_categorical",

@@ -156,6 +156,16 @@ def test_what_a_file_cannot_hold_cannot_be_serialized():
         utils.serialize_keras_object(object())
 
 
+def test_pictures_are_read_as_keras_reads_them(tmp_path):
+    path = tmp_path / "picture.png"
+    utils.save_img(path, np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8))
+    ours, theirs = (lib.img_to_array(lib.load_img(path, target_size=(4, 6))) for lib in (utils, keras.utils))
+    assert ours.shape == (4, 6, 3)
+    np.testing.assert_array_equal(ours, theirs)
+    assert utils.array_to_img(ours).size == (6, 4)
+    assert utils.image_dataset_from_directory.__name__ == keras.utils.image_dataset_from_directory.__name__
+
+
 def test_keras_tensors_are_told_from_arrays():
     assert utils.is_keras_tensor(layers.Input((3,)))
     assert not utils.is_keras_tensor(np.zeros(3))

@@ -297,6 +297,20 @@ class Trainer(Compilable):
         x, y, weights = (*parts, None, None)[:3]
         return self.evaluate(x, y, batch_size=batch_size, sample_weight=weights, steps=steps, callbacks=hooks, return_dict=True)
 
+    def fit_generator(
+        self,
+        generator: Any,
+        steps_per_epoch: int | None = None,
+        epochs: int = 1,
+        *,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """`fit`, under the name that older programs call for generators; what steered their threads has no effect."""
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **kwargs)
+
     # --- evaluate and predict -----------------------------------------------------------
 
     def evaluate(

@@ -220,6 +220,26 @@ def test_uint8_pixels_are_taken_as_floats():
     model.fit(pixels, Y, verbose=0)
 
 
+def test_the_older_name_for_fitting_generators():
+    def batches():
+        while True:
+            yield X, Y
+
+    weights = compiled().get_weights()
+    histories = []
+    for method, older in (("fit", {}), ("fit_generator", {"workers": 4, "use_multiprocessing": False})):
+        model = compiled()
+        model.set_weights(weights)
+        histories.append(getattr(model, method)(batches(), steps_per_epoch=2, epochs=3, verbose=0, **older).history)
+    assert histories[0] == histories[1]
+    assert len(histories[0]["loss"]) == 3
+
+
+def test_tf_keras_where_a_program_imports_tensorflow_as_tf():
+    assert minicnn.keras.models.Sequential is minicnn.models.Sequential
+    assert minicnn.keras.datasets.cifar10 is minicnn.datasets.cifar10
+
+
 def test_last_values_are_safe_to_keep():
     """What a callback keeps is not written over by later steps, although steps reuse memory."""
     kept = []

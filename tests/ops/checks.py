@@ -13,6 +13,8 @@ import tensorflow as tf
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from minicnn.backends import numba_cpu
+
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
 
 gradient_cases = settings(max_examples=200)
@@ -90,3 +92,22 @@ def check_adjoint(fx: np.ndarray, dy: np.ndarray, x: np.ndarray, dx: np.ndarray,
     """<f(x), dy> == <x, f*(dy)>, to the tolerance of the sum of the sizes of the terms."""
     terms = dot(np.abs(fx), np.abs(dy)) + dot(np.abs(x), np.abs(dx))
     assert abs(dot(fx, dy) - dot(x, dx)) <= TOLERANCES[target.dtype] * terms
+
+
+def both_thread_counts(function: Any, *args: Any) -> Any:
+    """The function's results with one thread, after checking that two give the same bits."""
+    before = numba_cpu.get_num_threads()
+    try:
+        numba_cpu.set_num_threads(1)
+        one = function(*args)
+        if before > 1:
+            numba_cpu.set_num_threads(2)
+            for a, b in zip(_flat(one), _flat(function(*args)), strict=True):
+                np.testing.assert_array_equal(a, b)
+    finally:
+        numba_cpu.set_num_threads(before)
+    return one
+
+
+def _flat(results: Any) -> list[np.ndarray]:
+    return [array for array in (results if isinstance(results, tuple) else (results,)) if array is not None]

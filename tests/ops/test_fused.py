@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from minicnn.backends import numba_cpu, spec
 from minicnn.backends.reference import fused as reference
 from minicnn.shapes import resolve_padding, window_output
-from tests.ops.checks import Target, gradient_cases, seeds
+from tests.ops.checks import Target, both_thread_counts, gradient_cases, seeds
 
 FLOAT32 = Target("numba_cpu", "float32")
 
@@ -37,25 +37,6 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "walk": (strides, pads, dilation),
         "pool": (pool_size, pool_strides, pool_pads),
     }
-
-
-def both_thread_counts(function: Any, *args: Any) -> Any:
-    """The function's results with one thread, after checking that two give the same bits."""
-    before = numba_cpu.get_num_threads()
-    try:
-        numba_cpu.set_num_threads(1)
-        one = function(*args)
-        if before > 1:
-            numba_cpu.set_num_threads(2)
-            for a, b in zip(_flat(one), _flat(function(*args)), strict=True):
-                np.testing.assert_array_equal(a, b)
-    finally:
-        numba_cpu.set_num_threads(before)
-    return one
-
-
-def _flat(results: Any) -> list[np.ndarray]:
-    return [array for array in (results if isinstance(results, tuple) else (results,)) if array is not None]
 
 
 def check(name: str, *args: Any, scale: float = 0.0) -> Any:

@@ -1,0 +1,364 @@
+"""Winograd's convolution against TensorFlow and its own adjoints; its matrices by exact fractions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from minicnn.backends import numba_cpu
+from minicnn.backends.numba_cpu import _panels, _transforms, _walk, winograd
+from minicnn.shapes import resolve_padding, window_output
+from tests.ops.checks import Target, both_thread_counts, check_adjoint, seeds
+
+FLOAT32 = Target("numba_cpu", "float32")
+NO_FLOOR, ZERO = np.float32(-np.inf), np.float32(0)
+NO_POOL = ((1, 1), (1, 1), (0, 0, 0, 0))
+MOST_WORK = 50e6  # products of a drawn case
+
+cases = settings(max_examples=100)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_is_nan_until_it_is_written() -> Iterator[None]:
+    """What is read before it is written shows up in the result."""
+
+    def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+        return np.full(shape, np.nan, dtype) if np.dtype(dtype).kind == "f" else np.zeros(shape, dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (winograd, _walk, _panels):
+            patch.setattr(module, "empty", empty)
+        yield
+
+
+@dataclass(frozen=True)
+class Case:
+    """A convolution of stride 1, and a max pooling behind it or None."""
+
+    x: tuple[int, int, int, int]
+    kernel: tuple[int, int, int, int]
+    padding: str
+    pads: tuple[int, int, int, int]
+    pool: tuple | None = None
+
+    def arrays(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, kernel and bias."""
+        return FLOAT32.normal(seed, *self.x), FLOAT32.normal(seed + 1, *self.kernel), FLOAT32.normal(seed + 2, self.kernel[3])
+
+
+@st.composite
+def convolutions(draw: st.DrawFn, *, pooled: bool = False) -> Case:
+    """Any that `pays`: few channels and many, maps that tiles cover exactly and maps that they do not."""
+    r = draw(st.sampled_from([3, 4, 5]))
+    size = draw(st.integers(3, 21)), draw(st.integers(3, 21))
+    C_in, C_out = draw(st.integers(8, 80)), draw(st.integers(8, 80))
+    padding = draw(st.sampled_from(["same", "valid", "explicit"]))
+    if padding == "explicit":
+        # A frame around one pixel at least; beyond r - 1, windows lie on padding alone.
+        top, left = draw(st.integers(0, r)), draw(st.integers(0, r))
+        most = [extent + r - 2 - before for extent, before in zip(size, (top, left))]
+        bottom, right = (draw(st.integers(0, min(r, limit))) for limit in most)
+        pads = (top, bottom, left, right)
+    else:
+        pads = resolve_padding(padding, size, (r, r), (1, 1))
+    image = size[0] + r - 1 - pads[0] - pads[1], size[1] + r - 1 - pads[2] - pads[3]
+    batch = draw(st.integers(1, max(1, min(9, int(MOST_WORK / (size[0] * size[1] * r * r * C_in * C_out))))))
+    pool = None
+    if pooled:
+        window = draw(st.sampled_from([(2, 2), (3, 3)]))
+        pool = (window, (2, 2), resolve_padding(draw(st.sampled_from(["same", "valid"])), size, window, (2, 2)))
+    case = Case((batch, *image, C_in), (r, r, C_in, C_out), padding, pads, pool)
+    assume(winograd.pays(case.x, case.kernel, (1, 1), case.pads, (1, 1)))
+    return case
+
+
+@contextlib.contextmanager
+def driven(together: bool | None) -> Iterator[None]:
+    """With all threads on one group of images; or each on its own, of one image, if there are enough; or as it chooses."""
+    with pytest.MonkeyPatch.context() as patch:
+        if together is not None:
+            patch.setattr(winograd, "SMALL", 0 if together else 1 << 30)
+            patch.setattr(winograd, "GROUP", 1)
+        yield
+
+
+drivers = st.sampled_from([None, True, False])
+
+
+def tf_convolution(case: Case, x: Any, kernel: Any, bias: Any) -> Any:
+    top, bottom, left, right = case.pads
+    if case.padding == "same":
+        return tf.nn.conv2d(x, kernel, 1, "SAME") + bias
+    return tf.nn.conv2d(tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)]), kernel, 1, "VALID") + bias
+
+
+def places(case: Case, winners: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The index into the map (N, OH, OW, C_out) of each window's winner."""
+    assert case.pool is not None
+    (_, KW), (SH, SW), (top, _, left, _) = case.pool
+    n, py, px, c = np.ogrid[tuple(slice(extent) for extent in winners.shape)]
+    ky, kx = np.divmod(winners.astype(int), KW)
+    return n, py * SH + ky - top, px * SW + kx - left, c
+
+
+@cases
+@given(case=convolutions(), biased=st.booleans(), relu=st.booleans(), together=drivers, seed=seeds)
+def test_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, together: bool | None, seed: int) -> None:
+    x, kernel, bias = case.arrays(seed)
+    expected = tf_convolution(case, x, kernel, bias if biased else 0)
+    with driven(together):
+        y, winners = both_thread_counts(
+            winograd.forward, x, kernel, bias if biased else None, case.pads, ZERO if relu else NO_FLOOR
+        )
+    FLOAT32.check(y, tf.nn.relu(expected) if relu else expected)
+    assert winners is None
+
+
+@cases
+@given(case=convolutions(pooled=True), biased=st.booleans(), relu=st.booleans(), together=drivers, seed=seeds)
+def test_pooled_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, together: bool | None, seed: int) -> None:
+    """Another pixel may win than TensorFlow's where both are as large to the tolerance."""
+    x, kernel, bias = case.arrays(seed)
+    expected = tf_convolution(case, x, kernel, bias if biased else 0).numpy()
+    expected = np.maximum(expected, 0) if relu else expected
+    window, strides, (top, bottom, left, right) = case.pool
+    framed = tf.pad(expected, [(0, 0), (top, bottom), (left, right), (0, 0)], constant_values=expected.dtype.type(-np.inf))
+    with driven(together):
+        y, winners = both_thread_counts(
+            winograd.forward, x, kernel, bias if biased else None, case.pads, ZERO if relu else NO_FLOOR, case.pool
+        )
+    FLOAT32.check(y, tf.nn.max_pool2d(framed, window, strides, "VALID"))
+    assert winners.dtype == np.uint8
+    scale = float(np.max(np.abs(expected)))
+    FLOAT32.check(y, expected[places(case, winners)], scale)
+
+
+@cases
+@given(
+    case=convolutions(pooled=True),
+    relu=st.booleans(),
+    pooled=st.booleans(),
+    need_dx=st.booleans(),
+    together=drivers,
+    seed=seeds,
+)
+def test_gradients_equal_tensorflow(
+    case: Case, relu: bool, pooled: bool, need_dx: bool, together: bool | None, seed: int
+) -> None:
+    """TensorFlow's of the convolution; before that dy goes to the pixels that won, where a ReLU let them pass."""
+    x, kernel, bias = case.arrays(seed)
+    floor = ZERO if relu else NO_FLOOR
+    y, winners = winograd.forward(x, kernel, bias, case.pads, floor, case.pool if pooled else None)
+    dy = FLOAT32.normal(seed + 3, *y.shape)
+    passed = np.where(y > 0, dy, 0) if relu else dy
+    size = window_output(case.x[1:3], case.kernel[:2], (1, 1), case.pads)
+    at_map = np.zeros((case.x[0], *size, case.kernel[3]), "float32")
+    if pooled:
+        np.add.at(at_map, places(case, winners), passed)
+    else:
+        at_map[:] = passed
+    variables = [tf.constant(array) for array in (x, kernel, bias)]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        of_convolution = tf_convolution(case, *variables)
+    expected = tape.gradient(of_convolution, variables, output_gradients=tf.constant(at_map))
+
+    arguments = (dy, x, y if relu else None, winners, kernel, case.pads, case.pool if pooled else NO_POOL, need_dx)
+    with driven(together):
+        gradients = both_thread_counts(winograd.gradients, *arguments)
+    if not need_dx:
+        assert gradients[0] is None
+    for actual, wanted in list(zip(gradients, expected, strict=True))[0 if need_dx else 1 :]:
+        FLOAT32.check(actual, wanted)
+
+
+@cases
+@given(case=convolutions(), together=drivers, seed=seeds)
+def test_gradients_are_adjoints(case: Case, together: bool | None, seed: int) -> None:
+    x, kernel, _ = case.arrays(seed)
+    with driven(together):
+        y, _ = winograd.forward(x, kernel, None, case.pads, NO_FLOOR)
+        dy = FLOAT32.normal(seed + 3, *y.shape)
+        dx, dkernel, _ = winograd.gradients(dy, x, None, None, kernel, case.pads, NO_POOL, True)
+    check_adjoint(y, dy, x, dx, FLOAT32)
+    check_adjoint(y, dy, kernel, dkernel, FLOAT32)
+
+
+@settings(max_examples=30)
+@given(case=convolutions(pooled=True), pooled=st.booleans(), data=st.data(), seed=seeds)
+def test_an_image_s_result_does_not_depend_on_the_batch(case: Case, pooled: bool, data: st.DataObject, seed: int) -> None:
+    x, kernel, bias = case.arrays(seed)
+    n = data.draw(st.integers(0, case.x[0] - 1))
+    pool = case.pool if pooled else None
+    among = winograd.forward(x, kernel, bias, case.pads, ZERO, pool)
+    alone = winograd.forward(x[n : n + 1], kernel, bias, case.pads, ZERO, pool)
+    for batch, one in zip(among, alone):
+        if batch is not None:
+            np.testing.assert_array_equal(batch[n : n + 1], one)
+
+
+@pytest.mark.parametrize("C", [32, 96])  # below SMALL and above
+def test_large_batches(C: int) -> None:
+    """More images than a group holds, more groups than two threads take at once, chunks of several groups.
+
+    Values of any kind, whose sums are rounded: bits differ unless they are added in the same order.
+    """
+    assert (C * C > winograd.SMALL) == (C == 96)
+    case = Case((70, 9, 8, C), (3, 3, C, C), "same", (1, 1, 1, 1))
+    rng = np.random.default_rng(0)
+    x, kernel, bias = (rng.standard_normal(shape, np.float32) for shape in (case.x, case.kernel, (C,)))
+    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, case.pads, NO_FLOOR)
+    variables = [tf.constant(array) for array in (x, kernel, bias)]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        expected = tf_convolution(case, *variables)
+    FLOAT32.check(y, expected)
+    dy = rng.standard_normal(y.shape, np.float32)
+    gradients = both_thread_counts(winograd.gradients, dy, x, None, None, kernel, case.pads, NO_POOL, True)
+    for actual, wanted in zip(gradients, tape.gradient(expected, variables, output_gradients=tf.constant(dy)), strict=True):
+        FLOAT32.check(actual, wanted)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_inf_reach_the_output(value: float, relu: bool) -> None:
+    """All of its tile's pixels, and so each that the direct sum reaches; never another image, nor a pixel a tile away."""
+    x, kernel, bias = Case((3, 12, 13, 20), (3, 3, 20, 24), "same", (1, 1, 1, 1)).arrays(0)
+    finite, _ = winograd.forward(x, kernel, bias, (1, 1, 1, 1), ZERO if relu else NO_FLOOR)
+    x[1, 5, 6, 7] = value
+    y, _ = winograd.forward(x, kernel, bias, (1, 1, 1, 1), ZERO if relu else NO_FLOOR)
+    assert not np.isfinite(y[1, 4:7, 5:8]).any()
+    reached = np.zeros(y.shape, bool)
+    reached[1, 4:8, 4:8] = True  # pixel (5, 6) lies under the windows of the tile (4:8, 4:8) alone
+    assert not np.isfinite(y[reached]).any()
+    np.testing.assert_array_equal(y[~reached], finite[~reached])
+
+
+def test_arguments_are_left_alone() -> None:
+    case = Case((2, 8, 8, 16), (3, 3, 16, 16), "same", (1, 1, 1, 1))
+    arrays = [*case.arrays(0), FLOAT32.normal(3, 2, 8, 8, 16)]
+    before = [array.copy() for array in arrays]
+    x, kernel, bias, dy = arrays
+    y, _ = winograd.forward(x, kernel, bias, case.pads, ZERO)
+    winograd.gradients(dy, x, y, None, kernel, case.pads, NO_POOL, True)
+    for array, copy in zip(arrays, before):
+        np.testing.assert_array_equal(array, copy)
+
+
+# --- where it is used ---------------------------------------------------------------
+
+
+def test_ops_take_this_way_exactly_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    for name in ("forward", "gradients"):
+        original = getattr(winograd, name)
+        monkeypatch.setattr(winograd, name, lambda *args, own=original, name=name: taken.append(name) or own(*args))
+    x, kernel, _ = Case((2, 8, 8, 16), (3, 3, 16, 16), "same", (1, 1, 1, 1)).arrays(0)
+    pool = ((2, 2), (2, 2), (0, 0, 0, 0))
+    for stride, way in ((1, ["forward", "gradients"]), (2, [])):
+        walk = (stride, stride), (1, 1, 1, 1), (1, 1)
+        assert winograd.pays(x.shape, kernel.shape, *walk) == bool(way)
+        for relu, pooled in product((False, True), repeat=2):
+            taken.clear()
+            name = "conv2d" + "_relu" * relu + "_maxpool" * pooled
+            windows = walk + pool if pooled else walk
+            found = getattr(numba_cpu, f"{name}_forward")(x, kernel, None, *windows)
+            y, *winners = found if pooled else (found,)
+            seen = [y] * relu + winners
+            getattr(numba_cpu, f"{name}_backward")(np.ones_like(y), x, *seen, kernel, *windows, True)
+            assert taken == way, name
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "strides", "dilation"),
+    [
+        ((2, 16, 16, 32), (3, 3, 32, 32), (2, 2), (1, 1)),
+        ((2, 16, 16, 32), (3, 3, 32, 32), (1, 2), (1, 1)),
+        ((2, 16, 16, 32), (3, 3, 32, 32), (1, 1), (2, 2)),
+        ((2, 16, 16, 32), (3, 4, 32, 32), (1, 1), (1, 1)),
+        ((2, 16, 16, 32), (2, 2, 32, 32), (1, 1), (1, 1)),  # as many products as the direct way
+        ((2, 16, 16, 32), (6, 6, 32, 32), (1, 1), (1, 1)),  # larger than a tile leaves room for
+        ((2, 16, 16, 3), (3, 3, 3, 32), (1, 1), (1, 1)),  # the transforms cost more than they save
+        ((2, 3, 3, 32), (3, 3, 32, 32), (1, 1), (1, 1)),  # one pixel of a tile
+        ((0, 16, 16, 32), (3, 3, 32, 32), (1, 1), (1, 1)),
+        ((1, 300, 300, 32), (3, 3, 32, 32), (1, 1), (1, 1)),  # transformed, far beyond the caches
+    ],
+)
+def test_it_does_not_pay(x: tuple, kernel: tuple, strides: tuple, dilation: tuple) -> None:
+    assert winograd.pays((2, 16, 16, 32), (3, 3, 32, 32), (1, 1), (0, 0, 0, 0), (1, 1))
+    assert not winograd.pays(x, kernel, strides, (0, 0, 0, 0), dilation)
+
+
+# --- the transforms -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("r", [2, 3, 4, 5])
+def test_matrices_make_a_correlation_of_a_product(r: int) -> None:
+    """y[i] = sum over k of g[k] * d[i + k], for every d and g: as exact fractions."""
+    evaluate, weights, interpolate = _transforms.matrices(r)
+    m = 7 - r
+    assert (len(evaluate), len(evaluate[0])) == (m, 6)
+    assert (len(weights), len(weights[0])) == (6, r)
+    assert (len(interpolate), len(interpolate[0])) == (6, 6)
+    for i, k, pixel in product(range(m), range(r), range(6)):
+        assert sum(evaluate[i][j] * weights[j][k] * interpolate[j][pixel] for j in range(6)) == (pixel == i + k)
+
+
+@numba.njit
+def run(transform, source, target, columns, rows_inside, columns_inside, start, floor):  # type: ignore[no-untyped-def]
+    """Apply a transform to tiles (rows, columns, channels)."""
+    _transforms.apply(
+        transform, source.ctypes.data, source.shape[1] * source.shape[2], source.shape[2], target.ctypes.data,
+        target.shape[1] * target.shape[2], target.shape[2], columns, rows_inside, columns_inside, start.ctypes.data, floor,
+    )  # fmt: skip
+
+
+def matrix_of(kind: int, r: int) -> np.ndarray:
+    """What `transform` documents, M in target = M source M^T."""
+    evaluate, weights, interpolate = (np.array(matrix, float) for matrix in _transforms.matrices(r))
+    return {
+        _transforms.INPUT: interpolate,
+        _transforms.KERNEL: weights,
+        _transforms.OUTPUT: evaluate,
+        _transforms.OUTPUT_GRADIENT: evaluate.T,
+        _transforms.INPUT_GRADIENT: interpolate.T,
+        _transforms.KERNEL_GRADIENT: weights.T,
+    }[kind]
+
+
+def check_transform(kind: int, r: int, C: int, rows: int, columns: int, floor: float) -> None:
+    matrix, rng = matrix_of(kind, r), np.random.default_rng(C)
+    after, before = matrix.shape
+    source, target = rng.standard_normal((before, before, C), np.float32), rng.standard_normal((after, after, 96), np.float32)
+    start, untouched = rng.standard_normal(C, np.float32), target.copy()
+    wanted = np.einsum("ik,klc,jl->ijc", matrix, source.astype(float), matrix)
+    if kind == _transforms.OUTPUT:
+        wanted = np.maximum(wanted + start, floor)
+    if kind == _transforms.INPUT_GRADIENT:
+        wanted += untouched[:, :, :C]
+    run(_transforms.transform(kind, r), source, target, C, rows, columns, start, np.float32(floor))
+    if kind == _transforms.OUTPUT:
+        wanted[rows:], wanted[:, columns:] = untouched[rows:, :, :C], untouched[:, columns:, :C]
+    np.testing.assert_allclose(target[:, :, :C], wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
+    own = kind in (_transforms.OUTPUT, _transforms.KERNEL_GRADIENT)  # not scratch memory, where whole vectors are written
+    end = C if own else winograd._whole(C)
+    np.testing.assert_array_equal(target[:, :, end:], untouched[:, :, end:])
+
+
+@pytest.mark.parametrize("r", [3, 4, 5])
+@pytest.mark.parametrize("kind", range(6))
+def test_compiled_transform_is_its_matrix(kind: int, r: int) -> None:
+    m = 7 - r
+    for C in (1, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 80):
+        for rows, columns, floor in ((m, m, -np.inf), (6, 9, 0), (1, m - 1, 0), (m - 1, 1, -0.5)):
+            check_transform(kind, r, C, rows, columns, floor)

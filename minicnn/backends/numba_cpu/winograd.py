@@ -45,7 +45,7 @@ Pool = tuple[Pair, Pair, Pads]  # window, strides, pads
 PLACES = SIDE * SIDE
 KERNELS = (3, 4, 5)
 SMALL = 64 * 64  # C_in * C_out up to which U and dU stay in L2 beside a group's tiles
-GROUP, LARGE_GROUP = 64, 256  # tiles of a group, if there are as many
+GROUP, LARGE_GROUP = 64, 512  # tiles of a group, if there are as many
 MOST_BYTES = 32 << 20  # of one image's transformed tiles, for each thread
 
 
@@ -307,7 +307,8 @@ def gradients(
     images = _group(-(-N // chunks), tiles, LARGE_GROUP if together else GROUP)
     workers, blocks = 1 if together else threads, blocks_of(C_out)
     V, dM = _places(workers, images * tiles * _whole(C_in)), _places(workers, blocks * images * tiles * NR)
-    dU, dU_total = empty((chunks, PLACES * C_in, C_out)), empty((PLACES * C_in, C_out))
+    dU = empty((chunks, PLACES * C_in, C_out))
+    dU_total = dU[0] if chunks == 1 else empty((PLACES * C_in, C_out))
     table, weights = empty((2, images * tiles), np.int64), empty((2, C_in), np.int64)
     frames = frames_for(walk, x.shape, walk.height)
     panels = empty((threads, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR))
@@ -490,7 +491,8 @@ def _gradients(sources, found, products, room, sums, tables, walk, tiling, windo
             _gradients_of_chunk,
             (sources, dx, (U, V, dM, dU), room, sums, tables, zeros, walk, tiling, window, flags, images),
         )
-    parallel_for((dU.shape[1] + 7) // 8, dU.size, sum_chunks, (dU, dU_total))
+    if dU.shape[0] > 1:
+        parallel_for((dU.shape[1] + 7) // 8, dU.size, sum_chunks, (dU, dU_total))
     parallel_for(C_in, dU_total.size, _from_kernel_tiles, (dU_total, dkernel, tiling))
     clear(dbias)
     for row in range(totals.shape[0]):

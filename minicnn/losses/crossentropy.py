@@ -11,7 +11,7 @@ import numpy as np
 from minicnn import config, registry
 from minicnn.backends import ops
 from minicnn.losses.base import RowLoss
-from minicnn.losses.targets import Array, as_array, cast, check_labels
+from minicnn.losses.targets import Array, as_array, as_labels, check_labels
 
 __all__ = [
     "BinaryCrossentropy",
@@ -213,7 +213,7 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         self.ignore_class = ignore_class
 
     def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
-        """The labels as int32 (M,), beside the predictions."""
+        """The labels (M,), beside the predictions."""
         labels = as_array(y_true)
         if labels.ndim == y_pred.ndim and labels.shape[-1] == 1:
             labels = labels.reshape(labels.shape[:-1])
@@ -233,7 +233,7 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         ignored = self._ignored(labels)
         if ignored is not None:
             labels = labels * ~ignored  # as class 0, which is one; its weight is 0
-        return cast(labels, np.dtype(np.int32)).reshape(-1), y_pred
+        return as_labels(labels), y_pred
 
     def check_targets(self, y_true: np.ndarray, y_pred_shape: Any) -> None:
         check_labels(y_true, y_pred_shape[-1], self.name, self.ignore_class)

@@ -10,7 +10,7 @@ import numpy as np
 from minicnn import backends, config
 from minicnn.backends import memory
 
-__all__ = ["as_array", "as_floats", "cast", "check_labels", "match_ranks", "matrix_shape", "target_kind"]
+__all__ = ["as_array", "as_floats", "as_labels", "cast", "check_labels", "match_ranks", "matrix_shape", "target_kind"]
 
 Array = Any
 Shape = tuple[int, ...]
@@ -28,6 +28,12 @@ def cast(value: Any, dtype: Any) -> Array:
 def as_array(value: Any) -> Array:
     """Lists and the like as an array; arrays, on whichever device, as they are."""
     return value if hasattr(value, "reshape") and hasattr(value, "dtype") else np.asarray(value)
+
+
+def as_labels(value: Any) -> Array:
+    """Labels of any shape as ops take them, (M,): int32 on the host, and as they are on a device, whose kernels do not mind."""
+    value = as_array(value)
+    return cast(value, value.dtype if backends.on_device() else np.dtype(np.int32)).reshape(-1)
 
 
 def as_floats(value: Any) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minicnn import backends, config, registry
 from minicnn.backends import ops
-from minicnn.losses.targets import Array, as_array, as_floats, cast, match_ranks, matrix_shape
+from minicnn.losses.targets import Array, as_array, as_floats, as_labels, cast, match_ranks, matrix_shape
 from minicnn.metrics.base import MeanMetricWrapper
 from minicnn.tensor import as_tensor
 
@@ -55,10 +55,8 @@ def _sparse_categorical_matches(y_true: Any, y_pred: Any) -> Array:
     predictions = as_floats(y_pred)
     labels = _without_unit_axis(as_array(y_true), predictions)
     _check_shapes("sparse_categorical_accuracy", labels, predictions, predictions.shape[:-1])
-    labels = cast(labels, np.dtype(np.int32)).reshape(-1)
-    return ops.sparse_categorical_matches(predictions.reshape(matrix_shape(predictions.shape)), labels).reshape(
-        predictions.shape[:-1]
-    )
+    rows = predictions.reshape(matrix_shape(predictions.shape))
+    return ops.sparse_categorical_matches(rows, as_labels(labels)).reshape(predictions.shape[:-1])
 
 
 def _binary_matches(y_true: Any, y_pred: Any, threshold: float) -> Array:

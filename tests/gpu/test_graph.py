@@ -83,10 +83,10 @@ def test_warmup_cannot_be_left_out() -> None:
 def test_numbers_of_a_step_are_read_where_they_lie() -> None:
     """A learning rate on the GPU goes to the kernel by its address, a float by its value."""
     rate = DeviceArray(np.array(0.5))
-    at, value = update._number(rate)
+    at, kind, value = update._number(rate)
     assert at is rate
-    assert value == 0.0
-    assert update._number(0.5) == (None, 0.5)
+    assert (kind, value) == (2, 0.0)
+    assert update._number(0.5) == (None, 0, 0.5)
 
 
 def test_host_data_is_refused_while_a_step_is_captured() -> None:

@@ -35,6 +35,7 @@ __all__ = [
 MOST = 48  # parameters of one launch: MAX_TENSORS of the kernels
 _LISTS = 5
 _TENSORS = np.dtype([("array", np.uint64, (_LISTS, MOST)), ("size", np.int64, MOST)])
+_KINDS = {"float32": 1, "float64": 2, "int64": 3}  # Kind of the kernels
 _PARTS = 128  # warps that add up the squares of one gradient
 
 
@@ -124,11 +125,11 @@ def l1_l2_gradient_(grad: Array, param: Array, l1: float, l2: float) -> None:
     launch("update.cu", "l1_l2_gradient", blocks(grad.size), (THREADS,), arguments, {"real": C_TYPES[grad.dtype.name]}, {})
 
 
-def _number(value: Scalar) -> tuple[Array | None, float]:
-    """The kernels' two arguments for a number: where it lies on the GPU, or else its value."""
+def _number(value: Scalar) -> tuple[Array | None, int, float]:
+    """The kernels' arguments for a number: where it lies on the GPU and its type there, or else its value."""
     if is_on_device(value):
-        return value.astype(np.float64, copy=False), 0.0
-    return None, float(value)
+        return value, _KINDS[value.dtype.name], 0.0
+    return None, 0, float(value)
 
 
 def _groups(lists: Sequence[list[Array] | None]) -> Iterator[tuple[int, list[list[Array] | None]]]:

@@ -11,27 +11,30 @@ struct Tensors {
     long long size[MAX_TENSORS];
 };
 
-// A number of this step: from the device where `at` is not null (so that a captured step sees it change).
-struct Number {
-    const double* at;
-    double value;
-    __device__ double get() const { return at ? *at : value; }
-};
+// A number of this step: lying on the device (so that a captured step sees it change), of a C type, or a value.
+enum Kind { VALUE, FLOAT, DOUBLE, INTEGER };
+
+#define NUMBER(name) const void *name##_at, long long name##_kind, double name##_value
+#define READ(name) read(name##_at, name##_kind, name##_value)
+
+__device__ double read(const void* at, long long kind, double value) {
+    return kind == FLOAT ? *(const float*)at : kind == DOUBLE ? *(const double*)at : kind == INTEGER ? *(const long long*)at : value;
+}
 
 #define LIST(i) (lists.array[i][blockIdx.y])
 #define SIZE (lists.size[blockIdx.y])
 
 // p -= learning_rate * g
-KERNEL sgd_update(Tensors lists, const double* rate_at, double rate_value) {
+KERNEL sgd_update(Tensors lists, NUMBER(rate)) {
     real *p = LIST(0), *g = LIST(1);
-    const real rate = Number{rate_at, rate_value}.get();
+    const real rate = READ(rate);
     EACH(i, SIZE) p[i] -= rate * g[i];
 }
 
 // m = momentum * m - learning_rate * g;  p += m, or with nesterov p += momentum * m - learning_rate * g
-KERNEL momentum_update(Tensors lists, const double* rate_at, double rate_value, double momentum_, long long nesterov) {
+KERNEL momentum_update(Tensors lists, NUMBER(rate), double momentum_, long long nesterov) {
     real *p = LIST(0), *g = LIST(1), *momenta = LIST(2);
-    const real rate = Number{rate_at, rate_value}.get(), momentum = momentum_;
+    const real rate = READ(rate), momentum = momentum_;
     EACH(i, SIZE) {
         const real m = momenta[i] = momentum * momenta[i] - rate * g[i];
         p[i] += nesterov ? momentum * m - rate * g[i] : m;
@@ -41,10 +44,10 @@ KERNEL momentum_update(Tensors lists, const double* rate_at, double rate_value, 
 // v = rho * v + (1 - rho) * g**2;  the step is learning_rate * g / sqrt(v + epsilon);
 // centered: a = rho * a + (1 - rho) * g, and v - a**2 in place of v under the root;
 // with momenta: m = momentum * m + step;  p -= m
-KERNEL rmsprop_update(Tensors lists, const double* rate_at, double rate_value, double rho_, double momentum_,
+KERNEL rmsprop_update(Tensors lists, NUMBER(rate), double rho_, double momentum_,
                       double epsilon_) {
     real *p = LIST(0), *g = LIST(1), *mean_squares = LIST(2), *mean_grads = LIST(3), *momenta = LIST(4);
-    const real rate = Number{rate_at, rate_value}.get(), rho = rho_, rest = 1 - rho_, momentum = momentum_, epsilon = epsilon_;
+    const real rate = READ(rate), rho = rho_, rest = 1 - rho_, momentum = momentum_, epsilon = epsilon_;
     EACH(i, SIZE) {
         real v = mean_squares[i] = rho * mean_squares[i] + rest * g[i] * g[i];
         if (mean_grads) {
@@ -60,11 +63,11 @@ KERNEL rmsprop_update(Tensors lists, const double* rate_at, double rate_value, d
 // rate = learning_rate * sqrt(1 - beta_2**step) / (1 - beta_1**step)
 // m += (1 - beta_1) * (g - m);  v += (1 - beta_2) * (g**2 - v);  p -= rate * m / (sqrt(v) + epsilon)
 // AMSGrad: u = max(u, v), and u in place of v under the root
-KERNEL adam_update(Tensors lists, const double* rate_at, double rate_value, const double* step_at, double step_value,
+KERNEL adam_update(Tensors lists, NUMBER(rate), NUMBER(step),
                    double beta_1, double beta_2, double epsilon_) {
     real *p = LIST(0), *g = LIST(1), *means = LIST(2), *variances = LIST(3), *max_variances = LIST(4);
-    const double step = Number{step_at, step_value}.get();
-    const real rate = Number{rate_at, rate_value}.get() * sqrt(1 - pow(beta_2, step)) / (1 - pow(beta_1, step));
+    const double step = READ(step);
+    const real rate = READ(rate) * sqrt(1 - pow(beta_2, step)) / (1 - pow(beta_1, step));
     const real rest_1 = 1 - beta_1, rest_2 = 1 - beta_2, epsilon = epsilon_;
     EACH(i, SIZE) {
         const real m = means[i] += rest_1 * (g[i] - means[i]);
@@ -75,9 +78,9 @@ KERNEL adam_update(Tensors lists, const double* rate_at, double rate_value, cons
 }
 
 // p -= learning_rate * weight_decay * p
-KERNEL weight_decay(Tensors lists, const double* rate_at, double rate_value, double decay) {
+KERNEL weight_decay(Tensors lists, NUMBER(rate), double decay) {
     real* p = LIST(0);
-    const real rate = Number{rate_at, rate_value}.get() * decay;
+    const real rate = READ(rate) * decay;
     EACH(i, SIZE) p[i] -= rate * p[i];
 }
 

@@ -24,7 +24,7 @@ from minicnn.layers import Conv2D, Dense
 __all__ = ["case_of", "describe_machine", "installed_engines", "memory", "speed", "start_up", "step_flops"]
 
 WORKER = Path(__file__).with_name("worker.py")
-TURN = 48e9  # FLOPs that one turn of training takes at most, or else two steps: half a second at 100 GFLOP/s
+TURN = 24e9  # FLOPs that one turn of training takes at most, or else four steps: a quarter of a second at 100 GFLOP/s
 NEEDS = {"keras": ("keras",), "torch": ("torch",), "tensorflow": ("tensorflow",), "jax": ("jax",), "minicnn": ("numba",)}
 
 Say = Callable[[str], None]
@@ -54,7 +54,7 @@ def case_of(model: Any, optimizer: Any, loss: str, batch: int, steps: int | None
 
     Args:
         model: built, with one input and one output.
-        steps: of a turn; default as many as take about half a second, at least two.
+        steps: of a turn; default as many as take about a quarter of a second, at least four.
     """
     (images,), (output,) = model.inputs, model.outputs
     flops = max(1, step_flops(model))
@@ -63,7 +63,7 @@ def case_of(model: Any, optimizer: Any, loss: str, batch: int, steps: int | None
         "optimizer": optimizers.serialize(optimizer),
         "loss": loss,
         "batch": batch,
-        "steps": steps or max(2, min(8192 // batch, int(TURN / (flops * batch)))),
+        "steps": steps or max(4, min(8192 // batch, int(TURN / (flops * batch)))),
         "input_shape": list(images.shape[1:]),
         "output_shape": list(output.shape[1:]),
         "classes": output.shape[-1],
@@ -188,7 +188,7 @@ def memory(case: dict[str, Any], engines: Sequence[str], threads: int, say: Say 
 
 
 def start_up(
-    case: dict[str, Any], engines: Sequence[str], threads: int, rounds: int = 5, say: Say = lambda line: None
+    case: dict[str, Any], engines: Sequence[str], threads: int, rounds: int = 3, say: Say = lambda line: None
 ) -> dict[str, Any]:
     """Seconds from the import to the end of the first training step, taking turns; minicnn also with an empty cache.
 

@@ -63,7 +63,7 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def chart(results: Mapping[str, Mapping[str, Any]], title: str | None = None) -> StudyFigure:
     """Bars: time of a training step an image, one panel a model, engines from fast to slow; minicnn stands out."""
     figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)), layout="constrained")
-    axes = figure.subplots(-(-len(results) // 2), min(2, len(results)), squeeze=False).flat
+    axes = list(figure.subplots(-(-len(results) // 2), min(2, len(results)), squeeze=False).flat)
     for axis in axes:
         axis.set_axis_off()
     for axis, (model, result) in zip(axes, results.items()):
@@ -99,6 +99,10 @@ def scaling_chart(curves: Mapping[str, Mapping[str, Any]], title: str | None = N
         axis.loglog(x, 1e3 * seconds[-1] * growth, "--", color=color(1), label="in proportion")
         axis.set_xticks(x, [f"{value:,.0f}" for value in x], fontsize=8)
         axis.minorticks_off()
+        for value, step in zip(x, 1e3 * seconds):
+            axis.annotate(f"{step:.3g}", (value, step), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+        axis.set_yticks([])
+        axis.margins(y=0.12)
         axis.set_xlabel(name)
         axis.set_ylabel("milliseconds a training step")
         axis.legend(fontsize=8)

@@ -20,7 +20,7 @@ import numba
 from numba.core import caching, event
 from numba.core.ccallback import CFunc
 
-__all__ = ["FEATURES", "VL", "address_of", "compiled", "part", "shared"]
+__all__ = ["FEATURES", "VL", "address_of", "assembly", "compiled", "part", "shared"]
 
 FEATURES = dict(llvm.get_host_cpu_features())
 if FEATURES.get("avx512f") and not (os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES")):
@@ -86,6 +86,7 @@ def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     def enter(function: Callable[..., Any]) -> Any:
         symbol = f"{__package__}.{function.__name__}"
         llvm.add_symbol(symbol, address_of(function, signature))
+        _shared[function.__name__] = function, signature
         return numba.types.ExternalFunction(symbol, signature)
 
     return enter
@@ -101,7 +102,22 @@ def address_of(function: Callable[..., Any], signature: Any) -> int:
     return int(callback.address)
 
 
+def assembly(name: str) -> str:
+    """The instructions that a `shared` function is made of, such as "multiply"; compiled once more, since a cache keeps none.
+
+    Raises:
+        ValueError: for a name that is not shared.
+    """
+    if name not in _shared:
+        raise ValueError(f"Unknown function: {name!r}. Expected one of {', '.join(map(repr, sorted(_shared)))}.")
+    function, signature = _shared[name]
+    callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+    callback.compile()
+    return str(callback._library.get_asm_str())
+
+
 _alive: list[Any] = []  # compiled code goes when its object does
+_shared: dict[str, tuple[Callable[..., Any], Any]] = {}
 
 
 class _Announce(event.Listener):

@@ -20,8 +20,13 @@ of offsets, and two steps walk the sum. Convolution is a matter of what one writ
 An im2col (the reference backend's way) would write each pixel KH·KW times to memory and
 read it back to reach the same product; here pixels come straight from the image, in L1.
 
-To see the instructions that come out: `list(conv._forward.inspect_asm().values())[0]`, and look
-for `vfmadd` with twelve different destination registers (six rows of two vectors) in one short loop.
+To see the instructions that come out:
+
+    from minicnn.backends.numba_cpu._compile import assembly
+    print(assembly("multiply"))
+
+and look for the longest run of `vfmadd231ps` in one short loop: MR·NV of them, each with a sum of
+its own as its destination, and beside them NV loads of B and, for each row, one broadcast of A.
 
 Emitted as LLVM vector IR, because no loop written in Python is sure to be kept in registers.
 

@@ -59,8 +59,8 @@ if run.quick:
 def network(normalize):
     set_random_seed(run.seed)
     model = Sequential([Input(shape=(8, 8, 1))])
-    for _ in range(8):
-        model.add(Conv2D(16, (3, 3), padding="same", use_bias=not normalize))
+    for number in range(1, 9):
+        model.add(Conv2D(16, (3, 3), padding="same", use_bias=not normalize, name=f"conv_{number}"))
         if normalize:
             model.add(BatchNormalization(momentum=0.9))  # few steps: shorter averages than the usual 0.99
         model.add(ReLU())
@@ -102,14 +102,11 @@ run.save("learning_curves")
 print("\nnorm of the gradient at step 0, learning rate 0.1:")
 print("                        first convolution   last convolution")
 for kind in ("without", "with"):
-    kernels = [path for path in norms[f"{kind}, rate 0.1"].norms if "conv2d" in path and path.endswith("kernel")]
-    first, last = (norms[f"{kind}, rate 0.1"].norms[path][0] for path in (kernels[0], kernels[-1]))
-    print(f"    {kind:15}     {first:17.6f}   {last:16.6f}")
-    title = f"{kind} batch normalization, rate 0.1: the first, fourth and last kernel"
-    figure = study.gradient_norms(
-        norms[f"{kind}, rate 0.1"], [kernels[0], kernels[3], kernels[7]], title=title, style=run.style
-    )
-    run.save(f"gradients_{kind}", figure)
+    recorded = norms[f"{kind}, rate 0.1"]
+    print(f"    {kind:15}     {recorded.norms['conv_1/kernel'][0]:17.6f}   {recorded.norms['conv_8/kernel'][0]:16.6f}")
+    kernels = [f"conv_{number}/kernel" for number in (1, 4, 8)]
+    title = f"{kind} batch normalization, rate 0.1"
+    run.save(f"gradients_{kind}", study.gradient_norms(recorded, kernels, title=title, style=run.style))
 
 # %% And what the last ReLU is given: with it, values about zero of one size, in every channel
 _, axes = plt.subplots(1, 2, figsize=(11, 3.6))

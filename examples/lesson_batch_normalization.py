@@ -71,11 +71,11 @@ def network(normalize):
 
 
 rates = (0.003, 0.01, 0.03, 0.1)
-histories, norms, models, accuracies = {}, {}, {}, {}
+histories, norms, accuracies = {}, {}, {}
 for normalize in (False, True):
     for rate in rates:
         name = f"{'with' if normalize else 'without'}, rate {rate:g}"
-        model = models[name] = network(normalize)
+        model = network(normalize)
         norms[name] = study.GradientNorms(every=1 if run.quick else 10)
         model.compile(optimizer=SGD(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         histories[name] = model.fit(

@@ -1,28 +1,37 @@
-"""A training step on an NVIDIA GPU: minicnn against PyTorch and JAX, on the zoo's models.
+"""Training on an NVIDIA GPU: minicnn against PyTorch and JAX, on the zoo's models.
 
     python benchmarks/gpu.py [--models cifar_small ...] [--batches 32 128 512 2048] [--tf32] [--json results.json]
+    python benchmarks/gpu.py --accuracy 0.7 [--models cifar_dropout] [--batches 128] [--seeds 3]
 
-Every engine runs the same network (PyTorch and JAX get theirs from minicnn's layers, with the
-same weights' shapes), Adam at one rate, sparse categorical cross-entropy, on one batch that
-already lies on the GPU. Engines take turns, round by round; a number is the median over rounds
-of the time of a step. Without --tf32 all multiply in full float32.
+Every engine trains the same network (PyTorch and JAX get theirs from minicnn's layers, with the
+same weights' shapes) with Adam at one rate and sparse categorical cross-entropy; data lie on the
+GPU before the clock starts. Without --tf32 all multiply in full float32.
+
+The first form gives the time of a step, always on the same batch: engines take turns, round by
+round, and a number is the median over rounds. minicnn's steps are those that `Model.fit` runs.
+The second gives the seconds of training until CIFAR-10's test images are classified with the
+stated accuracy, as seen after each epoch; looking takes no time on this clock, nor do kernels
+compile on it. minicnn runs `Model.fit`, the others the usual loop.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import importlib.util
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 import minicnn
-from minicnn import backends, layers, zoo
-from minicnn.backends import ops
+from minicnn import backends, callbacks, layers, zoo
+from minicnn.models.captured import CapturedStep
 from minicnn.optimizers import Adam
 
 RATE = 1e-3
@@ -31,7 +40,25 @@ CLASSES = 10
 FLOAT32_PER_CYCLE = {70: 64, 75: 64, 80: 64, 86: 128, 89: 128, 90: 128}
 TF32_PER_CYCLE = {80: 512, 86: 128, 89: 128, 90: 1024}
 
-Step = Callable[[], Any]  # launches one training step; does not wait for it
+Build = Callable[[], Any]  # a new minicnn model
+Batch = tuple[Any, Any]  # images and labels, where an engine computes
+AfterEpoch = Callable[[], bool]  # called after an epoch: whether to stop
+
+
+class Engine(Protocol):
+    """A network and its optimizer."""
+
+    def put(self, x: np.ndarray, labels: np.ndarray) -> Batch:
+        """Images (N, H, W, C) and labels (N,) on the GPU, in the engine's layout."""
+
+    def step(self, x: Any, labels: Any) -> Any:
+        """Launch one training step; does not wait for it."""
+
+    def scores(self, x: Any) -> np.ndarray:
+        """(N, classes), the largest at the class that is predicted."""
+
+    def epochs(self, data: Batch, batch: int, most: int, after: AfterEpoch) -> None:
+        """Train for `most` epochs of shuffled batches, or until `after` says so."""
 
 
 def chain(model: Any) -> list[Any]:
@@ -53,48 +80,54 @@ def step_flops(model: Any) -> int:
 # --- minicnn --------------------------------------------------------------------------
 
 
-def minicnn_function(model: Any) -> Callable[[Any, Any], Any]:
-    """One step as calls of layers and ops, all of whose state lies on the GPU, so that it can be captured."""
-    *body, last = chain(model)
-    optimizer = Adam(RATE)
-    optimizer.build(model.trainable_weights)
-    weights: Any = None
+class Minicnn:
+    """A step as `fit` runs it, or (not captured) as written."""
 
-    def step(x: Any, labels: Any) -> Any:
-        nonlocal weights
-        if weights is None:  # of the rows in the mean, made in the warm-up
-            weights = backends.asarray(np.full(len(x), 1 / len(x), np.float32))
-        saved = []
-        for layer in body:
-            x, kept = layer.forward(x, True)
-            saved.append(kept)
-        losses, probabilities = ops.sparse_softmax_cross_entropy_forward(
-            ops.dense_forward(x, last.kernel.value, last.bias.value), labels
-        )
-        dy = ops.sparse_softmax_cross_entropy_backward(probabilities, labels, weights)
-        grads = [ops.dense_backward_kernel(x, dy), ops.bias_backward(dy)]
-        variables = [last.kernel, last.bias]
-        dy = ops.dense_backward_input(dy, last.kernel.value)
-        for layer, kept in zip(reversed(body[1:]), reversed(saved[1:])):
-            dy, own = layer.backward(dy, kept)
-            grads, variables = [*own, *grads], [*layer.trainable_weights, *variables]
-        grads, variables = [*body[0].backward_weights(dy, saved[0]), *grads], [*body[0].trainable_weights, *variables]
-        optimizer.apply(grads, variables)
-        return losses
+    def __init__(self, build: Build, captured: bool) -> None:
+        self.model = build()
+        self.model.compile(Adam(RATE), "sparse_categorical_crossentropy")
+        self.captured = captured
+        self._step: Callable[..., None] | None = None
 
-    return step
+    def put(self, x: np.ndarray, labels: np.ndarray) -> Batch:
+        return backends.asarray(x), backends.asarray(labels)
+
+    def step(self, x: Any, labels: Any) -> None:
+        if self._step is None:
+            self.model.train_on_batch(x, labels)  # what is made at the first batch
+            self._step = CapturedStep(self.model) if self.captured else self.model.train_step
+        self._step([x], [labels])
+
+    def scores(self, x: Any) -> np.ndarray:
+        return self.model.predict(x, batch_size=1000, verbose=0)
+
+    def epochs(self, data: Batch, batch: int, most: int, after: AfterEpoch) -> None:
+        class AfterEach(callbacks.Callback):
+            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+                self.model.stop_training = after()
+
+        self.model.fit(*data, batch_size=batch, epochs=most, callbacks=[AfterEach()], verbose=0)
 
 
-def minicnn_step(build: Callable[[], Any], x: np.ndarray, labels: np.ndarray, captured: bool) -> Step:
-    from minicnn.backends.cupy_gpu import capture
+class Loop:
+    """The loop of engines that have none."""
 
-    batch = [backends.asarray(x), backends.asarray(labels)]
-    graph = capture(minicnn_function(build()), batch, warmup=3 if captured else 10**9)
-    for _ in range(5):
-        graph.replay(batch)
-    if captured and not graph.captured:
-        raise RuntimeError("not captured")
-    return lambda: graph.replay(batch)
+    step: Callable[[Any, Any], Any]
+
+    def places(self, order: np.ndarray) -> Any:
+        """An array of indices where the engine computes."""
+        raise NotImplementedError
+
+    def epochs(self, data: Batch, batch: int, most: int, after: AfterEpoch) -> None:
+        x, labels = data
+        rng = np.random.default_rng(0)
+        for _ in range(most):
+            order = self.places(rng.permutation(len(x)))
+            for start in range(0, len(x), batch):
+                places = order[start : start + batch]
+                self.step(x[places], labels[places])
+            if after():
+                break
 
 
 # --- PyTorch --------------------------------------------------------------------------
@@ -129,95 +162,131 @@ def torch_network(model: Any) -> Any:
     return nn.Sequential(*modules)
 
 
-def torch_step(build: Callable[[], Any], x: np.ndarray, labels: np.ndarray, kind: str, device: str = "cuda") -> Step:
-    import torch
+class Torch(Loop):
+    """Kinds: "eager"; "channels_last"; "compiled", which is channels_last in CUDA graphs."""
 
-    layout = torch.contiguous_format if kind == "eager" else torch.channels_last
-    network = torch_network(build()).to(device, memory_format=layout)
-    images = torch.from_numpy(x).permute(0, 3, 1, 2).to(device).contiguous(memory_format=layout)
-    targets = torch.from_numpy(labels).to(device)
-    on_gpu = device == "cuda"
-    optimizer = torch.optim.Adam(network.parameters(), RATE, fused=on_gpu, capturable=on_gpu)
+    def __init__(self, build: Build, kind: str, device: str = "cuda") -> None:
+        import torch
 
-    def forward_backward() -> Any:
-        loss = torch.nn.functional.cross_entropy(network(images), targets)
-        loss.backward()
+        self.device = device
+        self.layout = torch.contiguous_format if kind == "eager" else torch.channels_last
+        self.network = torch_network(build()).to(device, memory_format=self.layout)
+        on_gpu = device == "cuda"
+        self.optimizer = torch.optim.Adam(self.network.parameters(), RATE, fused=on_gpu, capturable=on_gpu)
+
+        def forward_backward(x: Any, labels: Any) -> Any:
+            loss = torch.nn.functional.cross_entropy(self.network(x), labels)
+            loss.backward()
+            return loss
+
+        self.forward_backward = (
+            torch.compile(forward_backward, mode="reduce-overhead") if kind == "compiled" else forward_backward
+        )
+
+    def put(self, x: np.ndarray, labels: np.ndarray) -> Batch:
+        import torch
+
+        images = torch.from_numpy(x).permute(0, 3, 1, 2).to(self.device).contiguous(memory_format=self.layout)
+        return images, torch.from_numpy(labels).to(self.device)
+
+    def places(self, order: np.ndarray) -> Any:
+        import torch
+
+        return torch.from_numpy(order).to(self.device)
+
+    def step(self, x: Any, labels: Any) -> Any:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.forward_backward(x, labels)
+        self.optimizer.step()
         return loss
 
-    if kind == "compiled":
-        forward_backward = torch.compile(forward_backward, mode="reduce-overhead")
+    def scores(self, x: Any) -> np.ndarray:
+        import torch
 
-    def step() -> Any:
-        optimizer.zero_grad(set_to_none=True)
-        loss = forward_backward()
-        optimizer.step()
-        return loss
-
-    for _ in range(5):
-        step()
-    return step
+        self.network.eval()
+        with torch.no_grad():
+            parts = [self.network(part).cpu().numpy() for part in x.split(1000)]
+        self.network.train()
+        return np.concatenate(parts)
 
 
 # --- JAX ------------------------------------------------------------------------------
 
 
-def jax_step(build: Callable[[], Any], x: np.ndarray, labels: np.ndarray, tf32: bool) -> Step:
-    import jax
-    import jax.numpy as jnp
-    from jax import lax
+class Jax(Loop):
+    """One jitted function of (weights, slots, key, batch), which gives its buffers back to itself."""
 
-    network = chain(build())
-    weights = [[jnp.asarray(np.asarray(weight)) for weight in layer.trainable_weights] for layer in network]
-    precision = lax.Precision.DEFAULT if tf32 else lax.Precision.HIGHEST
+    def __init__(self, build: Build, tf32: bool) -> None:
+        import jax
+        import jax.numpy as jnp
+        from jax import lax
 
-    def loss_of(weights: Any, key: Any) -> Any:
-        y = jnp.asarray(x)
-        for i, (layer, own) in enumerate(zip(network, weights)):
-            if isinstance(layer, layers.Conv2D):
-                numbers = ("NHWC", "HWIO", "NHWC")
-                padding = layer.padding.upper()
-                y = lax.conv_general_dilated(y, own[0], layer.strides, padding, dimension_numbers=numbers, precision=precision)
-                y = y + own[1] if layer.use_bias else y
-            elif isinstance(layer, layers.Dense):
-                y = jnp.matmul(y, own[0], precision=precision) + own[1]
-            elif isinstance(layer, layers.MaxPooling2D):
-                y = lax.reduce_window(y, -jnp.inf, lax.max, (1, *layer.pool_size, 1), (1, *layer.strides, 1), "VALID")
-            elif isinstance(layer, layers.BatchNormalization):
-                mean, variance = y.mean((0, 1, 2)), y.var((0, 1, 2))
-                y = (y - mean) * lax.rsqrt(variance + layer.epsilon) * own[0] + own[1]
-            elif isinstance(layer, layers.Dropout):
-                kept = jax.random.bernoulli(jax.random.fold_in(key, i), 1 - layer.rate, y.shape)
-                y = jnp.where(kept, y / (1 - layer.rate), 0)
-            elif isinstance(layer, layers.Flatten):
-                y = y.reshape(len(y), -1)
-            if isinstance(layer, layers.ReLU) or getattr(getattr(layer, "activation", None), "__name__", "") == "relu":
-                y = jax.nn.relu(y)
-        return -jax.nn.log_softmax(y)[jnp.arange(len(labels)), labels].mean()
+        network = chain(build())
+        weights = [[jnp.asarray(np.asarray(weight)) for weight in layer.trainable_weights] for layer in network]
+        precision = lax.Precision.DEFAULT if tf32 else lax.Precision.HIGHEST
 
-    def adam(state: Any) -> Any:
-        weights, means, variances, count, key = state
-        key, now = jax.random.split(key)
-        loss, grads = jax.value_and_grad(loss_of)(weights, now)
-        count = count + 1
-        rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
-        tree = jax.tree_util.tree_map
-        means = tree(lambda m, g: m + 0.1 * (g - m), means, grads)
-        variances = tree(lambda v, g: v + 0.001 * (g * g - v), variances, grads)
-        weights = tree(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), weights, means, variances)
-        return (weights, means, variances, count, key), loss
+        def logits(weights: Any, y: Any, key: Any) -> Any:
+            """Without a key: as after training."""
+            for i, (layer, own) in enumerate(zip(network, weights)):
+                if isinstance(layer, layers.Conv2D):
+                    numbers = ("NHWC", "HWIO", "NHWC")
+                    padding = layer.padding.upper()
+                    y = lax.conv_general_dilated(
+                        y, own[0], layer.strides, padding, dimension_numbers=numbers, precision=precision
+                    )
+                    y = y + own[1] if layer.use_bias else y
+                elif isinstance(layer, layers.Dense):
+                    y = jnp.matmul(y, own[0], precision=precision) + own[1]
+                elif isinstance(layer, layers.MaxPooling2D):
+                    y = lax.reduce_window(y, -jnp.inf, lax.max, (1, *layer.pool_size, 1), (1, *layer.strides, 1), "VALID")
+                elif isinstance(layer, layers.BatchNormalization):
+                    if key is None:
+                        raise NotImplementedError("this JAX engine keeps no moving statistics")
+                    mean, variance = y.mean((0, 1, 2)), y.var((0, 1, 2))
+                    y = (y - mean) * lax.rsqrt(variance + layer.epsilon) * own[0] + own[1]
+                elif isinstance(layer, layers.Dropout) and key is not None:
+                    kept = jax.random.bernoulli(jax.random.fold_in(key, i), 1 - layer.rate, y.shape)
+                    y = jnp.where(kept, y / (1 - layer.rate), 0)
+                elif isinstance(layer, layers.Flatten):
+                    y = y.reshape(len(y), -1)
+                if isinstance(layer, layers.ReLU) or getattr(getattr(layer, "activation", None), "__name__", "") == "relu":
+                    y = jax.nn.relu(y)
+            return y
 
-    jitted = jax.jit(adam, donate_argnums=0)
-    zeros = lambda: jax.tree_util.tree_map(jnp.zeros_like, weights)  # noqa: E731
-    state = (weights, zeros(), zeros(), jnp.zeros((), jnp.float32), jax.random.PRNGKey(0))
+        def loss_of(weights: Any, x: Any, labels: Any, key: Any) -> Any:
+            return -jax.nn.log_softmax(logits(weights, x, key))[jnp.arange(len(labels)), labels].mean()
 
-    def step() -> Any:
-        nonlocal state
-        state, loss = jitted(state)
+        def adam(state: Any, x: Any, labels: Any) -> Any:
+            weights, means, variances, count, key = state
+            key, now = jax.random.split(key)
+            loss, grads = jax.value_and_grad(loss_of)(weights, x, labels, now)
+            count = count + 1
+            rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+            tree = jax.tree_util.tree_map
+            means = tree(lambda m, g: m + 0.1 * (g - m), means, grads)
+            variances = tree(lambda v, g: v + 0.001 * (g * g - v), variances, grads)
+            weights = tree(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), weights, means, variances)
+            return (weights, means, variances, count, key), loss
+
+        self._adam = jax.jit(adam, donate_argnums=0)
+        self._logits = jax.jit(lambda weights, x: logits(weights, x, None))
+        zeros = lambda: jax.tree_util.tree_map(jnp.zeros_like, weights)  # noqa: E731
+        self.state = (weights, zeros(), zeros(), jnp.zeros((), jnp.float32), jax.random.PRNGKey(0))
+
+    def put(self, x: np.ndarray, labels: np.ndarray) -> Batch:
+        return self.places(x), self.places(labels)
+
+    def places(self, order: np.ndarray) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.asarray(order)
+
+    def step(self, x: Any, labels: Any) -> Any:
+        self.state, loss = self._adam(self.state, x, labels)
         return loss
 
-    for _ in range(5):
-        step()
-    return step
+    def scores(self, x: Any) -> np.ndarray:
+        return np.concatenate([np.asarray(self._logits(self.state[0], x[i : i + 1000])) for i in range(0, len(x), 1000)])
 
 
 # --- measuring ------------------------------------------------------------------------
@@ -230,7 +299,7 @@ def synchronize() -> None:
     cupy.cuda.Device().synchronize()
 
 
-def measure(steps: dict[str, Step], rounds: int, seconds: float) -> dict[str, float]:
+def measure(steps: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, float]:
     """Median seconds of a step of each engine; the engines take turns, `seconds` each time."""
     counts, times = {}, {name: [] for name in steps}
     for name, step in steps.items():
@@ -260,45 +329,55 @@ def peak(tf32: bool) -> float | None:
     return per_cycle and attributes["MultiProcessorCount"] * attributes["ClockRate"] * 1e3 * per_cycle * 2
 
 
-def engines(tf32: bool) -> dict[str, Callable[..., Step]]:
-    """Name -> (build, x, labels) -> step, of every engine that is installed."""
-    import importlib.util
-
-    found: dict[str, Callable[..., Step]] = {
-        "minicnn graph": lambda *case: minicnn_step(*case, captured=True),
-        "minicnn": lambda *case: minicnn_step(*case, captured=False),
+def engines(tf32: bool) -> dict[str, Callable[[Build], Engine]]:
+    """Every engine that is installed, by name."""
+    found: dict[str, Callable[[Build], Engine]] = {
+        "minicnn graph": lambda build: Minicnn(build, captured=True),
+        "minicnn": lambda build: Minicnn(build, captured=False),
     }
     if importlib.util.find_spec("torch"):
         for kind in ("eager", "channels_last", "compiled"):
-            found[f"torch {kind}"] = lambda *case, kind=kind: torch_step(*case, kind)
+            found[f"torch {kind}"] = lambda build, kind=kind: Torch(build, kind)
     if importlib.util.find_spec("jax"):
-        found["jax"] = lambda *case: jax_step(*case, tf32)
+        found["jax"] = lambda build: Jax(build, tf32)
     return found
 
 
-def versions() -> dict[str, str]:
-    import importlib.metadata
+def warmed_up(engine: Engine, x: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
+    """A step on this batch, after a few that compile and capture."""
+    batch = engine.put(x, labels)
+    for _ in range(5):
+        engine.step(*batch)
+    return lambda: engine.step(*batch)
 
+
+def versions() -> dict[str, str]:
     names = ("minicnn", "numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "jaxlib")
     installed = {distribution.metadata["Name"]: distribution.version for distribution in importlib.metadata.distributions()}
     return {name: installed[name] for name in names if name in installed}
 
 
-def run(model: str, batch: int, tf32: bool, rounds: int, seconds: float) -> dict[str, Any]:
-    """Measure one model at one batch size; an engine that fails is reported with its error and left out."""
+def builder(model: str, seed: int = 0) -> Build:
+    """Makes that reference model, always with the same weights."""
     reference = zoo.get(model)
-    rng = np.random.default_rng(0)
-    x = rng.random((batch, *reference.input_shape), np.float32)
-    labels = rng.integers(0, CLASSES, batch)
 
     def build() -> Any:
-        minicnn.set_random_seed(0)
+        minicnn.set_random_seed(seed)
         return reference.build(input_shape=reference.input_shape, classes=CLASSES)
 
+    return build
+
+
+def run_steps(model: str, batch: int, tf32: bool, rounds: int, seconds: float) -> dict[str, Any]:
+    """Measure one model at one batch size; an engine that fails is reported with its error and left out."""
+    rng = np.random.default_rng(0)
+    x = rng.random((batch, *zoo.get(model).input_shape), np.float32)
+    labels = rng.integers(0, CLASSES, batch)
+    build = builder(model)
     steps, errors = {}, {}
-    for name, engine in engines(tf32).items():
+    for name, make in engines(tf32).items():
         try:
-            steps[name] = engine(build, x, labels)
+            steps[name] = warmed_up(make(build), x, labels)
         except Exception as error:
             errors[name] = f"{type(error).__name__}: {error}"[:200]
     times = measure(steps, rounds, seconds)
@@ -307,7 +386,7 @@ def run(model: str, batch: int, tf32: bool, rounds: int, seconds: float) -> dict
     return {"model": model, "batch": batch, "tf32": tf32, "seconds": times, "share of peak": shares, "errors": errors}
 
 
-def show(result: dict[str, Any]) -> None:
+def show_steps(result: dict[str, Any]) -> None:
     """A line an engine: milliseconds, times minicnn's captured step, share of the card's peak."""
     print(f"\n{result['model']}, batch {result['batch']}, {'TF32' if result['tf32'] else 'float32'}")
     own = result["seconds"].get("minicnn graph")
@@ -319,16 +398,81 @@ def show(result: dict[str, Any]) -> None:
         print(f"  {name:20} {error}")
 
 
+def time_to_accuracy(engine: Engine, data: Any, batch: int, target: float, most: int) -> dict[str, Any]:
+    """Seconds of training until the test images are classified with the target accuracy; None if that was never seen.
+
+    Args:
+        data: ((images, labels), (test images, test labels)), NumPy. most: epochs.
+    """
+    (x, labels), (x_test, labels_test) = data
+    whole = len(x) // batch * batch  # every engine gets batches of one shape
+    warmed_up(engine, x[:batch], labels[:batch])
+    train, (test, _) = engine.put(x[:whole], labels[:whole]), engine.put(x_test, labels_test)
+    seconds, seen = 0.0, []
+    synchronize()
+    start = time.perf_counter()
+
+    def after() -> bool:
+        nonlocal seconds, start
+        synchronize()
+        seconds += time.perf_counter() - start
+        seen.append(float((engine.scores(test).argmax(axis=1) == labels_test).mean()))
+        start = time.perf_counter()
+        return seen[-1] >= target
+
+    engine.epochs(train, batch, most, after)
+    return {"seconds": seconds if seen[-1] >= target else None, "accuracies": seen}
+
+
+def cifar10() -> Any:
+    """((images, labels), (test images, test labels)): float32 in [0, 1], and int64."""
+    parts = minicnn.datasets.cifar10.load_data()
+    return [(x.astype(np.float32) / 255, y.reshape(-1).astype(np.int64)) for x, y in parts]
+
+
+def run_accuracy(model: str, batch: int, tf32: bool, target: float, most: int, seeds: int) -> dict[str, Any]:
+    """Train one model with every engine, from as many beginnings; an engine that fails is reported with its error."""
+    data = cifar10()
+    runs, errors = {}, {}
+    for name, make in engines(tf32).items():
+        if name == "minicnn":  # `fit` captures its steps
+            continue
+        try:
+            runs[name] = [time_to_accuracy(make(builder(model, seed)), data, batch, target, most) for seed in range(seeds)]
+        except Exception as error:
+            errors[name] = f"{type(error).__name__}: {error}"[:200]
+    return {"model": model, "batch": batch, "tf32": tf32, "target": target, "runs": runs, "errors": errors}
+
+
+def show_accuracy(result: dict[str, Any]) -> None:
+    """A line an engine: median seconds to the accuracy, and what each run took."""
+    numbers = "TF32" if result["tf32"] else "float32"
+    print(f"\n{result['model']}, batch {result['batch']}, {numbers}: seconds to a test accuracy of {result['target']}")
+    for name, runs in result["runs"].items():
+        reached = [run["seconds"] for run in runs if run["seconds"] is not None]
+        median = f"{statistics.median(reached):9.2f} s" if len(reached) == len(runs) else f"{len(reached)} of {len(runs)} runs"
+        each = [f"{len(run['accuracies'])} epochs, {run['accuracies'][-1]:.4f}" for run in runs]
+        print(f"  {name:20} {median}   ({'; '.join(each)})")
+    for name, error in result["errors"].items():
+        print(f"  {name:20} {error}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", default=zoo.names(), choices=zoo.names())
-    parser.add_argument("--batches", nargs="+", type=int, default=[32, 128, 512, 2048])
+    parser.add_argument("--models", nargs="+", choices=zoo.names(), help="default: all, or cifar_dropout with --accuracy")
+    parser.add_argument("--batches", nargs="+", type=int, help="default: 32 128 512 2048, or 128 with --accuracy")
     parser.add_argument("--tf32", action="store_true", help="let every engine use TF32 tensor cores")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2, help="of an engine's turn")
+    parser.add_argument("--accuracy", type=float, help="measure the time to this accuracy on CIFAR-10's test images instead")
+    parser.add_argument("--epochs", type=int, default=30, help="after which an accuracy is given up")
+    parser.add_argument("--seeds", type=int, default=3, help="runs to an accuracy")
     parser.add_argument("--json", help="write the results to this file too")
     arguments = parser.parse_args()
+    models = arguments.models or (zoo.names() if arguments.accuracy is None else ["cifar_dropout"])
+    batches = arguments.batches or ([32, 128, 512, 2048] if arguments.accuracy is None else [128])
 
+    warnings.filterwarnings("error", message="This training step cannot be captured")
     minicnn.set_backend("cupy")
     backends.backend_module().set_tf32(arguments.tf32)
     if "torch" in versions():
@@ -338,10 +482,15 @@ def main() -> None:
         torch.backends.cudnn.benchmark = True
     report: dict[str, Any] = {"device": backends.backend_module().describe(), "versions": versions(), "results": []}
     print(json.dumps({key: report[key] for key in ("device", "versions")}, indent=2))
-    for model in arguments.models:
-        for batch in arguments.batches:
-            report["results"].append(run(model, batch, arguments.tf32, arguments.rounds, arguments.seconds))
-            show(report["results"][-1])
+    for model in models:
+        for batch in batches:
+            if arguments.accuracy is None:
+                result = run_steps(model, batch, arguments.tf32, arguments.rounds, arguments.seconds)
+                show_steps(result)
+            else:
+                result = run_accuracy(model, batch, arguments.tf32, arguments.accuracy, arguments.epochs, arguments.seeds)
+                show_accuracy(result)
+            report["results"].append(result)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(report, file, indent=2)

@@ -182,6 +182,14 @@ def test_mistakes_come_most_confident_first():
     assert "No mistakes in 2 images" in texts_of(study.mistakes_gallery(images[:2], [0, 1], predictions[:2]))
 
 
+def test_long_names_of_mistakes_stand_side_by_side():
+    names = ["a rather long name of a class", "another one that is as long"]
+    figure = study.mistakes_gallery(np.zeros((4, 2, 2)), [0, 1, 0, 1], np.eye(2)[[1, 0, 1, 0]], names, columns=2)
+    figure.draw_without_rendering()
+    left, right = (axis.title.get_window_extent() for axis in figure.axes[:2])
+    assert 0 <= left.x0 < left.x1 < right.x0 < right.x1 <= figure.bbox.width
+
+
 # --- inside a model -------------------------------------------------------------------
 
 

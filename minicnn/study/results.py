@@ -88,9 +88,14 @@ def mistakes_gallery(
         figure, (axis,) = grid(1, 1, (5.0, 1.5), title)
         axis.text(0.5, 0.5, f"No mistakes in {len(true)} images", ha="center", va="center", transform=axis.transAxes)
         return figure
-    figure, axes = grid(len(wrong), columns, (1.75, 2.1), title)
-    for axis, index in zip(axes, wrong):
+    labels = [
+        f"{class_name(true[index], class_names)}\n"
+        f"taken for {class_name(predicted[index], class_names)} ({100 * confidence[index]:.0f}%)"
+        for index in wrong
+    ]
+    widest = max(len(line) for label in labels for line in label.splitlines())
+    figure, axes = grid(len(wrong), columns, (max(1.75, 0.08 * widest), 2.1), title)  # a character is about 0.08 inches wide
+    for axis, index, label in zip(axes, wrong, labels):
         show_image(axis, images[index])
-        taken, named = class_name(predicted[index], class_names), class_name(true[index], class_names)
-        label_panel(axis, f"{named}\ntaken for {taken} ({100 * confidence[index]:.0f}%)")
+        label_panel(axis, label)
     return figure

@@ -11,6 +11,8 @@ import runpy
 import sys
 from pathlib import Path
 
+import matplotlib
+import matplotlib.font_manager  # looks for its fonts while HOME is still the user's
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,8 +37,6 @@ FIGURES = {
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """`run(path, *arguments)`: an example as `python path` runs it; its variables and what it printed."""
-    import matplotlib
-
     for name in ("HOME", "KERAS_HOME", "MINICNN_DATA_DIR", "TFDS_DATA_DIR"):  # no real data; and all is undone at the end
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     monkeypatch.syspath_prepend(EXAMPLES)

@@ -201,23 +201,25 @@ class ArrayBatches(_Source):
         return generator.permutation(self.size)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        order = self.order(epoch)
+        groups = (self.x, self.y, self.weights)
+        order = moved = self.order(epoch)
+        if order is not None and not all(isinstance(array, np.ndarray) for arrays in groups for array in arrays or ()):
+            moved = backends.asarray(order)  # to the device once, and not batch by batch
         for start in range(0, self.size, self.batch_size):
-            stop = min(start + self.batch_size, self.size)
-            if order is None:
-                yield tuple(
-                    None if arrays is None else [a[start:stop] for a in arrays] for arrays in (self.x, self.y, self.weights)
-                )  # type: ignore[misc]
-            else:
-                rows = order[start:stop]
-                yield tuple(
-                    None if arrays is None else [_gather(a, rows) for a in arrays] for arrays in (self.x, self.y, self.weights)
-                )  # type: ignore[misc]
+            batch = slice(start, min(start + self.batch_size, self.size))
+            yield tuple(
+                None if arrays is None else [_cut(a, batch, order if isinstance(a, np.ndarray) else moved) for a in arrays]
+                for arrays in groups
+            )  # type: ignore[misc]
 
 
-def _gather(array: Any, rows: np.ndarray) -> Any:
+def _cut(array: Any, batch: slice, order: Any) -> Any:
+    """A batch of an array, in `order`; None stands for the array's own."""
+    if order is None:
+        return array[batch]
+    rows = order[batch]
     if not isinstance(array, np.ndarray):
-        return array[backends.asarray(rows)]
+        return array[rows]
     out = memory.empty((len(rows), *array.shape[1:]), array.dtype)
     # mode="clip": with "raise", NumPy would fill a copy first. The rows are a permutation of what is there.
     return np.take(array, rows, axis=0, out=out, mode="clip")

@@ -13,6 +13,7 @@ import minicnn
 from minicnn.backends import cupy_gpu, spec
 from tests.gpu.families import families
 from tests.gpu.test_simulated_kernels import trained_weights
+from tests.gpu.test_training import CASES, check_captured_fit
 from tests.ops.checks import Target
 
 pytestmark = pytest.mark.gpu
@@ -74,6 +75,15 @@ def test_training_agrees_with_the_reference_and_repeats_its_bits() -> None:
     for ours, again, theirs in zip(first, second, expected, strict=True):
         np.testing.assert_array_equal(ours, again)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_captured_fit_has_the_bits_of_the_written_one(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = minicnn.backend()
+    try:
+        check_captured_fit(case, monkeypatch)
+    finally:
+        minicnn.set_backend(before)
 
 
 def captured_and_written(warmup: int) -> tuple[np.ndarray, bool]:

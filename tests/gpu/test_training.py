@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -89,8 +91,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {  # what `compile` gets, what `f
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_captured_fit_has_the_bits_of_the_written_one(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_captured_fit(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captured, training ends with the bits that it has as written, and near those of the reference backend."""
     compiled, arguments = CASES[case]
     graphs: list[cupy_gpu.StepGraph] = []
 
@@ -108,6 +110,11 @@ def test_a_captured_fit_has_the_bits_of_the_written_one(case: str, monkeypatch: 
     for ours, again, theirs in zip(state(captured), state(written), state(expected), strict=True):
         np.testing.assert_array_equal(ours, again)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_captured_fit_has_the_bits_of_the_written_one(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_captured_fit(case, monkeypatch)
 
 
 def test_a_replay_runs_no_python_and_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +172,7 @@ def test_labels_are_looked_at_before_they_go_to_the_gpu(label: int) -> None:
 
 
 def test_data_on_the_gpu_stay_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a batch only the places of its samples travel: no array as large as its images."""
+    """Only the order of the samples travels, once an epoch: nothing else is as large."""
     on_host = trained("cupy", {"optimizer": "sgd"})
     x, y = minicnn.backends.asarray(X), minicnn.backends.asarray(Y)
     copied: list[int] = []
@@ -180,7 +187,9 @@ def test_data_on_the_gpu_stay_there(monkeypatch: pytest.MonkeyPatch) -> None:
     on_device = trained("cupy", {"optimizer": "sgd"}, x=x, y=y)
     for ours, theirs in zip(state(on_device), state(on_host), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert 0 < max(copied) < 4 * X[0].size
+    weights = max(variable.size for variable in on_device.weights)
+    assert [size for size in copied if size > weights] == []
+    assert copied.count(len(X)) == 2
 
 
 def test_out_of_memory_names_the_layer_and_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,3 +218,22 @@ def test_plans_use_the_fused_ops() -> None:
     model.compile("sgd", "sparse_categorical_crossentropy")
     fused = [row["op"] for row in model.plan() if row["fused"]]
     assert fused == ["ConvReLUMaxPool", "BatchNormReLU"]
+
+
+def test_weights_follow_the_backend_and_a_file_does_not_know_it(tmp_path: Path) -> None:
+    """Saved on the GPU and loaded on a CPU, a model trains on as the one that moved there by itself."""
+    model = trained("cupy", {"optimizer": optimizers.Adam(0.01)})
+    assert all(isinstance(variable.value, paper.DeviceArray) for variable in (*model.weights, *model.optimizer.variables))
+    there = model.predict(X, verbose=0)
+    model.save(tmp_path / "there.keras")
+    minicnn.set_backend("reference")
+    assert all(isinstance(variable.value, np.ndarray) for variable in (*model.weights, *model.optimizer.variables))
+    np.testing.assert_allclose(model.predict(X, verbose=0), there, rtol=0, atol=1e-6)
+    model.save(tmp_path / "here.keras")
+    configs = [ZipFile(tmp_path / name).read("config.json") for name in ("there.keras", "here.keras")]
+    assert configs[0] == configs[1]
+    loaded = minicnn.saving.load_model(tmp_path / "there.keras")
+    for one in (model, loaded):
+        one.fit(X, Y, batch_size=4, verbose=0, shuffle=False)
+    for ours, theirs in zip(state(loaded)[:-2], state(model)[:-2], strict=True):  # but for the histories
+        np.testing.assert_array_equal(ours, theirs)

@@ -312,7 +312,7 @@ def test_version_and_help(cli):
     assert re.fullmatch(r"minicnn \d+\.\d+\.\d+\n", cli("--version")[1])
     code, out, _ = cli("--help")
     assert code == 0
-    for name in ("train", "evaluate", "predict", "summary", "gradcheck", "data", "doctor"):
+    for name in ("train", "evaluate", "predict", "summary", "gradcheck", "data", "bench", "doctor", "warmup"):
         assert re.search(rf"^  {name}\s+\S", out, re.MULTILINE)
         assert cli(name, "--help")[0] == 0
 

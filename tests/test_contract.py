@@ -110,6 +110,7 @@ RANKS: list[list[str]] = [
     ["utils"],
     ["zoo"],
     ["study"],
+    ["bench"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
@@ -121,6 +122,8 @@ HOMES = {  # where alone a library may be imported
     "matplotlib": "minicnn.study",
 }
 NEVER = {"tensorflow", "keras", "torch", "jax"}
+# Run as a file in a process of its own: there it imports the one engine that it measures, minicnn or a peer.
+WORKER = "minicnn.bench.worker"
 
 
 def imported_modules(module: str) -> Iterator[str]:
@@ -145,7 +148,7 @@ def part(module: str) -> str:
     return ".".join(module.split(".")[1:2])
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if part(module)])
+@pytest.mark.parametrize("module", [module for module in MODULES if part(module) and module != WORKER])
 def test_imports_point_upwards(module: str) -> None:
     assert part(module) in RANK, f"{module} has no place in the order of imports"
     for imported in imported_modules(module):
@@ -154,13 +157,26 @@ def test_imports_point_upwards(module: str) -> None:
             assert RANK[part(imported)] <= RANK[part(module)], f"{module} imports {imported}, which stands below it"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [module for module in MODULES if module != WORKER])
 def test_libraries_stay_where_they_belong(module: str) -> None:
     for imported in imported_modules(module):
         library = imported.split(".")[0]
         assert library not in NEVER, f"{module} imports {imported}"
         home = HOMES.get(library)
         assert home is None or f"{module}.".startswith(f"{home}."), f"{module} imports {imported}"
+
+
+def test_a_worker_imports_nothing_until_it_knows_its_engine() -> None:
+    """The standard library's portable part, that is: `minicnn --help` reads the engines' names from it."""
+    outside = {module.split(".")[0] for module in imported_modules(WORKER)} - sys.stdlib_module_names
+    assert outside == {"torch", "numpy"}  # and, by name, minicnn or Keras
+    script = (
+        "import runpy, sys; before = {*sys.modules}; sys.modules['resource'] = None\n"  # which Windows lacks
+        "runpy.run_path(sys.argv[1]); print(*{name.split('.')[0] for name in {*sys.modules} - before})"
+    )
+    command = [sys.executable, "-c", script, str(MODULES[WORKER])]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert set(loaded.stdout.split()) <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part(module) in ("data", "datasets", "preprocessing")])

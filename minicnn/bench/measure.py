@@ -55,8 +55,16 @@ def case_of(model: Any, optimizer: Any, loss: str, batch: int, steps: int | None
     Args:
         model: built, with one input and one output.
         steps: of a turn; default as many as take about a quarter of a second, at least four.
+
+    Raises:
+        ValueError: if it has several inputs or outputs, or takes images of any size.
     """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        received = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
+        raise ValueError(f"A benchmark needs a model with one input and one output. Model '{model.name}' has {received}.")
     (images,), (output,) = model.inputs, model.outputs
+    if None in images.shape[1:]:
+        raise ValueError(f"A benchmark needs images of one size. Model '{model.name}' takes {tuple(images.shape[1:])}.")
     flops = max(1, step_flops(model))
     return {
         "model": json.loads(model.to_json()),

@@ -61,7 +61,11 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 @styled
 def chart(results: Mapping[str, Mapping[str, Any]], title: str | None = None) -> StudyFigure:
-    """Bars: time of a training step an image, one panel a model, engines from fast to slow; minicnn stands out."""
+    """Bars: time of a training step an image, one panel a model, engines from fast to slow; minicnn stands out.
+
+    A model that no engine could train has no panel.
+    """
+    results = {model: result for model, result in results.items() if result["train"]}
     figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)), layout="constrained")
     axes = list(figure.subplots(-(-len(results) // 2), min(2, len(results)), squeeze=False).flat)
     for axis in axes:

@@ -15,9 +15,9 @@ either: it is run as a file.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -79,16 +79,13 @@ class KerasAPI:
     """minicnn or Keras: the same lines for both."""
 
     def __init__(self, engine: str, case: dict[str, Any], threads: int) -> None:
+        if engine == "keras torch":
+            import torch
+
+            torch.set_num_threads(threads)
+        keras: Any = importlib.import_module("minicnn" if engine == "minicnn" else "keras")
         if engine == "minicnn":
-            import minicnn as keras
-
             keras.backends.set_num_threads(threads)
-        else:
-            if engine == "keras torch":
-                import torch
-
-                torch.set_num_threads(threads)
-            import keras
         self.case = case
         self.model = keras.models.model_from_json(json.dumps(case["model"]))
         self.model.compile(
@@ -108,7 +105,7 @@ class KerasAPI:
         x, y = arrays(self.case, steps * batch)
         other: dict[str, Any] = {}
 
-        class Turns(self.keras.callbacks.Callback):  # type: ignore[name-defined, misc]
+        class Turns(self.keras.callbacks.Callback):  # type: ignore[name-defined]
             def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
                 self.began = time.perf_counter()
 
@@ -323,6 +320,8 @@ def main() -> None:
             elif command["do"] in ("predict", "call"):
                 answer(inference(engine, case, command["do"], command["batch"]))
             elif command["do"] == "memory":
+                import resource  # not on Windows
+
                 unit = 1 if sys.platform == "darwin" else 1024
                 answer({"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit})
         except Exception as error:

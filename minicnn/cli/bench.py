@@ -60,7 +60,7 @@ def command(
     names = list(models) or ([] if own else zoo.names())
     cases = {name: _case(name, batch_size or _BATCHES.get(name)) for name in names}
     if own:
-        cases[Path(own).stem or own] = _own_case(own, batch_size or 32)
+        cases[Path(own).stem if Path(own).exists() else own] = _own_case(own, batch_size or 32)
     out.mkdir(parents=True, exist_ok=True)
 
     document: dict[str, Any] = {"machine": measure.describe_machine(threads)}
@@ -77,6 +77,8 @@ def command(
         document["models"][name] = result | {"batch": case["batch"], "flops": case["flops"]}
         _show(name, document["models"][name], document["limit"])
         _write(out, document)
+    if not any(result["train"] for result in document["models"].values()):
+        raise click.ClickException("No engine could train a model; the tables say why.")
     for line in report.summary(document["models"]):
         click.echo(line)
     if memory:
@@ -117,8 +119,10 @@ def _case(name: str, batch: int | None, steps: int | None = None) -> dict[str, A
 
 def _own_case(source: str, batch: int) -> dict[str, Any]:
     """A model from a file or from `module:function`, with its own compile settings where it has some."""
+    from minicnn import optimizers
     from minicnn.bench import measure
     from minicnn.cli.assess import loss_for
+    from minicnn.models import Model
 
     if ":" in source and not Path(source).exists():
         module, _, attribute = source.partition(":")
@@ -127,10 +131,12 @@ def _own_case(source: str, batch: int) -> dict[str, Any]:
             model = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise click.BadParameter(f"{source}: {error}", param_hint="--model") from error
-        model = model if hasattr(model, "layers") else model()
+        model = model() if callable(model) and not isinstance(model, Model) else model
+        if not isinstance(model, Model):
+            raise click.BadParameter(f"{source}: expected a model of minicnn, received {model!r}", param_hint="--model")
     else:
         model = model_from(source)
-    optimizer = model.optimizer if model.compiled else "adam"
+    optimizer = model.optimizer if model.compiled else optimizers.get("adam")
     loss = model.loss if model.compiled and isinstance(model.loss, str) else loss_for(model)
     return measure.case_of(model, optimizer, loss, batch)
 

@@ -99,7 +99,7 @@ def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: Pair,
     r, KW, C_in, C_out = kernel_shape
     if (strides, dilation) != ((1, 1), (1, 1)) or r != KW or r not in KERNELS:
         return False
-    OH, OW = window_output(x_shape[1:3], (r, r), strides, pads, dilation)
+    OH, OW = window_output((x_shape[1], x_shape[2]), (r, r), strides, pads, dilation)
     m = SIDE + 1 - r
     if x_shape[0] == 0:
         return False

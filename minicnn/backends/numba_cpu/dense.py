@@ -19,7 +19,7 @@ Array = Any
 
 NO_FLOOR = np.float32(-np.inf)
 GROUP = 96  # rows of a gradient that one task computes
-SAMPLES = 192  # of a forward pass that one task takes: it copies the kernel's panel for them
+SAMPLES = 256  # of a forward pass that one task takes: it copies the kernel's panel for them
 DEPTH = 256  # rows of a panel that lie in L1 together
 FEW, COLUMNS = 3, 256  # samples for which a panel is not worth copying; output features of a task then
 SUMMED_ROWS = 512  # rows that one task of `bias_backward` sums

@@ -53,7 +53,7 @@ print(f"one value, {x[0, 0]:.0f}, with these and without its batch: {alone.item(
 (x_train, y_train), (x_test, y_test) = digits.load_data()
 x_train, x_test = x_train.astype("float32") / 255, x_test.astype("float32") / 255
 if run.quick:
-    x_train, y_train = x_train[:320], y_train[:320]
+    x_train, y_train = x_train[:192], y_train[:192]
 
 
 def network(normalize):

@@ -80,7 +80,7 @@ run.save("valley")
 (x_train, y_train), (x_test, y_test) = digits.load_data()
 x_train, x_test = x_train.astype("float32") / 255, x_test.astype("float32") / 255
 if run.quick:
-    x_train, y_train = x_train[:320], y_train[:320]
+    x_train, y_train = x_train[:192], y_train[:192]
 
 set_random_seed(run.seed)
 model = Sequential(

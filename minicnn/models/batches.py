@@ -34,7 +34,7 @@ def as_arrays(data: Any, names: list[str], what: str, dtype: str | None = None) 
     """`data` (array, list or dict of arrays, frames, tensors) as one array per name.
 
     Raises:
-        ValueError: if names are missing or there are too many arrays.
+        ValueError: if names are missing, there are too many arrays, or they are not where the backend can read them.
     """
     if data is None:
         return None
@@ -59,6 +59,11 @@ def as_arrays(data: Any, names: list[str], what: str, dtype: str | None = None) 
     for name, part in zip(names, parts):
         if part is None:
             raise ValueError(f"No data for {what} '{name}'.")
+        if hasattr(part, "__cuda_array_interface__") and not backends.on_device():
+            raise ValueError(
+                f"Data for {what} '{name}' lie on a GPU, and the backend '{backends.backend()}' computes on the CPU. "
+                'Choose `minicnn.set_backend("cupy")`, or copy them to the host.'
+            )
         array = part if isinstance(part, np.ndarray) or hasattr(part, "__cuda_array_interface__") else np.asarray(part)
         if array.dtype == object or array.dtype.kind not in "biuf":
             raise ValueError(f"Data for {what} '{name}' cannot be used: expected numbers, received dtype={array.dtype}.")

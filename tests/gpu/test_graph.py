@@ -75,6 +75,25 @@ def test_a_step_that_cannot_be_captured_says_so_once_and_goes_on() -> None:
     assert float(step.total) == 12
 
 
+def test_the_error_that_ended_a_capture_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA refuses what does not go into a graph, and then to end the capture in order."""
+    end_capture = paper.Stream.end_capture
+
+    def invalidated(stream: paper.Stream) -> None:
+        end_capture(stream)
+        raise paper.namespace.cuda.runtime.CUDARuntimeError(901)  # cudaErrorStreamCaptureInvalidated
+
+    def impossible(x: DeviceArray) -> None:
+        if paper.Stream().is_capturing():
+            raise ValueError("not in a graph")
+
+    monkeypatch.setattr(paper.Stream, "end_capture", invalidated)
+    steps = cupy_gpu.capture(impossible, [np.zeros(4, np.float32)], warmup=1)
+    steps.replay([np.zeros(4, np.float32)])
+    with pytest.warns(UserWarning, match=r"because of `impossible` .*: not in a graph"):
+        steps.replay([np.zeros(4, np.float32)])
+
+
 def test_warmup_cannot_be_left_out() -> None:
     with pytest.raises(ValueError, match=r"`warmup` must be at least 1.*warmup=0"):
         cupy_gpu.capture(lambda: None, [], warmup=0)

@@ -237,3 +237,18 @@ def test_weights_follow_the_backend_and_a_file_does_not_know_it(tmp_path: Path) 
         one.fit(X, Y, batch_size=4, verbose=0, shuffle=False)
     for ours, theirs in zip(state(loaded)[:-2], state(model)[:-2], strict=True):  # but for the histories
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_data_on_the_gpu_are_refused_by_a_backend_of_the_cpu() -> None:
+    minicnn.set_backend("cupy")
+    x = minicnn.backends.asarray(X)
+    with pytest.raises(ValueError, match=r"Data for input '\w+' lie on a GPU, and the backend 'reference' computes on the CPU"):
+        trained("reference", {"optimizer": "sgd"}, x=x)
+
+
+def test_images_on_the_host_and_labels_on_the_gpu_go_together() -> None:
+    minicnn.set_backend("cupy")
+    y = minicnn.backends.asarray(Y)
+    mixed, on_host = trained("cupy", {"optimizer": "sgd"}, y=y), trained("cupy", {"optimizer": "sgd"})
+    for ours, theirs in zip(state(mixed), state(on_host), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -116,6 +116,8 @@ class StepGraph:
         except Exception as error:
             # Whatever is wrong with the step itself comes up again when it is run as written.
             self._possible = False
+            if isinstance(error, cupy.cuda.runtime.CUDARuntimeError) and isinstance(error.__context__, Exception):
+                error = error.__context__  # what the capture failed of; ending a failed one is an error too
             warnings.warn(
                 f"This training step cannot be captured into a CUDA graph and runs as written{_origin(error)}: {error}",
                 stacklevel=4,

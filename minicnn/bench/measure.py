@@ -145,8 +145,7 @@ def speed(
             stack.callback(worker.close)
             say(f"{ENGINES[engine]} warms up")
             try:
-                for _ in range(2):
-                    worker.ask("train")
+                worker.ask("train")
                 workers.append(worker)
             except RuntimeError as error:
                 results["errors"][engine] = str(error)
@@ -158,9 +157,6 @@ def speed(
             ("call 1", "call", {"batch": 1}),
         ):
             figures: dict[str, list[float]] = {worker.engine: [] for worker in workers}
-            if what == "train":
-                for worker in workers:  # they have waited since their warm-up
-                    worker.ask("train")
             for turn in range(rounds):
                 say(f"{what}, round {turn + 1} of {rounds}")
                 for worker in list(workers):
@@ -185,7 +181,7 @@ def memory(case: dict[str, Any], engines: Sequence[str], threads: int, say: Say 
             say(f"memory of {ENGINES[engine]}")
             worker = Worker(engine, path, threads)
             try:
-                for _ in range(4):
+                for _ in range(2):
                     worker.ask("train")
                 peaks[engine] = worker.ask("memory")["bytes"]
             except RuntimeError as error:

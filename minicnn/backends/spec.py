@@ -108,10 +108,13 @@ def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> t
 
         y[n,oy,ox,c] = max over ky,kx of x[n, oy*SH + ky - top, ox*SW + kx - left, c]
 
+    A NaN is a window's largest value, as for NumPy, JAX and PyTorch, and so is not lost before it reaches
+    the loss. (TensorFlow's `max_pool2d` passes over NaNs on a CPU, its `reduce_max` does not.)
+
     Returns:
-        y: (N, OH, OW, C).
+        y: (N, OH, OW, C); -inf where a window lies on padding alone.
         winners: (N, OH, OW, C), int32 (uint8 where KH*KW <= 256): the winner's place
-            ky*KW + kx in its window; the first one, row by row, where several tie.
+            ky*KW + kx in its window; the first one, row by row, where several tie or are NaN.
     """
     ...
 
@@ -133,7 +136,8 @@ def avgpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> A
         y[n,oy,ox,c] = sum over in-range ky,kx of x[...] / (number of in-range ky,kx)
 
     Returns:
-        y: (N, OH, OW, C).
+        y: (N, OH, OW, C); 0, the empty sum, where a window lies on padding alone. (That takes pads as large as
+            the window, which neither "same" nor "valid" are, and TensorFlow, Keras and PyTorch accept no others.)
     """
     ...
 
@@ -148,11 +152,11 @@ def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], pool_size: Pair, str
 
 
 def global_maxpool2d_forward(x: Array) -> tuple[Array, Array]:
-    """Largest value of each channel of each image.
+    """Largest value of each channel of each image; a NaN is one, as in `maxpool2d_forward`.
 
     Returns:
         y: (N, C).
-        winners: (N, C), int32: the winner's place h*W + w; the first one where several tie.
+        winners: (N, C), int32: the winner's place h*W + w; the first one where several tie or are NaN.
     """
     ...
 
@@ -778,6 +782,9 @@ def conv2d_maxpool_forward(
     pool_pads: Pads,
 ) -> tuple[Array, Array]:
     """maxpool2d_forward(conv2d_forward(...), ...); the map between them is never stored whole.
+
+    Args:
+        pool_pads: below `pool_size`, as "same" and "valid" are: every window sees the map.
 
     Returns:
         y, winners: (N, PH, PW, C_out), as `maxpool2d_forward` returns them.

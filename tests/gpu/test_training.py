@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import callbacks, layers, losses, optimizers
+from minicnn import callbacks, layers, losses, optimizers, zoo
 from minicnn.backends import cupy_gpu
+from minicnn.backends.cupy_gpu import compile
 from tests.gpu import paper
 from tests.gpu.simulator import needs_compiler, simulated_device
 
@@ -115,6 +116,20 @@ def check_captured_fit(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_captured_fit_has_the_bits_of_the_written_one(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_captured_fit(case, monkeypatch)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_the_reference_models_are_captured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are trained; kernels that do nothing will do. A warning would be an error."""
+    monkeypatch.setattr(compile, "_kernel", lambda *program: lambda grid, block, arguments: None)
+    minicnn.set_backend("cupy")
+    reference = zoo.get(name)
+    model = reference.build(input_shape=(32, 32, 3))
+    model.compile(reference.optimizer(), reference.loss, metrics=["accuracy"])
+    steps, train_step = [], model.train_step
+    model.train_step = lambda *batch: steps.append(1) or train_step(*batch)
+    model.fit(RNG.random((12, 32, 32, 3), np.float32), RNG.integers(0, 2, 12), batch_size=2, verbose=0)
+    assert len(steps) == 3
 
 
 def test_a_replay_runs_no_python_and_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

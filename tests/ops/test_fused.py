@@ -98,6 +98,17 @@ def test_convolution_of_large_images() -> None:
         check("conv2d_relu_maxpool_backward", FLOAT32.normal(2, *y.shape), x, y, winners, kernel, *windows, True)
 
 
+@pytest.mark.parametrize("pool_size", [(2, 2), (3, 3)])
+@pytest.mark.parametrize("relu", ["", "_relu"])
+def test_nan_reaches_the_pooled_map(relu: str, pool_size: tuple[int, int]) -> None:
+    x, kernel = FLOAT32.normal(0, 2, 12, 11, 3), FLOAT32.normal(1, 3, 3, 3, 20)
+    x[1, 5, 6, 2] = np.nan
+    windows = ((1, 1), (1, 1, 1, 1), (1, 1), pool_size, (2, 2), (1, 1, 1, 1))
+    y, _ = check(f"conv2d{relu}_maxpool_forward", x, kernel, None, *windows)
+    assert np.isnan(y[1]).any(axis=(0, 1)).all()
+    assert not np.isnan(y[0]).any()
+
+
 @gradient_cases
 @given(
     M=st.integers(1, 40),

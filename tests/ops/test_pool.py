@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 from hypothesis import given
@@ -73,6 +75,63 @@ def test_padding_never_wins(target: Target) -> None:
         np.testing.assert_array_equal(target.ops.maxpool2d_backward(dy, winners, x.shape, (2, 2), (2, 2), (1, 1, 1, 1)), dy)
 
 
+def each_window(case: Windows, output: tuple[int, int]) -> Iterator[tuple[int, int, slice, slice, int, int]]:
+    """Its place in the output, its rows and columns on the image, and how many of its own lie above and left of that."""
+    (KH, KW), (SH, SW), (top, _, left, _) = case.window, case.strides, case.pads
+    H, W = case.image
+    for oy, ox in np.ndindex(output):
+        h, w = oy * SH - top, ox * SW - left
+        rows, columns = slice(max(h, 0), max(min(h + KH, H), 0)), slice(max(w, 0), max(min(w + KW, W), 0))
+        yield oy, ox, rows, columns, rows.start - h, columns.start - w
+
+
+def with_nans(x: np.ndarray, seed: int) -> np.ndarray:
+    return np.where(np.random.default_rng(seed).random(x.shape) < 0.2, x.dtype.type(np.nan), x)
+
+
+@gradient_cases
+@given(case=windows(), C=channels, seed=seeds)
+def test_maxpool2d_by_hand(target: Target, case: Windows, C: int, seed: int) -> None:
+    """NaNs win, of several the first; windows on padding alone are -inf and pass no gradient: as spec.py has it.
+
+    TensorFlow passes over NaNs here and refuses such padding; NumPy's max and argmax are what the spec asks for.
+    """
+    x = with_nans(target.few_values(seed, case.batch, *case.image, C), seed + 1)
+    y, winners = target.ops.maxpool2d_forward(x, case.window, case.strides, case.pads)
+    dy = target.normal(seed + 2, *y.shape)
+    dx = target.ops.maxpool2d_backward(dy, winners, x.shape, case.window, case.strides, case.pads)
+    expected, places, expected_dx = np.full_like(y, -np.inf), np.zeros(y.shape, int), np.zeros_like(x)
+    for oy, ox, rows, columns, above, before in each_window(case, y.shape[1:3]):
+        pixels = x[:, rows, columns]
+        if pixels.size:
+            first = pixels.reshape(case.batch, -1, C).argmax(axis=1)
+            ky, kx = np.divmod(first, pixels.shape[2])
+            expected[:, oy, ox] = pixels.max(axis=(1, 2))
+            places[:, oy, ox] = (ky + above) * case.window[1] + kx + before
+            n, c = np.ogrid[: case.batch, :C]
+            expected_dx[n, rows.start + ky, columns.start + kx, c] += dy[:, oy, ox]
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(winners, places)
+    target.check(dx, expected_dx)
+
+
+@gradient_cases
+@given(case=windows(), C=channels, seed=seeds)
+def test_avgpool2d_by_hand(target: Target, case: Windows, C: int, seed: int) -> None:
+    """Windows on padding alone, too, which TensorFlow does not have: their mean is 0."""
+    x = target.normal(seed, case.batch, *case.image, C)
+    y = target.ops.avgpool2d_forward(x, case.window, case.strides, case.pads)
+    dy = target.normal(seed + 1, *y.shape)
+    expected, expected_dx = np.zeros_like(y), np.zeros_like(x)
+    for oy, ox, rows, columns, _, _ in each_window(case, y.shape[1:3]):
+        pixels = x[:, rows, columns]
+        if pixels.size:
+            expected[:, oy, ox] = pixels.mean(axis=(1, 2))
+            expected_dx[:, rows, columns] += dy[:, oy : oy + 1, ox : ox + 1] / (pixels.shape[1] * pixels.shape[2])
+    target.check(y, expected)
+    target.check(target.ops.avgpool2d_backward(dy, x.shape, case.window, case.strides, case.pads), expected_dx)
+
+
 @gradient_cases
 @given(case=pool_windows, C=channels, seed=seeds)
 def test_avgpool2d_equals_tensorflow(target: Target, case: Windows, C: int, seed: int) -> None:
@@ -117,6 +176,16 @@ def test_global_maxpool2d_equals_tensorflow(target: Target, shape: tuple[int, ..
     dx = target.ops.global_maxpool2d_backward(dy, winners, x.shape)
     target.check(dx, expected_dx)
     check_adjoint(y, dy, x, dx, target)
+
+
+@gradient_cases
+@given(shape=image_shapes, seed=seeds)
+def test_global_maxpool2d_takes_a_nan_for_the_largest(target: Target, shape: tuple[int, ...], seed: int) -> None:
+    """As TensorFlow's `reduce_max`; of several the first, as NumPy's `argmax`."""
+    x = with_nans(target.few_values(seed, *shape), seed + 1)
+    y, winners = target.ops.global_maxpool2d_forward(x)
+    target.check(y, tf.reduce_max(x, (1, 2)))
+    np.testing.assert_array_equal(winners, x.reshape(shape[0], -1, shape[3]).argmax(axis=1))
 
 
 @gradient_cases

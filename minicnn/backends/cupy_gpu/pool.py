@@ -22,7 +22,7 @@ __all__ = [
 
 
 def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Array]:
-    """A thread owns one output. A window with a NaN yields NaN."""
+    """A thread owns one output."""
     x = inputs("maxpool2d_forward", x)
     OH, OW = window_output(x.shape[1:3], pool_size, strides, pads)
     y = empty((len(x), OH, OW, x.shape[3]), x.dtype)

@@ -223,9 +223,10 @@ def to_winner(gradient: Any, winner: Any, tap: Any, add: bool, target: Any) -> N
 
 @part
 def taps_inside(place: int, stride: int, before: int, window: int, size: int) -> tuple[int, int]:
-    """First and end of a window's taps that fall on the image: 0 <= place*stride + tap - before < size."""
+    """First and end of a window's taps that fall on the image: 0 <= place*stride + tap - before < size; end >= first."""
     begin = place * stride - before
-    return max(0, -begin), min(window, size - begin)
+    first = max(0, -begin)
+    return first, max(first, min(window, size - begin))
 
 
 @part

@@ -75,6 +75,9 @@ def max_of_rows(  # type: ignore[no-untyped-def]
                     winners[n, oy, ox],
                 )
                 continue
+            if ky_begin == ky_end or kx_begin == kx_end:  # on padding alone
+                y[n, oy, ox], winners[n, oy, ox] = -np.inf, 0
+                continue
             for ky in range(ky_begin, ky_end):
                 for kx in range(kx_begin, kx_end):
                     pixel = rows[top + ky - ky_begin, left + kx - kx_begin]
@@ -86,11 +89,18 @@ def max_of_rows(  # type: ignore[no-untyped-def]
                     else:
                         for c in range(C):
                             value, old, old_tap = pixel[c], best[c], winner[c]
-                            best[c] = value if value > old else old
-                            winner[c] = tap if value > old else old_tap
+                            larger = exceeds(value, old)
+                            best[c] = value if larger else old
+                            winner[c] = tap if larger else old_tap
             for c in range(C):
                 y[n, oy, ox, c] = best[c]
                 winners[n, oy, ox, c] = winner[c]
+
+
+@part
+def exceeds(value: Any, best: Any) -> Any:
+    """value > best, and true of the first NaN."""
+    return (not value <= best) & (best == best)
 
 
 @part
@@ -98,11 +108,11 @@ def max_of_four(p0: Any, p1: Any, p2: Any, p3: Any, best: Any, winner: Any) -> N
     """The window of 2 by 2, by far the commonest: four loads and no scratch memory."""
     for c in range(best.size):
         value, tap = p0[c], np.int32(0)
-        if p1[c] > value:
+        if exceeds(p1[c], value):
             value, tap = p1[c], np.int32(1)
-        if p2[c] > value:
+        if exceeds(p2[c], value):
             value, tap = p2[c], np.int32(2)
-        if p3[c] > value:
+        if exceeds(p3[c], value):
             value, tap = p3[c], np.int32(3)
         best[c] = value
         winner[c] = tap
@@ -163,7 +173,7 @@ def _avgpool2d_forward(n: int, worker: int, x, y, pool_size, strides, pads) -> N
                     pixel = x[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
                     for c in range(C):
                         mean[c] += pixel[c]
-            pixels = np.float32((ky_end - ky_begin) * (kx_end - kx_begin))
+            pixels = np.float32(max(1, (ky_end - ky_begin) * (kx_end - kx_begin)))
             for c in range(C):
                 mean[c] /= pixels
 
@@ -213,7 +223,7 @@ def _global_maxpool2d_forward(n: int, worker: int, x, y, winners) -> None:  # ty
         winners[n, c] = 0
     for pixel in range(1, pixels):
         for c in range(C):
-            larger = x[n, pixel, c] > y[n, c]
+            larger = exceeds(x[n, pixel, c], y[n, c])
             y[n, c] = x[n, pixel, c] if larger else y[n, c]
             winners[n, c] = np.int32(pixel) if larger else winners[n, c]
 

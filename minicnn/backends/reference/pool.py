@@ -29,17 +29,22 @@ def _real_pixels(x: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: P
     return real.reshape(*real.shape[:3], -1, 1)
 
 
+def _counts(x: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+    """(1, OH, OW, 1): how many real pixels a window has; 1 for none, to divide by."""
+    return array_namespace(x).maximum(_real_pixels(x, x_shape, pool_size, strides, pads).sum(axis=3), 1)
+
+
 def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Array]:
-    """The padding counts as -inf. A NaN in a window is its largest value, as in NumPy."""
+    """The padding counts as -inf."""
     xp = array_namespace(x)
     KH, KW = pool_size
     columns = im2col(x, pool_size, strides, pads, _DENSE, fill=-inf)
     N, OH, OW, _, _, C = columns.shape
     columns = columns.reshape(N, OH, OW, KH * KW, C)
     y = columns.max(axis=3)
-    # The first place that reaches the maximum; on the image, even where the image itself is -inf.
+    # The first place that reaches the maximum, or holds the NaN; on the image, even where the image itself is -inf.
     on_image = _real_pixels(x, x.shape, pool_size, strides, pads) > 0
-    winners = (on_image & ~(columns < y[:, :, :, None, :])).argmax(axis=3)
+    winners = (on_image & ((columns == y[:, :, :, None, :]) | xp.isnan(columns))).argmax(axis=3)
     return y, winners.astype(xp.uint8 if KH * KW <= 256 else xp.int32)
 
 
@@ -57,14 +62,14 @@ def maxpool2d_backward(
 
 def avgpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> Array:
     """The windows' sums (padding adds 0) over their counts of real pixels."""
-    counts = _real_pixels(x, x.shape, pool_size, strides, pads).sum(axis=3)
+    counts = _counts(x, x.shape, pool_size, strides, pads)
     return im2col(x, pool_size, strides, pads, _DENSE).sum(axis=(3, 4)) / counts
 
 
 def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
     """Each window's column is dy / count at every place; `col2im` drops what falls on the padding."""
     xp = array_namespace(dy)
-    counts = _real_pixels(dy, x_shape, pool_size, strides, pads).sum(axis=3)
+    counts = _counts(dy, x_shape, pool_size, strides, pads)
     share = (dy / counts)[:, :, :, None, None, :]
     N, OH, OW, C = dy.shape
     dcolumns = xp.broadcast_to(share, (N, OH, OW, *pool_size, C))

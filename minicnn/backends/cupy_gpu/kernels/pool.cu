@@ -22,24 +22,28 @@ __device__ bool inside(int h, int w) { return unsigned(h) < unsigned(H) && unsig
 __device__ int first_window(int at, int size, int stride) { return at < size ? 0 : (at - size) / stride + 1; }
 __device__ int last_window(int at, int stride, int windows) { return min(at / stride, windows - 1); }
 
+// value > best, and true of the first NaN.
+__device__ bool exceeds(real value, real best) { return !(value <= best) && best == best; }
+
 // How many real pixels a window has.
 __device__ int real_pixels(int oy, int ox) {
     const int top = oy * SH - TOP, left = ox * SW - LEFT;
-    return (min(top + KH, H) - max(top, 0)) * (min(left + KW, W) - max(left, 0));
+    return max(min(top + KH, H) - max(top, 0), 0) * max(min(left + KW, W) - max(left, 0), 0);
 }
 
-// y = max over ky,kx of x[n, oy*SH + ky - TOP, ox*SW + kx - LEFT, c]; winners = ky*KW + kx of the first largest.
+// y = max over ky,kx of x[n, oy*SH + ky - TOP, ox*SW + kx - LEFT, c]; winners = ky*KW + kx of the first largest, or NaN.
 KERNEL maxpool2d_forward(const real* x, real* y, winner_t* winners, long long size) {
     EACH(i, size) {
         const Place p = place_of(i, OH, OW);
-        real best = 0;
-        int place = -1;
+        real best = -1 / real(0);  // NVRTC has no INFINITY
+        int place = 0;
+        bool empty = true;
         for (int ky = 0; ky < KH; ++ky)
             for (int kx = 0; kx < KW; ++kx) {
                 const int h = p.y * SH + ky - TOP, w = p.x * SW + kx - LEFT;
                 if (!inside(h, w)) continue;
                 const real value = x[input_at(p, h, w)];
-                if (place < 0 || value > best || (value != value && best == best)) best = value, place = ky * KW + kx;
+                if (empty || exceeds(value, best)) best = value, place = ky * KW + kx, empty = false;
             }
         y[i] = best;
         winners[i] = (winner_t)place;
@@ -71,7 +75,7 @@ KERNEL avgpool2d_forward(const real* x, real* y, long long size) {
                 const int h = p.y * SH + ky - TOP, w = p.x * SW + kx - LEFT;
                 if (inside(h, w)) sum += x[input_at(p, h, w)];
             }
-        y[i] = sum / real_pixels(p.y, p.x);
+        y[i] = sum / max(real_pixels(p.y, p.x), 1);
     }
 }
 
@@ -95,7 +99,7 @@ KERNEL global_maxpool2d_forward(const real* x, real* y, int* winners, long long 
         int place = 0;
         for (int at = 1; at < H * W; ++at) {
             const real value = image[at * C];
-            if (value > best || (value != value && best == best)) best = value, place = at;
+            if (exceeds(value, best)) best = value, place = at;
         }
         y[i] = best;
         winners[i] = place;

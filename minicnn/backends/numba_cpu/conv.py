@@ -9,7 +9,8 @@ float64 goes to the reference backend: it exists for gradient checks, not for sp
 
 from __future__ import annotations
 
-from typing import Any
+from math import gcd
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,15 +40,20 @@ Pads = tuple[int, int, int, int]
 
 ZERO = np.float32(0)
 BAND_BYTES = 192 * 1024  # of image that a task reads: with the kernel's panel it stays in a core's L2
+FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
 
 
 def band_rows(N: int, OH: int, bytes_per_row: int) -> int:
     """Output rows of a task: the whole image if images are many and small, else less."""
     most = max(1, BAND_BYTES // max(1, bytes_per_row))
-    if N < CHUNKS:
-        most = min(most, -(-OH * N // CHUNKS))
-    bands = -(-OH // most)
-    return -(-OH // bands)
+    bands = max(-(-OH // most), bands_of(N))
+    return max(1, -(-OH // bands))
+
+
+def bands_of(N: int) -> int:
+    """Parts to cut each image into, so that few images are work enough for all threads, and the same for each."""
+    threads = get_num_threads()
+    return 1 if N >= CHUNKS else threads // gcd(N, threads)
 
 
 # --- forward ------------------------------------------------------------------------
@@ -69,26 +75,50 @@ def forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pa
     walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
     rows = band_rows(x.shape[0], OH, walk.SH * walk.width * C_in * 4)
     y = empty((x.shape[0], OH, OW, C_out))
-    packed = empty((blocks_of(C_out), KH * KW * C_in, NR))
+    packed = memory_for_panels(kernel.shape, x.shape[0] * OH * OW)
     frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
     _forward(x, kernel, start_row(bias, C_out), y, packed, frames, empty((2, rows * OW), np.int64), walk, floor)
     return y
 
 
+class Panels(NamedTuple):
+    """A kernel as the micro-kernel reads it: weight k of the channels from block*NR on is at `at` + block*`block` + k*`row`."""
+
+    at: int
+    block: int
+    row: int
+
+
+def memory_for_panels(kernel: tuple[int, ...], pixels: int) -> np.ndarray:
+    """For `panels_of`: none where so few pixels are computed that the kernel is better read where it lies."""
+    KH, KW, C_in, C_out = kernel
+    packs = pixels > FEW_PIXELS or C_out % NR != 0
+    return empty((blocks_of(C_out) if packs else 0, KH * KW * C_in, NR))
+
+
+@part
+def panels_of(kernel: Any, packed: Any) -> Any:
+    """The kernel in panels, (blocks, KH*KW*C_in, NR), or as it is where there are none."""
+    KH, KW, C_in, C_out = kernel.shape
+    if packed.shape[0] == 0:
+        return Panels(kernel.ctypes.data, NR, C_out)
+    parallel_for(packed.shape[0], kernel.size, pack, (kernel.reshape(KH * KW * C_in, C_out), packed))
+    return Panels(packed.ctypes.data, packed.shape[1] * NR, NR)
+
+
 @part
 def forward_rows(
-    image: int, pixels: int, table: Any, packed: Any, start: Any, y: int, walk: Any, C_in: int, C_out: int, floor: Any
+    image: int, pixels: int, table: Any, panels: Any, start: Any, y: int, walk: Any, C_in: int, C_out: int, floor: Any
 ) -> None:
     """y[pixel, co] = max(floor, start[co] + sum over ky,kx,ci of image[pixel's window] * kernel[ky,kx,ci,co]).
 
     Args:
         image, y: addresses; `table` says where each pixel's window begins in one and its channels in the other.
-        packed: the kernel in panels, (blocks, KH*KW*C_in, NR).
     """
     a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * table.shape[1]
-    for block in range(packed.shape[0]):
+    for block in range((C_out + NR - 1) // NR):
         columns = min(NR, C_out - block * NR)
-        b = packed.ctypes.data + 4 * block * packed.shape[1] * NR
+        b = panels.at + 4 * block * panels.block
         begin, c = start.ctypes.data + 4 * block * NR, y + 4 * block * NR
         # The sum's extents: kernel rows, each one run of KW*C_in floats of the image; dilated, its taps one by one.
         outer, k1, step1, k2 = 1, walk.KH, walk.DH * walk.width * C_in, walk.KW * C_in
@@ -108,8 +138,8 @@ def forward_rows(
                 k2,
                 1,
                 b,
-                k2 * NR,
-                NR,
+                k2 * panels.row,
+                panels.row,
                 begin,
                 min(ky, 1),
                 c,
@@ -117,12 +147,12 @@ def forward_rows(
                 columns,
                 floor if last else NO_FLOOR,
             )
-            b += 4 * k1 * k2 * NR
+            b += 4 * k1 * k2 * panels.row
 
 
 @part
 def _forward_band(
-    task: int, worker: int, x: Any, packed: Any, start: Any, y: Any, frames: Any, table: Any, walk: Any, floor: Any
+    task: int, worker: int, x: Any, panels: Any, start: Any, y: Any, frames: Any, table: Any, walk: Any, floor: Any
 ) -> None:
     _, OH, OW, C_out = y.shape
     rows = table.shape[1] // OW
@@ -130,18 +160,18 @@ def _forward_band(
     n, oy = task // bands, task % bands * rows
     image = image_of(x, n, oy * walk.SH, frames, worker, walk)
     at = y.ctypes.data + 4 * (n * OH + oy) * OW * C_out
-    forward_rows(image, min(rows, OH - oy) * OW, table, packed, start, at, walk, x.shape[3], C_out, floor)
+    forward_rows(image, min(rows, OH - oy) * OW, table, panels, start, at, walk, x.shape[3], C_out, floor)
 
 
 @compiled
 def _forward(x, kernel, start, y, packed, frames, table, walk, floor):  # type: ignore[no-untyped-def]
     N, OH, OW, C_out = y.shape
     KH, KW, C_in, _ = kernel.shape
-    parallel_for(packed.shape[0], kernel.size, pack, (kernel.reshape(KH * KW * C_in, C_out), packed))
+    panels = panels_of(kernel, packed)
     pixel_offsets(table[0], OW, walk.SH * walk.width * C_in, walk.SW * C_in)
     pixel_offsets(table[1], OW, OW * C_out, C_out)
     bands = (OH + table.shape[1] // OW - 1) // (table.shape[1] // OW)
-    parallel_for(N * bands, y.size * KH * KW * C_in, _forward_band, (x, packed, start, y, frames, table, walk, floor))
+    parallel_for(N * bands, y.size * KH * KW * C_in, _forward_band, (x, panels, start, y, frames, table, walk, floor))
 
 
 # --- gradient with respect to the input ---------------------------------------------

@@ -20,13 +20,12 @@ from minicnn.backends.numba_cpu._panels import (
     blocks_of,
     clear,
     fill_panels,
-    pack,
     pack_taps,
     pixel_offsets,
     start_row,
 )
 from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
-from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, frames_for, image_of, sum_chunks, walk_of
+from minicnn.backends.numba_cpu._walk import NO_FLOOR, frames_for, image_of, sum_chunks, walk_of
 from minicnn.backends.numba_cpu.conv import (
     ZERO,
     border_of,
@@ -35,6 +34,7 @@ from minicnn.backends.numba_cpu.conv import (
     input_offsets,
     kernel_gradient,
     kernel_offsets,
+    panels_of,
 )
 from minicnn.backends.numba_cpu.elementwise import relu_backward
 from minicnn.backends.numba_cpu.pool import max_of_rows
@@ -126,18 +126,16 @@ def _pooled(
     if winograd.pays(x.shape, kernel.shape, strides, pads, dilation):
         return winograd.forward(x, kernel, bias, pads, floor, (pool_size, pool_strides, pool_pads))
     N = x.shape[0]
-    KH, KW, C_in, C_out = kernel.shape
+    KH, KW, _, C_out = kernel.shape
     OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
     PH, PW = window_output((OH, OW), pool_size, pool_strides, pool_pads)
     walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
     band = max(1, min(MAP_BYTES // (OW * C_out * 4), OH) // pool_strides[0])  # pooled rows of a task
-    if N < CHUNKS:
-        band = min(band, -(-PH * N // CHUNKS))
-    band = -(-PH // -(-PH // band))
+    band = max(1, -(-PH // max(-(-PH // band), conv.bands_of(N))))
     rows = min(OH, (band - 1) * pool_strides[0] + pool_size[0])
     y = empty((N, PH, PW, C_out))
     winners = empty((N, PH, PW, C_out), np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
-    packed = empty((blocks_of(C_out), KH * KW * C_in, NR))
+    packed = conv.memory_for_panels(kernel.shape, N * OH * OW)
     frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
     maps = empty((get_num_threads(), rows, OW, C_out))
     _forward(
@@ -163,7 +161,7 @@ def _pooled(
 
 @part
 def _forward_band(  # type: ignore[no-untyped-def]
-    task: int, worker: int, x, packed, start, y, winners, frames, maps, table, walk, OH, band, pool_size, strides, pads, floor
+    task: int, worker: int, x, panels, start, y, winners, frames, maps, table, walk, OH, band, pool_size, strides, pads, floor
 ) -> None:
     _, PH, _, C_out = y.shape
     _, _, OW, _ = maps.shape
@@ -175,7 +173,7 @@ def _forward_band(  # type: ignore[no-untyped-def]
     oy_end = min(OH, (py_end - 1) * strides[0] - pads[0] + pool_size[0])
     image = image_of(x, n, oy * walk.SH, frames, worker, walk)
     rows = maps[worker]
-    forward_rows(image, (oy_end - oy) * OW, table, packed, start, rows.ctypes.data, walk, x.shape[3], C_out, floor)
+    forward_rows(image, (oy_end - oy) * OW, table, panels, start, rows.ctypes.data, walk, x.shape[3], C_out, floor)
     max_of_rows(rows, oy, OH, y, winners, n, py, py_end, pool_size, strides, pads)
 
 
@@ -184,16 +182,16 @@ def _forward(  # type: ignore[no-untyped-def]
     x, kernel, start, y, winners, packed, frames, maps, table, walk, OH, band, pool_size, strides, pads, floor
 ):
     N, PH, _, C_out = y.shape
-    KH, KW, C_in, _ = kernel.shape
+    _, _, C_in, _ = kernel.shape
     OW = maps.shape[2]
-    parallel_for(packed.shape[0], kernel.size, pack, (kernel.reshape(KH * KW * C_in, C_out), packed))
+    panels = panels_of(kernel, packed)
     pixel_offsets(table[0], OW, walk.SH * walk.width * C_in, walk.SW * C_in)
     pixel_offsets(table[1], OW, OW * C_out, C_out)
     parallel_for(
         N * ((PH + band - 1) // band),
         N * OH * OW * kernel.size,
         _forward_band,
-        (x, packed, start, y, winners, frames, maps, table, walk, OH, band, pool_size, strides, pads, floor),
+        (x, panels, start, y, winners, frames, maps, table, walk, OH, band, pool_size, strides, pads, floor),
     )
 
 

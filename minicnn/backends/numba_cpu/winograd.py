@@ -92,23 +92,22 @@ def _places(workers: int, floats: int) -> np.ndarray:
 
 
 def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair) -> bool:
-    """Whether this is faster than the direct way; by shapes alone, so that one image's result does not depend on others.
+    """Whether this is faster than the direct way, by multiplications.
 
-    A tile costs 36 products a pair of channels, and its transforms about 350 a channel (measured), stored and read again.
+    A tile costs 36 products a pair of channels, and its transforms about 350 a channel, stored and read again; the
+    kernel's transform about 900 a pair, which one or two small images do not earn back (both measured).
     """
     r, KW, C_in, C_out = kernel_shape
     if (strides, dilation) != ((1, 1), (1, 1)) or r != KW or r not in KERNELS:
         return False
     OH, OW = window_output((x_shape[1], x_shape[2]), (r, r), strides, pads, dilation)
-    m = SIDE + 1 - r
-    if x_shape[0] == 0:
-        return False
+    N, m = x_shape[0], SIDE + 1 - r
     tiles = -(-OH // m) * -(-OW // m)
     channels = _whole(C_in) + _whole(C_out)
     if tiles * PLACES * 4 * channels > MOST_BYTES:
         return False
     direct = OH * OW * r * r * C_in * max(C_out, VL)
-    return tiles * (PLACES * C_in * C_out + 350 * channels) < direct
+    return N * tiles * (PLACES * C_in * C_out + 350 * channels) + 900 * C_in * C_out < N * direct
 
 
 def _group(N: int, tiles: int, wanted: int) -> int:
@@ -161,15 +160,16 @@ def _products(p: int, V: Any, own: int, tiles: int, U: Any, M: Any, table: Any, 
 
 
 @part
-def _kernel_tiles(k: int, worker: int, kernel: Any, U: Any, depth: int, tiling: Any) -> None:
-    """U[:, :, k, :] = G g G^T of the weights of channel k. kernel: (r, r, K, C); a place of U: (C in blocks, depth, NR)."""
+def _kernel_tiles(task: int, worker: int, kernel: Any, U: Any, depth: int, tiling: Any) -> None:
+    """U = G g G^T of the weights of one channel k for NR others. kernel: (r, r, K, C); a place of U: (C in blocks, depth, NR).
+
+    Tasks of one block follow each other, so that memory is written in 36 straight streams.
+    """
     r, _, K, C = kernel.shape
-    step = U.shape[2]
-    for begin in range(0, C, NR):
-        source = kernel.ctypes.data + 4 * (k * C + begin)
-        target = U.ctypes.data + 4 * (begin * depth + k * NR)
-        columns = min(NR, C - begin)
-        apply(tiling.kernel, source, r * K * C, K * C, target, SIDE * step, step, columns, 0, 0, 0, NO_FLOOR)
+    step, k, begin = U.shape[2], task % K, task // K * NR
+    source = kernel.ctypes.data + 4 * (k * C + begin)
+    target = U.ctypes.data + 4 * (begin * depth + k * NR)
+    apply(tiling.kernel, source, r * K * C, K * C, target, SIDE * step, step, min(NR, C - begin), 0, 0, 0, NO_FLOOR)
 
 
 # --- forward ------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def _forward(  # type: ignore[no-untyped-def]
     x, kernel, start, y, winners, U, V, M, frames, maps, table, walk, tiling, size, pool, floor, images, together
 ):
     N, C_in, C_out = x.shape[0], x.shape[3], y.shape[3]
-    parallel_for(C_in, PLACES * kernel.size, _kernel_tiles, (kernel, U, C_in, tiling))
+    parallel_for(C_in * ((C_out + NR - 1) // NR), PLACES * kernel.size, _kernel_tiles, (kernel, U, C_in, tiling))
     for t in range(table.shape[1]):
         table[0, t], table[1, t] = t * _whole_vectors(C_in), t * _whole_vectors(C_out)
     zeros = np.zeros(NR, np.float32)
@@ -464,7 +464,8 @@ def _gradients(sources, found, products, room, sums, tables, walk, tiling, windo
         if C_out % NR:
             clear(U.reshape(U.size))
         parallel_for(C_out, kernel.size, _turn, (kernel, turned))
-        parallel_for(C_out, PLACES * kernel.size, _kernel_tiles, (turned, U, (C_out + NR - 1) // NR * NR, tiling))
+        blocks = (C_in + NR - 1) // NR
+        parallel_for(C_out * blocks, PLACES * kernel.size, _kernel_tiles, (turned, U, (C_out + NR - 1) // NR * NR, tiling))
     tiles = tiling.down * tiling.across
     work = 2 * PLACES * tiles * C_in * C_out
     if together:

@@ -6,7 +6,10 @@ many threads) live in `minicnn.backends`.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -17,6 +20,8 @@ __all__ = [
     "image_data_format",
     "next_seed",
     "random_seed",
+    "running_pass",
+    "running_pass_kept",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -29,6 +34,23 @@ _floatx = "float32"
 _epsilon = 1e-7
 _seed: int | None = None
 _drawn = 0  # seeds handed out since `set_random_seed`: the "layer" part of a key
+
+running_pass: ContextVar[list[int] | None] = ContextVar("running_pass", default=None)
+"""While a model trains: [which pass over data this is, of all it was trained with], a new list for each.
+
+A `Dataset` that shuffles anew in each pass takes its order from it: so a run that is resumed sees the orders that
+the first run would have seen.
+"""
+
+
+@contextlib.contextmanager
+def running_pass_kept() -> Iterator[None]:
+    """After the block `running_pass` is what it was before, however the block ends."""
+    before = running_pass.set(running_pass.get())
+    try:
+        yield
+    finally:
+        running_pass.reset(before)
 
 
 def floatx() -> str:

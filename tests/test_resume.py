@@ -12,6 +12,10 @@ import time
 import numpy as np
 import pytest
 
+import minicnn
+from minicnn import layers
+from minicnn.data import Dataset
+
 EPOCHS = 6
 
 # Run in processes of its own: what is not in the file is not there afterwards. Augmentation by dropout, moving
@@ -180,3 +184,82 @@ def test_ctrl_c_leaves_a_model_with_its_history(tmp_path):
     )
     assert output.split() == ["2"]
     assert (tmp_path / "m.keras").exists()
+
+
+# --- what decides the order of the samples ------------------------------------------
+
+RNG = np.random.default_rng(5)
+X, Y = RNG.normal(size=(40, 4)).astype("float32"), RNG.integers(0, 3, 40)
+
+
+def make():
+    minicnn.set_random_seed(11)
+    model = minicnn.Sequential([minicnn.Input((4,)), layers.Dense(6, activation="relu"), layers.Dropout(0.4), layers.Dense(3)])
+    model.compile("adam", minicnn.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def samples():
+    return Dataset.from_tensor_slices((X, Y))
+
+
+PIPELINES = {
+    "shuffle": lambda: samples().shuffle(40, seed=3).batch(8),
+    "in a thread": lambda: samples().shuffle(16).map(lambda x, y: (x * 2, y), num_parallel_calls=2).batch(8).prefetch(2),
+    "cached before": lambda: samples().map(lambda x, y: (x * 2, y)).cache().shuffle(40).batch(8),
+    "cached behind": lambda: samples().shuffle(40).batch(8).map(lambda x, y: (x * 2, y)).cache(),
+    "twice an epoch": lambda: samples().shuffle(40).repeat(2).batch(8),
+    "one order": lambda: samples().shuffle(40, reshuffle_each_iteration=False).batch(8),
+}
+
+
+def assert_same_weights(found, expected):
+    for a, b in zip(found.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_data_set_goes_on_with_the_orders_it_would_have_had(tmp_path, name):
+    whole = make()
+    whole.fit(PIPELINES[name](), epochs=4, verbose=0)
+    half = make()
+    half.fit(PIPELINES[name](), epochs=2, verbose=0)
+    half.save(tmp_path / "half.keras")
+
+    minicnn.set_random_seed(11)
+    make()  # as the program did that is started again
+    data, rest = PIPELINES[name](), minicnn.saving.load_model(tmp_path / "half.keras")
+    rest.fit(data, epochs=4, initial_epoch=2, verbose=0)
+    assert_same_weights(rest, whole)
+
+
+def test_looking_at_a_data_set_between_two_epochs_changes_nothing():
+    whole, other = make(), make()
+    whole.fit(PIPELINES["shuffle"](), epochs=2, verbose=0)
+    data = PIPELINES["shuffle"]()
+    other.fit(data, epochs=1, verbose=0)
+    orders = [np.concatenate([y for _, y in data]).tolist() for _ in range(2)]
+    assert orders[0] != orders[1]
+    other.evaluate(data, verbose=0)
+    other.fit(data, epochs=2, initial_epoch=1, verbose=0)
+    assert_same_weights(other, whole)
+
+
+@pytest.mark.parametrize("data", [lambda: {"x": X, "y": Y, "batch_size": 8}, lambda: {"x": PIPELINES["shuffle"]()}])
+def test_fit_again_goes_on_with_new_orders(data):
+    """A loop over `fit(epochs=1)` is training like any other, and does not see one order for ever."""
+    whole, again, data = make(), make(), data()
+    whole.fit(**data, epochs=3, verbose=0)
+    for _ in range(3):
+        again.fit(**data, epochs=1, verbose=0)
+    assert_same_weights(again, whole)
+    assert len({tuple(batches(again, data)) for _ in range(3)}) == 3
+
+
+def batches(model, data):
+    """All targets in the order that `fit` has in one epoch."""
+    seen, train_step = [], model.train_step
+    model.train_step = lambda x, y, *rest, **options: seen.extend(y[0].tolist()) or train_step(x, y, *rest, **options)
+    model.fit(**data, epochs=1, verbose=0)
+    del model.train_step
+    return seen

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import collections
 import contextlib
+import contextvars
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ UNKNOWN_CARDINALITY = -2
 
 _AUTOTUNED_BUFFER = 2
 _DRAWS_AT_ONCE = 1024
+_END = object()
 
 _Result = TypeVar("_Result")
 
@@ -400,6 +402,8 @@ class Dataset:
         Args:
             buffer_size: how many elements the buffer holds; as many as there are for an even shuffle.
             seed: the order is a function of it and of the number of the pass; by default drawn from the global seed.
+                In `fit` that is the model's count of passes, which is saved with it: a run that is resumed goes on
+                with the orders it would have had. (Not with `steps_per_epoch`: where a pass stood is not saved.)
             reshuffle_each_iteration: whether each pass has an order of its own; by default it has.
         """
         if buffer_size == INFINITE_CARDINALITY:  # TensorFlow's word for all elements
@@ -407,10 +411,10 @@ class Dataset:
         if buffer_size < 1:
             raise ValueError(f"`buffer_size` must be greater than zero. Received: buffer_size={buffer_size}")
         key = config.next_seed() if seed is None else int(seed) % 2**64
-        passes = itertools.count() if reshuffle_each_iteration in (None, True) else itertools.repeat(0)
+        number = _pass_numbers() if reshuffle_each_iteration in (None, True) else lambda: 0
 
         def rearrange(elements: Iterator[Any]) -> Iterator[Any]:
-            random = np.random.Generator(np.random.Philox(key=np.array([key, next(passes)], np.uint64)))
+            random = np.random.Generator(np.random.Philox(key=np.array([key, number()], np.uint64)))
             buffer = list(itertools.islice(elements, buffer_size))
             draws: Iterator[int] = iter(())
             for element in elements:
@@ -499,8 +503,10 @@ class Dataset:
             nonlocal kept
             if kept is None:
                 found = []
+                context = contextvars.copy_context()  # the same elements, whichever pass comes first
+                context.run(config.running_pass.set, None)
                 with closing_iterator(self) as elements:
-                    for element in elements:
+                    while (element := context.run(next, elements, _END)) is not _END:
                         found.append(element)
                         yield map_structure(np.copy, element)  # who gets it may write into it
                 kept = found
@@ -599,6 +605,23 @@ def _closing(rearrange: Callable[[Iterator[Any]], Iterator[Any]], elements: Iter
     """`rearrange(elements)`, whose input is closed when it ends."""
     with closing_iterator(elements) as iterator:
         yield from rearrange(iterator)
+
+
+def _pass_numbers() -> Callable[[], int]:
+    """Numbers the passes of a shuffle: 0, 1, 2, ...; those within the n-th pass of a model's training from n * 2**32 on."""
+    apart, within = itertools.count(), itertools.count()
+    last: list[int] | None = None
+
+    def number() -> int:
+        nonlocal last, within
+        running = config.running_pass.get()
+        if running is None:
+            return next(apart)
+        if running is not last:
+            last, within = running, itertools.count(running[0] << 32)
+        return next(within)
+
+    return number
 
 
 def _apply(function: Callable[..., Any], element: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -56,7 +57,8 @@ def prefetched(elements: Iterable[Any], buffer_size: int) -> Iterator[Any]:
         except BaseException as error:
             ready.put(_Failure(error))
 
-    thread = threading.Thread(target=produce, name="minicnn-prefetch", daemon=True)
+    run = contextvars.copy_context().run  # what holds for the consumer (`config.running_pass`) holds for the thread
+    thread = threading.Thread(target=run, args=(produce,), name="minicnn-prefetch", daemon=True)
     thread.start()
     try:
         while (element := ready.get()) is not _END:

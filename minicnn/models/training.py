@@ -47,7 +47,7 @@ class Trainer(Compilable):
         self.history: Any = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self._shuffle_seed = config.next_seed()
-        self._epochs_done = 0
+        self._epochs_done = self._passes_done = 0
 
     # --- one batch ----------------------------------------------------------------------
 
@@ -209,12 +209,13 @@ class Trainer(Compilable):
         hooks.on_train_begin()
         if self._initial_epoch is not None:  # `BackupAndRestore` found an earlier run
             initial_epoch = self._initial_epoch
-        with hooks, contextlib.closing(source), self._step_memory():
+        with hooks, contextlib.closing(source), self._step_memory(), config.running_pass_kept():
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 hooks.on_epoch_begin(epoch)
                 index = -1
-                for index, (batch_x, batch_y, weights) in enumerate(source.epoch(epoch)):
+                config.running_pass.set([self._passes_done])
+                for index, (batch_x, batch_y, weights) in enumerate(source.epoch(self._passes_done)):
                     self._prepare(batch_x, batch_y)
                     batch_y = self._targets(batch_y)
                     if class_weight is not None:
@@ -238,11 +239,13 @@ class Trainer(Compilable):
                             "Expected data with at least one batch. Received an empty dataset or an exhausted generator."
                         )
                     break
+                config.running_pass.set(None)
                 epoch_logs = self._logs()
                 if validation_data is not None and _due(epoch + 1, validation_freq):
                     logs = self._validate(validation_data, validation_batch_size or batch_size, validation_steps, hooks)
                     epoch_logs = {**epoch_logs, **{f"val_{name}": value for name, value in logs.items()}}
                 self._epochs_done = epoch + 1
+                self._passes_done += 1
                 hooks.on_epoch_end(epoch, epoch_logs)
                 if self.stop_training:
                     break
@@ -480,10 +483,11 @@ class Trainer(Compilable):
     # --- what a checkpoint needs beside the weights -------------------------------------
 
     def _training_state(self) -> dict[str, int]:
-        return {"epochs_done": self._epochs_done, "shuffle_seed": self._shuffle_seed}
+        return {"epochs_done": self._epochs_done, "passes_done": self._passes_done, "shuffle_seed": self._shuffle_seed}
 
     def _restore_training_state(self, state: dict[str, int]) -> None:
         self._epochs_done = int(state.get("epochs_done", 0))
+        self._passes_done = int(state.get("passes_done", self._epochs_done))
         if "shuffle_seed" in state:
             self._shuffle_seed = int(state["shuffle_seed"])
 

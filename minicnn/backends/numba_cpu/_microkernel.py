@@ -27,6 +27,7 @@ To see the instructions that come out:
 
 and look for the longest run of `vfmadd231ps` in one short loop: MR·NV of them, each with a sum of
 its own as its destination, and beside them NV loads of B and, for each row, one broadcast of A.
+Columns that one vector holds have tiles of their own, half as wide.
 
 Emitted as LLVM vector IR, because no loop written in Python is sure to be kept in registers.
 
@@ -36,6 +37,7 @@ doi:10.1145/2764454; Georganas et al. 2018 (direct convolutions by register bloc
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from llvmlite import ir
@@ -84,8 +86,8 @@ def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:
     return node
 
 
-def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> None:
-    """The product for a tile of `rows` rows, from `block` to a branch to `done`."""
+def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, done: Any) -> None:
+    """The product for a tile of so many rows and vectors a row, from `block` to a branch to `done`."""
     a, a_rows, k1, step1, k2, step2, b, step_b1, step_b2, start, start_step, c, c_rows, _, columns, floor = function.args
     builder = ir.IRBuilder(block)
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
@@ -102,29 +104,29 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
 
     row_of_a = [builder.gep(a, [builder.load(builder.gep(a_rows, [constant(m)]))]) for m in range(rows)]
     offset_of_c = [builder.load(builder.gep(c_rows, [constant(m)])) for m in range(rows)]
-    tile = [_vector_at(builder, c, builder.add(offset_of_c[m], constant(n * VL))) for m in range(rows) for n in range(NV)]
+    tile = [_vector_at(builder, c, builder.add(offset_of_c[m], constant(n * VL))) for m in range(rows) for n in range(vectors)]
     tile_start = [
         _vector_at(builder, start, builder.add(builder.mul(offset_of_c[m], start_step), constant(n * VL)))
         for m in range(rows)
-        for n in range(NV)
+        for n in range(vectors)
     ]
     # A tile that hangs over the matrix's last column touches only what is inside.
     inside = []
-    for n in range(NV):
+    for n in range(vectors):
         lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
         inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
-    whole = builder.icmp_signed("==", columns, constant(NR))
+    whole = builder.icmp_signed("==", columns, constant(vectors * VL))
 
     names = ("start_whole", "start_part", "outer", "inner", "outer_end", "end", "end_whole", "end_part")
     start_whole, start_part, outer, inner, outer_end, end, end_whole, end_part = (
-        function.append_basic_block(f"{name}_{rows}") for name in names
+        function.append_basic_block(f"{name}_{rows}_{vectors}") for name in names
     )
     builder.cbranch(whole, start_whole, start_part)
     builder.position_at_end(start_whole)
     begun_whole = [load_vector(builder, at) for at in tile_start]
     builder.branch(outer)
     builder.position_at_end(start_part)
-    begun_part = [builder.call(masked_load, [at, align, inside[i % NV], zero]) for i, at in enumerate(tile_start)]
+    begun_part = [builder.call(masked_load, [at, align, inside[i % vectors], zero]) for i, at in enumerate(tile_start)]
     builder.branch(outer)
 
     builder.position_at_end(outer)
@@ -139,11 +141,11 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     builder.position_at_end(inner)
     q, a_at, b_at = (_phi(builder, I64, value, outer) for value in (constant(0), a_outer, b_outer))
     sums = [_phi(builder, VECTOR, value, outer) for value in carried]
-    row_of_b = [load_vector(builder, _vector_at(builder, b, builder.add(b_at, constant(n * VL)))) for n in range(NV)]
+    row_of_b = [load_vector(builder, _vector_at(builder, b, builder.add(b_at, constant(n * VL)))) for n in range(vectors)]
     new = []
     for m in range(rows):
         value_of_a = spread(builder, builder.load(builder.gep(row_of_a[m], [a_at])), VECTOR)
-        new += [builder.call(fma, [value_of_a, row_of_b[n], sums[m * NV + n]]) for n in range(NV)]
+        new += [builder.call(fma, [value_of_a, row_of_b[n], sums[m * vectors + n]]) for n in range(vectors)]
     after = [builder.add(q, constant(1)), builder.add(a_at, step2), builder.add(b_at, step_b2), *new]
     for node, value in zip([q, a_at, b_at, *sums], after):
         node.add_incoming(value, inner)
@@ -166,12 +168,12 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, done: Any) -> 
     builder.branch(done)
     builder.position_at_end(end_part)
     for i, (value, at) in enumerate(zip(final, tile)):
-        builder.call(masked_store, [value, at, align, inside[i % NV]])
+        builder.call(masked_store, [value, at, align, inside[i % vectors]])
     builder.branch(done)
 
 
 def _tile_function(module: Any) -> Any:
-    """The LLVM function `tile` of this module: a switch over the rows of a tile, 1 to MR."""
+    """The LLVM function `tile` of this module: a switch over its rows, 1 to MR, and the vectors that its columns fill."""
     name = "minicnn_tile"
     if name in module.globals:
         return module.globals[name]
@@ -179,11 +181,13 @@ def _tile_function(module: Any) -> Any:
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     done = function.append_basic_block("done")
-    choice = builder.switch(function.args[13], done)
-    for rows in range(1, MR + 1):
-        block = function.append_basic_block(f"rows_{rows}")
-        choice.add_case(ir.Constant(I64, rows), block)
-        _emit_tile(module, function, block, rows, done)
+    rows, columns = function.args[13], function.args[14]
+    vectors = builder.udiv(builder.add(columns, ir.Constant(I64, VL - 1)), ir.Constant(I64, VL))
+    choice = builder.switch(builder.add(builder.mul(vectors, ir.Constant(I64, MR)), rows), done)
+    for vectors, rows in itertools.product(range(1, NV + 1), range(1, MR + 1)):
+        block = function.append_basic_block(f"rows_{rows}_{vectors}")
+        choice.add_case(ir.Constant(I64, vectors * MR + rows), block)
+        _emit_tile(module, function, block, rows, vectors, done)
     ir.IRBuilder(done).ret_void()
     return function
 

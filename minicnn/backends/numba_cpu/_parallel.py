@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Callable
+from math import gcd
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -26,7 +27,7 @@ from numba.np.ufunc import parallel as pool
 
 from minicnn.backends.numba_cpu._compile import compiled, part
 
-__all__ = ["WORTH", "get_num_threads", "parallel_for", "set_num_threads", "tasks"]
+__all__ = ["WORTH", "even_parts", "get_num_threads", "parallel_for", "set_num_threads", "tasks"]
 
 pool._launch_threads()  # defines the pool's symbols, which the code below links to
 
@@ -175,6 +176,12 @@ def tasks(function: Callable[..., None]) -> Any:
 def get_num_threads() -> int:
     """How many threads `parallel_for` spreads its tasks over."""
     return int(numba.get_num_threads())
+
+
+def even_parts(pieces: int) -> int:
+    """Into how many parts to cut each of so many equal pieces of work, so that every thread has the same."""
+    threads = get_num_threads()
+    return threads // gcd(pieces, threads)
 
 
 def set_num_threads(threads: int) -> None:

@@ -9,7 +9,6 @@ float64 goes to the reference backend: it exists for gradient checks, not for sp
 
 from __future__ import annotations
 
-from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ from minicnn.backends.numba_cpu._panels import (
     start_row,
     unframe_image,
 )
-from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._parallel import even_parts, get_num_threads, parallel_for
 from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, Walk, frames_for, image_of, sum_chunks, walk_of
 from minicnn.shapes import window_output
 
@@ -46,14 +45,8 @@ FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to
 def band_rows(N: int, OH: int, bytes_per_row: int) -> int:
     """Output rows of a task: the whole image if images are many and small, else less."""
     most = max(1, BAND_BYTES // max(1, bytes_per_row))
-    bands = max(-(-OH // most), bands_of(N))
+    bands = max(-(-OH // most), even_parts(N) if N < CHUNKS else 1)
     return max(1, -(-OH // bands))
-
-
-def bands_of(N: int) -> int:
-    """Parts to cut each image into, so that few images are work enough for all threads, and the same for each."""
-    threads = get_num_threads()
-    return 1 if N >= CHUNKS else threads // gcd(N, threads)
 
 
 # --- forward ------------------------------------------------------------------------

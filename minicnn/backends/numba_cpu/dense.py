@@ -11,7 +11,7 @@ from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import NR, multiply
 from minicnn.backends.numba_cpu._panels import blocks_of, pack, pack_transposed, start_row
-from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._parallel import even_parts, get_num_threads, parallel_for
 
 __all__ = ["bias_backward", "dense_backward_input", "dense_backward_kernel", "dense_forward"]
 
@@ -20,13 +20,15 @@ Array = Any
 NO_FLOOR = np.float32(-np.inf)
 GROUP = 96  # rows of a gradient that one task computes
 SAMPLES = 256  # of a forward pass that one task takes: it copies the kernel's panel for them
+BLOCKS = 8  # of NR output features that one task takes at most: the samples are read anew by each task
 DEPTH = 256  # rows of a panel that lie in L1 together
-FEW, COLUMNS = 3, 256  # samples for which a panel is not worth copying; output features of a task then
+FEW = 3  # samples for which a panel is not worth copying
+PARTS, PART = 16, 1 << 14  # of a kernel that are summed apart for few samples: at most so many, of at least so many weights
 SUMMED_ROWS = 512  # rows that one task of `bias_backward` sums
 
 
 def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
-    """Parallel over panels of NR output features and groups of samples."""
+    """Parallel over groups of samples and of output features."""
     if x.dtype != np.float32:
         return reference.dense_forward(x, kernel, bias)
     return forward(x, kernel, bias, NO_FLOOR)
@@ -36,10 +38,13 @@ def forward(x: Array, kernel: Array, bias: Array | None, floor: np.float32) -> A
     """max(floor, dense_forward(...))."""
     y = empty((x.shape[0], kernel.shape[1]))
     if 0 < x.shape[0] <= FEW:
-        _forward_few(x, kernel, start_row(bias, kernel.shape[1]), y, floor)
+        parts = max(1, min(PARTS, kernel.size // PART))
+        _forward_few(x, kernel, start_row(bias, kernel.shape[1]), y, empty((parts, *y.shape)), floor)
     else:
+        blocks, share = blocks_of(kernel.shape[1]), even_parts(-(-x.shape[0] // SAMPLES))
+        parts = min(blocks, -(-blocks // (BLOCKS * share)) * share)
         packed = empty((get_num_threads(), DEPTH, NR))
-        _forward(x, kernel, start_row(bias, kernel.shape[1]), y, packed, empty((2, x.shape[0]), np.int64), floor)
+        _forward(x, kernel, start_row(bias, kernel.shape[1]), y, packed, empty((2, x.shape[0]), np.int64), parts, floor)
     return y
 
 
@@ -51,71 +56,93 @@ def row_offsets(table: Any, step: int) -> None:
 
 
 @part
-def _forward_block(task: int, worker: int, x, kernel, packed, start, y, table, floor) -> None:  # type: ignore[no-untyped-def]
-    """A group of samples by NR features: the kernel's panel is copied part by part, each of which stays in L1."""
+def _forward_block(task: int, worker: int, x, kernel, packed, start, y, table, parts, floor) -> None:  # type: ignore[no-untyped-def]
+    """A group of samples by some blocks of NR features.
+
+    DEPTH columns of the samples stay in L2 for all blocks; as much of a block's panel is copied and stays in L1.
+    """
     M, C_in = x.shape
     C_out = y.shape[1]
     blocks = (C_out + NR - 1) // NR
-    group, first = task // blocks * SAMPLES, task % blocks * NR
-    rows, columns = min(SAMPLES, M - group), min(NR, C_out - first)
-    panel, c = packed[worker], y.ctypes.data + 4 * first
+    group, part_of = task // parts * SAMPLES, task % parts
+    rows, panel = min(SAMPLES, M - group), packed[worker]
     for begin in range(0, C_in, DEPTH):
         end = min(begin + DEPTH, C_in)
-        for k in range(begin, end):
-            source, target = kernel[k, first : first + columns], panel[k - begin]
-            for j in range(columns):
-                target[j] = source[j]
-        multiply(
-            x.ctypes.data + 4 * begin,
-            table.ctypes.data + 8 * group,
-            rows,
-            1,
-            0,
-            end - begin,
-            1,
-            panel.ctypes.data,
-            0,
-            NR,
-            c if begin > 0 else start.ctypes.data + 4 * first,
-            1 if begin > 0 else 0,
-            c,
-            table.ctypes.data + 8 * (M + group),
-            columns,
-            floor if end == C_in else NO_FLOOR,
-        )
+        for block in range(part_of * blocks // parts, (part_of + 1) * blocks // parts):
+            first = block * NR
+            columns, c = min(NR, C_out - first), y.ctypes.data + 4 * first
+            for k in range(begin, end):
+                source, target = kernel[k, first : first + columns], panel[k - begin]
+                for j in range(columns):
+                    target[j] = source[j]
+            multiply(
+                x.ctypes.data + 4 * begin,
+                table.ctypes.data + 8 * group,
+                rows,
+                1,
+                0,
+                end - begin,
+                1,
+                panel.ctypes.data,
+                0,
+                NR,
+                c if begin > 0 else start.ctypes.data + 4 * first,
+                1 if begin > 0 else 0,
+                c,
+                table.ctypes.data + 8 * (M + group),
+                columns,
+                floor if end == C_in else NO_FLOOR,
+            )
 
 
 @compiled
-def _forward(x, kernel, start, y, packed, table, floor):  # type: ignore[no-untyped-def]
+def _forward(x, kernel, start, y, packed, table, parts, floor):  # type: ignore[no-untyped-def]
     M, C_in = x.shape
     row_offsets(table[0], C_in)
     row_offsets(table[1], kernel.shape[1])
-    tasks = (M + SAMPLES - 1) // SAMPLES * ((kernel.shape[1] + NR - 1) // NR)
-    parallel_for(tasks, y.size * C_in, _forward_block, (x, kernel, packed, start, y, table, floor))
+    tasks = (M + SAMPLES - 1) // SAMPLES * parts
+    parallel_for(tasks, y.size * C_in, _forward_block, (x, kernel, packed, start, y, table, parts, floor))
 
 
 @part
-def _forward_columns(task: int, worker: int, x, kernel, start, y, floor) -> None:  # type: ignore[no-untyped-def]
-    """For few samples: the kernel is read once, row after row, as memory likes it."""
+def _forward_part(task: int, worker: int, x, kernel, partial) -> None:  # type: ignore[no-untyped-def]
+    """partial[task] = the sum over a part of the input features: the kernel is read once, as it lies in memory."""
     M, C_in = x.shape
-    begin, end = task * COLUMNS, min(task * COLUMNS + COLUMNS, kernel.shape[1])
+    parts, _, C_out = partial.shape
+    first, end = task * C_in // parts, (task + 1) * C_in // parts
     for m in range(M):
-        y[m, begin:end] = start[begin:end]
-    for k in range(C_in):
-        row = kernel[k, begin:end]
+        target = partial[task, m]
+        for j in range(C_out):
+            target[j] = 0
+    k = first
+    while k + 4 <= end:  # four rows at a time, else the sums would be loaded and stored for each
+        row0, row1, row2, row3 = kernel[k], kernel[k + 1], kernel[k + 2], kernel[k + 3]
         for m in range(M):
-            factor, target = x[m, k], y[m, begin:end]
-            for j in range(end - begin):
-                target[j] += factor * row[j]
-    for m in range(M):
-        target = y[m, begin:end]
-        for j in range(end - begin):
-            target[j] = floor if target[j] < floor else target[j]
+            x0, x1, x2, x3, target = x[m, k], x[m, k + 1], x[m, k + 2], x[m, k + 3], partial[task, m]
+            for j in range(C_out):
+                target[j] += (x0 * row0[j] + x1 * row1[j]) + (x2 * row2[j] + x3 * row3[j])
+        k += 4
+    while k < end:
+        row0 = kernel[k]
+        for m in range(M):
+            x0, target = x[m, k], partial[task, m]
+            for j in range(C_out):
+                target[j] += x0 * row0[j]
+        k += 1
 
 
 @compiled
-def _forward_few(x, kernel, start, y, floor):  # type: ignore[no-untyped-def]
-    parallel_for((kernel.shape[1] + COLUMNS - 1) // COLUMNS, 2 * kernel.size, _forward_columns, (x, kernel, start, y, floor))
+def _forward_few(x, kernel, start, y, partial, floor):  # type: ignore[no-untyped-def]
+    parallel_for(partial.shape[0], 2 * kernel.size, _forward_part, (x, kernel, partial))
+    for m in range(y.shape[0]):
+        target = y[m]
+        for j in range(target.size):
+            target[j] = start[j]
+        for p in range(partial.shape[0]):
+            for j in range(target.size):
+                target[j] += partial[p, m, j]
+        for j in range(target.size):
+            target[j] = floor if target[j] < floor else target[j]
 
 
 def dense_backward_input(dy: Array, kernel: Array) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from minicnn.backends import numba_cpu
+from tests.ops.checks import Target, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
 
 extents = st.sampled_from([1, 2, 3, 5, 7, 8, 16, 17, 31, 33, 64])
 
@@ -29,6 +31,29 @@ def test_dense_equals_tensorflow(target: Target, M: int, C_in: int, C_out: int, 
     target.check(ops.dense_backward_kernel(x, dy), gradients[1])
     if bias is not None:
         target.check(ops.bias_backward(dy), gradients[2])
+
+
+FLOAT32 = Target("numba_cpu", "float32")
+LARGE = [(1, 700, 300), (2, 9000, 5), (3, 1025, 100), (300, 600, 600), (513, 300, 70), (40, 1100, 33)]
+
+
+@pytest.mark.parametrize("shape", LARGE)
+def test_large_products_equal_tensorflow(target: Target, shape: tuple[int, int, int]) -> None:
+    """Beyond what a task takes, along each extent."""
+    M, C_in, C_out = shape
+    x, kernel, bias, dy = (target.normal(i, *s) for i, s in enumerate([(M, C_in), (C_in, C_out), (C_out,), (M, C_out)]))
+    target.check(target.ops.dense_forward(x, kernel, bias), tf.matmul(x, kernel) + bias)
+    target.check(target.ops.dense_backward_input(dy, kernel), tf.matmul(dy, kernel, transpose_b=True))
+    target.check(target.ops.dense_backward_kernel(x, dy), tf.matmul(x, dy, transpose_a=True))
+
+
+@pytest.mark.parametrize("shape", LARGE)
+def test_large_products_have_the_same_bits_for_any_number_of_threads(shape: tuple[int, int, int]) -> None:
+    M, C_in, C_out = shape
+    x, kernel, dy = FLOAT32.normal(0, M, C_in), FLOAT32.normal(1, C_in, C_out), FLOAT32.normal(2, M, C_out)
+    both_thread_counts(numba_cpu.dense_forward, x, kernel, None)
+    both_thread_counts(numba_cpu.dense_backward_input, dy, kernel)
+    both_thread_counts(numba_cpu.dense_backward_kernel, x, dy)
 
 
 @gradient_cases

@@ -48,7 +48,8 @@ def command(
     """Train and run MODELS (names of reference models; default all) on minicnn and on every peer that is installed.
 
     The peers come with `pip install "minicnn[bench]"`. Engines work in processes of their own, on the same cores, and
-    take turns; figures are medians. Let nothing else run meanwhile.
+    take turns; figures are medians. Let nothing else run meanwhile. All stay in memory until a model is done: for
+    humans_300 and all eight, that is more than 24 GB; choose some with --engine.
     """
     from minicnn import backends, zoo
     from minicnn.bench import limit, measure, report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import floor, trunc
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,15 @@ import numpy as np
 from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._parallel import tasks
+from minicnn.backends.numba_cpu._parallel import get_num_threads, tasks
 
 __all__ = ["adjust_colors", "affine_warp2d", "resize2d_bilinear", "resize2d_nearest"]
 
 Array = Any
 Pair = tuple[int, int]
+
+THREE = np.uint64(3)
+APART = 64  # floats between two threads' scratch rows: what one writes is not in a line that the other fetches ahead
 
 
 @part
@@ -34,71 +36,104 @@ def folded(index: int, size: int, fill_mode: int) -> int:
 
 
 def affine_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fill_mode: int, fill_value: float) -> Array:
-    """Parallel over n."""
+    """Parallel over n; a row's places are computed first, in vectors."""
     if x.dtype != np.float32:
         return reference.affine_warp2d(x, matrices, image, interpolation, fill_mode, fill_value)
+    return _warped(x, matrices, image, _warp_bilinear if interpolation else _warp_nearest, fill_mode, fill_value)
+
+
+def _warped(x: Array, matrices: Array, image: Pair, warp: Any, fill_mode: int, fill_value: float) -> Array:
     y = empty((x.shape[0], *image, x.shape[3]))
-    warp = _warp_bilinear if interpolation else _warp_nearest
-    warp(x.shape[0], y.size * 20, x, matrices, y, fill_mode, np.float32(fill_value))
+    row = get_num_threads(), 2, image[1] + APART
+    pixels, shares = empty(row, np.int32), empty(row)
+    warp(x.shape[0], y.size * 10, x, matrices, y, pixels, shares, fill_mode, np.float32(fill_value))
     return y
 
 
 @tasks
-def _warp_nearest(n: int, worker: int, x, matrices, y, fill_mode, fill_value) -> None:  # type: ignore[no-untyped-def]
+def _warp_nearest(n: int, worker: int, x, matrices, y, pixels, shares, fill_mode, fill_value) -> None:  # type: ignore[no-untyped-def]
     _, H, W, C = x.shape
     _, OH, OW, _ = y.shape
     a0, a1, a2, b0, b1, b2 = matrices[n]
     half = np.float32(0.5)
+    nearest_x, nearest_y = pixels[worker, 0], pixels[worker, 1]
+    source, target = x.reshape(x.size), y.reshape(y.size)
+    to = np.uint64(n * OH * OW * C)
     for oy in range(OH):
         for ox in range(OW):
             column = a0 * np.float32(ox) + a1 * np.float32(oy) + a2
             row = b0 * np.float32(ox) + b1 * np.float32(oy) + b2
-            ix = folded(trunc(column + (half if column >= 0 else -half)), W, fill_mode)
-            iy = folded(trunc(row + (half if row >= 0 else -half)), H, fill_mode)
-            for c in range(C):
-                y[n, oy, ox, c] = fill_value if ix < 0 or iy < 0 else x[n, iy, ix, c]
+            nearest_x[ox] = np.int32(column + (half if column >= 0 else -half))
+            nearest_y[ox] = np.int32(row + (half if row >= 0 else -half))
+        for ox in range(OW):
+            ix, iy = folded(nearest_x[ox], W, fill_mode), folded(nearest_y[ox], H, fill_mode)
+            if ix >= 0 and iy >= 0:
+                at = np.uint64(((n * H + iy) * W + ix) * C)
+                if C == 3:
+                    for c in range(THREE):
+                        target[to + c] = source[at + c]
+                else:
+                    for c in range(np.uint64(C)):
+                        target[to + c] = source[at + c]
+            else:
+                for c in range(C):
+                    y[n, oy, ox, c] = fill_value
+            to += np.uint64(C)
 
 
 @tasks
-def _warp_bilinear(n: int, worker: int, x, matrices, y, fill_mode, fill_value) -> None:  # type: ignore[no-untyped-def]
+def _warp_bilinear(n: int, worker: int, x, matrices, y, pixels, shares, fill_mode, fill_value) -> None:  # type: ignore[no-untyped-def]
     _, H, W, C = x.shape
     _, OH, OW, _ = y.shape
     a0, a1, a2, b0, b1, b2 = matrices[n]
     one = np.float32(1)
+    left, top, right, down = pixels[worker, 0], pixels[worker, 1], shares[worker, 0], shares[worker, 1]
+    source, target = x.reshape(x.size), y.reshape(y.size)
+    to = np.uint64(n * OH * OW * C)
     for oy in range(OH):
         for ox in range(OW):
             column = a0 * np.float32(ox) + a1 * np.float32(oy) + a2
             row = b0 * np.float32(ox) + b1 * np.float32(oy) + b2
-            left, top = floor(column), floor(row)
-            right, down = column - np.float32(left), row - np.float32(top)
-            x0, x1 = folded(left, W, fill_mode), folded(left + 1, W, fill_mode)
-            y0, y1 = folded(top, H, fill_mode), folded(top + 1, H, fill_mode)
+            whole_column, whole_row = np.floor(column), np.floor(row)
+            left[ox], top[ox] = np.int32(whole_column), np.int32(whole_row)
+            right[ox], down[ox] = column - whole_column, row - whole_row
+        for ox in range(OW):
+            r, d = right[ox], down[ox]
+            w00, w01, w10, w11 = (one - d) * (one - r), (one - d) * r, d * (one - r), d * r
+            x0, y0 = left[ox], top[ox]
+            x1, y1 = folded(x0 + 1, W, fill_mode), folded(y0 + 1, H, fill_mode)
+            x0, y0 = folded(x0, W, fill_mode), folded(y0, H, fill_mode)
             if min(x0, x1, y0, y1) >= 0:
-                w00, w01, w10, w11 = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
+                # Places are unsigned: not tested for being negative.
+                i00, i01 = np.uint64(((n * H + y0) * W + x0) * C), np.uint64(((n * H + y0) * W + x1) * C)
+                i10, i11 = np.uint64(((n * H + y1) * W + x0) * C), np.uint64(((n * H + y1) * W + x1) * C)
+                if C == 3:  # a loop whose length is known is unrolled
+                    for c in range(THREE):
+                        target[to + c] = (
+                            w00 * source[i00 + c] + w01 * source[i01 + c] + w10 * source[i10 + c] + w11 * source[i11 + c]
+                        )
+                else:
+                    for c in range(np.uint64(C)):
+                        target[to + c] = (
+                            w00 * source[i00 + c] + w01 * source[i01 + c] + w10 * source[i10 + c] + w11 * source[i11 + c]
+                        )
+            else:
                 for c in range(C):
-                    y[n, oy, ox, c] = (
-                        w00 * x[n, y0, x0, c] + w01 * x[n, y0, x1, c] + w10 * x[n, y1, x0, c] + w11 * x[n, y1, x1, c]
-                    )
-                continue
-            for c in range(C):
-                p00 = fill_value if y0 < 0 or x0 < 0 else x[n, y0, x0, c]
-                p01 = fill_value if y0 < 0 or x1 < 0 else x[n, y0, x1, c]
-                p10 = fill_value if y1 < 0 or x0 < 0 else x[n, y1, x0, c]
-                p11 = fill_value if y1 < 0 or x1 < 0 else x[n, y1, x1, c]
-                y[n, oy, ox, c] = (one - down) * ((one - right) * p00 + right * p01) + down * (
-                    (one - right) * p10 + right * p11
-                )
+                    p00 = fill_value if y0 < 0 or x0 < 0 else x[n, y0, x0, c]
+                    p01 = fill_value if y0 < 0 or x1 < 0 else x[n, y0, x1, c]
+                    p10 = fill_value if y1 < 0 or x0 < 0 else x[n, y1, x0, c]
+                    p11 = fill_value if y1 < 0 or x1 < 0 else x[n, y1, x1, c]
+                    y[n, oy, ox, c] = (one - d) * ((one - r) * p00 + r * p01) + d * ((one - r) * p10 + r * p11)
+            to += np.uint64(C)
 
 
 def resize2d_bilinear(x: Array, image: Pair) -> Array:
     """A warp without turning: corners on corners, border pixels repeated."""
     if x.dtype != np.float32:
         return reference.resize2d_bilinear(x, image)
-    y = empty((x.shape[0], *image, x.shape[3]))
     across, along = x.shape[2] / image[1], x.shape[1] / image[0]
     matrix = np.array([across, 0, across / 2 - 0.5, 0, along, along / 2 - 0.5], np.float32)
-    _warp_bilinear(x.shape[0], y.size * 20, x, np.broadcast_to(matrix, (x.shape[0], 6)), y, 1, np.float32(0))
-    return y
+    return _warped(x, np.broadcast_to(matrix, (x.shape[0], 6)), image, _warp_bilinear, 1, 0)
 
 
 def resize2d_nearest(x: Array, image: Pair) -> Array:

@@ -873,6 +873,13 @@ def batchnorm_relu_backward(
     ...
 
 
+def batchnorm_relu_inference(
+    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float
+) -> Array:
+    """relu_forward(batchnorm_inference(...))."""
+    ...
+
+
 OPS: dict[str, tuple[str, ...]] = {
     "conv": ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_kernel"),
     "pool": (
@@ -981,6 +988,7 @@ FUSED: dict[str, tuple[str, ...]] = {
         "dense_relu_backward",
         "batchnorm_relu_forward",
         "batchnorm_relu_backward",
+        "batchnorm_relu_inference",
     ),
 }
 """Ops that a backend may offer in one pass; a plan uses them where they are there (file -> names)."""

@@ -201,16 +201,16 @@ class DenseReLU(Fused):
 class BatchNormReLU(Fused):
     """Batch normalization, ReLU."""
 
-    ops = ("batchnorm_relu_forward", "batchnorm_relu_backward")
+    ops = ("batchnorm_relu_forward", "batchnorm_relu_backward", "batchnorm_relu_inference")
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         norm = self.layers[0]
-        if not (training and norm.trainable):
-            z, inner = norm.forward(x, training)
-            y = ops.relu_forward(z)
-            return y, (x, y, None, inner)
         gamma = None if norm.gamma is None else norm.gamma.value
         beta = None if norm.beta is None else norm.beta.value
+        if not (training and norm.trainable):
+            statistics = norm.moving_mean.value, norm.moving_variance.value
+            y = ops.batchnorm_relu_inference(x, gamma, beta, *statistics, norm.epsilon)
+            return y, (x, y, None, (x, *statistics, ops.batchnorm_inference_backward))
         y, mean, variance = ops.batchnorm_relu_forward(x, gamma, beta, norm.epsilon)
         ops.moving_average_update_(norm.moving_mean.value, mean, norm.momentum)
         ops.moving_average_update_(norm.moving_variance.value, variance, norm.momentum)

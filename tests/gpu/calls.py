@@ -65,6 +65,7 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
     ops.moving_average_update_(mean, variance, 0.9)
     y, mean, variance = ops.batchnorm_relu_forward(x, gamma, beta, 1e-3)
     ops.batchnorm_relu_backward(y, x, y, gamma, mean, variance, 1e-3)
+    ops.batchnorm_relu_inference(x, gamma, beta, mean, variance, 1e-3)
 
     for name, parameters in ACTIVATIONS.items():
         y = getattr(ops, f"{name}_forward")(x, *parameters)

@@ -79,6 +79,7 @@ def test_batch_normalization_and_relu(target: Target, shape: tuple[int, ...], se
     y, mean, variance = check(target, "batchnorm_relu_forward", x, gamma, beta, 1e-3)
     # Where one dy passes the ReLU, at an x near the mean, the sum of dy * x_hat has one tiny term; dy itself is of size 1.
     check(target, "batchnorm_relu_backward", dy, x, y, gamma, mean, variance, 1e-3, scale=1.0)
+    check(target, "batchnorm_relu_inference", x, gamma, beta, mean, variance, 1e-3)
 
 
 def test_relu_lets_nan_through(target: Target) -> None:

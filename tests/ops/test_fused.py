@@ -137,6 +137,7 @@ def test_batchnorm_and_relu(shape: tuple[int, ...], seed: int) -> None:
     y = numba_cpu.batchnorm_relu_forward(x, gamma, beta, 1e-3)[0]
     # Where one dy passes the ReLU, at an x near the mean, the sum of dy * x_hat has one tiny term; dy itself is of size 1.
     check("batchnorm_relu_backward", dy, x, y, gamma, mean, variance, 1e-3, scale=1.0)
+    check("batchnorm_relu_inference", x, gamma, beta, mean, variance, 1e-3)
 
 
 @pytest.mark.parametrize("name", [name for file in spec.FUSED.values() for name in file])

@@ -71,6 +71,7 @@ from minicnn.backends.cupy_gpu.elementwise import (
 from minicnn.backends.cupy_gpu.fused import (
     batchnorm_relu_backward,
     batchnorm_relu_forward,
+    batchnorm_relu_inference,
     conv2d_relu_backward,
     conv2d_relu_forward,
     conv2d_relu_maxpool_backward,
@@ -152,6 +153,7 @@ __all__ = [
     "batchnorm_inference_backward",
     "batchnorm_relu_backward",
     "batchnorm_relu_forward",
+    "batchnorm_relu_inference",
     "bias_backward",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_forward",

@@ -15,6 +15,7 @@ from minicnn.shapes import window_output
 __all__ = [
     "batchnorm_relu_backward",
     "batchnorm_relu_forward",
+    "batchnorm_relu_inference",
     "conv2d_relu_backward",
     "conv2d_relu_forward",
     "conv2d_relu_maxpool_backward",
@@ -102,3 +103,10 @@ def batchnorm_relu_backward(
 ) -> tuple[Array, Array, Array]:
     """The passes of `batchnorm_backward`, which read y besides."""
     return gradients(dy, x, y, gamma, mean, variance, epsilon)
+
+
+def batchnorm_relu_inference(
+    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float
+) -> Array:
+    """One pass."""
+    return normalized(x, gamma, beta, mean, variance, epsilon, relu=True)

@@ -70,6 +70,7 @@ from minicnn.backends.numba_cpu.elementwise import (
 from minicnn.backends.numba_cpu.fused import (
     batchnorm_relu_backward,
     batchnorm_relu_forward,
+    batchnorm_relu_inference,
     conv2d_backward,
     conv2d_maxpool_backward,
     conv2d_maxpool_forward,
@@ -153,6 +154,7 @@ __all__ = [
     "batchnorm_inference_backward",
     "batchnorm_relu_backward",
     "batchnorm_relu_forward",
+    "batchnorm_relu_inference",
     "bias_backward",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_forward",

@@ -44,6 +44,7 @@ from minicnn.shapes import window_output
 __all__ = [
     "batchnorm_relu_backward",
     "batchnorm_relu_forward",
+    "batchnorm_relu_inference",
     "conv2d_backward",
     "conv2d_maxpool_backward",
     "conv2d_maxpool_forward",
@@ -413,3 +414,12 @@ def batchnorm_relu_backward(
     if x.dtype != F:
         return reference.batchnorm_relu_backward(dy, x, y, gamma, mean, variance, epsilon)
     return norm.gradients(dy, x, y, gamma, mean, variance, epsilon, True, True)
+
+
+def batchnorm_relu_inference(
+    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float
+) -> Array:
+    """One pass."""
+    if x.dtype != F:
+        return reference.batchnorm_relu_inference(x, gamma, beta, mean, variance, epsilon)
+    return norm.inference(x, gamma, beta, mean, variance, epsilon, ZERO)

@@ -89,10 +89,17 @@ def batchnorm_inference(
     """Parallel over chunks of rows."""
     if x.dtype != F:
         return reference.batchnorm_inference(x, gamma, beta, mean, variance, epsilon)
+    return inference(x, gamma, beta, mean, variance, epsilon, NO_FLOOR)
+
+
+def inference(
+    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float, floor: np.float32
+) -> Array:
+    """max(floor, batchnorm_inference(...))."""
     C = x.shape[-1]
     y = empty(x.shape)
     gamma, beta = _or_constant(gamma, 1, C), _or_constant(beta, 0, C)
-    _inference(_rows(x), _rows(y), gamma, beta, mean, variance, F(epsilon), empty((3, C)))
+    _inference(_rows(x), _rows(y), gamma, beta, mean, variance, F(epsilon), floor, empty((3, C)))
     return y
 
 
@@ -181,12 +188,12 @@ def _write_y(chunk: int, worker: int, x: Any, y: Any, factors: Any, floor: Any) 
 
 
 @compiled
-def _inference(x, y, gamma, beta, mean, variance, epsilon, factors):  # type: ignore[no-untyped-def]
+def _inference(x, y, gamma, beta, mean, variance, epsilon, floor, factors):  # type: ignore[no-untyped-def]
     for c in range(x.shape[1]):
         factors[0, c] = mean[c]
         factors[1, c] = gamma[c] / np.sqrt(variance[c] + epsilon)
         factors[2, c] = beta[c]
-    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, NO_FLOOR))
+    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, floor))
 
 
 @compiled

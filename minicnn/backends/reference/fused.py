@@ -5,7 +5,7 @@ from __future__ import annotations
 from minicnn.backends.reference.conv import conv2d_backward_input, conv2d_backward_kernel, conv2d_forward
 from minicnn.backends.reference.dense import bias_backward, dense_backward_input, dense_backward_kernel, dense_forward
 from minicnn.backends.reference.elementwise import relu_backward, relu_forward
-from minicnn.backends.reference.norm import batchnorm_backward, batchnorm_forward
+from minicnn.backends.reference.norm import batchnorm_backward, batchnorm_forward, batchnorm_inference
 from minicnn.backends.reference.pool import maxpool2d_backward, maxpool2d_forward
 from minicnn.backends.spec import Array, Pads, Pair
 from minicnn.shapes import window_output
@@ -13,6 +13,7 @@ from minicnn.shapes import window_output
 __all__ = [
     "batchnorm_relu_backward",
     "batchnorm_relu_forward",
+    "batchnorm_relu_inference",
     "conv2d_backward",
     "conv2d_maxpool_backward",
     "conv2d_maxpool_forward",
@@ -142,3 +143,10 @@ def batchnorm_relu_backward(
 ) -> tuple[Array, Array, Array]:
     """As in the spec."""
     return batchnorm_backward(relu_backward(dy, y), x, gamma, mean, variance, epsilon)
+
+
+def batchnorm_relu_inference(
+    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float
+) -> Array:
+    """As in the spec."""
+    return relu_forward(batchnorm_inference(x, gamma, beta, mean, variance, epsilon))

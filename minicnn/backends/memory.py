@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class Arena:
 
     def __init__(self) -> None:
         self._blocks: dict[int, list[tuple[np.ndarray, int]]] = {}  # nbytes -> (block, offset to alignment)
+        self._known: dict[tuple[tuple[int, ...], Any], tuple[np.dtype, int, list[tuple[np.ndarray, int]]]] = {}
         self.nbytes = 0
 
     def __enter__(self) -> Arena:
@@ -41,17 +43,24 @@ class Arena:
     def __exit__(self, *exc: object) -> None:
         _current.arena = self._outer
 
-    def view(self, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> np.ndarray:
-        """An array over a free block of exactly `nbytes`; a new block only if all of that size are in use."""
-        blocks = self._blocks.setdefault(nbytes, [])
+    def view(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array over a free block of exactly its size; a new block only if all of that size are in use."""
+        known = self._known.get((shape, dtype))
+        if known is None:
+            exact = np.dtype(dtype)
+            nbytes = exact.itemsize * prod(shape)
+            known = self._known[shape, dtype] = exact, nbytes, self._blocks.setdefault(nbytes, [])
+        exact, nbytes, blocks = known
         for block, offset in blocks:
             if sys.getrefcount(block) == _FREE:
-                return np.ndarray(shape, dtype, buffer=block, offset=offset)
+                return np.ndarray(shape, exact, block, offset)
+        if nbytes == 0:
+            return np.empty(shape, exact)
         block = np.empty(nbytes + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
         offset = -block.ctypes.data % ALIGNMENT
         blocks.append((block, offset))
         self.nbytes += nbytes
-        return np.ndarray(shape, dtype, buffer=block, offset=offset)
+        return np.ndarray(shape, exact, block, offset)
 
 
 def _references_of_a_free_block() -> int:
@@ -69,13 +78,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
     arena = getattr(_current, "arena", None)
     if arena is None:
         return np.empty(shape, dtype)
-    dtype = np.dtype(dtype)
-    nbytes = dtype.itemsize
-    for extent in shape:
-        nbytes *= extent
-    if nbytes == 0:
-        return np.empty(shape, dtype)
-    return arena.view(shape, dtype, nbytes)
+    return arena.view(shape, dtype)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:

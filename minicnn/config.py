@@ -36,7 +36,7 @@ _seed: int | None = None
 _drawn = 0  # seeds handed out since `set_random_seed`: the "layer" part of a key
 
 running_pass: ContextVar[list[int] | None] = ContextVar("running_pass", default=None)
-"""While a model trains: [which pass over data this is, of all it was trained with], a new list for each.
+"""While a model trains: [which pass over data this is, since it was compiled], a new list for each.
 
 A `Dataset` that shuffles anew in each pass takes its order from it: so a run that is resumed sees the orders that
 the first run would have seen.

@@ -256,6 +256,14 @@ def test_fit_again_goes_on_with_new_orders(data):
     assert len({tuple(batches(again, data)) for _ in range(3)}) == 3
 
 
+def test_compile_counts_passes_anew():
+    model, data = make(), {"x": X, "y": Y, "batch_size": 8}
+    first = [batches(model, data) for _ in range(2)]
+    model.compile("sgd", minicnn.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert [batches(model, data) for _ in range(2)] == first
+    assert first[0] != first[1]
+
+
 def batches(model, data):
     """All targets in the order that `fit` has in one epoch."""
     seen, train_step = [], model.train_step

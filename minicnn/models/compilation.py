@@ -50,6 +50,7 @@ class Compilable:
         self._compiled_loss: Any = None
         self._compiled_metrics: Any = None
         self._compile_arguments: dict[str, Any] = {}
+        self._passes_done = 0
         self._forget_plans()
 
     # --- compile ------------------------------------------------------------------------
@@ -63,7 +64,8 @@ class Compilable:
         weighted_metrics: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Choose how to train. May be called again at any time; the weights stay.
+        """Choose how to train. May be called again at any time: the weights stay, and training is counted anew, so that
+        two optimizers see the same orders of the samples.
 
         Args:
             optimizer: a name, an `Optimizer` or its config.
@@ -98,6 +100,7 @@ class Compilable:
         self._compile_arguments = arguments
         self._compiled_loss, self._compiled_metrics = compiled_loss, compiled_metrics
         self.compiled = True
+        self._passes_done = 0
         self._forget_plans()
 
     def get_compile_config(self) -> dict[str, Any]:

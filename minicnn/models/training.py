@@ -47,7 +47,7 @@ class Trainer(Compilable):
         self.history: Any = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self._shuffle_seed = config.next_seed()
-        self._epochs_done = self._passes_done = 0
+        self._epochs_done = 0
 
     # --- one batch ----------------------------------------------------------------------
 

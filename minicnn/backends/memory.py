@@ -32,6 +32,7 @@ class Arena:
 
     def __init__(self) -> None:
         self._blocks: dict[int, list[tuple[np.ndarray, int]]] = {}  # nbytes -> (block, offset to alignment)
+        # (shape, dtype) -> that dtype, its nbytes and the blocks of that size: reckoned once, not at each step
         self._known: dict[tuple[tuple[int, ...], Any], tuple[np.dtype, int, list[tuple[np.ndarray, int]]]] = {}
         self.nbytes = 0
 

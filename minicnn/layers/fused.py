@@ -207,23 +207,24 @@ class BatchNormReLU(Fused):
         norm = self.layers[0]
         gamma = None if norm.gamma is None else norm.gamma.value
         beta = None if norm.beta is None else norm.beta.value
+        moving_mean, moving_variance = norm.moving_mean.value, norm.moving_variance.value
         if not (training and norm.trainable):
-            statistics = norm.moving_mean.value, norm.moving_variance.value
-            y = ops.batchnorm_relu_inference(x, gamma, beta, *statistics, norm.epsilon)
-            return y, (x, y, None, (x, *statistics, ops.batchnorm_inference_backward))
+            y = ops.batchnorm_relu_inference(x, gamma, beta, moving_mean, moving_variance, norm.epsilon)
+            return y, (x, y, moving_mean, moving_variance, False)
         y, mean, variance = ops.batchnorm_relu_forward(x, gamma, beta, norm.epsilon)
-        ops.moving_average_update_(norm.moving_mean.value, mean, norm.momentum)
-        ops.moving_average_update_(norm.moving_variance.value, variance, norm.momentum)
-        return y, (x, y, mean, variance)
+        ops.moving_average_update_(moving_mean, mean, norm.momentum)
+        ops.moving_average_update_(moving_variance, variance, norm.momentum)
+        return y, (x, y, mean, variance, True)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         norm = self.layers[0]
-        x, y, mean, variance = saved
-        if mean is None:  # it ran with its moving statistics
-            result: tuple[Any, tuple[Any, ...]] = norm.backward(ops.relu_backward(dy, y), variance)
-            return result
+        x, y, mean, variance, of_the_batch = saved
         gamma = None if norm.gamma is None else norm.gamma.value
-        dx, dgamma, dbeta = ops.batchnorm_relu_backward(dy, x, y, gamma, mean, variance, norm.epsilon)
+        if of_the_batch:
+            dx, dgamma, dbeta = ops.batchnorm_relu_backward(dy, x, y, gamma, mean, variance, norm.epsilon)
+        else:
+            passed = ops.relu_backward(dy, y)
+            dx, dgamma, dbeta = ops.batchnorm_inference_backward(passed, x, gamma, mean, variance, norm.epsilon)
         return dx, (dgamma,) * norm.scale + (dbeta,) * norm.center
 
 

@@ -42,11 +42,10 @@ BAND_BYTES = 192 * 1024  # of image that a task reads: with the kernel's panel i
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
 
 
-def band_rows(N: int, OH: int, bytes_per_row: int) -> int:
-    """Output rows of a task: the whole image if images are many and small, else less."""
-    most = max(1, BAND_BYTES // max(1, bytes_per_row))
-    bands = max(-(-OH // most), even_parts(N) if N < CHUNKS else 1)
-    return max(1, -(-OH // bands))
+def band_rows(N: int, rows: int, most: int) -> int:
+    """Of so many output rows of each of N images, those of a task: at most `most`, fewer if the images are too few to share."""
+    bands = max(-(-rows // max(1, most)), even_parts(N) if N < CHUNKS else 1)
+    return max(1, -(-rows // bands))
 
 
 # --- forward ------------------------------------------------------------------------
@@ -66,7 +65,7 @@ def forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pa
     KH, KW, C_in, C_out = kernel.shape
     OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
     walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
-    rows = band_rows(x.shape[0], OH, walk.SH * walk.width * C_in * 4)
+    rows = band_rows(x.shape[0], OH, BAND_BYTES // max(1, walk.SH * walk.width * C_in * 4))
     y = empty((x.shape[0], OH, OW, C_out))
     packed = memory_for_panels(kernel.shape, x.shape[0] * OH * OW)
     frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)

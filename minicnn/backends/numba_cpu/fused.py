@@ -24,8 +24,8 @@ from minicnn.backends.numba_cpu._panels import (
     pixel_offsets,
     start_row,
 )
-from minicnn.backends.numba_cpu._parallel import even_parts, get_num_threads, parallel_for
-from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, frames_for, image_of, sum_chunks, walk_of
+from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._walk import NO_FLOOR, frames_for, image_of, sum_chunks, walk_of
 from minicnn.backends.numba_cpu.conv import (
     ZERO,
     border_of,
@@ -131,8 +131,7 @@ def _pooled(
     OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
     PH, PW = window_output((OH, OW), pool_size, pool_strides, pool_pads)
     walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
-    band = max(1, min(MAP_BYTES // (OW * C_out * 4), OH) // pool_strides[0])  # pooled rows of a task
-    band = max(1, -(-PH // max(-(-PH // band), even_parts(N) if N < CHUNKS else 1)))
+    band = conv.band_rows(N, PH, min(MAP_BYTES // (OW * C_out * 4), OH) // pool_strides[0])  # pooled rows of a task
     rows = min(OH, (band - 1) * pool_strides[0] + pool_size[0])
     y = empty((N, PH, PW, C_out))
     winners = empty((N, PH, PW, C_out), np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)

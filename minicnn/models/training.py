@@ -209,13 +209,13 @@ class Trainer(Compilable):
         hooks.on_train_begin()
         if self._initial_epoch is not None:  # `BackupAndRestore` found an earlier run
             initial_epoch = self._initial_epoch
-        with hooks, contextlib.closing(source), self._step_memory(), config.running_pass_kept():
+        source.resume(self._passes_done)
+        with hooks, contextlib.closing(source), self._step_memory():
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 hooks.on_epoch_begin(epoch)
                 index = -1
-                config.running_pass.set([self._passes_done])
-                for index, (batch_x, batch_y, weights) in enumerate(source.epoch(self._passes_done)):
+                for index, (batch_x, batch_y, weights) in enumerate(source.epoch()):
                     self._prepare(batch_x, batch_y)
                     batch_y = self._targets(batch_y)
                     if class_weight is not None:
@@ -239,16 +239,15 @@ class Trainer(Compilable):
                             "Expected data with at least one batch. Received an empty dataset or an exhausted generator."
                         )
                     break
-                config.running_pass.set(None)
                 epoch_logs = self._logs()
                 if validation_data is not None and _due(epoch + 1, validation_freq):
                     logs = self._validate(validation_data, validation_batch_size or batch_size, validation_steps, hooks)
                     epoch_logs = {**epoch_logs, **{f"val_{name}": value for name, value in logs.items()}}
-                self._epochs_done = epoch + 1
-                self._passes_done += 1
+                self._epochs_done, self._passes_done = epoch + 1, source.passes
                 hooks.on_epoch_end(epoch, epoch_logs)
                 if self.stop_training:
                     break
+            self._passes_done += source.position > 0  # another `fit` does not go on in the middle of this one's data
         self.optimizer.finalize_variable_values(self.trainable_weights)
         hooks.on_train_end(epoch_logs)
         return self.history
@@ -340,7 +339,7 @@ class Trainer(Compilable):
         self.reset_metrics()
         index = -1
         with hooks, contextlib.closing(source), self._step_memory():
-            for index, (batch_x, batch_y, weights) in enumerate(source.epoch(0)):
+            for index, (batch_x, batch_y, weights) in enumerate(source.epoch()):
                 self._prepare(batch_x, batch_y)
                 batch_y = self._targets(batch_y)
                 hooks.on_test_batch_begin(index)
@@ -373,7 +372,7 @@ class Trainer(Compilable):
         parts: list[list[np.ndarray]] = []
         hooks.on_predict_begin()
         with hooks, contextlib.closing(source), self._step_memory():
-            for index, (batch_x, _, _) in enumerate(source.epoch(0)):
+            for index, (batch_x, _, _) in enumerate(source.epoch()):
                 self._prepare(batch_x, None)
                 hooks.on_predict_batch_begin(index)
                 outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]

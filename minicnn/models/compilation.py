@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,9 +169,10 @@ class Compilable:
             if use == "train":
                 calls, _, outputs, _ = flatten_calls(self)  # type: ignore[arg-type]
                 by_output = {call.output: call for call in calls}
-                read = {value for call in calls for value in call.inputs}
+                readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
+                # Only where nobody but the one loss reads an activation may it be left to that loss.
                 last = [
-                    fused.last_activation(by_output[i].layer) if i in by_output and i not in read else None for i in outputs
+                    fused.last_activation(by_output[i].layer) if i in by_output and readers[i] == 1 else None for i in outputs
                 ]
                 self._logits_for = self._compiled_loss.logits_for(last)
                 plan = Plan(self, logits_for=self._logits_for, watch_numerics=watch)  # type: ignore[arg-type]

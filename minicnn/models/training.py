@@ -104,7 +104,8 @@ class Trainer(Compilable):
                 variable.regularizer.gradient_(of_weight[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
         self._track(plan, loss, own, y, predictions, sample_weight, len(x[0]))
-        optimizer.apply(list(of_weight.values()), list(of_weight))
+        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
+        optimizer.apply([optimizer.scale_loss(grad) for grad in of_weight.values()], list(of_weight))
 
     def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
         """The loss and the metrics of one batch join the running means; nothing is updated."""
@@ -141,10 +142,11 @@ class Trainer(Compilable):
         return dict(sorted({**self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
 
     def _in_order(self, logs: dict[str, float]) -> Any:
-        """Logs as `evaluate` returns them: the loss, then the metrics as `compile` listed them; a number if there is one."""
-        names = ["loss", *(metric for metric in logs if metric.endswith("_loss") and metric != "loss")]
-        names += [name for name in self._compiled_metrics.results() if name not in names] if self._compiled_metrics else []
-        values = [logs[name] for name in names if name in logs]
+        """Logs as `evaluate` returns them, in Keras's order: the loss, metrics that are listed under their own names as
+        `compile` listed them, the outputs' losses, all others by name. A number if there is but one.
+        """
+        names = ["loss", *(metric.name for metric in self._compiled_metrics.metrics), *self._compiled_loss.results()]
+        values = [logs[name] for name in dict.fromkeys([*names, *sorted(logs)]) if name in logs]
         return values[0] if len(values) == 1 else values
 
     # --- fit ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -37,6 +38,7 @@ class Compilable:
     built: bool
     input_names: list[str]
     output_names: list[str]
+    weights: list[Variable]
     trainable_weights: list[Variable]
     losses: list[Any]
     _inputs: list[KerasTensor]
@@ -150,6 +152,23 @@ class Compilable:
             raise ValueError(f"You must call `compile()` before calling `{method}()`.")
         if self._compile_arguments["loss"] is None:
             raise ValueError(f"No loss to compute: pass a `loss` argument to `compile()` before calling `{method}()`.")
+
+    # --- copies -------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: all but plans and step memory, which it makes anew."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_logits_for", "_arena")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget_plans()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        for variable in self.weights:  # before the optimizer, which then updates the copies
+            copy.deepcopy(variable, memo)
+        twin = memo[id(self)] = object.__new__(type(self))
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return twin
 
     # --- plans --------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from minicnn.models.batches import (
     check_lengths,
     make_batches,
     split_validation,
+    unpack,
 )
 from minicnn.models.captured import CapturedStep
 from minicnn.models.compilation import Compilable
@@ -221,7 +222,7 @@ class Trainer(Compilable):
                     self._prepare(batch_x, batch_y)
                     batch_y = self._targets(batch_y)
                     if class_weight is not None:
-                        weights = apply_class_weight(class_weight, batch_y, weights)
+                        weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
                     hooks.on_train_batch_begin(index)
                     try:
                         train_step(batch_x, batch_y, weights)
@@ -297,8 +298,7 @@ class Trainer(Compilable):
         )
 
     def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
-        parts = data if isinstance(data, tuple) and not hasattr(data, "shape") else (data,)
-        x, y, weights = (*parts, None, None)[:3]
+        x, y, weights = unpack(data)
         return self.evaluate(x, y, batch_size=batch_size, sample_weight=weights, steps=steps, callbacks=hooks, return_dict=True)
 
     def fit_generator(
@@ -407,7 +407,7 @@ class Trainer(Compilable):
             )
         batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
         if class_weight is not None:
-            weights = apply_class_weight(class_weight, batch_y, weights)
+            weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
         self.reset_metrics()
         with self._step_memory():
             self.train_step(batch_x, batch_y, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,19 @@ class CompiledLoss:
             _per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
         )
         self.factors = [1.0 if w is None else float(w) for w in weights]
+        self._start_means()
+
+    def _start_means(self) -> None:
         self._total, self._count, *self._own_totals = (
             Variable(0.0, dtype="float64", trainable=False, name=name)
-            for name in ("loss", "samples", *(output_names if len(output_names) > 1 else ()))
+            for name in ("loss", "samples", *(self.names if len(self.names) > 1 else ()))
         )
+
+    def with_own_means(self) -> CompiledLoss:
+        """The same losses, with other means."""
+        twin = copy.copy(self)
+        twin._start_means()
+        return twin
 
     @staticmethod
     def _resolve(identifier: Any) -> Any:
@@ -167,6 +177,21 @@ class CompiledMetrics:
         self.names = output_names
         self.asked = [(self._lists(metrics, "metrics"), False), (self._lists(weighted_metrics, "weighted_metrics"), True)]
         self.built: list[tuple[int, Any, bool]] | None = None  # (output, metric, weighted)
+
+    def with_own_state(self) -> CompiledMetrics:
+        """The same metrics, with another state.
+
+        Raises:
+            TypeError: for a metric that cannot be copied.
+        """
+        try:
+            twin = copy.deepcopy(self)
+        except TypeError as error:
+            raise TypeError(
+                f"While a model trains or is evaluated, another `evaluate` of it needs copies of its metrics: {error}"
+            ) from error
+        twin.reset()
+        return twin
 
     def _lists(self, given: Any, argument: str) -> list[list[Any]]:
         if given is None:

@@ -11,7 +11,8 @@ Which block: the oldest free one that is large enough, and at most twice as larg
 last batch computes in the memory of the full ones. And a step that ran once finds the same blocks
 when it runs again, since a block made later also comes later: it allocates nothing.
 
-How many blocks: at most twice the bytes of the largest step. Those whose last use is longest ago go.
+How many blocks: twice the bytes that the largest step had in use at once, if one step does not need more. Those
+whose last use is longest ago go.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class _Current(threading.local):
 
 _current = _Current()
 
-# Its bytes, where the first aligned one is, how many there are from there on, and [the step of its last use].
+# Its bytes, where the first aligned one is, how many there are from there on, and
+# [the step of its last use, the bytes of it that this use took].
 _Block = tuple[np.ndarray, int, int, list[int]]
 
 
@@ -53,11 +55,11 @@ class Arena:
 
     def __init__(self) -> None:
         self._blocks: tuple[_Block, ...] = ()  # the oldest first
-        # (shape, dtype) -> that dtype, and the blocks that will do: found once, and not at each step
-        self._known: dict[tuple[tuple[int, ...], Any], tuple[np.dtype, list[_Block]]] = {}
+        # (shape, dtype) -> that dtype, its bytes and the blocks that will do: found once, and not at each step
+        self._known: dict[tuple[tuple[int, ...], Any], tuple[np.dtype, int, list[_Block]]] = {}
         self._outer: list[Arena | None] = []  # what was in use before each `with` block that was entered
         self._step = 0
-        self._largest = 0  # bytes that a step used
+        self._largest = 0  # bytes that a step had in use at once
 
     @property
     def nbytes(self) -> int:
@@ -79,40 +81,42 @@ class Arena:
     def view(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array over a free block; over a new one if all that will do are in use."""
         try:
-            exact, blocks = self._known[shape, dtype]
+            exact, size, blocks = self._known[shape, dtype]
         except KeyError:
-            exact, blocks = self._find(shape, dtype)
+            exact, size, blocks = self._find(shape, dtype)
         for block, offset, _, used in blocks:
             if sys.getrefcount(block) == _FREE:
                 array = np.ndarray(shape, exact, block, offset)
                 if sys.getrefcount(block) == _FREE + 1:  # nobody else took it in between
-                    used[0] = self._step
+                    used[0], used[1] = self._step, size
                     return array
-        return self._over_new_block(shape, exact)
+        return self._over_new_block(shape, exact, size)
 
-    def _find(self, shape: tuple[int, ...], dtype: Any) -> tuple[np.dtype, list[_Block]]:
+    def _find(self, shape: tuple[int, ...], dtype: Any) -> tuple[np.dtype, int, list[_Block]]:
         """What `_known` holds for a shape and dtype, entered into it."""
         known = self._known if len(self._known) < _MOST_KNOWN else {}
         exact = np.dtype(dtype)
         size = exact.itemsize * prod(shape)
-        found = known[shape, dtype] = exact, [block for block in self._blocks if size <= block[2] <= 2 * size]
+        found = known[shape, dtype] = exact, size, [block for block in self._blocks if size <= block[2] <= 2 * size]
         self._known = known
         return found
 
-    def _over_new_block(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        size = dtype.itemsize * prod(shape)
+    def _over_new_block(self, shape: tuple[int, ...], dtype: np.dtype, size: int) -> np.ndarray:
         if size == 0:
             return np.empty(shape, dtype)
         self._make_room(size)
         block = np.empty(size + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
         offset = -block.ctypes.data % ALIGNMENT
-        self._blocks, self._known = (*self._blocks, (block, offset, size, [self._step])), {}
+        self._blocks, self._known = (*self._blocks, (block, offset, size, [self._step, size])), {}
         return np.ndarray(shape, dtype, block, offset)
 
     def _make_room(self, size: int) -> None:
         """Let go of blocks until one of `size` bytes fits. An array that lies in one of them keeps it alive."""
-        used = sum(block[2] for block in self._blocks if block[3][0] == self._step)
-        self._largest = max(self._largest, used + size)
+        in_use = size
+        for block, _, _, used in self._blocks:
+            if used[0] == self._step and sys.getrefcount(block) != _FREE:
+                in_use += used[1]
+        self._largest = max(self._largest, in_use)
         excess = self.nbytes + size - 2 * self._largest
         gone = set()
         for block in sorted(self._blocks, key=lambda block: block[3][0]):
@@ -125,7 +129,7 @@ class Arena:
 
 
 def _references_of_a_free_block() -> int:
-    blocks = [(np.empty(1, np.uint8), 0, 0, [0])]
+    blocks = [(np.empty(1, np.uint8), 0, 0, [0, 0])]
     for block, _, _, _ in blocks:
         count = sys.getrefcount(block)
     return count

@@ -188,7 +188,8 @@ class CompiledMetrics:
             twin = copy.deepcopy(self)
         except TypeError as error:
             raise TypeError(
-                f"While a model trains or is evaluated, another `evaluate` of it needs copies of its metrics: {error}"
+                "An evaluation while another run of the model goes on needs copies of its metrics "
+                f"{[metric.name for metric in self.metrics]}: {error}"
             ) from error
         twin.reset()
         return twin

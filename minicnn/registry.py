@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "get_custom_objects",
     "lookup",
     "names",
+    "objects_in_scope",
     "register",
     "register_keras_serializable",
     "registered_name",
@@ -29,6 +32,7 @@ __all__ = [
 
 _families: dict[str, dict[str, Any]] = {}
 _custom: dict[str, Any] = {}
+_scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_object_scope", default=MappingProxyType({}))
 _counts: dict[str, int] = {}
 
 
@@ -59,7 +63,7 @@ def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None)
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    for table in (custom_objects or {}, _custom, _families.get(family, {})):
+    for table in (custom_objects or {}, objects_in_scope(), _custom, _families.get(family, {})):
         if name in table:
             return table[name]
     short = name.rsplit(">", 1)[-1]  # Keras writes registered classes as "package>Name"
@@ -71,8 +75,13 @@ def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None)
 
 
 def get_custom_objects() -> dict[str, Any]:
-    """The live table of user-registered objects."""
+    """The live table of user-registered objects; those of a `custom_object_scope` are not in it."""
     return _custom
+
+
+def objects_in_scope() -> Mapping[str, Any]:
+    """The objects of the `custom_object_scope` blocks around the call."""
+    return _scope.get()
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:
@@ -97,14 +106,13 @@ def registered_name(item: Any) -> str:
 
 @contextlib.contextmanager
 def custom_object_scope(objects: dict[str, Any]) -> Iterator[None]:
-    """Within the `with` block, names in `objects` are known to `get`, `from_config` and `load_model`."""
-    before = dict(_custom)
-    _custom.update(objects)
+    """Within the `with` block, and in this thread, names in `objects` are known to `get`, `from_config` and `load_model`."""
+    before = _scope.get()
     try:
+        _scope.set({**before, **objects})
         yield
     finally:
-        _custom.clear()
-        _custom.update(before)
+        _scope.set(before)
 
 
 CustomObjectScope = custom_object_scope

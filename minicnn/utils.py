@@ -103,7 +103,7 @@ def get_registered_object(
     name: str, custom_objects: dict[str, Any] | None = None, module_objects: dict[str, Any] | None = None
 ) -> Any:
     """The class or function registered as "package>name"; None if there is none."""
-    for table in (registry.get_custom_objects(), custom_objects or {}, module_objects or {}):
+    for table in (registry.objects_in_scope(), registry.get_custom_objects(), custom_objects or {}, module_objects or {}):
         if name in table:
             return table[name]
     return None

@@ -6,6 +6,7 @@ import contextlib
 import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from minicnn import backends, config, registry
 __all__ = ["Variable"]
 
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
-_allowance: int | None = None  # bytes that new variables may still take
+# [bytes that new variables may still take], of what is being read here; other threads have their own.
+_allowance: ContextVar[list[int] | None] = ContextVar("allowance", default=None)
 
 
 @contextlib.contextmanager
@@ -25,20 +27,20 @@ def limit_bytes(total: int) -> Iterator[None]:
     Raises:
         ValueError: before memory is taken for one too many.
     """
-    global _allowance
-    before, _allowance = _allowance, total
+    before = _allowance.get()
     try:
+        _allowance.set([total])
         yield
     finally:
-        _allowance = before
+        _allowance.set(before)
 
 
 def _charge(size: int) -> None:
-    global _allowance
-    if _allowance is not None:
-        if size > _allowance:
-            raise ValueError(f"A variable of {size} bytes exceeds what this file can hold ({_allowance} bytes are left).")
-        _allowance -= size
+    allowance = _allowance.get()
+    if allowance is not None:
+        if size > allowance[0]:
+            raise ValueError(f"A variable of {size} bytes exceeds what this file can hold ({allowance[0]} bytes are left).")
+        allowance[0] -= size
 
 
 class Variable(np.lib.mixins.NDArrayOperatorsMixin):

@@ -6,6 +6,13 @@ soon as nobody looks at it any more. "Nobody looks" is CPython's own reference c
 array handed out is a view whose `base` is the block, so a block without views has just the
 references of the arena. Nothing needs to be released by hand, and an array that someone
 keeps (a callback, a user) is never written over.
+
+Which block: the oldest free one that is large enough, and at most twice as large. So a smaller
+last batch computes in the memory of the full ones. And a step that ran once finds the same blocks
+when it runs again, since a block made later also comes later: it allocates nothing.
+
+How many blocks: twice the bytes that the largest step had in use at once, if one step does not need more. Those
+whose last use is longest ago go.
 """
 
 from __future__ import annotations
@@ -17,56 +24,113 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Arena", "empty", "zeros"]
+__all__ = ["Arena", "ArenaOfThread", "empty", "zeros"]
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-_current = threading.local()
+_MOST_KNOWN = 4096  # (shape, dtype) that an arena remembers: more than the steps of one program ask for
+
+
+class _Current(threading.local):
+    """The arena of the step that this thread computes, if any."""
+
+    arena: Arena | None = None
+
+
+_current = _Current()
+
+# Its bytes, where the first aligned one is, how many there are from there on, and
+# [the step of its last use, the bytes of it that this use took].
+_Block = tuple[np.ndarray, int, int, list[int]]
 
 
 class Arena:
-    """Blocks of memory by size. Use as a context manager around a step.
+    """Blocks of memory for the steps of one thread. Use as a context manager around them; `with` blocks may be nested.
+
+    A signal handler may compute in the same arena in the middle of any line. So what it may meet changes in one
+    assignment, and a block is taken only if one array alone looks at it after the array was made.
 
     Attributes:
         nbytes: bytes held in all blocks.
     """
 
     def __init__(self) -> None:
-        self._blocks: dict[int, list[tuple[np.ndarray, int]]] = {}  # nbytes -> (block, offset to alignment)
-        # (shape, dtype) -> that dtype, its nbytes and the blocks of that size: reckoned once, not at each step
-        self._known: dict[tuple[tuple[int, ...], Any], tuple[np.dtype, int, list[tuple[np.ndarray, int]]]] = {}
-        self.nbytes = 0
+        self._blocks: tuple[_Block, ...] = ()  # the oldest first
+        # (shape, dtype) -> that dtype, its bytes and the blocks that will do: found once, and not at each step
+        self._known: dict[tuple[tuple[int, ...], Any], tuple[np.dtype, int, list[_Block]]] = {}
+        self._outer: list[Arena | None] = []  # what was in use before each `with` block that was entered
+        self._step = 0
+        self._largest = 0  # bytes that a step had in use at once
+
+    @property
+    def nbytes(self) -> int:
+        return sum(size for _, _, size, _ in self._blocks)
+
+    def new_step(self) -> None:
+        """Another step begins, within the same `with` block."""
+        self._step += 1
 
     def __enter__(self) -> Arena:
-        self._outer = getattr(_current, "arena", None)
+        self.new_step()
+        self._outer.append(_current.arena)
         _current.arena = self
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _current.arena = self._outer
+        _current.arena = self._outer.pop()
 
     def view(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array over a free block of exactly its size; a new block only if all of that size are in use."""
-        known = self._known.get((shape, dtype))
-        if known is None:
-            exact = np.dtype(dtype)
-            nbytes = exact.itemsize * prod(shape)
-            known = self._known[shape, dtype] = exact, nbytes, self._blocks.setdefault(nbytes, [])
-        exact, nbytes, blocks = known
-        for block, offset in blocks:
+        """An array over a free block; over a new one if all that will do are in use."""
+        try:
+            exact, size, blocks = self._known[shape, dtype]
+        except KeyError:
+            exact, size, blocks = self._find(shape, dtype)
+        for block, offset, _, used in blocks:
             if sys.getrefcount(block) == _FREE:
-                return np.ndarray(shape, exact, block, offset)
-        if nbytes == 0:
-            return np.empty(shape, exact)
-        block = np.empty(nbytes + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
+                array = np.ndarray(shape, exact, block, offset)
+                if sys.getrefcount(block) == _FREE + 1:  # nobody else took it in between
+                    used[0], used[1] = self._step, size
+                    return array
+        return self._over_new_block(shape, exact, size)
+
+    def _find(self, shape: tuple[int, ...], dtype: Any) -> tuple[np.dtype, int, list[_Block]]:
+        """What `_known` holds for a shape and dtype, entered into it."""
+        known = self._known if len(self._known) < _MOST_KNOWN else {}
+        exact = np.dtype(dtype)
+        size = exact.itemsize * prod(shape)
+        found = known[shape, dtype] = exact, size, [block for block in self._blocks if size <= block[2] <= 2 * size]
+        self._known = known
+        return found
+
+    def _over_new_block(self, shape: tuple[int, ...], dtype: np.dtype, size: int) -> np.ndarray:
+        if size == 0:
+            return np.empty(shape, dtype)
+        self._make_room(size)
+        block = np.empty(size + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
         offset = -block.ctypes.data % ALIGNMENT
-        blocks.append((block, offset))
-        self.nbytes += nbytes
-        return np.ndarray(shape, exact, block, offset)
+        self._blocks, self._known = (*self._blocks, (block, offset, size, [self._step, size])), {}
+        return np.ndarray(shape, dtype, block, offset)
+
+    def _make_room(self, size: int) -> None:
+        """Let go of blocks until one of `size` bytes fits. An array that lies in one of them keeps it alive."""
+        in_use = size
+        for block, _, _, used in self._blocks:
+            if used[0] == self._step and sys.getrefcount(block) != _FREE:
+                in_use += used[1]
+        self._largest = max(self._largest, in_use)
+        excess = self.nbytes + size - 2 * self._largest
+        gone = set()
+        for block in sorted(self._blocks, key=lambda block: block[3][0]):
+            if excess <= 0 or block[3][0] == self._step:
+                break
+            gone.add(id(block))
+            excess -= block[2]
+        if gone:
+            self._blocks, self._known = tuple(block for block in self._blocks if id(block) not in gone), {}
 
 
 def _references_of_a_free_block() -> int:
-    blocks = [(np.empty(1, np.uint8), 0)]
-    for block, _ in blocks:
+    blocks = [(np.empty(1, np.uint8), 0, 0, [0, 0])]
+    for block, _, _, _ in blocks:
         count = sys.getrefcount(block)
     return count
 
@@ -74,9 +138,23 @@ def _references_of_a_free_block() -> int:
 _FREE = _references_of_a_free_block()
 
 
+class ArenaOfThread(threading.local):
+    """An arena for each thread that asks; it goes when its thread ends. A copy begins without any blocks.
+
+    Attributes:
+        arena: this thread's.
+    """
+
+    def __init__(self) -> None:
+        self.arena = Arena()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return ArenaOfThread, ()
+
+
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
     """An uninitialised C-contiguous array: from the arena of this step, or a new one outside of any."""
-    arena = getattr(_current, "arena", None)
+    arena = _current.arena
     if arena is None:
         return np.empty(shape, dtype)
     return arena.view(shape, dtype)

@@ -292,14 +292,12 @@ class Penalized(Layer):
     Both are divided by the batch size, as Keras does.
     """
 
-    def __init__(self, layer: Any, regularizer: Any, penalties: list[Any]) -> None:
+    def __init__(self, layer: Any, regularizer: Any) -> None:
         self.layer: Any
         self.regularizer: Any
-        self.penalties: list[Any]
         self.__dict__.update(
             layer=layer,
             regularizer=regularizer,
-            penalties=penalties,
             name=layer.name,
             dtype=layer.dtype,
             _variables=layer._variables,
@@ -307,11 +305,10 @@ class Penalized(Layer):
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         y, saved = self.layer.forward(x, training)
-        self.penalties.append(self.regularizer.penalty(y) / len(y))
-        return y, (y, saved)
+        return y, (self.regularizer.penalty(y) / len(y), y, saved)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        y, inner = saved
+        _, y, inner = saved
         penalty = dy * 0
         self.regularizer.gradient_(penalty, y)
         return self.layer.backward(dy + penalty / len(y), inner)

@@ -23,14 +23,14 @@ class CapturedStep:
 
     def __init__(self, model: Trainer) -> None:
         self._model = model
-        self._captured_for: tuple[Any, ...] = ()  # plan, optimizer, rate: with another one, the step is another
+        self._captured_for: tuple[Any, ...] = ()  # plan, optimizer, rate, means: with another one, the step is another
         self._graph: Any = None
         self._iteration = 0  # counted on the host too, where reading the optimizer's would wait for the device
 
     def __call__(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
         """One step on a batch. Does not wait for it."""
         optimizer = self._model.optimizer
-        parts = (self._model._plan_for("train"), optimizer, optimizer._learning_rate)
+        parts = (self._model._plan_for("train"), optimizer, optimizer._learning_rate, self._model._means.loss)
         changed = [id(part) for part in parts] != [id(part) for part in self._captured_for]
         if changed:
             self._iteration = int(optimizer._iterations)

@@ -18,6 +18,7 @@ from minicnn.layers.symbolic import KerasTensor
 from minicnn.models.compiled import CompiledLoss, CompiledMetrics
 from minicnn.models.graph import flatten_calls
 from minicnn.models.plan import Plan, memory_errors_name_the_layer
+from minicnn.models.running_means import RunningMeans
 from minicnn.variables import Variable
 
 __all__ = ["Compilable"]
@@ -50,8 +51,7 @@ class Compilable:
         self.compiled = False
         self.optimizer: Any = None
         self.loss: Any = None
-        self._compiled_loss: Any = None
-        self._compiled_metrics: Any = None
+        self._means = RunningMeans()
         self._compile_arguments: dict[str, Any] = {}
         self._passes_done = 0
         self._forget_plans()
@@ -101,7 +101,7 @@ class Compilable:
         # Everything was understood: only now does anything change.
         self.optimizer, self.loss = new_optimizer, loss
         self._compile_arguments = arguments
-        self._compiled_loss, self._compiled_metrics = compiled_loss, compiled_metrics
+        self._means = RunningMeans(compiled_loss, compiled_metrics)
         self.compiled = True
         self._passes_done = 0
         self._forget_plans()
@@ -125,6 +125,14 @@ class Compilable:
         )
         if self.built:
             self.optimizer.build(self.trainable_weights)
+
+    @property
+    def _compiled_loss(self) -> Any:
+        return self._means.loss
+
+    @property
+    def _compiled_metrics(self) -> Any:
+        return self._means.metrics
 
     @property
     def metrics(self) -> list[Any]:
@@ -176,7 +184,7 @@ class Compilable:
         """After a change of layers, backend, trainable flags or loss."""
         self._plans: dict[str, Plan] = {}
         self._logits_for: tuple[int, ...] = ()
-        self._arena = memory.Arena()
+        self._memory = memory.ArenaOfThread()
 
     def _plan_for(self, use: str, *, watch: bool = False) -> Plan:
         """The plan to "train" (and evaluate) or to "predict" with."""
@@ -201,10 +209,10 @@ class Compilable:
         return plan
 
     @contextlib.contextmanager
-    def _step_memory(self) -> Iterator[None]:
+    def _step_memory(self) -> Iterator[memory.Arena]:
         """Around steps: arrays are taken again, and one that cannot be had is named after its layer."""
-        with self._arena, memory_errors_name_the_layer():
-            yield
+        with self._memory.arena as arena, memory_errors_name_the_layer():
+            yield arena
 
     def plan(self) -> list[dict[str, Any]]:
         """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image."""
@@ -226,9 +234,9 @@ class Compilable:
         names = self.output_names
         arguments = self._compile_arguments
         if self._compiled_loss is None:
-            self._compiled_loss = CompiledLoss(arguments["loss"], arguments["loss_weights"], names)
+            self._means.loss = CompiledLoss(arguments["loss"], arguments["loss_weights"], names)
         if self._compiled_metrics is None:
-            self._compiled_metrics = CompiledMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
+            self._means.metrics = CompiledMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
         shapes = [tensor.shape for tensor in self._outputs]
         if self._compiled_metrics.built is None:
             self._compiled_loss.resolve_shapes(y, shapes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from typing import Any
 
@@ -68,11 +69,20 @@ class CompiledLoss:
             _per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
         )
         self.factors = [1.0 if w is None else float(w) for w in weights]
-        trained = [name for name, loss in zip(output_names, self.losses) if loss is not None]
+        self._start_means()
+
+    def _start_means(self) -> None:
+        trained = [name for name, loss in zip(self.names, self.losses) if loss is not None]
         own = [f"{name}_loss" for name in trained] if len(trained) > 1 else []
         self._total, self._samples, self._batches, *self._own = (
             Variable(0.0, dtype="float64", trainable=False, name=name) for name in ("loss", "samples", "batches", *own)
         )
+
+    def with_own_means(self) -> CompiledLoss:
+        """The same losses, with other means."""
+        twin = copy.copy(self)
+        twin._start_means()
+        return twin
 
     @staticmethod
     def _resolve(identifier: Any) -> Any:
@@ -170,6 +180,22 @@ class CompiledMetrics:
         self.names = output_names
         self.asked = [(self._lists(metrics, "metrics"), False), (self._lists(weighted_metrics, "weighted_metrics"), True)]
         self.built: list[tuple[int, Any, bool]] | None = None  # (output, metric, weighted)
+
+    def with_own_state(self) -> CompiledMetrics:
+        """The same metrics, with another state.
+
+        Raises:
+            TypeError: for a metric that cannot be copied.
+        """
+        try:
+            twin = copy.deepcopy(self)
+        except TypeError as error:
+            raise TypeError(
+                "An evaluation while another run of the model goes on needs copies of its metrics "
+                f"{[metric.name for metric in self.metrics]}: {error}"
+            ) from error
+        twin.reset()
+        return twin
 
     def _lists(self, given: Any, argument: str) -> list[list[Any]]:
         if given is None:

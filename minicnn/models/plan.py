@@ -64,6 +64,7 @@ class Step:
         forgets: values that nobody reads after this step (in the forward pass).
         learns: whether gradients must flow through its output at all.
         passes_on: whether a step before it needs dx.
+        penalized: whether its output is; what its `forward` saves then begins with the penalty.
         variables: what its grads belong to; `trained` tells which of them are updated.
     """
 
@@ -76,6 +77,7 @@ class Step:
         self.forgets: tuple[int, ...] = ()
         self.learns = False
         self.passes_on = False
+        self.penalized = False
         self.variables: list[Variable] = []
         self.trained: list[bool] = []
 
@@ -108,7 +110,7 @@ class Plan:
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
-        penalties: this step's activity penalties. regularized: the trained weights that have a regularizer.
+        regularized: the trained weights that have a regularizer.
     """
 
     def __init__(
@@ -121,7 +123,6 @@ class Plan:
         trainable = {id(v) for v in trained}
         self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
         steps = [Step(call) for call in calls]
-        self.penalties: list[Any] = []
         for i in logits_for:
             self._leave_out_activation(steps, i)
         if fuse:
@@ -132,7 +133,7 @@ class Plan:
             step.trained = [id(v) in trainable for v in step.variables]
             regularizer = getattr(step.layer, "activity_regularizer", None)
             if regularizer is not None:
-                step.layer = fused.Penalized(step.layer, regularizer, self.penalties)
+                step.layer, step.penalized = fused.Penalized(step.layer, regularizer), True
             if watch_numerics:
                 step.layer = Watched(step.layer, "+".join(step.names))
         self._mark_gradients()
@@ -161,17 +162,19 @@ class Plan:
 
     def begin(self, inputs: list[Any]) -> list[Any]:
         """A list with a place for every value of the plan, the inputs filled in."""
-        self.penalties.clear()
         values: list[Any] = [None] * len(self.shapes)
         for i, array in zip(self.inputs, inputs):
             values[i] = array
         return values
 
-    def forward(self, inputs: list[Any], training: bool) -> list[Any]:
-        """The model's outputs, nothing kept for a backward pass."""
+    def forward(self, inputs: list[Any], training: bool, penalties: list[Any] | None = None) -> list[Any]:
+        """The model's outputs, nothing kept for a backward pass; the penalties of activities join `penalties`."""
         values = self.begin(inputs)
         for step in self.steps:
-            values[step.output] = step.layer.forward(step.read(values), training)[0]
+            values[step.output], saved = step.layer.forward(step.read(values), training)
+            if step.penalized and penalties is not None:
+                penalties.append(saved[0])
+            del saved
             step.forget(values)
         return [values[i] for i in self.outputs]
 

@@ -74,6 +74,7 @@ class Trainer(Compilable):
 
         outputs = [values[i] for i in plan.outputs]
         del values
+        penalties = [kept[0] for step, kept in zip(plan.steps, saved) if step.penalized]
         loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
         del outputs
 
@@ -104,7 +105,7 @@ class Trainer(Compilable):
             if variable in of_weight:
                 variable.regularizer.gradient_(of_weight[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
-        self._track(plan, loss, own, y, predictions, sample_weight, len(x[0]))
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight, len(x[0]))
         # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
         optimizer.apply([optimizer.scale_loss(grad) for grad in of_weight.values()], list(of_weight))
 
@@ -112,9 +113,10 @@ class Trainer(Compilable):
         """The loss and the metrics of one batch join the running means; nothing is updated."""
         plan = self._plan_for("train")
         y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
-        outputs = plan.forward(self._feed(x), False)
+        penalties: list[Any] = []
+        outputs = plan.forward(self._feed(x), False, penalties)
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
-        self._track(plan, loss, own, y, predictions, sample_weight, len(x[0]))
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight, len(x[0]))
 
     def predict_step(self, x: list[Any]) -> list[Any]:
         """The outputs for one batch."""
@@ -123,6 +125,7 @@ class Trainer(Compilable):
     def _track(
         self,
         plan: Plan,
+        penalties: list[Any],
         loss: Any,
         own: list[Any],
         y: list[Any],
@@ -131,7 +134,7 @@ class Trainer(Compilable):
         size: int,
     ) -> None:
         """Take a batch into the running means; penalties count with the loss."""
-        for penalty in plan.penalties:
+        for penalty in penalties:
             loss = loss + penalty
         for variable in plan.regularized:
             loss = loss + variable.regularizer.penalty(variable.value)
@@ -213,7 +216,7 @@ class Trainer(Compilable):
         if self._initial_epoch is not None:  # `BackupAndRestore` found an earlier run
             initial_epoch = self._initial_epoch
         source.resume(self._passes_done)
-        with hooks, contextlib.closing(source), self._step_memory():
+        with hooks, contextlib.closing(source), self._step_memory() as arena, self._means.of_a_run():
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 hooks.on_epoch_begin(epoch)
@@ -233,6 +236,7 @@ class Trainer(Compilable):
                         self.stop_training = True
                     # The next batch may take this one's memory.
                     del batch_x, batch_y, weights
+                    arena.new_step()
                     hooks.on_train_batch_end(index, self._logs)  # computed only if a callback reads them
                     if self.stop_training:
                         break
@@ -299,7 +303,7 @@ class Trainer(Compilable):
 
     def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
         x, y, weights = unpack(data)
-        return self.evaluate(x, y, batch_size=batch_size, sample_weight=weights, steps=steps, callbacks=hooks, return_dict=True)
+        return self._evaluate(self._source(x, y, weights, batch_size, False, steps), hooks)
 
     def fit_generator(
         self,
@@ -336,17 +340,24 @@ class Trainer(Compilable):
         self._assert_compiled("evaluate")
         source = self._source(x, y, sample_weight, batch_size, False, steps)
         hooks = self._hooks(callbacks, verbose, 1, source)
+        with self._means.of_a_run():
+            logs = self._evaluate(source, hooks)
+            return logs if return_dict else self._in_order(logs)
+
+    def _evaluate(self, source: Any, hooks: CallbackList) -> dict[str, float]:
+        """`evaluate` with the running means as they are: `fit` has no more need of its own when it validates."""
         self.stop_evaluating = False
         hooks.on_test_begin()
         self.reset_metrics()
         index = -1
-        with hooks, contextlib.closing(source), self._step_memory():
+        with hooks, contextlib.closing(source), self._step_memory() as arena:
             for index, (batch_x, batch_y, weights) in enumerate(source.epoch()):
                 self._prepare(batch_x, batch_y)
                 batch_y = self._targets(batch_y)
                 hooks.on_test_batch_begin(index)
                 self.test_step(batch_x, batch_y, weights)
                 del batch_x, batch_y, weights
+                arena.new_step()
                 hooks.on_test_batch_end(index, self._logs)
                 if self.stop_evaluating:
                     break
@@ -354,7 +365,7 @@ class Trainer(Compilable):
             raise ValueError("Expected data with at least one batch. Received an empty dataset or an exhausted generator.")
         logs = self._logs()
         hooks.on_test_end(logs)
-        return logs if return_dict else self._in_order(logs)
+        return logs
 
     def predict(
         self,
@@ -373,12 +384,13 @@ class Trainer(Compilable):
         self.stop_predicting = False
         parts: list[list[np.ndarray]] = []
         hooks.on_predict_begin()
-        with hooks, contextlib.closing(source), self._step_memory():
+        with hooks, contextlib.closing(source), self._step_memory() as arena:
             for index, (batch_x, _, _) in enumerate(source.epoch()):
                 self._prepare(batch_x, None)
                 hooks.on_predict_batch_begin(index)
                 outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]
                 del batch_x, _
+                arena.new_step()
                 parts.append(outputs)
                 packed = pack_struct(self._output_struct, outputs)
                 hooks.on_predict_batch_end(index, {"outputs": packed})
@@ -405,24 +417,24 @@ class Trainer(Compilable):
                 "Arguments `sample_weight` and `class_weight` cannot be specified at the same time. "
                 f"Received: sample_weight={sample_weight}, class_weight={class_weight}"
             )
-        batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
-        if class_weight is not None:
-            weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
-        self.reset_metrics()
-        with self._step_memory():
+        with self._means.of_a_run(), self._step_memory():
+            batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
+            if class_weight is not None:
+                weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
+            self.reset_metrics()
             self.train_step(batch_x, batch_y, weights)
-        logs = self._logs()
-        return logs if return_dict else self._in_order(logs)
+            logs = self._logs()
+            return logs if return_dict else self._in_order(logs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch."""
         self._assert_compiled("test_on_batch")
-        batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
-        self.reset_metrics()
-        with self._step_memory():
+        with self._means.of_a_run(), self._step_memory():
+            batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
+            self.reset_metrics()
             self.test_step(batch_x, batch_y, weights)
-        logs = self._logs()
-        return logs if return_dict else self._in_order(logs)
+            logs = self._logs()
+            return logs if return_dict else self._in_order(logs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""

@@ -201,9 +201,7 @@ def _never_stepped(optimizer_group: Any) -> bool:
 def _read_training_state(file: Any, source: str) -> dict[str, int]:
     if _TRAINING_STATE not in file.attrs:
         return {}
-    text = ""
-    if file.attrs.get_id(_TRAINING_STATE).shape == ():
-        text = file.attrs[_TRAINING_STATE]
+    text = file.attrs[_TRAINING_STATE]
     try:
         if not isinstance(text, str) or len(text) > _LONGEST_STATE:
             raise ValueError

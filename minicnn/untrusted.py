@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["FileFormatError", "printable", "reading", "require_regular_file"]
+__all__ = ["FileFormatError", "open_zip", "printable", "reading", "require_regular_file"]
 
 _LONGEST_HEAD, _LONGEST_TAIL = 1200, 400  # characters of a message that are kept
 
@@ -55,3 +57,45 @@ def require_regular_file(path: str | bytes | os.PathLike[str]) -> None:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise FileFormatError(printable(f"{os.fsdecode(path)} is not a regular file."))
+
+
+_MOST_UNPACKED = 100  # bytes out of one stored in a zip archive; Keras's bound, too
+_LARGEST_ENTRY = 512  # bytes of one member in an archive's directory; names are short
+
+
+def open_zip(file: Any, most_members: int) -> zipfile.ZipFile:
+    """A zip archive whose members unpack to at most 100 times what is stored of them.
+
+    Args:
+        file: a path, or an open binary file.
+        most_members: in an archive of more, the directory is not even read.
+
+    Raises:
+        FileFormatError: if its directory claims otherwise, or names another compression than none and deflate.
+        zipfile.BadZipFile: if it is no archive.
+    """
+    if not hasattr(file, "read"):
+        require_regular_file(file)
+    with contextlib.nullcontext(file) if hasattr(file, "read") else open(file, "rb") as opened:
+        stored = opened.seek(0, os.SEEK_END)
+        end = zipfile._EndRecData(opened)  # type: ignore[attr-defined]
+        if end and end[zipfile._ECD_SIZE] > most_members * _LARGEST_ENTRY:  # type: ignore[attr-defined]
+            raise FileFormatError(f"its directory is larger than one of {most_members} members is")
+    archive = zipfile.ZipFile(file)
+    try:
+        for member in archive.infolist():
+            _check_member(member, stored)
+    except FileFormatError:
+        archive.close()
+        raise
+    return archive
+
+
+def _check_member(member: zipfile.ZipInfo, stored: int) -> None:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FileFormatError(f"'{member.filename}' is packed by method {member.compress_type}; none and deflate are read")
+    if member.compress_size > stored or member.file_size > _MOST_UNPACKED * member.compress_size:
+        raise FileFormatError(
+            f"'{member.filename}' claims to unpack {member.compress_size} bytes to {member.file_size}; at most "
+            f"{_MOST_UNPACKED} times what is stored is read"
+        )

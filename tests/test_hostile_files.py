@@ -6,16 +6,21 @@ Every file is made here. Most are small and would cost gigabytes, hours or a pro
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import struct
 import sys
 import tracemalloc
+import zipfile
 import zlib
 
+import h5py
 import numpy as np
 import pytest
 
+import minicnn
+from minicnn import saving
 from minicnn.data import image_dataset_from_directory
 from minicnn.data.dataset import DatasetError
 from minicnn.data.directory import picture_files
@@ -44,7 +49,9 @@ def refused():
         assert peak < MOST_BYTES
         assert len(message) < 2500
         assert all(char.isprintable() or char == "\n" for char in message)
-        assert caught.value.__suppress_context__  # a traceback does not print what was not cut
+        assert (
+            caught.value.__suppress_context__ or caught.value.__context__ is None
+        )  # a traceback does not print what was not cut
 
     return check
 
@@ -166,3 +173,113 @@ def test_folders_that_link_to_each_other_are_walked_once(tmp_path):
     found = list(picture_files(str(tmp_path / "0"), follow_links=True))
     assert sorted(path.count("left") for path in found) == list(range(30))
     assert not any("right" in path for path in found)
+
+
+# --- models: archives ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A good archive, as {member: bytes}."""
+    path = tmp_path_factory.mktemp("saved") / "m.keras"
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(4), minicnn.layers.Dense(2)])
+    model.compile("adam", loss="mse")
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def with_config(members, change):
+    config = json.loads(members["config.json"])
+    change(config, config["config"]["layers"][1]["config"])
+    return {**members, "config.json": json.dumps(config)}
+
+
+def claims(content, **sizes):
+    """The archive with other sizes in its directory, for every member."""
+    content, at = bytearray(content), 0
+    while (at := content.find(b"PK\x01\x02", at)) >= 0:
+        for name, size in sizes.items():
+            place = at + {"method": 10, "packed": 20, "unpacked": 24}[name]
+            content[place : place + 4] = (
+                size.to_bytes(4, "little") if name != "method" else size.to_bytes(2, "little") + content[place + 2 : place + 4]
+            )
+        at += 4
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (
+            lambda path, m: packed(path, {**m, "model.weights.h5": bytes(2**24)}, zipfile.ZIP_DEFLATED),
+            "at most 100 times what is stored",
+        ),
+        (lambda path, m: packed(path, m, zipfile.ZIP_LZMA), "packed by method 14; none and deflate are read"),
+        (lambda path, m: packed(path, m, zipfile.ZIP_BZIP2), "packed by method 12; none and deflate are read"),
+        (lambda path, m: path.write_bytes(claims(packed(path, m).read_bytes(), unpacked=2**31)), "claims to unpack"),
+        (
+            lambda path, m: path.write_bytes(claims(packed(path, m).read_bytes(), unpacked=2**31, packed=2**31)),
+            "claims to unpack",
+        ),
+        (lambda path, m: path.write_bytes(claims(packed(path, m).read_bytes(), method=8)), "damaged|Error|error"),
+        (lambda path, m: packed(path, {**m, **{f"{index}": b"" for index in range(10**4)}}), "larger than one of 3 members"),
+        (lambda path, m: packed(path, {**m, "\x1b[2Jx" * 20: b""}), r"Expected the members|larger"),
+    ],
+    ids=range(8),
+)
+def test_archives_that_claim_too_much(tmp_path, saved, make, reason, refused):
+    path = tmp_path / "m.keras"
+    make(path, saved)
+    refused(lambda: saving.load_model(path), r"m\.keras", reason)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda config, dense: dense.update(units=float("nan")), r"'units' is nan; every setting is a finite number"),
+        (
+            lambda config, dense: config["compile_config"]["optimizer"]["config"].update(learning_rate=float("inf")),
+            "'learning_rate' is inf",
+        ),
+        (lambda config, dense: dense.update(units=[float("-inf")]), "'units' is -inf"),
+        (lambda config, dense: dense.update(units=20_000_000), "exceeds what this file can hold"),
+        (lambda config, dense: dense.update(name="x\x1b[2J" * 10**5, banana=1), "banana"),
+        (lambda config, dense: config["config"]["layers"][1].update(class_name="x" * 10**6), "Unknown"),
+        (lambda config, dense: config["config"]["layers"][1].update(class_name=["x"]), "describes no model"),
+        (lambda config, dense: dense.update(kernel_initializer="y" * 10**6), "Could not interpret|Unknown"),
+        *[
+            (
+                lambda config, dense, dtype=dtype: dense.update(
+                    kernel_initializer={"class_name": "__numpy__", "config": {"value": [0], "dtype": dtype}}
+                ),
+                "has one of the dtypes",
+            )
+            for dtype in ("S2000000000", "V2000000000", "U500000000", "(1000000000,)f8", "f8,f8", "O", "M8[s]")
+        ],
+    ],
+    ids=range(15),
+)
+def test_configurations_that_ask_for_too_much(tmp_path, saved, change, reason, refused):
+    path = packed(tmp_path / "m.keras", with_config(saved, change))
+    refused(lambda: saving.load_model(path), r"m\.keras", reason)
+
+
+def test_weights_that_are_no_numbers(tmp_path, saved, refused):
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(4)])
+    model.save_weights(tmp_path / "w.weights.h5")
+    before = model.get_weights()
+    with h5py.File(tmp_path / "w.weights.h5", "a") as file:
+        file["layers/dense/vars/1"][2] = np.nan
+    refused(
+        lambda: model.load_weights(tmp_path / "w.weights.h5"), r"w\.weights\.h5", "'/layers/dense/vars/1' holds NaN or infinity"
+    )
+    for mine, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, other)

@@ -69,7 +69,7 @@ def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None)
     short = name.rsplit(">", 1)[-1]  # Keras writes registered classes as "package>Name"
     if short != name:
         return lookup(family, short, custom_objects)
-    near = difflib.get_close_matches(name, names(family), n=3)
+    near = difflib.get_close_matches(name[:100], names(family), n=3)  # whose time grows with the square of the length
     hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
     raise ValueError(f"Unknown {family}: {name!r}.{hint} Known: {', '.join(names(family))}.")
 

@@ -33,6 +33,8 @@ MODULES = {
 }
 """Family -> the module of Keras that holds its classes."""
 
+_NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float16", "float32", "float64")
+
 _FAMILIES = {module: family for family, module in MODULES.items()}
 
 
@@ -110,6 +112,8 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
     name: str = config["class_name"]
     inner: Any = {} if config.get("config") is None else config["config"]
     if name in ("__numpy__", "__tensor__"):
+        if inner["dtype"] not in _NUMBERS:  # NumPy's own names go on to strings and records of gigabytes
+            raise ValueError(f"An array in a config has one of the dtypes {', '.join(_NUMBERS)}. Received: {inner['dtype']!r}")
         return np.array(inner["value"], dtype=inner["dtype"])
     if name == "__lambda__":
         raise ValueError("Requested the deserialization of a Python lambda, which is code: minicnn loads none.")

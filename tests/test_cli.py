@@ -185,7 +185,7 @@ def test_a_failure_ends_with_1_and_says_what(cli, trained, no_data, tmp_path):
         (("evaluate", damaged, "digits"), "damaged.keras"),
         (("evaluate", trained, "cifar10"), "cifar10 is not on this machine"),
         (("predict", trained, tmp_path / "missing.png"), r"^error: .*missing.png: No such file or directory\n$"),
-        (("predict", trained, tmp_path / "text.png"), "text.png is not a picture"),
+        (("predict", trained, tmp_path / "text.png"), "text.png cannot be read as a picture"),
         (("predict", trained, "digits:355"), "digits has 355 test images"),
         (("summary", "nonsense"), "no reference model of that name .there are cifar_small"),
         (("study", "filters", trained, "--layer", "conv9"), "has no layer 'conv9'"),

@@ -702,5 +702,5 @@ class TestImageDatasetFromDirectory:
     def test_a_broken_picture_is_named(self, tmp_path):
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
-        with pytest.raises(DatasetError, match=r"failed on element 0: ValueError: .*broken\.png cannot be read as a picture"):
+        with pytest.raises(DatasetError, match=r"failed on element 0: FileFormatError: .*broken\.png cannot be read"):
             list(image_dataset_from_directory(tmp_path, verbose=False))

@@ -587,7 +587,7 @@ def test_a_compressed_archive_is_read_and_a_bomb_is_not(tmp_path, saved):
     saving.load_model(pack(tmp_path / "m.keras", saved, compression=zipfile.ZIP_DEFLATED))
     bomb = pack(tmp_path / "b.keras", {**saved, "model.weights.h5": bytes(2**27)}, compression=zipfile.ZIP_DEFLATED)
     assert bomb.stat().st_size < 2**20
-    with pytest.raises(ValueError, match=f"has {2**27} bytes; at most"):
+    with pytest.raises(ValueError, match=f"bytes to {2**27}; at most 100 times what is stored"):
         saving.load_model(bomb)
 
 
@@ -640,7 +640,7 @@ def linked_group(file, tmp_path):
             replace(lambda g, at: g.create_dataset("0", (3, 4), "f4", external=[(outside(at), 0, 48)])),
             "data outside of itself",
         ),
-        (linked_group, "H5 file with SoftLink at 'layers/dense/vars'"),
+        (linked_group, "H5 file with SoftLink at '/layers/dense'"),
         (replace(lambda g, at: g.create_group("0")), "expected Dataset at"),
         (replace(lambda g, at: g.create_dataset("0", (10**9, 10**6), "f4", chunks=(1, 1), fillvalue=1)), "Shape mismatch"),
         (replace(lambda g, at: g.create_dataset("0", data=np.full((3, 4), b"a"))), "Expected numbers at"),

@@ -178,13 +178,12 @@ def image_from(image: str, input_shape: tuple[int, ...] | None = None) -> np.nda
         if int(named[2]) >= len(x):
             raise ValueError(f"{named[1]} has {len(x)} test images, counted from 0. Received: {image}")
         return x[int(named[2])]
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        with Image.open(image) as opened:
-            picture = opened.convert("L" if input_shape is not None and input_shape[-1] == 1 else "RGB")
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{image} is not a picture that can be read.") from error
+    from minicnn.data.pictures import open_picture
+
+    grey = input_shape is not None and input_shape[-1] == 1
+    picture = open_picture(image, "grayscale" if grey else "rgb").convert("L" if grey else "RGB")
     if input_shape is not None and None not in input_shape[:2]:
         picture = picture.resize((input_shape[1], input_shape[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(picture, np.float32) / 255

@@ -22,10 +22,23 @@ _MOST_THREADS = 8
 
 def picture_files(directory: str, formats: tuple[str, ...] = _FORMATS, follow_links: bool = False) -> Iterator[str]:
     """The paths of all pictures under a folder: folders in order of their paths, files in order of their names."""
-    for root, _, names in sorted(os.walk(directory, followlinks=follow_links), key=lambda found: found[0]):
+    for root, names in sorted(_folders(directory, follow_links)):
         for name in sorted(names):
             if name.lower().endswith(formats):
                 yield os.path.join(root, name)
+
+
+def _folders(directory: str, follow_links: bool) -> Iterator[tuple[str, list[str]]]:
+    """(path, names of its files) of a folder and those under it, each once: links to folders may lead in a circle."""
+    seen: set[tuple[int, int]] = set()
+    for root, folders, names in os.walk(directory, followlinks=follow_links):
+        status = os.stat(root)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()  # which `os.walk` would enter next
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()  # the same of two links is taken on every machine
+        yield root, names
 
 
 def image_dataset_from_directory(

@@ -8,38 +8,48 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.untrusted import FileFormatError, reading, require_regular_file
+
 __all__ = ["CHANNELS", "open_picture", "read_picture"]
 
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
 _GREY_MODES = ("L", "I;16", "I")  # 8, 16 and 32 bits: kept as they are
+# By list, whatever a file's name says: for some of its other formats Pillow starts a program (EPS: Ghostscript).
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+_MOST_PIXELS = 50_000_000  # more than a telephone's 48 million; decoded they take 4 bytes each
 
 
 def open_picture(file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb") -> Any:
     """The picture in a file as a PIL image, read whole and converted to `color_mode`.
 
     Args:
-        file: a path, or an open binary file.
+        file: a path, or an open binary file: a PNG, JPEG, GIF, BMP or WebP picture of at most 50 million pixels.
         color_mode: "grayscale", "rgb" or "rgba". Grey pictures of 16 or 32 bits keep their depth.
 
     Raises:
-        ValueError: naming the file, if it is no picture; for an unknown `color_mode`.
+        FileFormatError: (a ValueError) naming the file, if it is no such picture.
+        ValueError: for an unknown `color_mode`.
         FileNotFoundError: if there is no such file.
     """
     from PIL import Image
 
     if color_mode not in CHANNELS:
         raise ValueError(f'color_mode must be "grayscale", "rgb", or "rgba". Received: color_mode={color_mode!r}')
-    try:
-        with Image.open(file) as image:
+    name = "the open file" if isinstance(file, io.IOBase) else os.fsdecode(file)
+    with reading(f"{name} cannot be read as a picture"):
+        if not isinstance(file, io.IOBase):
+            require_regular_file(file)
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        except Image.UnidentifiedImageError:
+            raise FileFormatError(f"it is none of {', '.join(_FORMATS)}, or it is damaged") from None
+        with image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise FileFormatError(f"it has {image.width} x {image.height} pixels, more than {_MOST_PIXELS:,}")
             if color_mode == "grayscale" and image.mode in _GREY_MODES:
                 return image.copy()
             return image.convert(_MODES[color_mode])
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        name = "the open file" if isinstance(file, io.IOBase) else os.fsdecode(file)
-        raise ValueError(f"{name} cannot be read as a picture: {error}") from error
 
 
 def read_picture(file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb") -> np.ndarray:

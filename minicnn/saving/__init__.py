@@ -8,9 +8,11 @@ from minicnn.registry import (
 )
 from minicnn.saving.files import load_model, load_weights, save_model, save_weights
 from minicnn.saving.objects import deserialize_keras_object, serialize_keras_object
+from minicnn.untrusted import FileFormatError
 
 __all__ = [
     "CustomObjectScope",
+    "FileFormatError",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",

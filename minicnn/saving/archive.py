@@ -6,11 +6,11 @@ import datetime
 import io
 import json
 import zipfile
-import zlib
 from typing import Any
 
 from minicnn.saving.objects import LARGEST_CONFIG, parse_config, serialize_keras_object
 from minicnn.saving.weights_file import expected_bytes, read_weights, weights_bytes
+from minicnn.untrusted import open_zip, reading
 
 __all__ = ["archive_bytes", "open_archive", "read_archived_config", "read_archived_weights", "weights_size"]
 
@@ -31,7 +31,7 @@ def archive_bytes(model: Any, keras_version: str) -> memoryview:
 def open_archive(file: Any) -> zipfile.ZipFile:
     """The archive, if it holds what a `.keras` file holds and nothing else."""
     try:
-        archive = zipfile.ZipFile(file, "r")
+        archive = open_zip(file, most_members=3)
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"{file} is not a `.keras` zip file, or it is damaged: {error}") from None
     members = sorted(archive.namelist())
@@ -58,10 +58,8 @@ def weights_size(archive: zipfile.ZipFile) -> int:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    size = archive.getinfo(name).file_size
-    if size > limit:
-        raise ValueError(f"'{name}' in {archive.filename} has {size} bytes; at most {limit} are possible for this model.")
-    try:
+    with reading(f"'{name}' in {archive.filename}"):
+        size = archive.getinfo(name).file_size
+        if size > limit:
+            raise ValueError(f"it has {size} bytes; at most {limit} are possible for this model.")
         return archive.read(name)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        raise ValueError(f"'{name}' in {archive.filename} is damaged: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
@@ -13,6 +14,7 @@ from minicnn.saving.atomic import may_write, replacing
 from minicnn.saving.legacy_h5 import legacy_bytes, read_legacy_config, read_legacy_optimizer, read_legacy_weights
 from minicnn.saving.objects import deserialize_keras_object
 from minicnn.saving.weights_file import read_weights, weights_bytes
+from minicnn.untrusted import reading
 
 __all__ = ["load_model", "load_weights", "save_model", "save_weights"]
 
@@ -72,13 +74,14 @@ def load_model(
         safe_mode: accepted for Keras's sake: minicnn loads no code either way.
 
     Raises:
-        ValueError: if the file is no such file, is damaged, or names what minicnn does not have.
+        FileFormatError: (a ValueError) if the file is no such file, is damaged, or names what minicnn does not have.
     """
     if not isinstance(filepath, io.IOBase):
         _check_is_file(str(filepath))
         if str(filepath).endswith(_LEGACY):
-            return _load_legacy_model(str(filepath), custom_objects, compile)
-    with open_archive(filepath) as archive:
+            with reading(filepath):
+                return _load_legacy_model(str(filepath), custom_objects, compile)
+    with reading(filepath), open_archive(filepath) as archive:
         config = read_archived_config(archive)
         if not compile:
             config["compile_config"] = None
@@ -103,9 +106,11 @@ def _model_of(config: dict[str, Any], source: Any, size: int, custom_objects: di
     """The model that a configuration describes, whose weights a file holds in `size` bytes."""
     try:
         # Every weight stands in the file: a configuration that asks for much more is no model's.
-        with variables.limit_bytes(2**26 + 8 * size):
+        with variables.limit_bytes(2**24 + 8 * size):
             model = deserialize_keras_object(config, custom_objects)
-    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # a configuration of the wrong kinds makes a layer fail in any way
         raise ValueError(f"{source} describes no model that minicnn can make: {type(error).__name__}: {error}") from error
     if not hasattr(model, "get_compile_config"):
         raise ValueError(f"{source} describes no model. Received: {config.get('class_name')!r}")
@@ -171,7 +176,9 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
     elif path.endswith(".weights.h5"):
         read_weights(model, path, path, skip_mismatch)
     else:
-        with open_archive(path) as archive:
+        with contextlib.ExitStack() as stack:
+            with reading(path):
+                archive = stack.enter_context(open_archive(path))
             read_archived_weights(archive, model, skip_mismatch)
 
 

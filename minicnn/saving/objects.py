@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from minicnn import serialization
 
 __all__ = ["LARGEST_CONFIG", "deserialize_keras_object", "parse_config", "serialize_keras_object"]
 
-LARGEST_CONFIG = 2**24  # bytes; a model of a thousand layers takes about one million
+LARGEST_CONFIG = 2**23  # bytes; a model of a thousand layers takes about one million, and an empty list 20 times its text
 _DEEPEST = 200  # levels of lists and dicts; a model inside a model takes five
 
 serialize_keras_object = serialization.serialize
@@ -40,7 +42,7 @@ def parse_config(text: bytes, source: str) -> dict[str, Any]:
         text: UTF-8. source: how errors call the file.
 
     Raises:
-        ValueError: if it is no JSON, no object, too long, or nested deeper than any model.
+        ValueError: if it is no JSON, no object, too long, or nested deeper than any model; for NaN and infinity.
     """
     if len(text) > LARGEST_CONFIG:
         raise ValueError(f"{source} has {len(text)} bytes; no model's configuration has more than {LARGEST_CONFIG}.")
@@ -50,13 +52,18 @@ def parse_config(text: bytes, source: str) -> dict[str, Any]:
         raise ValueError(f"{source} is not readable as JSON: {error}") from None
     if not isinstance(config, dict):
         raise ValueError(f"{source} should hold a JSON object. Received: {type(config).__name__}")
-    level: list[Any] = [config]
+    level: list[tuple[Any, Any]] = [("", config)]  # (key of the nearest dict, what it holds)
     for _ in range(_DEEPEST):
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item) if _holds_more(inner)]
+        level = [inner for key, item in level for inner in _inside(key, item, source)]
         if not level:
             return config
     raise ValueError(f"{source} is nested more than {_DEEPEST} levels deep; no model's configuration is.")
 
 
-def _holds_more(item: Any) -> bool:
-    return isinstance(item, (dict, list))
+def _inside(key: Any, item: Any, source: str) -> Iterator[tuple[Any, Any]]:
+    """The lists and dicts in `item`, with their keys."""
+    for inner_key, inner in item.items() if isinstance(item, dict) else ((key, inner) for inner in item):
+        if isinstance(inner, (dict, list)):
+            yield inner_key, inner
+        elif isinstance(inner, float) and not math.isfinite(inner):
+            raise ValueError(f"{source} says that '{inner_key}' is {inner}; every setting is a finite number.")

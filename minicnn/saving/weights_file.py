@@ -30,6 +30,7 @@ from minicnn import registry, serialization
 from minicnn.layers.base import Layer
 from minicnn.saving.hdf5 import array_at, group_at, opened
 from minicnn.seeds import SeedGenerator
+from minicnn.untrusted import FileFormatError, printable
 
 __all__ = ["expected_bytes", "read_weights", "weights_bytes"]
 
@@ -143,7 +144,7 @@ def read_weights(model: Any, file: BinaryIO | str, source: str, skip_mismatch: b
         found, failures = _read_all(model, hdf5)
         state = _read_training_state(hdf5, source)
     if failures:
-        _report(failures, warn_only=skip_mismatch)
+        _report(failures, source, warn_only=skip_mismatch)
     _assign_all(found)
     if state and getattr(model, "optimizer", None) is not None:
         model._restore_training_state(state)
@@ -201,9 +202,7 @@ def _never_stepped(optimizer_group: Any) -> bool:
 def _read_training_state(file: Any, source: str) -> dict[str, int]:
     if _TRAINING_STATE not in file.attrs:
         return {}
-    text = ""
-    if file.attrs.get_id(_TRAINING_STATE).shape == ():
-        text = file.attrs[_TRAINING_STATE]
+    text = file.attrs[_TRAINING_STATE]
     try:
         if not isinstance(text, str) or len(text) > _LONGEST_STATE:
             raise ValueError
@@ -217,12 +216,13 @@ def _read_training_state(file: Any, source: str) -> dict[str, int]:
     return state
 
 
-def _report(failures: list[tuple[Any, ValueError]], warn_only: bool) -> None:
+def _report(failures: list[tuple[Any, ValueError]], source: str, warn_only: bool) -> None:
     owner, error = failures[0]
-    message = (
-        f"A total of {len(failures)} objects could not be loaded. Example error message for object {owner}:\n\n{error}\n\n"
+    message = printable(
+        f"{source}: A total of {len(failures)} objects could not be loaded. "
+        f"Example error message for object {owner}:\n\n{error}\n\n"
         f"List of objects that could not be loaded:\n{[owner for owner, _ in failures]}"
     )
     if not warn_only:
-        raise ValueError(message)
+        raise FileFormatError(message)
     warnings.warn(message, stacklevel=4)

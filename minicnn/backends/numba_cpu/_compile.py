@@ -2,16 +2,22 @@
 
 Numba caches a compiled function beside its source file and trusts it as long as that one file
 is unchanged. Kernels here call into sibling files, so the cache's stamp covers the whole
-package: edit any kernel and all are compiled again; reinstall the same files and none are.
+package: edit any kernel and all are compiled again; reinstall the same files and none are. Every
+file of the cache carries a checksum: one that was cut short or changed is compiled again, not run.
 Each processor and each set of its features has its own entries in the cache.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import os
+import pickle
 import re
+import stat
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,13 +89,77 @@ def _stamped(locator: type) -> type:
     return type(locator.__name__, (locator,), {"get_source_stamp": lambda self: _STAMP})
 
 
+@functools.cache  # one warning, not one for each kernel
+def _others_may_write(folder: str) -> bool:
+    """Whether other users can put files into a folder; with a warning, since a cache holds code that is run."""
+    if os.name != "posix" or not os.path.isdir(folder):
+        return False
+    status = os.stat(folder)
+    if status.st_uid in (0, os.getuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    warnings.warn(
+        f"minicnn keeps no compiled kernels in NUMBA_CACHE_DIR={folder}: other users can write there, and what they write "
+        f"would be run. Make it your own (`chmod go-w {folder}`), or name another folder.",
+        stacklevel=2,
+    )
+    return True
+
+
+class _UserProvided(caching.UserProvidedCacheLocator):
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> Any:
+        locator = super().from_function(py_func, py_file)
+        if locator is None or _others_may_write(numba.config.CACHE_DIR) or _others_may_write(locator.get_cache_path()):
+            return None
+        return locator
+
+
 class _CacheFiles(caching.CompileResultCacheImpl):
     # First where the user says (NUMBA_CACHE_DIR), then beside the source, then in the user's own cache folder.
     _locator_classes = [
-        _stamped(caching.UserProvidedCacheLocator),
+        _stamped(_UserProvided),
         _stamped(caching.InTreeCacheLocator),
         _stamped(caching.UserWideCacheLocator),
     ]
+
+
+class _CheckedFiles(caching.IndexDataCacheFile):
+    """Numba's index and code files, each behind a checksum: a file that does not match it counts as missing.
+
+    Numba unpickles and runs what it finds; a damaged file would break every start until somebody deletes it.
+    """
+
+    def _load_index(self) -> dict[Any, str]:
+        content = self._read(self._index_path)
+        return {} if content is None else pickle.loads(content)
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        self._write(self._index_path, self._dump(overloads))
+
+    def _load_data(self, name: str) -> Any:
+        content = self._read(self._data_path(name))
+        if content is None:
+            raise FileNotFoundError(name)  # `load` takes it for "not there", and the kernel is compiled again
+        return pickle.loads(content)
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), self._dump(data))
+
+    def _checksum(self, path: str, content: bytes) -> bytes:
+        belongs_to = repr((self._version, self._source_stamp, os.path.basename(path)))
+        return hashlib.sha256(belongs_to.encode() + content).digest()
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            sealed = Path(path).read_bytes()
+        except OSError:
+            return None
+        checksum, content = sealed[: hashlib.sha256().digest_size], sealed[hashlib.sha256().digest_size :]
+        return content if checksum == self._checksum(path, content) else None
+
+    def _write(self, path: str, content: bytes) -> None:
+        with self._open_for_write(path) as file:
+            file.write(self._checksum(path, content) + content)
 
 
 class _Cache(caching.FunctionCache):
@@ -103,6 +173,7 @@ class _Cache(caching.FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
+        self._cache_file = _CheckedFiles(self.cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp())
         self._lock_path = Path(self.cache_path, f"{self._impl.filename_base}.lock")
         self._alone = contextlib.ExitStack()
 
@@ -116,7 +187,7 @@ class _Cache(caching.FunctionCache):
         return found
 
     def save_overload(self, signature: Any, data: Any) -> None:
-        with self._alone:
+        with self._alone, contextlib.suppress(OSError):  # a full disk costs the next start some seconds, nothing more
             super().save_overload(signature, data)
 
 

@@ -74,6 +74,7 @@ for number, (axis, (name, places)) in enumerate(zip(axes.flat, walks.items())):
     axis.plot(places[:31, 0], places[:31, 1], "-o", color=f"C{number}", markersize=4, linewidth=1.2)
     axis.plot(0, 0, "x", color=plt.rcParams["text.color"], markersize=9)
     axis.set(title=f"{name}, rate {rates[name]}: 30 steps", xlim=(-9, 5), ylim=(-3, 3))
+    axis.set(xlabel="a, along the valley", ylabel="b, across it")
 run.save("valley")
 
 # %% On images: a small network, five learning rates each

@@ -13,6 +13,7 @@ All take images scaled to [0, 1] and integer labels, and end in probabilities. "
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -289,5 +290,7 @@ def get(name: str) -> ReferenceModel:
         ValueError: for an unknown name, with the known ones.
     """
     if name not in MODELS:
-        raise ValueError(f"Unknown reference model: {name!r}. Expected one of {', '.join(map(repr, MODELS))}.")
+        near = difflib.get_close_matches(name[:64], MODELS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Unknown reference model: {name!r}.{hint} Expected one of {', '.join(map(repr, MODELS))}.")
     return MODELS[name]

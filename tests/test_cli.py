@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minicnn import datasets, models, study, zoo
+from minicnn import config, data, datasets, models, study, zoo
+from minicnn.callbacks import History
+from minicnn.cli.given_model import GivenModel, input_range, refuse_fewer_outputs
 from minicnn.cli.main import main
-from minicnn.layers import Dense, Flatten, Input
+from minicnn.layers import Conv2D, Dense, Flatten, Input, RandomFlip, Rescaling
+from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from minicnn.models import Sequential
+from minicnn.optimizers import SGD
 
 
 @pytest.fixture
@@ -66,6 +70,7 @@ def fails(result, code, message):
 
 def test_train_writes_the_run_folder(trained):
     assert sorted(path.name for path in trained.iterdir()) == [
+        "backup",
         "confusion.png",
         "curves.png",
         "history.csv",
@@ -74,7 +79,7 @@ def test_train_writes_the_run_folder(trained):
         "settings.json",
     ]
     settings = json.loads((trained / "settings.json").read_text())
-    asked = {"dataset": "digits", "model": "cifar_small", "epochs": 2, "batch_size": 48, "seed": 5, "validation_split": None}
+    asked = {"dataset": "digits", "model": "cifar_small", "epochs": 2, "batch_size": 48, "seed": 5, "validation_split": 0.1}
     assert {key: settings[key] for key in asked} == asked
     assert settings["optimizer"]["class_name"] == "RMSprop"
     assert settings["optimizer"]["config"]["learning_rate"] == pytest.approx(0.0005)
@@ -97,8 +102,6 @@ def test_the_report_is_the_models_own(trained, cli):
     assert code == 0
     assert f"test accuracy {100 * np.mean(predicted == y):.2f}% of 355 images" in out
     assert f"test loss {settings['test_loss']:.4f}" in out
-    with open(trained / "history.csv", newline="") as file:
-        assert settings["test_loss"] == pytest.approx(float(list(csv.DictReader(file))[-1]["val_loss"]), rel=1e-4)
 
 
 def test_one_seed_gives_one_result(cli, tmp_path):
@@ -123,9 +126,96 @@ def test_one_seed_gives_one_result(cli, tmp_path):
     assert histories[0] == histories[1]
 
 
+def test_validation_is_on_training_images_that_were_held_out(monkeypatch, cli, tmp_path):
+    given = {}
+
+    def fit(self, x, y, validation_data=None, **kwargs):
+        given.update(x=x, y=y, held=validation_data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sequential, "fit", fit)
+    x = datasets.digits.load_data(as_rgb32=True)[0][0]
+    out = cli("train", "digits", "--model", "cifar_small", "--validation-split", 0.25, "--out", tmp_path)[1]
+    assert "1,082 images, 360 training images held out for validation" in out
+    assert len(given["held"][0]) == round(0.25 * len(x))
+    together = np.concatenate([given["x"], given["held"][0]])
+    order, expected = np.lexsort(together.reshape(len(x), -1).T), np.lexsort(x.reshape(len(x), -1).T)
+    np.testing.assert_allclose(together[order] * 255, x[expected], atol=1e-3)  # the training images, each once
+    assert len(set(given["held"][1].tolist())) == 10
+    cli("train", "digits", "--model", "cifar_small", "--validation-split", 0, "--overwrite", "--out", tmp_path)
+    assert given["held"] is None
+    assert len(given["x"]) == len(x)
+
+
+def test_a_run_is_not_overwritten_unasked(cli, trained, tmp_path):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    arguments = ("train", "digits", "--model", "cifar_strided", "--epochs", 1, "--verbose", 0)
+    fails(cli(*arguments, "--out", trained), 2, "There is a run in .* already: --resume goes on with it, --overwrite replaces")
+    fails(cli("train", "--resume", "--out", trained), 2, "The 2 epochs of the run in .* are done; more --epochs go on")
+    fails(cli("train", "--resume", "--out", trained, "--epochs", 3, "--seed", 6), 2, "seed: it has 5, asked for is 6")
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+    own = tmp_path / "own" / "backup" / "mine.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("not of a run")
+    assert cli(*arguments, "--out", tmp_path / "own")[0] == 0
+    assert cli(*arguments, "--out", tmp_path / "own", "--overwrite")[0] == 0
+    assert own.read_text() == "not of a run"
+    assert (tmp_path / "own" / "history.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted", "done"])
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(monkeypatch, cli, tmp_path, how):
+    whole = ("train", "digits", "--model", "cifar_small", "--seed", 4, "--verbose", 0, "--optimizer", "adam", "--out")
+    assert cli(*whole, tmp_path / "whole", "--epochs", 3)[0] == 0
+    folder = tmp_path / "again"
+    if how == "done":
+        assert cli(*whole, folder, "--epochs", 2)[0] == 0
+    else:
+        stop = SystemExit(9) if how == "killed" else KeyboardInterrupt()
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise stop
+
+        with monkeypatch.context() as patch:
+            patch.setattr(History, "on_epoch_begin", on_epoch_begin)
+            result = cli(*whole, folder, "--epochs", 3)
+        assert result[0] == (9 if how == "killed" else 1)
+        if how == "interrupted":
+            fails(result, 1, f"go on with: minicnn train --resume --out {folder}")
+    more = ("--epochs", 3) if how == "done" else ()
+    assert cli("train", "--resume", "--out", folder, "--verbose", 0, *more)[0] == 0
+    ended, expected = (models.load_model(tmp_path / name / "model.keras").get_weights() for name in ("again", "whole"))
+    for ours, theirs in zip(ended, expected):
+        np.testing.assert_array_equal(ours, theirs)
+    settings = [json.loads((tmp_path / name / "settings.json").read_text()) for name in ("again", "whole")]
+    assert settings[0]["epochs_done"] == settings[1]["epochs_done"] == 3
+    assert settings[0]["test_loss"] == settings[1]["test_loss"]
+
+
+def test_train_of_ones_own_goes_on_with_its_optimizer(cli, tmp_path):
+    config.set_random_seed(1)
+    model = Sequential([Input((8, 8, 1)), Flatten(), Dense(10)])
+    model.compile(SGD(0.25), SparseCategoricalCrossentropy(from_logits=True))
+    model.save(tmp_path / "own.keras")
+    arguments = ("train", "digits", "--epochs", 1, "--verbose", 0)
+    assert cli(*arguments, "--model", tmp_path / "own.keras", "--out", tmp_path / "run")[0] == 0
+    trained = models.load_model(tmp_path / "run" / "model.keras")
+    assert float(trained.optimizer.learning_rate) == 0.25
+    assert trained.loss.from_logits
+    changed = ("--model", tmp_path / "run", "--learning-rate", 0.5, "--out", tmp_path / "next")
+    assert cli(*arguments, *changed)[0] == 0
+    assert float(models.load_model(tmp_path / "next" / "model.keras").optimizer.learning_rate) == 0.5
+    message = "outputs of shape \\(None, 10\\), which tell 10 classes apart; the data have 100"
+    with pytest.raises(ValueError, match=message):
+        refuse_fewer_outputs(model, 100)
+
+
 def test_without_a_data_set_it_takes_cifar10_where_that_is_and_says_why(monkeypatch, no_data, cli, tmp_path):
     monkeypatch.setattr("minicnn.cli.train._fit", lambda *_: pytest.fail("not reached"))
-    monkeypatch.setattr("minicnn.cli.train.load_data", lambda dataset: (_ for _ in ()).throw(ValueError(f"took {dataset}")))
+    monkeypatch.setattr(
+        "minicnn.cli.train.load_data", lambda dataset, shape: (_ for _ in ()).throw(ValueError(f"took {dataset}"))
+    )
     result = cli("train", "--out", tmp_path)
     fails(result, 1, "took digits")
     assert "data set: digits (the files of cifar10 are not on this machine" in result[1]
@@ -159,7 +249,20 @@ def test_ctrl_c_keeps_what_was_learnt_and_fails(monkeypatch, cli, tmp_path):
     [
         ("frobnicate", "No such command 'frobnicate'"),
         ("train imagenet", "'imagenet' is not one of 'cifar10'"),
-        ("train digits --model resnet", "Unknown reference model: 'resnet'"),
+        ("trian digits", "No such command 'trian'.*Did you mean.*train"),
+        ("study sailency a b", "No such command 'sailency'.*Did you mean.*saliency"),
+        ("train digit", "'digit' is not one of 'cifar10'.* Did you mean 'digits'"),
+        ("train digits --model resnet", "no file 'resnet', and no reference model of that name"),
+        ("train digits --model cifar_smal", "Did you mean 'cifar_small'"),
+        ("train digits --model pyproject.toml", "pyproject.toml is no model"),
+        ("train digits --model minicnn", "folder 'minicnn' has no model.keras"),
+        ("train digits --model nowhere:model", "nowhere:model cannot be imported: No module named 'nowhere'"),
+        ("train digits --model minicnn.zoo:cifar_smal", "the module has no 'cifar_smal'. Did you mean 'cifar_small'"),
+        ("train digits --model minicnn.zoo:names", "expected a model of minicnn, or a function that returns one"),
+        ("train digits --resume", "--resume needs the run's folder, --out"),
+        ("train --resume --out nowhere", "There is no run in nowhere to resume"),
+        ("predict cifar_small digits:1 --range 0-2", "'0-2' is not one of '0-1', '0-255'"),
+        ("study gradcam cifar_small digits:1 --out a.txt", "a.txt should end in .png, .svg or .pdf"),
         ("train digits --optimizer magic", "Unknown optimizer: 'magic'"),
         ("train digits --epochs 0", "0 is not in the range"),
         ("train digits --learning-rate -1", "-1.0 is not in the range"),
@@ -181,13 +284,15 @@ def test_a_failure_ends_with_1_and_says_what(cli, trained, no_data, tmp_path):
     damaged.write_bytes((trained / "model.keras").read_bytes()[:1000])
     (tmp_path / "text.png").write_text("no picture")
     for arguments, message in [
-        (("evaluate", "missing.keras", "digits"), r"^error: There is no file 'missing.keras'\.\n$"),
+        (("evaluate", "missing.keras", "digits"), r"^error: There is no file 'missing.keras', and no reference model"),
         (("evaluate", damaged, "digits"), "damaged.keras"),
         (("evaluate", trained, "cifar10"), "cifar10 is not on this machine"),
         (("predict", trained, tmp_path / "missing.png"), r"^error: .*missing.png: No such file or directory\n$"),
         (("predict", trained, tmp_path / "text.png"), "text.png cannot be read as a picture"),
+        (("predict", trained, tmp_path), "Is a directory"),
+        (("predict", trained, "digit:3"), "digit:3: there is no file and no data set of that name. Did you mean 'digits'"),
         (("predict", trained, "digits:355"), "digits has 355 test images"),
-        (("summary", "nonsense"), "no reference model of that name .there are cifar_small"),
+        (("summary", "nonsense"), "no reference model of that name. Reference models: cifar_small"),
         (("study", "filters", trained, "--layer", "conv9"), "has no layer 'conv9'"),
         (("train", "digits", "--threads", 4096), "threads"),
     ]:
@@ -196,7 +301,7 @@ def test_a_failure_ends_with_1_and_says_what(cli, trained, no_data, tmp_path):
 
 def test_a_model_for_other_images_or_fewer_classes_is_refused(cli, tmp_path):
     for shape, classes, message in (
-        ((9, 9, 3), 10, "images of digits are 8×8×1; the model takes 9×9×3"),
+        ((9, 9, 3), 10, "images of digits are 8×8×1 or 32×32×3; the model takes 9×9×3"),
         ((8, 8, 1), 4, "4 classes"),
     ):
         Sequential([Input(shape), Flatten(), Dense(classes, activation="softmax")]).save(tmp_path / "model.keras")
@@ -219,9 +324,38 @@ def test_predict_lists_the_classes_of_pictures(cli, trained, tmp_path):
     code, out, _ = cli("predict", trained / "model.keras", "digits:4", tmp_path / "picture.jpg", "--top", 2)
     assert code == 0
     row = models.load_model(trained / "model.keras").predict(digits[4:5].astype(np.float32) / 255, verbose=0)[0]
-    assert re.search(rf"digits:4\s+│\s+{row.argmax()}\s+│\s+{100 * row.max():.1f}%", out)
+    true = datasets.digits.load_data()[1][1][4]
+    assert re.search(rf"digits:4\s+│\s+{true}\s+│\s+{row.argmax()}\s+│\s+{100 * row.max():.1f}%", out)
     assert "picture.jpg" in out
     assert len(re.findall(r"\d%", out)) == 4
+
+
+@pytest.mark.parametrize("source", ["cifar_small", "minicnn.zoo:cifar_small", "RUN", "RUN/model.keras"])
+def test_every_command_takes_every_kind_of_model(cli, trained, tmp_path, source):
+    model = source.replace("RUN", str(trained))
+    if source == "minicnn.zoo:cifar_small":
+        assert "0 to 1 is assumed" in cli("predict", model, "digits:0")[2]
+    for arguments in (
+        ("evaluate", model, "digits"),
+        ("predict", model, "digits:0"),
+        ("summary", model),
+        ("study", "filters", model, "--out", tmp_path / "filters.png"),
+        ("study", "trace", model, "digits:0"),
+    ):
+        assert cli(*arguments)[0] == 0, arguments
+
+
+def test_a_picture_of_black_on_white_gets_a_hint(cli, trained, tmp_path):
+    digits = datasets.digits.load_data(as_rgb32=True)[1][0]
+    Image.fromarray(255 - digits[4]).save(tmp_path / "ink.png")
+    code, _, err = cli("predict", trained, tmp_path / "ink.png", "digits:4")
+    assert code == 0
+    assert re.search("hint: .*ink.png is dark on a light ground.*: try --invert", err)
+    assert "digits:4" not in err
+    code, inverted, err = cli("predict", trained, tmp_path / "ink.png", "--invert")
+    assert err == ""
+    row = models.load_model(trained / "model.keras").predict(digits[4:5].astype(np.float32) / 255, verbose=0)[0]
+    assert f"{100 * row.max():.1f}%" in inverted
 
 
 def test_predict_refuses_names_that_are_not_the_models(cli, trained, tmp_path):
@@ -325,3 +459,136 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# --- the range of input, logits, and the loss of the model itself -----------------------
+
+
+def save_tiny(path, head, loss, *, rescaling=True, epochs=1):
+    """A model of the small digits that scales its pixels itself; compiled, trained a little, saved. With the data."""
+    config.set_random_seed(2)
+    (x, y), (x_test, y_test) = datasets.digits.load_data()
+    layers = [Rescaling(1 / 255)] if rescaling else []
+    model = Sequential([Input((8, 8, 1)), *layers, Flatten(), Dense(24, activation="relu"), head])
+    model.compile("adam", loss, metrics=["accuracy"])
+    targets = np.eye(10, dtype=np.float32)[y] if isinstance(loss, CategoricalCrossentropy) else y
+    model.fit(x.astype(np.float32), targets, epochs=epochs, verbose=0)
+    model.save(path)
+    return model, x_test.astype(np.float32), y_test
+
+
+def softmax(z):
+    return np.exp(z - z.max(-1, keepdims=True)) / np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("kind", [SparseCategoricalCrossentropy, CategoricalCrossentropy])
+def test_evaluate_of_a_model_that_rescales_and_ends_in_logits_is_that_of_python(cli, tmp_path, kind):
+    model, x, y = save_tiny(tmp_path / "own.keras", Dense(10), kind(from_logits=True), epochs=8)
+    targets = y if kind is SparseCategoricalCrossentropy else np.eye(10, dtype=np.float32)[y]
+    loss, accuracy = model.evaluate(x, targets, verbose=0)
+    assert accuracy > 0.8
+    code, out, err = cli("evaluate", tmp_path / "own.keras", "digits")
+    assert (code, err) == (0, "")
+    assert f"test loss {loss:.4f}, test accuracy {100 * accuracy:.2f}% of 355 images" in out
+
+
+def test_evaluate_compiles_what_was_never_compiled_with_a_loss_for_its_outputs(cli, tmp_path):
+    (x, y) = datasets.digits.load_data()[1]
+    model = Sequential([Input((8, 8, 1)), Rescaling(1 / 255), Flatten(), Dense(10)])
+    model.save(tmp_path / "own.keras")
+    rows = softmax(model.predict(x.astype(np.float32), verbose=0).astype(np.float64))
+    expected = -np.log(rows[np.arange(len(y)), y]).mean()
+    assert f"test loss {expected:.4f}," in cli("evaluate", tmp_path / "own.keras", "digits")[1]
+
+
+def test_predict_prints_probabilities_of_logits(cli, tmp_path):
+    model, x, y = save_tiny(tmp_path / "own.keras", Dense(10), SparseCategoricalCrossentropy(from_logits=True), epochs=3)
+    row = softmax(model.predict(x[3:4], verbose=0).astype(np.float64))[0]
+    code, out, _ = cli("predict", tmp_path / "own.keras", "digits:3", "--top", 10)
+    assert code == 0
+    printed = [float(number) for number in re.findall(r"(-?\d+\.\d)%", out)]
+    np.testing.assert_allclose(printed, np.sort(100 * row)[::-1], atol=0.051)
+    assert re.search(rf"digits:3\s+│\s+{y[3]}\s+│\s+{row.argmax()}\s+│", out)  # the true class, the predicted one
+
+
+def test_predict_of_one_unit_of_logits_is_a_sigmoid(cli, tmp_path):
+    config.set_random_seed(0)
+    model = Sequential([Input((8, 8, 1)), Flatten(), Dense(1)])
+    model.input_range = (0, 1)
+    model.save(tmp_path / "one.keras")
+    x = datasets.digits.load_data()[1][0][5:6] / np.float32(255)
+    p = 1 / (1 + np.exp(-float(model.predict(x, verbose=0)[0, 0])))
+    out = cli("predict", tmp_path / "one.keras", "digits:5")[1]
+    assert sorted(re.findall(r"\d+\.\d%", out)) == sorted([f"{100 * p:.1f}%", f"{100 * (1 - p):.1f}%"])
+
+
+def test_the_range_of_input_goes_with_the_file(cli, tmp_path, monkeypatch):
+    model, x, y = save_tiny(tmp_path / "a.keras", Dense(10, activation="softmax"), "sparse_categorical_crossentropy",
+                            rescaling=False)  # fmt: skip
+    accuracy = f"test accuracy {100 * np.mean(model.predict(x, verbose=0).argmax(1) == y):.2f}%"
+    code, out, err = cli("evaluate", tmp_path / "a.keras", "digits")
+    assert "a.keras does not say which range of pixels it takes: 0 to 1 is assumed" in err
+    assert accuracy not in out
+    assert accuracy in cli("evaluate", tmp_path / "a.keras", "digits", "--range", "0-255")[1]
+    model.input_range = (0, 255)
+    model.save(tmp_path / "b.keras")
+    again = models.load_model(tmp_path / "b.keras")
+    assert again.input_range == (0, 255)
+    again.save(tmp_path / "c.keras")
+    for name in "bc":
+        code, out, err = cli("evaluate", tmp_path / f"{name}.keras", "digits")
+        assert (code, err) == (0, "")
+        assert accuracy in out
+        keras = pytest.importorskip("keras")
+        np.testing.assert_allclose(
+            keras.models.load_model(tmp_path / f"{name}.keras").predict(x[:4], verbose=0),
+            model.predict(x[:4], verbose=0), atol=1e-5,
+        )  # fmt: skip
+
+
+def test_train_writes_the_range_into_the_file(cli, tmp_path, trained):
+    assert models.load_model(trained / "model.keras").input_range == (0, 1)
+    assert json.loads((trained / "settings.json").read_text())["input_range"] == [0, 1]
+    save_tiny(tmp_path / "own.keras", Dense(10), SparseCategoricalCrossentropy(from_logits=True))
+    arguments = ("--epochs", 2, "--verbose", 0, "--out", tmp_path / "run")
+    code, out, err = cli("train", "digits", "--model", tmp_path / "own.keras", *arguments)
+    assert (code, err) == (0, "")
+    moved = tmp_path / "elsewhere.keras"
+    moved.write_bytes((tmp_path / "run" / "model.keras").read_bytes())
+    again = models.load_model(moved)
+    assert again.input_range == (0, 255)
+    x, y = datasets.digits.load_data()[1]
+    loss, accuracy = again.evaluate(x.astype(np.float32), y, verbose=0)
+    line = f"test loss {loss:.4f}, test accuracy {100 * accuracy:.2f}%"
+    assert line in out
+    assert line in cli("evaluate", moved, "digits")[1]
+
+
+@pytest.mark.parametrize(("scale", "offset", "expected"), [
+    (1 / 255, 0, (0, 255)), (1 / 127.5, -1, (0, 255)), ([1 / 58.4, 1 / 57.1, 1 / 57.4], [-2.1, -2, -1.8], (0, 255)),
+    (2, -1, (0, 1)), (255, 0, (0, 1)), ([1 / 0.229, 1 / 0.224, 1 / 0.225], [-2.1, -2, -1.8], (0, 1)),
+])  # fmt: skip
+def test_a_leading_rescaling_tells_the_range(scale, offset, expected):
+    base = Sequential([Input((8, 8, 3)), RandomFlip(), Rescaling(scale, offset), Conv2D(2, 3)])
+    assert input_range(base) == expected
+    assert input_range(Sequential([Input((8, 8, 3)), base, Flatten(), Dense(2)])) == expected
+    assert input_range(Sequential([Input((8, 8, 3)), Conv2D(3, 3), Rescaling(scale)])) is None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_is_resized_as_training_loads_it(cli, tmp_path, channels):
+    config.set_random_seed(0)
+    (tmp_path / "pictures" / "a").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "a" / "noise.png")
+    model = Sequential([Input((8, 9, channels)), Rescaling(1 / 32), Flatten(), Dense(4, activation="softmax")])
+    model.save(tmp_path / "own.keras")
+    loaded = data.image_dataset_from_directory(
+        tmp_path / "pictures", image_size=(8, 9), color_mode="rgb" if channels == 3 else "grayscale", verbose=False
+    )
+    ((x, _),) = loaded
+    row = model.predict(x, verbose=0)[0]
+    out = cli("predict", tmp_path / "own.keras", tmp_path / "pictures" / "a" / "noise.png", "--top", 4)[1]
+    assert re.findall(r"\d+\.\d%", out) == [f"{100 * p:.1f}%" for p in np.sort(row)[::-1]]
+    taken = GivenModel(model, (0, 255), None, None).picture(str(tmp_path / "pictures" / "a" / "noise.png"))
+    np.testing.assert_array_equal(taken.pixels, x[0])

@@ -262,14 +262,59 @@ def test_attribution_with_a_softmax_layer_and_with_one_sigmoid(image):
 
 def test_filters_are_the_kernel(model):
     kernel = model.get_layer("conv").get_weights()[0]
-    for index, shown in enumerate(images_of(study.filters(model))):
-        np.testing.assert_allclose((shown - 0.5) * 2 * np.abs(kernel).max(), kernel[..., index], atol=1e-6)
+    figure = study.filters(model)  # filters side by side: all of the first input channel, then the second, then the third
+    for number, shown in enumerate(images_of(figure)[: 3 * 4]):
+        np.testing.assert_array_equal(shown, kernel[:, :, number // 4, number % 4])
+    assert {"red", "green", "blue", "0", "3"} <= set(texts_of(figure))
     deep = model.get_layer("deep").get_weights()[0]
-    mosaic = images_of(study.filters(model, "deep"))[0]
-    assert mosaic.shape == (5 * 3 + 1, 4 * 3 + 1)
-    np.testing.assert_allclose(mosaic[4:6, 7:9], deep[:, :, 2, 1], atol=1e-6)
+    tiles = images_of(study.filters(model, "deep"))
+    for number in range(5 * 4):  # a row is a filter
+        np.testing.assert_array_equal(tiles[number], deep[:, :, number % 4, number // 4])
     with pytest.raises(ValueError, match="Expected a built Conv2D"):
         study.filters(model, "flat")
+
+
+def test_filters_share_one_scale_with_a_colour_bar_and_say_how_many_there_are(model):
+    figure = study.filters(model, "deep", count=2, channels=3)
+    axis, bar = figure.axes
+    limits = {shown.get_clim() for shown in axis.get_images()}
+    assert len(limits) == 1
+    ((low, high),) = limits
+    assert low == -high < 0
+    assert bar.get_ylim() == (low, high)
+    assert axis.get_title() == "deep: 2 of 5 filters of 2×2, 3 of 4 input channels"
+    assert study.filters(model).axes[0].get_title() == "conv: 4 filters of 3×3×3"
+
+
+def test_grad_cam_leaves_the_image_visible_and_says_what_is_true(model, image):
+    figure = study.grad_cam(model, image, 1, NAMES, true_class=2)
+    left, right = figure.axes[:2]
+    assert left.get_title().startswith("true: ship\ndog: ")
+    assert right.get_title() == "Grad-CAM for dog in deep"
+    grey, heat = right.get_images()
+    np.testing.assert_allclose(np.asarray(grey.get_array()), image.mean(-1), atol=1e-6)
+    assert np.asarray(heat.get_alpha()).min() == 0  # where nothing speaks for the class, the image is as it was
+    assert np.asarray(heat.get_alpha()).max() <= 0.75
+    figure.draw_without_rendering()
+    below = right.get_window_extent().y0 / figure.bbox.height
+    assert below < 0.05  # no blank strip under the pictures
+
+
+def test_feature_maps_carry_names(model, image):
+    texts = texts_of(study.feature_maps(model, image, channels=3, class_names=NAMES))
+    assert "conv\nConv2D 7×7×4\n3 of 4 maps" in texts
+    assert texts.count("map 2") == 3  # conv, pool, deep
+    assert not any("flat" in text for text in texts)
+    bars = study.feature_maps(model, image, class_names=NAMES).axes[-1]
+    assert [tick.get_text() for tick in bars.get_xticklabels()] == list(NAMES)
+
+
+def test_attribution_of_logits_tells_probabilities(image):
+    config.set_random_seed(1)
+    logits = Sequential([Input((9, 9, 3)), Conv2D(2, 3), Flatten(), Dense(3)])
+    z = logits.predict(image[None], verbose=0)[0].astype(np.float64)
+    p = np.exp(z) / np.exp(z).sum()
+    assert f"1: {100 * p[1]:.0f}% by the model" in texts_of(study.saliency(logits, image, 1))
 
 
 def test_gradient_norms_are_those_of_gradient_tape(model):
@@ -303,21 +348,39 @@ def test_gradient_norms_are_those_of_gradient_tape(model):
 
 def test_im2col_rows_are_the_sliding_windows():
     picture = np.random.default_rng(0).random((6, 7))
-    patch, matrix = images_of(study.im2col_matrix(picture, (3, 2), strides=2, place=(1, 2)))[1:]
+    _, patch, kernel, product, matrix = images_of(study.im2col_matrix(picture, (3, 2), strides=2, place=(1, 2)))
     windows = np.lib.stride_tricks.sliding_window_view(picture, (3, 2))[::2, ::2]
     np.testing.assert_allclose(matrix, windows.reshape(-1, 6))
     np.testing.assert_allclose(patch, windows[1, 2])
+    np.testing.assert_allclose(product, windows[1, 2] * kernel)
     with pytest.raises(ValueError, match="does not fit"):
         study.im2col_matrix(picture, 8)
 
 
 def test_im2col_of_small_numbers_shows_them_bright_and_as_they_are():
-    figure = study.im2col_matrix([[0.0, 9, 0], [0, 0, 9]], 2)
-    shown, patch, matrix = images_of(figure)
+    figure = study.im2col_matrix([[0.0, 9, 0], [0, 0, 9]], 2, place=(0, 0))
+    shown, patch, _, _, matrix = images_of(figure)
     np.testing.assert_array_equal(shown, [[0, 1, 0], [0, 0, 1]])
     np.testing.assert_array_equal(patch, [[0, 1], [0, 0]])
     np.testing.assert_array_equal(matrix, [[0, 9, 0, 0], [9, 0, 0, 9]])
     assert [text.get_text() for text in figure.axes[1].texts] == ["0", "9", "0", "0"]
+
+
+def test_im2col_multiplies_a_patch_with_something_in_it():
+    picture = np.zeros((9, 9))
+    picture[6:, 5:] = 1
+    figure = study.im2col_matrix(picture, 3)
+    _, patch, kernel, product, _ = images_of(figure)
+    assert 0 < patch.sum() < 9
+    np.testing.assert_array_equal(kernel, [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel's
+    np.testing.assert_array_equal(product, patch * kernel)
+    assert figure.axes[3].get_title().endswith(f"the output: {(patch * kernel).sum():.3g}")
+    own = images_of(study.im2col_matrix(picture, 2, kernel=[[1, 2], [3, 4]], place=(7, 7)))
+    np.testing.assert_array_equal(own[3], [[1, 2], [3, 4]])
+    with pytest.raises(
+        ValueError, match=r"`kernel` must be of shape \(2, 2\), or \(2, 2, 1\). Received: kernel.shape=\(3, 3\)"
+    ):
+        study.im2col_matrix(picture, 2, kernel=np.ones((3, 3)))
 
 
 def test_im2col_names_the_places_there_are():

@@ -7,6 +7,8 @@ from math import exp, log
 from typing import Any
 
 import numpy as np
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from minicnn.bench.worker import ENGINES
 from minicnn.study.style import StudyFigure, color, styled
@@ -76,7 +78,7 @@ def chart(results: Mapping[str, Mapping[str, Any]], title: str | None = None) ->
     A model that no engine could train has no panel.
     """
     results = {model: result for model, result in results.items() if result["train"]}
-    figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)), layout="constrained")
+    figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)), layout=ConstrainedLayoutEngine(h_pad=0.12))
     axes = list(figure.subplots(-(-len(results) // 2), min(2, len(results)), squeeze=False).flat)
     for axis in axes:
         axis.set_axis_off()
@@ -88,10 +90,12 @@ def chart(results: Mapping[str, Mapping[str, Any]], title: str | None = None) ->
         axis.set_yticks(range(len(entries)), [ENGINES[name] for name, _ in entries], fontsize=8)
         for i, value in enumerate(values):
             axis.annotate(f"{value:,.0f}", (value, i), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
-        axis.set_xlim(0, max(values) * 1.12)
+        axis.set_xlim(0, max(values) * 1.2)
         axis.set_title(f"{model}, batch {result['batch']}")
         axis.set_xlabel("microseconds an image in a training step", fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_formatter("{x:,.0f}")
     if title:
         figure.suptitle(title, fontsize=9)
     return figure
@@ -109,14 +113,18 @@ def scaling_chart(curves: Mapping[str, Mapping[str, Any]], title: str | None = N
     for axis, (name, curve) in zip(figure.subplots(1, len(curves), squeeze=False).flat, curves.items()):
         x, seconds = np.array(curve["x"], float), np.array(curve["seconds"])
         axis.loglog(x, 1e3 * seconds, "o-", color=color(0), label=f"exponent {curve['exponent']:.2f}")
-        growth = x / x[-1] if curve["exponent"] > 0 else x[-1] / x
-        axis.loglog(x, 1e3 * seconds[-1] * growth, "--", color=color(1), label="in proportion")
+        falls = name == "threads"  # more of them share the same work: half the time with twice as many
+        growth = x[0] / x if falls else x / x[-1]
+        axis.loglog(x, 1e3 * seconds[0 if falls else -1] * growth, "--", color=color(1), label="in proportion")
         axis.set_xticks(x, [f"{value:,.0f}" for value in x], fontsize=8)
         axis.minorticks_off()
-        for value, step in zip(x, 1e3 * seconds):
-            axis.annotate(f"{step:.3g}", (value, step), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+        for value, step in zip(x, 1e3 * seconds):  # above the line, on the side that it comes down from
+            axis.annotate(
+                f"{step:.3g}", (value, step), xytext=(5 if falls else -5, 5), textcoords="offset points",
+                ha="left" if falls else "right", fontsize=8,
+            )  # fmt: skip
         axis.set_yticks([])
-        axis.margins(y=0.12)
+        axis.margins(x=0.14, y=0.12)
         axis.set_xlabel(name)
         axis.set_ylabel("milliseconds a training step")
         axis.legend(fontsize=8)

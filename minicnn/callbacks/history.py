@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minicnn.callbacks.base import Callback, Logs
 
 __all__ = ["History"]
@@ -23,6 +25,14 @@ class History(Callback):
         super().__init__()
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+
+    def __repr__(self) -> str:
+        """How many epochs, and each number at the last one."""
+        if not self.history:
+            return "<History: no epochs>"
+        numbers = (f"{name} {float(values[-1]):.4g}" for name, values in self.history.items() if np.ndim(values[-1]) == 0)
+        count = max(map(len, self.history.values()))
+        return f"<History: {count} epoch{'s' * (count != 1)}, at the end {', '.join(numbers)}; all in .history>"
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.epoch = []

@@ -9,50 +9,64 @@ from typing import Any
 import click
 import numpy as np
 
-__all__ = ["Assessment", "assess", "loss_for", "print_report"]
+__all__ = ["Assessment", "assess", "compile_for_classes", "loss_for", "print_report", "targets_for"]
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """Mean loss, accuracy, and the predictions they come from."""
+    """Mean loss, accuracy, and the probabilities (N, classes) they come from."""
 
     loss: float
     accuracy: float
     predictions: np.ndarray
 
 
-def loss_for(model: Any) -> str:
-    """The cross-entropy that fits a classifier's output with integer labels."""
-    return "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
+def loss_for(model: Any) -> Any:
+    """The cross-entropy that fits a classifier's outputs, probabilities or logits, with integer labels."""
+    from minicnn import losses
+    from minicnn.study.labels import ends_in_logits
+
+    kind = losses.BinaryCrossentropy if model.output_shape[-1] == 1 else losses.SparseCategoricalCrossentropy
+    return kind(from_logits=ends_in_logits(model))
 
 
-def assess(model: Any, x: np.ndarray, y: np.ndarray, class_names: Sequence[str]) -> Assessment:
+def compile_for_classes(model: Any) -> None:
+    """Compile a model that has no loss of its own with `loss_for`; one that was trained keeps what it was trained with."""
+    if not model.compiled or model.loss is None:
+        model.compile(loss=loss_for(model), metrics=["accuracy"])
+
+
+def targets_for(model: Any, y: np.ndarray) -> np.ndarray:
+    """Integer labels (N,) as the model's loss wants them: as they are, (N, 1) for one unit, one-hot (N, C) otherwise."""
+    from minicnn import losses
+
+    loss, outputs = model._compiled_loss.losses[0], model.output_shape[-1]
+    if outputs == 1:
+        return y.reshape(-1, 1).astype(np.float32)
+    if isinstance(loss, (str, losses.SparseCategoricalCrossentropy)):  # a name that stands for several fits integers
+        return y
+    return np.asarray(np.eye(outputs, dtype=np.float32)[y])
+
+
+def assess(model: Any, x: np.ndarray, y: np.ndarray) -> Assessment:
     """Evaluate and predict all images.
 
     Args:
-        model: compiled with `loss_for(model)`.
-
-    Raises:
-        ValueError: if the model has fewer outputs than there are classes.
+        model: compiled, with its own loss or with `compile_for_classes`.
+        x: (N, H, W, channels) in the model's range. y: (N,) integers.
     """
-    from minicnn.study.labels import class_indices
+    from minicnn.study.labels import model_probabilities
 
-    outputs = model.output_shape[-1]
-    if max(outputs, 2) < len(class_names):
-        raise ValueError(f"Model '{model.name}' tells {max(outputs, 2)} classes apart; the data have {len(class_names)}.")
-    predictions = np.asarray(model.predict(x, batch_size=128, verbose=0))
+    predictions = model_probabilities(model, model.predict(x, batch_size=128, verbose=0))
     # Evaluated from the scores, as in training: probabilities of 0 have forgotten how wrong they are.
-    loss = float(model.evaluate(x, y, batch_size=128, verbose=0, return_dict=True)["loss"])
-    return Assessment(loss, float(np.mean(class_indices(predictions) == y)), predictions)
+    loss = float(model.evaluate(x, targets_for(model, y), batch_size=128, verbose=0, return_dict=True)["loss"])
+    return Assessment(loss, float(np.mean(predictions.argmax(axis=1) == y)), predictions)
 
 
 def print_report(result: Assessment, y: np.ndarray, class_names: Sequence[str]) -> None:
     """Precision, recall and F1 of each class, then loss and accuracy."""
     from sklearn.metrics import classification_report
 
-    from minicnn.study.labels import class_indices
-
-    labels = range(len(class_names))
-    predicted = class_indices(result.predictions)
+    predicted, labels = result.predictions.argmax(axis=1), range(len(class_names))
     click.echo(classification_report(y, predicted, labels=labels, target_names=class_names, digits=3, zero_division=0))
     click.echo(f"test loss {result.loss:.4f}, test accuracy {100 * result.accuracy:.2f}% of {len(y)} images")

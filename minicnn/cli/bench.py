@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from minicnn.bench.worker import ENGINES
-from minicnn.cli.common import model_from, print_table
+from minicnn.cli.common import print_table
 
 __all__ = ["command"]
 
@@ -22,7 +21,9 @@ _QUIET = 0.95  # share of their cores' time that processes get where nothing els
 
 @click.command(short_help="Time training and inference against Keras and PyTorch.")
 @click.argument("models", nargs=-1)
-@click.option("--model", "own", metavar="FILE_OR_IMPORT", help="Your own: a .keras file, a run folder, or module:function.")
+@click.option(
+    "--model", "own", metavar="FILE_OR_IMPORT", help="Your own: a .keras file, a run folder, or package.module:function."
+)
 @click.option("--engine", "engines", multiple=True, type=click.Choice(list(ENGINES)), help="Default: all that are installed.")
 @click.option("--threads", type=click.IntRange(min=1), help="For every engine; default all cores.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
@@ -128,26 +129,19 @@ def _case(name: str, batch: int | None, steps: int | None = None) -> dict[str, A
 
 
 def _own_case(source: str, batch: int) -> dict[str, Any]:
-    """A model from a file or from `module:function`, with its own compile settings where it has some."""
+    """A model of one's own, with its own compile settings where it has some."""
     from minicnn import optimizers
     from minicnn.bench import measure
-    from minicnn.cli.assess import loss_for
-    from minicnn.models import Model
+    from minicnn.cli.given_model import model_from
 
-    if ":" in source and not Path(source).exists():
-        module, _, attribute = source.partition(":")
-        sys.path.insert(0, "")
-        try:
-            model = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise click.BadParameter(f"{source}: {error}", param_hint="--model") from error
-        model = model() if callable(model) and not isinstance(model, Model) else model
-        if not isinstance(model, Model):
-            raise click.BadParameter(f"{source}: expected a model of minicnn, received {model!r}", param_hint="--model")
-    else:
+    try:
         model = model_from(source)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--model") from error
     optimizer = model.optimizer if model.compiled else optimizers.get("adam")
-    loss = model.loss if model.compiled and isinstance(model.loss, str) else loss_for(model)
+    loss = model.loss if model.compiled and isinstance(model.loss, str) else None
+    if loss is None:
+        loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
     return measure.case_of(model, optimizer, loss, batch)
 
 

@@ -1,12 +1,11 @@
-"""What several subcommands share: options, models and images from the command line."""
+"""What several subcommands share: options, tables, data sets and pictures from the command line."""
 
 from __future__ import annotations
 
-import json
+import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,19 +14,68 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "DATASETS",
+    "Dataset",
     "ImageData",
-    "class_names_beside",
+    "Picture",
+    "Range",
+    "Suggesting",
     "compute_options",
     "configure",
-    "image_from",
+    "did_you_mean",
     "load_data",
-    "model_from",
     "names_of",
+    "picture_from",
     "print_table",
+    "range_option",
     "style_option",
 ]
 
 DATASETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "horses_or_humans", "mnist")
+
+Range = tuple[float, float]  # of pixels: (0, 1) or (0, 255)
+_CHANNELS = {1: "grayscale", 3: "rgb", 4: "rgba"}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " Did you mean 'digits'?" where a known name is near, else nothing."""
+    near = difflib.get_close_matches(name[:64], list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+class Suggesting(click.Group):
+    """Subcommands; a name that is none of them gets the nearest one suggested."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            hint = "" if "Did you mean" in error.message else did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(error.message + hint, ctx) from None
+
+
+class _DatasetName(click.Choice):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            self.fail(error.message + did_you_mean(str(value), DATASETS), param, ctx)
+
+
+Dataset = _DatasetName(DATASETS)
+
+
+def _as_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Range | None:
+    return None if value is None else (0.0, float(value.removeprefix("0-")))
+
+
+range_option = click.option(
+    "--range",
+    "input_range",
+    type=click.Choice(["0-1", "0-255"]),
+    callback=_as_range,
+    help="Of the pixels that the model takes; default what its file or its first layers say.",
+)
 
 
 def compute_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +124,7 @@ def print_table(
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set for a model: images (N, H, W, channels) float32 in [0, 1], labels (N,) integers, the classes' names."""
+    """A data set for a model: images (N, H, W, channels) float32 in its range, labels (N,) integers, the classes' names."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -92,12 +140,14 @@ def names_of(dataset: str) -> tuple[str, ...]:
     return tuple(str(name) for name in getattr(datasets, dataset).CLASS_NAMES)
 
 
-def load_data(dataset: str, input_shape: tuple[int, ...] | None = None) -> ImageData:
-    """A data set by name, in the shape that a model takes.
+def load_data(dataset: str, input_shape: Sequence[int | None] | None = None, input_range: Range = (0.0, 1.0)) -> ImageData:
+    """A data set by name, in the shape and range that a model takes.
 
     Args:
         dataset: one of `DATASETS`.
-        input_shape: (height, width, channels) of the model; None for the data set's own, which for digits is 32×32×3.
+        input_shape: (height, width, channels) of the model; None for the data set's own. Digits are also there as
+            32×32×3, for models that want CIFAR's shape.
+        input_range: that the pixels 0 to 255 are scaled to.
 
     Raises:
         ValueError: if the images have another shape.
@@ -108,15 +158,16 @@ def load_data(dataset: str, input_shape: tuple[int, ...] | None = None) -> Image
 
     module = getattr(datasets, dataset)
     if dataset == "digits":
-        parts = module.load_data(as_rgb32=input_shape is None or tuple(input_shape) == (32, 32, 3))
+        parts = module.load_data(as_rgb32=input_shape is not None and input_shape[-1] != 1)
     else:
         parts = module.load_data()
     arrays = []
     for x, y in parts:
         x = x if x.ndim == 4 else x[..., None]
-        if input_shape is not None and x.shape[1:] != tuple(input_shape):
-            raise ValueError(f"The images of {dataset} are {_size(x.shape[1:])}; the model takes {_size(input_shape)}.")
-        arrays.append((x.astype(np.float32) / 255, np.asarray(y).reshape(-1).astype(np.int64)))
+        if input_shape is not None and any(want not in (None, have) for want, have in zip(input_shape, x.shape[1:])):
+            sizes = "8×8×1 or 32×32×3" if dataset == "digits" else _size(x.shape[1:])
+            raise ValueError(f"The images of {dataset} are {sizes}; the model takes {_size(input_shape)}.")
+        arrays.append((_scaled(x, input_range), np.asarray(y).reshape(-1).astype(np.int64)))
     (x_train, y_train), (x_test, y_test) = arrays
     return ImageData(x_train, y_train, x_test, y_test, names_of(dataset))
 
@@ -125,66 +176,55 @@ def _size(shape: Sequence[int | None]) -> str:
     return "×".join("any" if extent is None else str(extent) for extent in shape)
 
 
-def _model_file(model: str) -> Path:
-    """`runs/digits` stands for `runs/digits/model.keras`."""
-    path = Path(model)
-    return path / "model.keras" if path.is_dir() else path
+def _scaled(pixels: np.ndarray, input_range: Range) -> np.ndarray:
+    """Pixels 0 to 255 as float32 in a range."""
+    import numpy as np
+
+    x = pixels.astype(np.float32)
+    return x if input_range[1] == 255 else x / 255
 
 
-def model_from(model: str, *, reference: bool = False) -> Any:
-    """A saved model by its file or run folder; a reference model by its name, with fresh weights, where `reference` allows it.
+@dataclass(frozen=True)
+class Picture:
+    """An image for a model: float32 (H, W, channels) in its range; the index and name of its true class where known."""
 
-    Raises:
-        ValueError: if there is neither.
-    """
-    from minicnn import models, zoo
-
-    if reference and model in zoo.MODELS:
-        return zoo.get(model).build()
-    path = _model_file(model)
-    if not path.is_file():
-        known = f", and no reference model of that name (there are {', '.join(zoo.MODELS)})" if reference else ""
-        raise ValueError(f"There is no file {str(path)!r}{known}.")
-    return models.load_model(path)
+    pixels: np.ndarray
+    true_class: int | None = None
+    true_name: str | None = None
 
 
-def class_names_beside(model: str) -> tuple[str, ...] | None:
-    """The names of a model's classes, from the settings.json that `train` wrote beside it; None without."""
-    path = _model_file(model).with_name("settings.json")
-    if not path.is_file():
-        return None
-    try:
-        names = json.loads(path.read_text(encoding="utf-8")).get("class_names")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Move it away to do without class names.") from error
-    return tuple(map(str, names)) if names else None
-
-
-def image_from(image: str, input_shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """An image, float32 in [0, 1], (H, W, channels): a picture file, or `digits:3` for the test image 3 of a data set.
+def picture_from(image: str, input_shape: Sequence[int | None] | None = None, input_range: Range = (0.0, 1.0)) -> Picture:
+    """A picture file, or `digits:3` for the test image 3 of a data set.
 
     Args:
         image: a path, or NAME:INDEX.
-        input_shape: a picture is converted and resized to it (bilinear); default its own size, in colour.
+        input_shape: a picture is converted and resized to it as `image_dataset_from_directory` does it (bilinear);
+            default its own size, in colour.
+        input_range: that the pixels 0 to 255 are scaled to.
 
     Raises:
         ValueError: for a file that is no picture, or an index out of range.
     """
-    import numpy as np
+    import os
 
-    named = re.fullmatch(rf"({'|'.join(DATASETS)}):(\d+)", image)
-    if named:
-        x = load_data(named[1], input_shape).x_test
-        if int(named[2]) >= len(x):
-            raise ValueError(f"{named[1]} has {len(x)} test images, counted from 0. Received: {image}")
-        return x[int(named[2])]
-    from PIL import Image
+    from minicnn.data.pictures import read_picture
+    from minicnn.data.resize import resize
 
-    from minicnn.data.pictures import open_picture
-
-    grey = input_shape is not None and input_shape[-1] == 1
-    picture = open_picture(image, "grayscale" if grey else "rgb").convert("L" if grey else "RGB")
-    if input_shape is not None and None not in input_shape[:2]:
-        picture = picture.resize((input_shape[1], input_shape[0]), Image.Resampling.BILINEAR)
-    pixels = np.asarray(picture, np.float32) / 255
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    named = re.fullmatch(r"(\w+):(\d+)", image)
+    if named and not os.path.exists(image):
+        if named[1] not in DATASETS:
+            hint = did_you_mean(named[1], DATASETS)
+            raise ValueError(f"{image}: there is no file and no data set of that name.{hint}")
+        data = load_data(named[1], input_shape, input_range)
+        if int(named[2]) >= len(data.x_test):
+            raise ValueError(f"{named[1]} has {len(data.x_test)} test images, counted from 0. Received: {image}")
+        label = int(data.y_test[int(named[2])])
+        return Picture(data.x_test[int(named[2])], label, data.class_names[label])
+    channels = 3 if input_shape is None else input_shape[-1] or 3
+    if channels not in _CHANNELS:
+        raise ValueError(f"{image}: a picture has 1, 3 or 4 channels; the model takes {channels}.")
+    pixels = read_picture(image, _CHANNELS[channels])
+    if input_shape is not None:
+        wanted = tuple(want or have for want, have in zip(input_shape[:2], pixels.shape))
+        pixels = resize(pixels, (wanted[0], wanted[1]))
+    return Picture(_scaled(pixels, input_range))

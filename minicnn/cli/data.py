@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from minicnn.cli.common import DATASETS, print_table
+from minicnn.cli.common import Dataset, Suggesting, print_table
 
 __all__ = ["command"]
 
 
-@click.group(invoke_without_command=True, short_help="List the data sets, or fetch one.")
+@click.group(cls=Suggesting, invoke_without_command=True, short_help="List the data sets, or fetch one.")
 @click.pass_context
 def command(context: click.Context) -> None:
     """Say which data sets are on this machine and where; `minicnn data fetch NAME` downloads one."""
@@ -31,7 +31,7 @@ def list_() -> None:
 
 
 @command.command()
-@click.argument("name", type=click.Choice(DATASETS), metavar="NAME")
+@click.argument("name", type=Dataset, metavar="NAME")
 def fetch(name: str) -> None:
     """Download a data set, unless it is on this machine."""
     from minicnn import datasets

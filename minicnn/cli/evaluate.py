@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import click
 
-from minicnn.cli.common import DATASETS, compute_options, configure, load_data, model_from
+from minicnn.cli.common import Dataset, Range, compute_options, configure, load_data, range_option
+from minicnn.cli.given_model import MODEL_HELP, load_model, refuse_fewer_outputs
 
 __all__ = ["command"]
 
 
-@click.command(short_help="Evaluate a saved model on a data set.")
+@click.command(short_help="Evaluate a model on a data set.", epilog=MODEL_HELP)
 @click.argument("model")
-@click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
+@click.argument("dataset", type=Dataset, metavar="DATASET")
+@range_option
 @compute_options
-def command(model: str, dataset: str, backend: str | None, threads: int | None) -> None:
-    """Evaluate MODEL (a .keras file or a run folder) on the test images of DATASET: loss, accuracy, a report per class."""
-    from minicnn.cli.assess import assess, loss_for, print_report
+def command(model: str, dataset: str, input_range: Range | None, backend: str | None, threads: int | None) -> None:
+    """Evaluate MODEL on the test images of DATASET: loss, accuracy, a report per class.
+
+    The loss is the one that the model was compiled with; where there is none, the cross-entropy that fits its outputs.
+    """
+    from minicnn.cli.assess import assess, compile_for_classes, print_report
 
     configure(backend, threads)
-    loaded = model_from(model)
-    loaded.compile(loss=loss_for(loaded))  # labels are integers here, whatever it was trained with
-    data = load_data(dataset, loaded.input_shape[1:])
-    print_report(assess(loaded, data.x_test, data.y_test, data.class_names), data.y_test, data.class_names)
+    given = load_model(model, input_range)
+    data = load_data(dataset, given.input_shape, given.input_range)
+    refuse_fewer_outputs(given.model, len(data.class_names))
+    compile_for_classes(given.model)
+    print_report(assess(given.model, data.x_test, data.y_test), data.y_test, data.class_names)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from minicnn.cli.common import model_from, print_table
+from minicnn.cli.common import print_table
+from minicnn.cli.given_model import MODEL_HELP, model_from
 
 __all__ = ["command"]
 
 
-@click.command(short_help="Check every gradient of a model against finite differences.")
+@click.command(short_help="Check every gradient of a model against finite differences.", epilog=MODEL_HELP)
 @click.argument("model")
 @click.option("--batch-size", type=click.IntRange(min=1), default=2, show_default=True, help="Random images per check.")
 @click.option("--directions", type=click.IntRange(min=1), default=2, show_default=True, help="Random directions per gradient.")
@@ -20,14 +21,11 @@ __all__ = ["command"]
 def command(model: str, batch_size: int, directions: int, tolerance: float, seed: int) -> int:
     """Compare every layer's gradients, and those of a whole training step, with central finite differences.
 
-    MODEL is a .keras file, a run folder, or the name of a reference model. Computed in float64 on the
-    reference backend. Ends with status 1 if a gradient fails.
+    Computed in float64 on the reference backend. Ends with status 1 if a gradient fails.
     """
     from minicnn.study.gradcheck import gradcheck
 
-    checks = gradcheck(
-        model_from(model, reference=True), batch_size=batch_size, directions=directions, tolerance=tolerance, seed=seed
-    )
+    checks = gradcheck(model_from(model), batch_size=batch_size, directions=directions, tolerance=tolerance, seed=seed)
     rows = [
         [
             check.layer,

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from minicnn.cli.common import Suggesting
+
 __all__ = ["main"]
 
 _COMMANDS = ("train", "evaluate", "predict", "summary", "study", "gradcheck", "data", "bench", "doctor", "warmup")
@@ -18,7 +20,7 @@ _COMMANDS = ("train", "evaluate", "predict", "summary", "study", "gradcheck", "d
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError, MemoryError)
 
 
-class _Commands(click.Group):
+class _Commands(Suggesting):
     """Subcommands by name; `minicnn.cli.<name>.command` is imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -8,23 +8,43 @@ from typing import Any
 
 import click
 
-from minicnn.cli.common import DATASETS, class_names_beside, image_from, load_data, model_from, names_of, style_option
+from minicnn.cli.common import (
+    Dataset,
+    Range,
+    Suggesting,
+    load_data,
+    names_of,
+    picture_from,
+    range_option,
+    style_option,
+)
+from minicnn.cli.given_model import MODEL_HELP, load_model, model_from
 
 __all__ = ["command"]
 
 
-@click.group(short_help="Draw filters, feature maps, saliency and more.")
+@click.group(cls=Suggesting, short_help="Draw filters, feature maps, saliency and more.", epilog=MODEL_HELP)
 def command() -> None:
     """Pictures of data and of what a model learnt, written to a file (of the type of its ending: .png, .svg, .pdf).
 
-    MODEL is a .keras file or a run folder. IMAGE is a picture file, or e.g. digits:3 for a test image of a data set.
+    IMAGE is a picture file, or e.g. digits:3 for a test image of a data set.
     """
 
 
 def _drawing(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: the options `--out` and `--style`."""
-    out = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=f"{name}.png", show_default=True)
+    out = click.option(
+        "--out", type=click.Path(path_type=Path, dir_okay=False), callback=_known_ending, default=f"{name}.png",
+        show_default=True,
+    )  # fmt: skip
     return lambda function: out(style_option(function))
+
+
+def _known_ending(ctx: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """Known before the work, not after it."""
+    if value.suffix not in (".png", ".svg", ".pdf"):
+        raise click.BadParameter(f"{value} should end in .png, .svg or .pdf.")
+    return value
 
 
 def _save(figure: Any, out: Path) -> None:
@@ -48,27 +68,33 @@ def filters(model: str, layer: str | None, out: Path, style: str) -> None:
 @click.argument("model")
 @click.argument("image")
 @click.option("--channels", type=click.IntRange(min=1), default=8, show_default=True, help="Maps drawn of each layer.")
+@range_option
 @_drawing("features")
-def features(model: str, image: str, channels: int, out: Path, style: str) -> None:
+def features(model: str, image: str, channels: int, input_range: Range | None, out: Path, style: str) -> None:
     """The feature maps of all layers for one image."""
     from minicnn import study
 
-    loaded = model_from(model)
-    _save(study.feature_maps(loaded, image_from(image, loaded.input_shape[1:]), channels=channels, style=style), out)
+    given = load_model(model, input_range)
+    picture = given.picture(image)
+    _save(study.feature_maps(given.model, picture.pixels, channels=channels, class_names=given.class_names, style=style), out)
 
 
 @command.command()
 @click.argument("model")
 @click.argument("image")
 @click.option("--class", "class_index", type=click.IntRange(min=0), help="Index of the class; default the predicted one.")
+@range_option
 @_drawing("saliency")
-def saliency(model: str, image: str, class_index: int | None, out: Path, style: str) -> None:
+def saliency(model: str, image: str, class_index: int | None, input_range: Range | None, out: Path, style: str) -> None:
     """How strongly a class's score reacts to each pixel."""
     from minicnn import study
 
-    loaded = model_from(model)
-    picture = image_from(image, loaded.input_shape[1:])
-    _save(study.saliency(loaded, picture, class_index, class_names_beside(model), style=style), out)
+    given = load_model(model, input_range)
+    picture = given.picture(image)
+    figure = study.saliency(
+        given.model, picture.pixels, class_index, given.class_names, true_class=picture.true_class, style=style
+    )
+    _save(figure, out)
 
 
 @command.command()
@@ -76,26 +102,33 @@ def saliency(model: str, image: str, class_index: int | None, out: Path, style: 
 @click.argument("image")
 @click.option("--class", "class_index", type=click.IntRange(min=0), help="Index of the class; default the predicted one.")
 @click.option("--layer", help="Name of a layer with maps; default the last Conv2D.")
+@range_option
 @_drawing("gradcam")
-def gradcam(model: str, image: str, class_index: int | None, layer: str | None, out: Path, style: str) -> None:
+def gradcam(
+    model: str, image: str, class_index: int | None, layer: str | None, input_range: Range | None, out: Path, style: str
+) -> None:
     """Where a convolution layer saw what speaks for a class (Grad-CAM)."""
     from minicnn import study
 
-    loaded = model_from(model)
-    picture = image_from(image, loaded.input_shape[1:])
-    _save(study.grad_cam(loaded, picture, class_index, class_names_beside(model), layer=layer, style=style), out)
+    given = load_model(model, input_range)
+    picture = given.picture(image)
+    figure = study.grad_cam(
+        given.model, picture.pixels, class_index, given.class_names, layer=layer, true_class=picture.true_class, style=style
+    )
+    _save(figure, out)
 
 
 @command.command()
 @click.argument("model")
 @click.argument("image")
 @click.option("--pixel", type=(int, int), metavar="ROW COLUMN", help="Default the centre of the image.")
-def trace(model: str, image: str, pixel: tuple[int, int] | None) -> None:
+@range_option
+def trace(model: str, image: str, pixel: tuple[int, int] | None, input_range: Range | None) -> None:
     """Follow one pixel: a line a layer, with the ops it calls and the values at the pixel (printed)."""
     from minicnn import study
 
-    loaded = model_from(model)
-    click.echo(study.trace(loaded, image_from(image, loaded.input_shape[1:]), pixel))
+    given = load_model(model, input_range)
+    click.echo(study.trace(given.model, given.picture(image).pixels, pixel))
 
 
 @command.command()
@@ -103,17 +136,23 @@ def trace(model: str, image: str, pixel: tuple[int, int] | None) -> None:
 @click.option("--kernel-size", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--strides", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--padding", type=click.Choice(["valid", "same"]), default="valid", show_default=True)
-@click.option("--place", type=(int, int), default=(0, 0), metavar="ROW COLUMN", help="The output pixel whose patch is marked.")
+@click.option(
+    "--place", type=(int, int), metavar="ROW COLUMN",
+    help="The output pixel whose patch is marked; default the one whose patch varies most.",
+)  # fmt: skip
 @_drawing("im2col")
-def im2col(image: str, kernel_size: int, strides: int, padding: str, place: tuple[int, int], out: Path, style: str) -> None:
+def im2col(
+    image: str, kernel_size: int, strides: int, padding: str, place: tuple[int, int] | None, out: Path, style: str
+) -> None:
     """The matrix whose rows are all patches of an image: convolution as a matrix product."""
     from minicnn import study
 
-    _save(study.im2col_matrix(image_from(image), kernel_size, strides=strides, padding=padding, place=place, style=style), out)
+    pixels = picture_from(image).pixels
+    _save(study.im2col_matrix(pixels, kernel_size, strides=strides, padding=padding, place=place, style=style), out)
 
 
 @command.command()
-@click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
+@click.argument("dataset", type=Dataset, metavar="DATASET")
 @click.option("--count", type=click.IntRange(min=1), default=25, show_default=True)
 @_drawing("samples")
 def samples(dataset: str, count: int, out: Path, style: str) -> None:
@@ -125,7 +164,7 @@ def samples(dataset: str, count: int, out: Path, style: str) -> None:
 
 
 @command.command()
-@click.argument("dataset", type=click.Choice(DATASETS), metavar="DATASET")
+@click.argument("dataset", type=Dataset, metavar="DATASET")
 @_drawing("labels")
 def labels(dataset: str, out: Path, style: str) -> None:
     """How many images of each class a data set has."""

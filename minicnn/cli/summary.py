@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import click
 
-from minicnn.cli.common import model_from
+from minicnn.cli.given_model import MODEL_HELP, model_from
 
 __all__ = ["command"]
 
 
-@click.command(short_help="List a model's layers, parameters and FLOPs.")
+@click.command(short_help="List a model's layers, parameters and FLOPs.", epilog=MODEL_HELP)
 @click.argument("model")
 def command(model: str) -> None:
-    """List the layers of MODEL: a .keras file, a run folder, or the name of a reference model."""
+    """List the layers of MODEL."""
     from minicnn import zoo
 
-    loaded = model_from(model, reference=True)
+    loaded = model_from(model)
     loaded.summary()
     if model in zoo.MODELS:
         reference = zoo.get(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -12,31 +13,46 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minicnn.cli.common import DATASETS, ImageData, compute_options, configure, load_data, style_option
+from minicnn.cli.common import Dataset, ImageData, Range, compute_options, configure, load_data, range_option, style_option
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from minicnn.cli.assess import Assessment
 
 __all__ = ["command"]
 
 _DEFAULT_MODELS = {"horses_or_humans": "humans_300"}  # and cifar_dropout for the others
 _DEFAULT_EPOCHS = {"digits": 20}  # few images need more rounds than the model's own number
+_SHAPES = {"digits": (32, 32, 3)}  # for a model of another shape: its own
+_DEFAULT_VALIDATION = 0.1
+_OWN_EPOCHS, _OWN_BATCH = 10, 32  # of a model that is no reference model
+_BACKUP = "backup"
+_RESULTS = ("model.keras", "history.csv", "curves.png", "confusion.png", "mistakes.png")
 
 
 @click.command(short_help="Train a model, and write a run folder.")
-@click.argument("dataset", required=False, type=click.Choice(DATASETS), metavar="[DATASET]")
-@click.option("--model", "model_name", help="Reference model; default cifar_dropout (humans_300 for horses_or_humans).")
+@click.argument("dataset", required=False, type=Dataset, metavar="[DATASET]")
+@click.option(
+    "--model", "model_source", metavar="MODEL",
+    help="A reference model (default cifar_dropout; humans_300 for horses_or_humans), a .keras file, a run folder, or "
+    "package.module:function, called with input_shape= and classes= if it takes them.",
+)  # fmt: skip
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the reference model's; 20 for digits.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's.")
-@click.option("--optimizer", "optimizer_name", help="sgd, rmsprop, adam, adamw, ...; default: the reference model's.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
+@click.option("--optimizer", "optimizer_name", help="sgd, rmsprop, adam, adamw, ...; default: the model's.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: the optimizer's.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="One seed gives one result; default a new one.")
 @click.option(
     "--validation-split",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of the training images to validate on; default none: each epoch is validated on the test images.",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the training images that is held out to validate on after each epoch, the same for every seed; "
+    f"default {_DEFAULT_VALIDATION:g}. The test images are looked at once, at the end.",
 )
+@range_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder; default runs/DATASET-MODEL-TIME.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder: with its settings, or up to more --epochs.")
 @click.option(
     "--verbose", type=click.Choice(["auto", "0", "1", "2"]), default="auto", help="0 silent, 1 a bar, 2 a line an epoch."
 )
@@ -44,59 +60,140 @@ _DEFAULT_EPOCHS = {"digits": 20}  # few images need more rounds than the model's
 @compute_options
 def command(
     dataset: str | None,
-    model_name: str | None,
+    model_source: str | None,
     epochs: int | None,
     batch_size: int | None,
     optimizer_name: str | None,
     learning_rate: float | None,
     seed: int | None,
     validation_split: float | None,
+    input_range: Range | None,
     out: Path | None,
+    overwrite: bool,
+    resume: bool,
     verbose: str,
     style: str,
     backend: str | None,
     threads: int | None,
 ) -> int:
-    """Train a reference model on DATASET, evaluate it on the test images, and write a run folder.
+    """Train a model on DATASET, evaluate it on the test images, and write a run folder.
 
     Without DATASET: cifar10 where its files are on this machine, else digits, which needs none.
-    The folder gets model.keras, history.csv, settings.json, curves.png, confusion.png and mistakes.png.
-    Ctrl-C ends training early; what was learnt is evaluated and kept.
+    The folder gets model.keras, history.csv, settings.json, curves.png, confusion.png and mistakes.png, and after each
+    epoch a backup, from which --resume goes on. Ctrl-C ends training early; what was learnt is evaluated and kept.
     """
-    from minicnn import backends, config, optimizers
-
-    if dataset is None:
-        dataset, why = _choose_dataset()
-        click.echo(f"data set: {dataset} ({why})")
-    reference = _reference(model_name or _DEFAULT_MODELS.get(dataset, "cifar_dropout"))
-    optimizer = _optimizer(reference, optimizer_name, learning_rate)
-    configure(backend, threads)
-    if seed is not None:
-        config.set_random_seed(seed)
-    data = load_data(dataset)
-    run = Run(
-        out or Path("runs") / f"{dataset}-{reference.name}-{time.strftime('%Y%m%d-%H%M%S')}",
-        {
-            "dataset": dataset,
-            "class_names": list(data.class_names),
-            "model": reference.name,
-            "epochs": epochs or _DEFAULT_EPOCHS.get(dataset, reference.epochs),
-            "batch_size": batch_size or reference.batch_size,
-            "optimizer": optimizers.serialize(optimizer),
-            "validation_split": validation_split,
-            "seed": config.random_seed(),
-            "backend": backends.backend(),
-            "threads": backends.get_num_threads(),
-        },
+    asked = Options(
+        dataset, model_source, epochs, batch_size, optimizer_name, learning_rate, seed, validation_split, input_range
     )
-    run.folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before training
-
-    model = reference.build(input_shape=data.x_train.shape[1:], classes=len(data.class_names))
-    finished = _fit(model, optimizer, data, run, int(verbose) if verbose.isdigit() else verbose)
+    if resume:
+        if out is None or overwrite:
+            raise click.UsageError("--resume needs the run's folder, --out, and no --overwrite.")
+        options = _options_of(out, asked)
+    elif out is not None and (out / "settings.json").exists() and not overwrite:
+        raise click.UsageError(f"There is a run in {out} already: --resume goes on with it, --overwrite replaces it.")
+    else:
+        options = asked
+    configure(backend, threads)
+    run, model, data = _prepared(options, out)
+    run.begin(keep=resume)
+    finished = _fit(model, data, run, int(verbose) if verbose.isdigit() else verbose)
     result = _assess(model, data)
     run.write(model, data, result, style)
     click.echo(f"run folder: {run.folder}")
+    if not finished:
+        click.echo(f"go on with: minicnn train --resume --out {run.folder}", err=True)
     return 0 if finished else 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a run's result, as given on the command line; None where nothing was given."""
+
+    dataset: str | None
+    model: str | None
+    epochs: int | None
+    batch_size: int | None
+    optimizer: str | None
+    learning_rate: float | None
+    seed: int | None
+    validation_split: float | None
+    input_range: Range | None
+
+
+def _options_of(folder: Path, asked: Options) -> Options:
+    """The options of the run in a folder, with the epochs that are asked for now.
+
+    Raises:
+        click.UsageError: where there is no run, another option is asked for than it had, or it is done.
+    """
+    path = folder / "settings.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        had = Options(**settings["options"])
+        done, epochs = int(settings["epochs_done"]), int(settings["epochs"])
+    except FileNotFoundError:
+        raise click.UsageError(f"There is no run in {folder} to resume: it has no settings.json.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or from another version of minicnn: {error!r}") from error
+    if had.input_range is not None:
+        had = dataclasses.replace(had, input_range=(float(had.input_range[0]), float(had.input_range[1])))
+    for name, value in vars(asked).items():
+        if name != "epochs" and value not in (None, getattr(had, name)):
+            raise click.UsageError(
+                f"--resume goes on with the run's own settings. {name}: it has {getattr(had, name)!r}, asked for is {value!r}."
+            )
+    wanted = asked.epochs or epochs
+    if done >= wanted:
+        raise click.UsageError(f"The {done} epochs of the run in {folder} are done; more --epochs go on with it.")
+    return dataclasses.replace(had, epochs=wanted)
+
+
+def _prepared(options: Options, out: Path | None) -> tuple[Run, Any, TrainingData]:
+    """The run folder's settings, the compiled model, and the data as it takes them."""
+    from minicnn import backends, config, optimizers, zoo
+    from minicnn.cli import given_model
+
+    dataset = options.dataset
+    if dataset is None:
+        dataset, why = _choose_dataset()
+        click.echo(f"data set: {dataset} ({why})")
+    source = options.model or _DEFAULT_MODELS.get(dataset, "cifar_dropout")
+    config.set_random_seed(config.random_seed() if options.seed is None else options.seed)
+    data = load_data(dataset, _SHAPES.get(dataset))
+    shape, classes = data.x_train.shape[1:], len(data.class_names)
+    try:
+        model = given_model.model_from(source, input_shape=shape, classes=classes)
+        reference = zoo.MODELS.get(source)
+        if not model.built:
+            model.build((None, *shape))
+        taken = given_model.image_shape(model)
+        given_model.refuse_fewer_outputs(model, classes)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--model") from error
+    model.input_range = options.input_range or given_model.input_range(model) or (0.0, 1.0)
+    if (taken, model.input_range) != (shape, (0.0, 1.0)):
+        data = load_data(dataset, taken, model.input_range)
+    training = _held_out(data, _share(options))
+    _compile(model, reference, options)
+    name = source if reference else Path(source).stem if Path(source).exists() else source.partition(":")[2]
+    settings = {
+        "dataset": dataset,
+        "class_names": list(data.class_names),
+        "model": source,
+        "epochs": options.epochs or _DEFAULT_EPOCHS.get(dataset, reference.epochs if reference else _OWN_EPOCHS),
+        "epochs_done": 0,
+        "batch_size": options.batch_size or (reference.batch_size if reference else _OWN_BATCH),
+        "optimizer": optimizers.serialize(model.optimizer),
+        "validation_split": _share(options),
+        "input_range": model.input_range,
+        "seed": config.random_seed(),
+        "backend": backends.backend(),
+        "threads": backends.get_num_threads(),
+    }
+    kept = dataclasses.replace(options, dataset=dataset, model=source, seed=config.random_seed())
+    settings["options"] = vars(kept)
+    folder = out or Path("runs") / f"{dataset}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Run(folder, settings), model, training
 
 
 def _choose_dataset() -> tuple[str, str]:
@@ -108,51 +205,78 @@ def _choose_dataset() -> tuple[str, str]:
     return "digits", "the files of cifar10 are not on this machine; `minicnn data fetch cifar10` gets them"
 
 
-def _reference(name: str) -> Any:
-    from minicnn import zoo
-
-    try:
-        return zoo.get(name)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--model") from error
+def _share(options: Options) -> float:
+    return _DEFAULT_VALIDATION if options.validation_split is None else options.validation_split
 
 
-def _optimizer(reference: Any, name: str | None, learning_rate: float | None) -> Any:
+@dataclass(frozen=True)
+class TrainingData(ImageData):
+    """Images to train on, and those of the training set that were held out to validate on."""
+
+    x_validation: np.ndarray
+    y_validation: np.ndarray
+
+
+def _held_out(data: ImageData, share: float) -> TrainingData:
+    """A share of the training images kept back, drawn at random (some sets are sorted), but the same ones for every seed."""
+    import numpy as np
+
+    order = np.random.default_rng(0).permutation(len(data.x_train))
+    count = max(1, round(share * len(order))) if share else 0
+    held, rest = np.sort(order[:count]), np.sort(order[count:])
+    parts = vars(data) | {"x_train": data.x_train[rest], "y_train": data.y_train[rest]}
+    return TrainingData(**parts, x_validation=data.x_train[held], y_validation=data.y_train[held])
+
+
+def _compile(model: Any, reference: Any, options: Options) -> None:
+    """With the loss that the model was compiled with, or one for its outputs; with its own optimizer unless another is asked
+    for."""
     from minicnn import optimizers
-
-    try:
-        optimizer = reference.optimizer() if name is None else optimizers.get(name)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--optimizer") from error
-    # A new one, since a schedule cannot be replaced by a number.
-    return optimizer if learning_rate is None else type(optimizer)(learning_rate=learning_rate)
-
-
-def _fit(model: Any, optimizer: Any, data: ImageData, run: Run, verbose: int | str) -> bool:
-    """Train; False if Ctrl-C ended it."""
     from minicnn.cli.assess import loss_for
 
+    own = model.optimizer if model.compiled and model.loss is not None else None
+    asked = options.optimizer is not None or options.learning_rate is not None
+    if own is not None and not asked:
+        return  # its slots and its step count stay, too
+    try:
+        if options.optimizer is not None:
+            optimizer = optimizers.get(options.optimizer)
+        else:
+            optimizer = own or (reference.optimizer() if reference else optimizers.get("adam"))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--optimizer") from error
+    if options.learning_rate is not None:  # a new one, since a schedule cannot be replaced by a number
+        optimizer = type(optimizer)(learning_rate=options.learning_rate)
+    model.compile(optimizer=optimizer, loss=loss_for(model) if own is None else model.loss, metrics=["accuracy"])
+
+
+def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
+    """Train; False if Ctrl-C ended it."""
+    from minicnn.callbacks import BackupAndRestore
+    from minicnn.cli.assess import targets_for
+
     settings = run.settings
-    model.compile(optimizer=optimizer, loss=loss_for(model), metrics=["accuracy"])
+    held = f", {len(data.x_validation):,} training images held out for validation" if len(data.x_validation) else ""
     click.echo(
-        f"{settings['model']} ({model.count_params():,} parameters) on {settings['dataset']}: {len(data.x_train):,} images, "
-        f"{settings['epochs']} epochs, batch {settings['batch_size']}, {type(optimizer).__name__}, seed {settings['seed']}, "
-        f"{settings['backend']} backend, {settings['threads']} thread(s)"
+        f"{settings['model']} ({model.count_params():,} parameters) on {settings['dataset']}: {len(data.x_train):,} images"
+        f"{held}, {settings['epochs']} epochs, batch {settings['batch_size']}, {type(model.optimizer).__name__}, "
+        f"seed {settings['seed']}, {settings['backend']} backend, {settings['threads']} thread(s)"
     )
-    split = settings["validation_split"]
+    validation = (data.x_validation, targets_for(model, data.y_validation)) if len(data.x_validation) else None
     began = time.perf_counter()
     try:
         model.fit(
             data.x_train,
-            data.y_train,
+            targets_for(model, data.y_train),
             batch_size=settings["batch_size"],
             epochs=settings["epochs"],
-            validation_split=split or 0.0,
-            validation_data=None if split else (data.x_test, data.y_test),
+            validation_data=validation,
+            # Kept after the last epoch, too: a run that is done can go on to more epochs.
+            callbacks=[BackupAndRestore(run.folder / _BACKUP, delete_checkpoint=False)],
             verbose=verbose,
         )
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted after {len(model.history.epoch)} whole epochs", err=True)
+        click.echo(f"\ninterrupted after {run.epochs_done(model)} whole epochs", err=True)
         return False
     finally:
         settings["training_seconds"] = round(time.perf_counter() - began, 2)
@@ -162,7 +286,7 @@ def _fit(model: Any, optimizer: Any, data: ImageData, run: Run, verbose: int | s
 def _assess(model: Any, data: ImageData) -> Assessment:
     from minicnn.cli.assess import assess, print_report
 
-    result = assess(model, data.x_test, data.y_test, data.class_names)
+    result = assess(model, data.x_test, data.y_test)
     print_report(result, data.y_test, data.class_names)
     return result
 
@@ -174,6 +298,19 @@ class Run:
     folder: Path
     settings: dict[str, Any]
 
+    def begin(self, keep: bool) -> None:
+        """The folder with the settings, so that a run that is killed can be resumed. An older run goes, unless kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before training
+        if (self.folder / "settings.json").exists() and not keep:
+            for path in (*(self.folder / name for name in _RESULTS), *(self.folder / _BACKUP).glob("*.weights.h5")):
+                path.unlink(missing_ok=True)
+        self._write_settings(self.settings)
+
+    def epochs_done(self, model: Any) -> int:
+        """How many whole epochs the model has behind it, those before a restart included."""
+        epochs = model.history.epoch if model.history else []
+        return epochs[-1] + 1 if epochs else self.settings["epochs_done"]
+
     def write(self, model: Any, data: ImageData, result: Assessment, style: str) -> None:
         """Write model, history, settings and pictures."""
         import numpy as np
@@ -181,16 +318,17 @@ class Run:
         from minicnn import __version__, study
 
         settings = self.settings | {
+            "epochs_done": self.epochs_done(model),
             "test_loss": result.loss,
             "test_accuracy": result.accuracy,
             "parameters": model.count_params(),
             "versions": {"minicnn": __version__, "numpy": np.__version__, "python": sys.version.split()[0]},
         }
         model.save(self.folder / "model.keras")
-        (self.folder / "settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        history = model.history.history
+        self._write_settings(settings)
+        history = model.history.history if model.history else {}
         if history:
-            self._write_history(history)
+            self._write_history(model.history)
         title = f"{settings['model']} on {settings['dataset']}"
         pictures: dict[str, Callable[[], Any]] = {
             "confusion.png": lambda: study.confusion_matrix(
@@ -205,10 +343,21 @@ class Run:
         for name, draw in pictures.items():
             draw().savefig(self.folder / name)
 
-    def _write_history(self, history: dict[str, list[float]]) -> None:
-        import csv
+    def _write_settings(self, settings: dict[str, Any]) -> None:
+        from minicnn.saving.atomic import replacing
 
-        with open(self.folder / "history.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["epoch", *history])
-            writer.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values()), start=1))
+        with replacing(self.folder / "settings.json") as file:
+            file.write((json.dumps(settings, indent=2) + "\n").encode())
+
+    def _write_history(self, history: Any) -> None:
+        import csv
+        import io
+
+        from minicnn.saving.atomic import replacing
+
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow(["epoch", *history.history])
+        writer.writerows([epoch + 1, *values] for epoch, *values in zip(history.epoch, *history.history.values()))
+        with replacing(self.folder / "history.csv") as file:
+            file.write(table.getvalue().encode())

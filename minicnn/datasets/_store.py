@@ -188,7 +188,11 @@ def _unavailable(source: Source, data_dir: DataDir, folder: Path, tried: str) ->
 
 
 def _download(download: Download, target: Path, verbose: bool) -> None:
-    """Download to a temporary file beside `target`, check it, and move it into place whole."""
+    """Download to a temporary file beside `target`, check it, and move it into place whole.
+
+    Where that fails, the folders that were made for it go again.
+    """
+    made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     request = urllib.request.Request(download.url, headers={"User-Agent": "minicnn"})
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
@@ -202,6 +206,8 @@ def _download(download: Download, target: Path, verbose: bool) -> None:
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
+            for folder in made:  # from the innermost out; one that somebody else has filled meanwhile stays
+                folder.rmdir()
         raise
 
 

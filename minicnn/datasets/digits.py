@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..data.resize import resize
 from ._store import Arrays, Source
 
 __all__ = ["CLASS_NAMES", "load_data"]
@@ -18,17 +19,6 @@ SOURCE: Source | None = None  # nothing to look for or to download
 
 _BRIGHTEST = 16  # a scan counts the ink in 4x4 dots
 _TEST_SHARE = 5  # every fifth scan of a digit is for testing
-
-
-def _upscale(images: np.ndarray, size: int) -> np.ndarray:
-    """(N, S, S) to (N, size, size) float64 by linear interpolation between pixel centres.
-
-    out = M · image · Mᵀ, where row o of M has the weights of the two pixels next to (o + 1/2) · S / size - 1/2.
-    """
-    small = images.shape[1]
-    centres = np.clip((np.arange(size) + 0.5) * small / size - 0.5, 0, small - 1)
-    matrix = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(small)))
-    return np.asarray(matrix @ images @ matrix.T)
 
 
 def load_data(as_rgb32: bool = False) -> Arrays:
@@ -44,10 +34,10 @@ def load_data(as_rgb32: bool = False) -> Arrays:
     from sklearn.datasets import load_digits
 
     scans, y = load_digits(return_X_y=True)
-    images = np.asarray(scans).reshape(-1, 8, 8) * (255 / _BRIGHTEST)
+    images = np.asarray(scans).reshape(-1, 8, 8, 1) * (255 / _BRIGHTEST)
     if as_rgb32:
-        images = _upscale(images, 32)
-    x = np.rint(images).astype(np.uint8)[..., None].repeat(3 if as_rgb32 else 1, axis=-1)
+        images = resize(images, (32, 32)).repeat(3, axis=-1)
+    x = np.rint(images).astype(np.uint8)
     y = np.asarray(y).astype(np.uint8)
     # the how-manieth scan of its digit each one is
     rank = np.sum((y[:, None] == y) & np.tri(len(y), k=-1, dtype=bool), axis=1)

@@ -31,6 +31,8 @@ class Model(Trainer, Layer):
     Attributes:
         layers: in topological order. input, output, inputs, outputs: the symbolic tensors.
         input_shape, output_shape; input_names, output_names.
+        input_range: (low, high) of the pixels it was trained on, (0, 1) or (0, 255), where that is known: set it, and
+            `save` writes it into the `.keras` file.
 
     Example:
         >>> from minicnn.layers import Input
@@ -42,6 +44,8 @@ class Model(Trainer, Layer):
     A class that inherits from Model passes `inputs` and `outputs` to `super().__init__`. Models
     that override `call` instead cannot be trained here: there is no automatic differentiation.
     """
+
+    input_range: tuple[float, float] | None = None
 
     _keras_module = "keras.src.models.functional"
     _keras_class_name = "Functional"

@@ -12,14 +12,27 @@ from minicnn.saving.objects import LARGEST_CONFIG, parse_config, serialize_keras
 from minicnn.saving.weights_file import expected_bytes, read_weights, weights_bytes
 from minicnn.untrusted import open_zip, reading
 
-__all__ = ["archive_bytes", "open_archive", "read_archived_config", "read_archived_weights", "weights_size"]
+__all__ = [
+    "archive_bytes",
+    "open_archive",
+    "read_archived_config",
+    "read_archived_range",
+    "read_archived_weights",
+    "weights_size",
+]
 
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+_RANGE = "minicnn_input_range"
 
 
 def archive_bytes(model: Any, keras_version: str) -> memoryview:
     """The archive of a model."""
-    metadata = {"keras_version": keras_version, "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
+    metadata: dict[str, Any] = {
+        "keras_version": keras_version,
+        "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S"),
+    }
+    if model.input_range is not None:  # Keras reads nothing from here
+        metadata[_RANGE] = [float(end) for end in model.input_range]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(_METADATA, json.dumps(metadata))
@@ -44,6 +57,19 @@ def open_archive(file: Any) -> zipfile.ZipFile:
 def read_archived_config(archive: zipfile.ZipFile) -> dict[str, Any]:
     """The configuration of the model in an archive."""
     return parse_config(_read_member(archive, _CONFIG, LARGEST_CONFIG), f"'{_CONFIG}' in {archive.filename}")
+
+
+def read_archived_range(archive: zipfile.ZipFile) -> tuple[float, float] | None:
+    """The `input_range` of the model in an archive; None where the file tells none."""
+    if _METADATA not in archive.namelist():
+        return None
+    source = f"'{_METADATA}' in {archive.filename}"
+    found = parse_config(_read_member(archive, _METADATA, LARGEST_CONFIG), source).get(_RANGE)
+    if found is None:
+        return None
+    if not isinstance(found, list) or found not in ([0, 1], [0, 255]):
+        raise ValueError(f"{source}: the range of input should be [0, 1] or [0, 255]. Received: {str(found)[:80]}")
+    return float(found[0]), float(found[1])
 
 
 def read_archived_weights(archive: zipfile.ZipFile, model: Any, skip_mismatch: bool = False) -> None:

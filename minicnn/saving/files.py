@@ -9,7 +9,14 @@ import warnings
 from typing import Any
 
 from minicnn import variables
-from minicnn.saving.archive import archive_bytes, open_archive, read_archived_config, read_archived_weights, weights_size
+from minicnn.saving.archive import (
+    archive_bytes,
+    open_archive,
+    read_archived_config,
+    read_archived_range,
+    read_archived_weights,
+    weights_size,
+)
 from minicnn.saving.atomic import may_write, replacing
 from minicnn.saving.legacy_h5 import legacy_bytes, read_legacy_config, read_legacy_optimizer, read_legacy_weights
 from minicnn.saving.objects import deserialize_keras_object
@@ -86,6 +93,7 @@ def load_model(
         if not compile:
             config["compile_config"] = None
         model = _model_of(config, filepath, weights_size(archive), custom_objects)
+        model.input_range = read_archived_range(archive)
         if model.built:
             read_archived_weights(archive, model)
     return model

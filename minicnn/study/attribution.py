@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 
+from minicnn.data.resize import resize
 from minicnn.layers import Activation, Conv2D, Dense, Softmax
 from minicnn.models import Model
 from minicnn.study.features import one_image
 from minicnn.study.filters import last_convolution, named_layer
+from minicnn.study.labels import model_probabilities
 from minicnn.study.style import SEQUENTIAL, StudyFigure, class_name, displayable, label_panel, show_image, styled
 
 __all__ = ["grad_cam", "grad_cam_map", "saliency", "saliency_map"]
+
+_OVER_GREY = "plasma"  # no grey in it: it stands out from the image beneath
 
 _Explained = tuple[np.ndarray, int, float]  # the map, the class it explains, that class's probability
 
@@ -38,7 +43,7 @@ def _gradients(model: Any, image: Any, class_index: int | None, layers: list[str
     """
     x = one_image(model, image)
     prediction = np.asarray(model.predict(x, verbose=0))[0].reshape(-1)
-    rows = np.array([1 - prediction[0], prediction[0]]) if len(prediction) == 1 else prediction
+    rows = model_probabilities(model, prediction[None])[0]
     chosen = int(rows.argmax()) if class_index is None else int(class_index)
     if not 0 <= chosen < len(rows):
         raise ValueError(f"Model '{model.name}' has {len(rows)} classes. Received: class_index={class_index}")
@@ -107,16 +112,22 @@ def saliency(
     class_index: int | None = None,
     class_names: Sequence[str] | None = None,
     *,
+    true_class: int | None = None,
     title: str | None = None,
 ) -> StudyFigure:
-    """The image, and beside it how strongly the class's score reacts to each pixel. Arguments: see `saliency_map`."""
+    """The image, and beside it how strongly the class's score reacts to each pixel.
+
+    Args:
+        model, image, class_index: see `saliency_map`.
+        class_names: by index; numbers without.
+        true_class: index of the class that the image shows, where it is known.
+        style: "light" or "dark".
+    """
     heat, chosen, probability = _saliency(model, image, class_index)
-    figure, axis, extent = _image_and_panel(
-        model, image, f"{class_name(chosen, class_names)} ({100 * probability:.0f}%)", title
-    )
-    label_panel(axis, "saliency")
+    figure, axis, extent = _image_and_panel(model, image, (chosen, probability, true_class), class_names, title)
+    label_panel(axis, f"saliency for {class_name(chosen, class_names)}")
     shown = axis.imshow(heat, cmap=SEQUENTIAL, extent=extent, vmin=0, vmax=1)
-    figure.colorbar(shown, ax=figure.axes, shrink=0.75, label="share of the largest")
+    figure.colorbar(shown, ax=figure.axes, shrink=0.9, label="share of the largest")
     return figure
 
 
@@ -128,31 +139,50 @@ def grad_cam(
     class_names: Sequence[str] | None = None,
     *,
     layer: Any = None,
+    true_class: int | None = None,
     title: str | None = None,
 ) -> StudyFigure:
-    """The image, and over it where a convolution layer saw what speaks for the class. Arguments: see `grad_cam_map`."""
+    """The image, and over it where a convolution layer saw what speaks for the class; where nothing does, it stays as it is.
+
+    Args:
+        model, image, class_index, layer: see `grad_cam_map`.
+        class_names: by index; numbers without.
+        true_class: index of the class that the image shows, where it is known.
+        style: "light" or "dark".
+    """
     heat, chosen, probability = _grad_cam(model, image, class_index, layer)
-    figure, axis, extent = _image_and_panel(
-        model, image, f"{class_name(chosen, class_names)} ({100 * probability:.0f}%)", title
-    )
-    label_panel(axis, "Grad-CAM")
-    axis.imshow(
-        displayable(one_image(model, image)).reshape(*model.input_shape[1:3], -1).mean(axis=-1), cmap="gray", extent=extent
-    )
-    shown = axis.imshow(heat, cmap=SEQUENTIAL, alpha=0.6, extent=extent, interpolation="bilinear", vmin=0, vmax=1)
-    figure.colorbar(shown, ax=figure.axes, shrink=0.75, label="share of the largest")
+    figure, axis, extent = _image_and_panel(model, image, (chosen, probability, true_class), class_names, title)
+    watched = last_convolution(model) if layer is None else named_layer(model, layer)
+    label_panel(axis, f"Grad-CAM for {class_name(chosen, class_names)} in {watched.name}")
+    H, W = int(extent[2] + 0.5), int(extent[1] + 0.5)
+    grey = displayable(one_image(model, image)).reshape(H, W, -1).mean(axis=-1)
+    axis.imshow(grey, cmap="gray", extent=extent, vmin=0)
+    heat = resize(heat[..., None], (H, W))[..., 0]
+    shown = axis.imshow(heat, cmap=_OVER_GREY, alpha=0.75 * heat, extent=extent, vmin=0, vmax=1)
+    bar = figure.colorbar(ScalarMappable(shown.norm, shown.cmap), ax=figure.axes, shrink=0.9)
+    bar.set_label("share of the largest")
     return figure
 
 
-def _image_and_panel(model: Any, image: Any, label: str, title: str | None) -> tuple[StudyFigure, Any, tuple[float, ...]]:
+def _image_and_panel(
+    model: Any,
+    image: Any,
+    found: tuple[int, float, int | None],
+    class_names: Sequence[str] | None,
+    title: str | None,
+) -> tuple[StudyFigure, Any, tuple[float, ...]]:
     """A figure with the image on the left; the panel on the right, and the extent that lays any map over the image."""
-    figure = StudyFigure(figsize=(6.6, 3.4), layout="constrained")
+    one = one_image(model, image)
+    H, W = one.shape[1:3]
+    panel = 3.0  # inches that a panel is wide
+    figure = StudyFigure(figsize=(2 * panel + 1.1, panel * H / W + 0.45 + 0.3 * bool(title)), layout="constrained")
     if title:
         figure.suptitle(title)
     left, right = figure.subplots(1, 2)
     for axis in (left, right):
         axis.set_axis_off()
-    show_image(left, one_image(model, image))
-    label_panel(left, label)
-    H, W = model.input_shape[1:3]
+    show_image(left, one)
+    chosen, probability, true_class = found
+    truth = "" if true_class is None else f"true: {class_name(true_class, class_names)}\n"
+    label_panel(left, f"{truth}{class_name(chosen, class_names)}: {100 * probability:.0f}% by the model")
     return figure, right, (-0.5, W - 0.5, H - 0.5, -0.5)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 
 from minicnn.layers import Conv2D
-from minicnn.study.style import DIVERGING, StudyFigure, grid, label_panel, styled
+from minicnn.study.style import DIVERGING, StudyFigure, styled
 
 __all__ = ["filters", "last_convolution", "named_layer"]
+
+_TILE = 0.45  # inches that a kernel of one channel is wide
+_ACROSS = 16  # filters side by side
+_CHANNEL_NAMES = {1: ("",), 3: ("red", "green", "blue")}  # of images
 
 
 def named_layer(model: Any, layer: Any) -> Any:
@@ -45,17 +48,17 @@ def last_convolution(model: Any) -> Any:
 def filters(
     model: Any, layer: Any = None, *, count: int | None = None, channels: int = 16, title: str | None = None
 ) -> StudyFigure:
-    """The kernels of a convolution layer.
+    """The kernels of a convolution layer: purple where a weight is negative, white at 0, orange where it is positive.
 
-    On 3 input channels a kernel is a colour picture, grey where its weights are 0. Otherwise
-    every row is a filter, every column an input channel, and one colour scale, zero in its
-    middle, holds for the whole figure.
+    One scale holds for the whole figure; weights beyond its ends (one in a hundred) have the colour of the end. Of
+    images (1 or 3 input channels) a column is a filter, a row an input channel. Of maps a row is a filter, a column
+    an input channel.
 
     Args:
         model: a built model, or a Conv2D layer.
         layer: the layer or its name; default the first Conv2D of the model.
         count: filters drawn at most; default 64, or 16 where each is a row.
-        channels: input channels drawn at most, where they are drawn one by one.
+        channels: input channels drawn at most, where each is a column.
         style: "light" or "dark".
 
     Raises:
@@ -70,48 +73,46 @@ def filters(
     if not isinstance(layer, Conv2D) or not layer.built:
         raise ValueError(f"Expected a built Conv2D layer. Received: {layer!r}")
     kernel = layer.kernel.numpy()  # (KH, KW, C_in, C_out)
-    C_in, C_out = kernel.shape[2:]
-    reach = float(np.abs(kernel).max()) or 1.0
-    title = title or f"{layer.name}: {C_out} filters, {kernel.shape[0]}×{kernel.shape[1]}×{C_in}"
-    filters_drawn = min(C_out, count or (64 if C_in in (1, 3) else 16))
-    if C_in == 3:
-        figure, axes = grid(filters_drawn, 8, (1.0, 1.2), title)
-        for index, axis in enumerate(axes):
-            axis.imshow(0.5 + 0.5 * kernel[..., index] / reach)
-            label_panel(axis, str(index))
-        return figure
-
-    if C_in == 1:  # a row of filters, eight at a time
-        columns = min(8, filters_drawn)
-        rows = -(-filters_drawn // columns)
-        tiles = [kernel[..., 0, index] for index in range(filters_drawn)]
+    KH, KW, C_in, C_out = kernel.shape
+    of_images = C_in in _CHANNEL_NAMES
+    drawn = min(C_out, count or (64 if of_images else 16))
+    if of_images:
+        across, bands = min(_ACROSS, drawn), [range(i, min(i + _ACROSS, drawn)) for i in range(0, drawn, _ACROSS)]
+        rows: list[tuple[str, list[int], list[int]]] = []  # its name, its filters, its input channels
+        for band in bands:
+            rows += [(name, list(band), [channel] * len(band)) for channel, name in enumerate(_CHANNEL_NAMES[C_in])]
+        gap = 1.6  # between bands, in tiles: room for the numbers of the filters
     else:
-        rows, columns = filters_drawn, min(channels, C_in)
-        tiles = [kernel[:, :, channel, index] for index in range(rows) for channel in range(columns)]
-    mosaic = _mosaic(tiles, rows, columns)
-    figure = StudyFigure(figsize=(0.45 * columns + 2.2, 0.45 * rows + 1.0), layout="constrained")
+        across = min(channels, C_in)
+        bands, gap = [range(drawn)], 0.0
+        rows = [(str(index), [index] * across, list(range(across))) for index in range(drawn)]
+    shown_of = f"{drawn} filters" if drawn == C_out else f"{drawn} of {C_out} filters"
+    size = f"{KH}×{KW}×{C_in}" if of_images or across == C_in else f"{KH}×{KW}, {across} of {C_in} input channels"
+    title = title or f"{layer.name}: {shown_of} of {size}"
+
+    height = len(rows) + gap * (len(bands) - 1)
+    figure = StudyFigure(figsize=(_TILE * across + 2.4, _TILE * height + 1.2), layout="constrained")
     axis = figure.subplots()
-    axis.set_facecolor(matplotlib.rcParams["grid.color"])  # the lines between the tiles
-    shown = axis.imshow(mosaic, cmap=DIVERGING, vmin=-reach, vmax=reach)
+    reach = float(np.percentile(np.abs(kernel), 99)) or 1.0
+    top = 0.0
+    for number, (name, row_filters, row_channels) in enumerate(rows):
+        if of_images and number and number % C_in == 0:
+            top += gap
+        for left, (index, channel) in enumerate(zip(row_filters, row_channels)):
+            axis.imshow(
+                kernel[:, :, channel, index], cmap=DIVERGING, vmin=-reach, vmax=reach,
+                extent=(left + 0.05, left + 0.95, top + 0.95, top + 0.05),
+            )  # fmt: skip
+            if number % C_in == 0 if of_images else number == 0:
+                heading = str(index) if of_images else str(channel)
+                axis.text(left + 0.5, top - 0.05, heading, ha="center", va="bottom", fontsize=8)
+        if name:
+            axis.text(-0.15, top + 0.5, name, ha="right", va="center", fontsize=8)
+        top += 1
+    axis.set(xlim=(0, across), ylim=(top, -0.5), aspect="equal")
+    axis.set(xticks=[], yticks=[], xlabel="" if of_images else "columns: input channels; rows: filters")
     axis.spines[:].set_visible(False)
-    KH, KW = kernel.shape[:2]
-    if C_in == 1:
-        axis.set(xticks=[], yticks=[])
-    else:
-        axis.set_xticks(np.arange(columns) * (KW + 1) + KW / 2 + 0.5, [str(index) for index in range(columns)], fontsize=8)
-        axis.set_yticks(np.arange(rows) * (KH + 1) + KH / 2 + 0.5, [str(index) for index in range(rows)], fontsize=8)
-        axis.set(xlabel="input channel", ylabel="filter")
-        axis.tick_params(length=0)
-    axis.set_title(title)
-    figure.colorbar(shown, ax=axis, label="weight", shrink=0.8)
+    axis.set_title(title, pad=10)
+    extend = "both" if np.abs(kernel).max() > reach else "neither"
+    figure.colorbar(axis.get_images()[0], ax=axis, label="weight", shrink=min(1.0, 2.6 / (_TILE * height)), extend=extend)
     return figure
-
-
-def _mosaic(tiles: list[np.ndarray], rows: int, columns: int) -> np.ndarray:
-    """Tiles side by side, one pixel of NaN (drawn as background) around each."""
-    KH, KW = tiles[0].shape
-    mosaic = np.full((rows * (KH + 1) + 1, columns * (KW + 1) + 1), np.nan)
-    for index, tile in enumerate(tiles):
-        row, column = divmod(index, columns)
-        mosaic[row * (KH + 1) + 1 :, column * (KW + 1) + 1 :][:KH, :KW] = tile
-    return mosaic

@@ -1,4 +1,4 @@
-"""Labels and predictions as people pass them, as vectors of class indices."""
+"""Labels and predictions as people pass them, as vectors of class indices; a model's outputs as probabilities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["class_indices", "probabilities"]
+from minicnn.layers import Softmax
+
+__all__ = ["class_indices", "ends_in_logits", "model_probabilities", "probabilities"]
+
+_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 
 
 def class_indices(labels: Any) -> np.ndarray:
@@ -36,3 +40,36 @@ def probabilities(predictions: Any) -> np.ndarray:
     if array.ndim != 2:
         raise ValueError(f"Expected predictions of shape (N, classes). Received: shape={array.shape}")
     return np.concatenate([1 - array, array], axis=1) if array.shape[1] == 1 else array
+
+
+def ends_in_logits(model: Any) -> bool:
+    """Whether a classifier's outputs are scores that a softmax or sigmoid must still go over.
+
+    The last layer's activation tells; of a layer that has none, such as one of a user's own, the compiled loss's
+    `from_logits` does.
+    """
+    last = model.outputs[0].node.layer
+    while hasattr(last, "outputs"):  # a model used as a layer
+        last = last.outputs[0].node.layer
+    if isinstance(last, Softmax):
+        return False
+    if hasattr(last, "activation"):
+        name = getattr(last.activation, "__name__", type(last.activation).__name__)  # a function, a layer, or None
+        return name.lower() not in _PROBABILITIES
+    loss = model._compiled_loss.losses[0] if model._compiled_loss else None
+    return bool(getattr(loss, "from_logits", True))
+
+
+def model_probabilities(model: Any, outputs: Any) -> np.ndarray:
+    """What `model` predicted as probability rows (N, C): `probabilities` of its outputs, logits through their link first.
+
+    Logits become softmax(z), or sigmoid(z) where there is one unit.
+    """
+    array = np.asarray(outputs, dtype=np.float64)
+    if ends_in_logits(model):
+        if array.shape[-1] == 1:
+            array = 0.5 * (1 + np.tanh(0.5 * array))  # the sigmoid, without overflow
+        else:
+            array = np.exp(array - array.max(axis=-1, keepdims=True))
+            array /= array.sum(axis=-1, keepdims=True)
+    return probabilities(array)

@@ -24,9 +24,10 @@ def test_a_plant_stands_once_in_its_file_and_leaves_python_behind(plant):
 def test_the_tests_of_a_plant_exist(plant):
     assert plant.tests
     for name in plant.tests:
-        file, _, test = name.partition("::")
+        file, *inside = name.split("::")
         text = (ROOT / file).read_text(encoding="utf-8")
-        assert not test or re.search(rf"^def {re.escape(test)}\(", text, re.MULTILINE), name
+        for part in inside:
+            assert re.search(rf"^ *(def|class) {re.escape(part)}\b", text, re.MULTILINE), name
 
 
 def test_names_are_unique():

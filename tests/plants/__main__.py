@@ -93,7 +93,7 @@ def run_tests(root: Path, tests: Iterable[str], timeout: float | None, *options:
             process.wait()
         said.seek(0)
         output = said.read()
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+::\S+)", output, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", output, re.MULTILINE)
     caught_by = None
     if hangs:
         caught_by = "hangs"

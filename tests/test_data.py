@@ -406,6 +406,12 @@ class TestShuffle:
         assert len(orders) == 6
         assert sum((count - 200) ** 2 / 200 for count in orders.values()) < 20.5  # chi squared, 5 degrees, p = 0.001
 
+    @pytest.mark.parametrize("buffer", [2, 5])
+    def test_every_place_of_the_buffer_is_drawn_from(self, buffer):
+        """That an element of the first few is left to the end has a probability below 1e-9."""
+        order = self.numbers(Dataset.range(100 + buffer).shuffle(buffer, seed=1))
+        assert max(order.index(number) for number in range(buffer)) < 100
+
     def test_asking_for_the_spec_is_no_pass(self):
         data = Dataset.range(30).shuffle(30, seed=3).map(lambda e: e)
         before = self.numbers(Dataset.range(30).shuffle(30, seed=3))
@@ -426,6 +432,15 @@ class TestCache:
     def test_files_are_refused(self):
         with pytest.raises(ValueError, match="`cache` keeps elements in memory"):
             Dataset.range(4).cache("somewhere")
+
+    def test_what_is_kept_nobody_can_write_into(self):
+        """The first pass gives copies of what it keeps, and so do those that are served from it."""
+        data = Dataset.from_tensor_slices(np.arange(6.0).reshape(3, 2)).map(lambda row: row + 1).cache()
+        for _ in range(3):
+            rows = list(data)
+            np.testing.assert_array_equal(rows, np.arange(6.0).reshape(3, 2) + 1)
+            for row in rows:
+                row[:] = -1
 
     def test_shuffled_and_cached_keeps_its_order(self):
         data = Dataset.from_tensor_slices(np.arange(50)).shuffle(50, seed=1).cache()

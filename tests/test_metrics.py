@@ -92,6 +92,29 @@ def test_results_over_two_batches_are_keras(name, data):
     assert type(here).from_config(here.get_config()).get_config() == here.get_config()
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("BinaryAccuracy", {}),
+        ("Precision", {}),
+        ("Precision", {"thresholds": [0.0, 0.25, 1.0]}),
+        ("Recall", {}),
+        ("Recall", {"thresholds": [0.0, 0.25, 1.0]}),
+        ("AUC", {"num_thresholds": 5}),
+        ("AUC", {"thresholds": [0.25, 0.5]}),
+        ("AUC", {"num_thresholds": 3, "curve": "PR"}),
+    ],
+)
+def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
+    """Also predictions of exactly 0 and 1."""
+    y_pred = np.array([0, 0.25, 0.5, 0.75, 1, 0, 0.25, 0.5, 1], "float32")
+    y_true = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1], "float32")
+    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
+    np.testing.assert_allclose(ours(y_true, y_pred), theirs(y_true, y_pred).numpy(), rtol=1e-6)
+    for variable, expected in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["Mean", "Sum"])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())

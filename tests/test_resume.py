@@ -264,6 +264,24 @@ def test_compile_counts_passes_anew():
     assert first[0] != first[1]
 
 
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_a_file_counts_the_passes_of_all_fits(tmp_path, ending):
+    """Two epochs and then one more are three passes, though the last `fit` counted one epoch."""
+    whole, data = make(), {"x": X, "y": Y, "batch_size": 8, "verbose": 0}
+    for epochs in (2, 1):
+        whole.fit(**data, epochs=epochs)
+    path, rest = tmp_path / f"model{ending}", make()
+    if ending == ".keras":
+        whole.save(path)
+        rest = minicnn.saving.load_model(path)
+    else:
+        whole.save_weights(path)
+        rest.load_weights(path)
+    for model in (whole, rest):
+        model.fit(**data, epochs=1)
+    assert_same_weights(rest, whole)
+
+
 def batches(model, data):
     """All targets in the order that `fit` has in one epoch."""
     seen, train_step = [], model.train_step

@@ -207,6 +207,28 @@ def test_a_model_comes_back_as_it_was(pair, tmp_path):
         uncompiled.train_on_batch(*data(make))
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_what_compile_was_given_comes_back(tmp_path, name):
+    model = functional(minicnn)
+    model.compile(
+        OPTIMIZERS["sgd"](minicnn),
+        LOSSES[functional],
+        loss_weights=[0.25, 2.0],
+        metrics=[["mean_absolute_error"], []],
+        weighted_metrics=[[], ["mean_squared_error"]],
+    )
+    x, y = data(functional)
+    weights = [np.linspace(0, 1, 6), np.linspace(2, 1, 6)]
+    expected = model.test_on_batch(x, y, sample_weight=weights, return_dict=True)
+    model.save(tmp_path / name)
+    again = saving.load_model(tmp_path / name)
+    assert again.test_on_batch(x, y, sample_weight=weights, return_dict=True) == expected
+    for each in (model, again):
+        each.train_on_batch(x, y, sample_weight=weights)
+    for mine, other in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
 def test_a_model_in_an_open_file():
     ours = sequential(minicnn)
     buffer = io.BytesIO()

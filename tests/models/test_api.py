@@ -173,6 +173,13 @@ def test_stop_training_and_initial_epoch():
     assert history.epoch == [2, 3]
 
 
+def test_a_stopped_fit_does_not_stop_the_next():
+    model = compiled()
+    stop = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True))
+    assert model.fit(X, Y, epochs=3, verbose=0, callbacks=[stop]).epoch == [0]
+    assert model.fit(X, Y, epochs=3, verbose=0).epoch == [0, 1, 2]
+
+
 def test_validation_frequency_and_steps():
     history = compiled().fit(
         X, Y, epochs=4, verbose=0, validation_data=(X, Y), validation_freq=[1, 3], validation_steps=1, validation_batch_size=4

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends import numba_cpu, spec
+from minicnn.backends.numba_cpu import dense
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu._walk import CHUNKS
 from minicnn.backends.numba_cpu.fused import MAP_BYTES
@@ -157,6 +158,13 @@ def test_dense(M: int, C_in: int, C_out: int, need_dx: bool, seed: int, relu: bo
         check("dense_relu_backward", dy, x, y, kernel, need_dx)
     else:
         check("dense_backward", dy, x, kernel, need_dx)
+
+
+@pytest.mark.parametrize("M", [3, 5])
+def test_dense_relu_looks_at_the_whole_sum(M: int) -> None:
+    """Sums of more features than a task takes at once: what is negative halfway may be positive in the end."""
+    x, kernel = FLOAT32.normal(0, M, 2 * dense.DEPTH + 3), FLOAT32.normal(1, 2 * dense.DEPTH + 3, 20)
+    check("dense_relu_forward", x, kernel, FLOAT32.normal(2, 20))
 
 
 @gradient_cases

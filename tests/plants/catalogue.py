@@ -1,0 +1,10 @@
+"""All plants, by area."""
+
+from __future__ import annotations
+
+from tests.plants import escaped, kernels, surroundings, training
+from tests.plants.plant import Plant
+
+__all__ = ["PLANTS"]
+
+PLANTS: list[Plant] = [*escaped.PLANTS, *kernels.PLANTS, *training.PLANTS, *surroundings.PLANTS]

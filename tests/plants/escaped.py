@@ -1,0 +1,240 @@
+"""Bugs that an earlier suite let through."""
+
+from __future__ import annotations
+
+from tests.plants.plant import Plant
+
+__all__ = ["PLANTS"]
+
+_NUMBA = "backends/numba_cpu/"
+_FIT = ("tests/models/test_against_keras.py", "tests/models/test_api.py")
+
+PLANTS = [
+    # --- kernels: what no drawn case was large enough for, or clean memory hid
+    Plant(
+        "updates_without_their_tails",  # elements beyond a multiple of 8192, of every optimizer
+        _NUMBA + "update.py",
+        "        kernel(-(-size // RUN), size * work,",
+        "        kernel(max(1, size // RUN), size * work,",
+        ("tests/ops/test_update.py",),
+    ),
+    Plant(
+        "clip_and_penalty_sums_without_their_tails",
+        _NUMBA + "update.py",
+        "_sum_runs(x.reshape(-1), empty((-(-x.size // RUN), 2), np.float64))",
+        "_sum_runs(x.reshape(-1), empty((max(1, x.size // RUN), 2), np.float64))",
+        ("tests/ops/test_update.py",),
+    ),
+    Plant(
+        "bias_gradient_without_its_last_rows",  # beyond a multiple of 512
+        _NUMBA + "dense.py",
+        "empty((max(1, -(-rows.shape[0] // SUMMED_ROWS)), dy.shape[-1]))",
+        "empty((max(1, rows.shape[0] // SUMMED_ROWS), dy.shape[-1]))",
+        ("tests/ops/test_dense.py",),
+    ),
+    Plant(
+        "conv_kernel_gradient_without_its_last_images",  # more than 16, and no multiple of 16
+        _NUMBA + "conv.py",
+        "    first, end = chunk * N // chunks, (chunk + 1) * N // chunks",
+        "    first, end = chunk * (N // chunks), (chunk + 1) * (N // chunks)",
+        ("tests/ops/test_conv.py",),
+    ),
+    Plant(
+        "fused_kernel_gradient_without_its_last_images",
+        _NUMBA + "fused.py",
+        "    first, end = chunk * N // chunks, (chunk + 1) * N // chunks",
+        "    first, end = chunk * (N // chunks), (chunk + 1) * (N // chunks)",
+        ("tests/ops/test_fused.py",),
+    ),
+    Plant(
+        "winograd_kernel_gradient_without_its_last_images",
+        _NUMBA + "winograd.py",
+        "    begin, end = chunk * N // chunks, (chunk + 1) * N // chunks",
+        "    begin, end = chunk * (N // chunks), (chunk + 1) * (N // chunks)",
+        ("tests/ops/test_winograd.py",),
+    ),
+    Plant(
+        "max_pooling_winners_in_8_bits",  # windows of more than 256 taps
+        _NUMBA + "pool.py",
+        "np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32",
+        "np.uint8",
+        ("tests/ops/test_pool.py",),
+    ),
+    Plant(
+        "fused_max_pooling_winners_in_8_bits",
+        _NUMBA + "fused.py",
+        "np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32",
+        "np.uint8",
+        ("tests/ops/test_fused.py",),
+    ),
+    Plant(
+        "winograd_max_pooling_winners_in_8_bits",
+        _NUMBA + "winograd.py",
+        "np.uint8 if pool[0][0] * pool[0][1] <= 256 else np.int32",
+        "np.uint8",
+        ("tests/ops/test_winograd.py", "tests/ops/test_fused.py"),
+    ),
+    Plant(
+        "max_pooling_gradient_leaves_uncovered_columns",  # as the memory was
+        _NUMBA + "pool.py",
+        "OH * strides[0] != H or OW * strides[1] != W",
+        "OH * strides[0] != H",
+        ("tests/ops/test_pool.py",),
+    ),
+    Plant(
+        "dense_sums_of_few_samples_follow_the_threads",
+        _NUMBA + "dense.py",
+        "parts = max(1, min(PARTS, kernel.size // PART))",
+        "parts = max(1, min(get_num_threads(), kernel.size // PART))",
+        ("tests/ops/test_dense.py",),
+    ),
+    # --- the arguments of `fit`
+    Plant(
+        "validation_split_from_the_beginning",
+        "models/batches.py",
+        "before, after = slice(0, at), slice(at, size)",
+        "before, after = slice(size - at, size), slice(0, size - at)",
+        _FIT,
+    ),
+    Plant(
+        "class_weight_of_a_class_that_is_not_named",
+        "models/batches.py",
+        "class_weight.get(int(label), 1.0)",
+        "class_weight.get(int(label), 0.0)",
+        _FIT,
+    ),
+    Plant(
+        "class_weight_without_effect_on_one_hot_targets",
+        "models/batches.py",
+        "    labels = (\n        np.argmax(target",
+        "    if target.ndim > 1 and target.shape[-1] > 1:\n        return weights\n    labels = (\n        np.argmax(target",
+        _FIT,
+    ),
+    Plant(
+        "class_weight_drops_the_sample_weight",
+        "models/batches.py",
+        "return [per_sample if weights is None else per_sample * np.asarray(weights[0], config.floatx()).reshape(-1)]",
+        "return [per_sample]",
+        _FIT,
+    ),
+    Plant(
+        "weighted_metrics_without_weights",
+        "models/compiled.py",
+        "metric.update_state(targets[output], predictions[output], sample_weight=weight)",
+        "metric.update_state(targets[output], predictions[output])",
+        _FIT,
+    ),
+    Plant(
+        "validation_ignores_its_sample_weight",
+        "models/training.py",
+        "self.evaluate(x, y, batch_size=batch_size, sample_weight=weights, steps=steps",
+        "self.evaluate(x, y, batch_size=batch_size, steps=steps",
+        _FIT,
+    ),
+    Plant(
+        "validation_ignores_its_batch_size",
+        "models/training.py",
+        "validation_batch_size or batch_size",
+        "batch_size",
+        _FIT,
+    ),
+    Plant(
+        "validation_freq_counts_from_zero",
+        "models/training.py",
+        "_due(epoch + 1, validation_freq)",
+        "_due(epoch, validation_freq)",
+        _FIT,
+    ),
+    Plant(
+        "nan_check_ends_after_its_first_chunk",  # of 4 million elements
+        "models/batches.py",
+        "for start in range(0, len(array), rows):",
+        "for start in range(0, min(rows, len(array)), rows):",
+        (*_FIT, "tests/models/test_bad_inputs.py"),
+    ),
+    Plant(
+        "data_with_steps_begin_anew_each_epoch",
+        "models/batches.py",
+        "if self.running is None or (self.limit is None and not self.once):",
+        "if self.running is None or not self.once:",
+        (*_FIT, "tests/test_data.py"),
+    ),
+    Plant(
+        "sequence_is_not_told_of_the_end_of_an_epoch",
+        "models/batches.py",
+        '        if hasattr(self.source, "on_epoch_end"):\n            self.source.on_epoch_end()\n',
+        "",
+        _FIT,
+    ),
+    Plant(
+        "batch_size_from_steps_where_it_is_given",
+        "models/batches.py",
+        "if steps is None else batch_size or -(-size // steps)",
+        "if steps is None else -(-size // steps)",
+        _FIT,
+    ),
+    Plant(
+        "steps_of_arrays_ignored",
+        "models/batches.py",
+        "        return _Limited(source, steps)\n",
+        "",
+        _FIT,
+    ),
+    Plant(
+        "steps_of_a_sequence_ignored",
+        "models/batches.py",
+        "min(len(source), steps) if steps else len(source)",
+        "len(source)",
+        _FIT,
+    ),
+    Plant(
+        "shuffle_batch_without_effect",
+        "models/batches.py",
+        "        if not self.shuffle:\n            return None",
+        '        if not self.shuffle or self.shuffle == "batch":\n            return None',
+        _FIT,
+    ),
+    Plant(
+        "shuffling_ignores_the_seed",
+        "models/batches.py",
+        "        generator = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))",
+        "        generator = np.random.Generator(np.random.Philox(key=np.array([0, epoch], np.uint64)))",
+        (*_FIT, "tests/models/test_promises.py"),
+    ),
+    # --- around it
+    Plant(
+        "penalty_of_a_frozen_weight_counts",
+        "models/plan.py",
+        "[v for v in trained if v.regularizer is not None]",
+        "[v for v in model.weights if v.regularizer is not None]",
+        (*_FIT, "tests/test_regularizers.py"),
+    ),
+    Plant(
+        "averages_of_weights_not_written_back_after_fit",
+        "models/training.py",
+        "        self.optimizer.finalize_variable_values(self.trainable_weights)\n",
+        "",
+        (*_FIT, "tests/test_optimizers.py"),
+    ),
+    Plant(
+        "save_best_only_saves_any_where_batches_are_counted",
+        "callbacks/checkpoint.py",
+        "if self.save_best_only and not self._improved(epoch, logs, path):",
+        "if self.save_best_only and batch is None and not self._improved(epoch, logs, path):",
+        ("tests/test_callbacks.py",),
+    ),
+    Plant(
+        "undecayed_variables_decay",
+        "optimizers/base.py",
+        "return id(variable) not in excluded and not (names and names.search(variable.name))",
+        "return not (names and names.search(variable.name))",
+        ("tests/test_optimizers.py",),
+    ),
+    Plant(
+        "loss_rows_beyond_whole_tasks",  # of 64 rows
+        _NUMBA + "loss.py",
+        "return -(-matrix.shape[0] // ROWS)",
+        "return max(1, matrix.shape[0] // ROWS)",
+        ("tests/ops/test_loss.py",),
+    ),
+]

@@ -1,0 +1,179 @@
+"""Bugs in callbacks, in saving, in data pipelines and preprocessing."""
+
+from __future__ import annotations
+
+from tests.plants.plant import Plant
+
+__all__ = ["PLANTS"]
+
+_CALLBACKS = ("tests/test_callbacks.py",)
+_SAVING = ("tests/test_saving.py",)
+_DATA = ("tests/test_data.py",)
+_PREPROCESSING = ("tests/test_preprocessing.py",)
+
+PLANTS = [
+    # --- callbacks
+    Plant(
+        "early_stopping_restores_only_where_it_stopped",  # as Keras 2
+        "callbacks/early_stopping.py",
+        "if self.restore_best_weights and self.best_weights is not None:",
+        "if self.stopped_epoch > 0 and self.restore_best_weights and self.best_weights is not None:",
+        _CALLBACKS,
+    ),
+    Plant(
+        "early_stopping_patience_ignores_the_baseline",
+        "callbacks/early_stopping.py",
+        "            if self.baseline is None or self._is_improvement(current, self.baseline):\n                self.wait = 0",
+        "            self.wait = 0",
+        _CALLBACKS,
+    ),
+    Plant(
+        "min_delta_with_the_wrong_sign",
+        "callbacks/monitor.py",
+        "delta = -self.min_delta if self.monitor_op is operator.lt else self.min_delta",
+        "delta = self.min_delta if self.monitor_op is operator.lt else -self.min_delta",
+        _CALLBACKS,
+    ),
+    Plant(
+        "plateau_waits_during_its_cooldown",
+        "callbacks/schedule.py",
+        "        elif not self.in_cooldown():",
+        "        else:",
+        _CALLBACKS,
+    ),
+    Plant(
+        "history_is_told_first",  # before callbacks add to the logs
+        "callbacks/callback_list.py",
+        "self.callbacks.append(History())",
+        "self.callbacks.insert(0, History())",
+        _CALLBACKS,
+    ),
+    Plant(
+        "csv_header_again_where_appended",
+        "callbacks/csv_logger.py",
+        "self._append_header = os.path.getsize(self.filename) == 0",
+        "self._append_header = True",
+        _CALLBACKS,
+    ),
+    Plant(
+        "infinite_loss_goes_on",
+        "callbacks/nan.py",
+        "not np.isfinite(loss) and not self.model.stop_training",
+        "np.isnan(loss) and not self.model.stop_training",
+        _CALLBACKS,
+    ),
+    Plant(
+        "checkpoint_threshold_ignored",
+        "callbacks/checkpoint.py",
+        "super().__init__(monitor, mode, initial_value_threshold)",
+        "super().__init__(monitor, mode)",
+        _CALLBACKS,
+    ),
+    # --- saving
+    Plant(
+        "saving_replaces_a_link",
+        "saving/atomic.py",
+        "target = os.path.realpath(path)",
+        "target = os.path.abspath(path)",
+        _SAVING,
+    ),
+    Plant(
+        "include_optimizer_ignored",
+        "saving/legacy_h5.py",
+        "if include_optimizer and model.compiled:",
+        "if model.compiled:",
+        _SAVING,
+    ),
+    Plant(
+        "passes_not_restored",  # the count of epochs stands for it
+        "models/training.py",
+        'self._passes_done = int(state.get("passes_done", self._epochs_done))',
+        "self._passes_done = self._epochs_done",
+        ("tests/test_resume.py", *_SAVING),
+    ),
+    Plant(
+        "failed_load_leaves_half_of_the_weights",
+        "saving/weights_file.py",
+        "        for owner, store in before:\n            _load_variables(owner, store)\n        raise",
+        "        raise",
+        _SAVING,
+    ),
+    Plant(
+        "loaded_model_forgets_loss_weights",
+        "models/compilation.py",
+        '            loss_weights=config.get("loss_weights"),\n',
+        "",
+        _SAVING,
+    ),
+    Plant(
+        "older_file_without_its_optimizer_state",
+        "saving/files.py",
+        "        if model.compiled:\n            read_legacy_optimizer(model, path)\n",
+        "",
+        _SAVING,
+    ),
+    # --- data
+    Plant(
+        "shuffle_buffer_never_gives_its_last_place",
+        "data/dataset.py",
+        "random.integers(len(buffer), size=_DRAWS_AT_ONCE)",
+        "random.integers(max(len(buffer) - 1, 1), size=_DRAWS_AT_ONCE)",
+        _DATA,
+    ),
+    Plant(
+        "reshuffles_where_it_should_not",
+        "data/dataset.py",
+        "number = _pass_numbers() if reshuffle_each_iteration in (None, True) else lambda: 0",
+        "number = _pass_numbers()",
+        _DATA,
+    ),
+    Plant(
+        "cache_hands_out_its_own_arrays",
+        "data/dataset.py",
+        "            for element in kept:\n                yield map_structure(np.copy, element)",
+        "            for element in kept:\n                yield element",
+        _DATA,
+    ),
+    Plant(
+        "prefetch_ends_quietly_at_an_error",
+        "data/prefetch.py",
+        "                raise element.error",
+        "                return",
+        _DATA,
+    ),
+    Plant(
+        "parallel_map_gives_the_newest_first",
+        "data/dataset.py",
+        "                        if len(pending) > threads:\n                            yield pending.popleft().result()",
+        "                        if len(pending) > threads:\n                            yield pending.pop().result()",
+        _DATA,
+    ),
+    Plant(
+        "centre_crop_rounds_the_odd_pixel_up",
+        "data/resize.py",
+        "top, left = (height - crop_height) // 2, (width - crop_width) // 2",
+        "top, left = (height - crop_height + 1) // 2, (width - crop_width + 1) // 2",
+        _DATA,
+    ),
+    Plant(
+        "image_iterator_has_an_empty_last_batch",  # where the batches come out even
+        "preprocessing/image/iterators.py",
+        "self.batch_index + 1 if start + self.batch_size < self.n else 0",
+        "self.batch_index + 1 if start + self.batch_size <= self.n else 0",
+        _PREPROCESSING,
+    ),
+    Plant(
+        "image_iterator_draws_the_same_for_every_batch",
+        "preprocessing/image/iterators.py",
+        "np.random.RandomState(self.seed + self.total_batches_seen)",
+        "np.random.RandomState(self.seed)",
+        _PREPROCESSING,
+    ),
+    Plant(
+        "featurewise_deviation_of_a_sample",  # ddof = 1
+        "preprocessing/image/generator.py",
+        "self.std = np.std(x, axis=(0, 1, 2))",
+        "self.std = np.std(x, axis=(0, 1, 2), ddof=1)",
+        _PREPROCESSING,
+    ),
+]

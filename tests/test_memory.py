@@ -282,7 +282,7 @@ def test_threads_that_predict_with_one_model_have_memory_of_their_own():
     class Together(callbacks.Callback):
         def on_predict_batch_begin(self, batch, logs=None):
             both.wait()
-            arenas[threading.get_ident()] = memory._current.arena
+            arenas[threading.get_ident()] = model._memory.arena
 
     def predict(name):
         found[name] = model.predict(x, batch_size=2, verbose=0, callbacks=[Together()])

@@ -140,7 +140,7 @@ _FREE = _references_of_a_free_block()
 
 
 class ArenaOfThread(threading.local):
-    """An arena for each thread that asks; it goes when its thread ends. A copy begins without any blocks.
+    """An arena for each thread that asks; it goes when its thread ends.
 
     Attributes:
         arena: this thread's.
@@ -148,9 +148,6 @@ class ArenaOfThread(threading.local):
 
     def __init__(self) -> None:
         self.arena = Arena()
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return ArenaOfThread, ()
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:

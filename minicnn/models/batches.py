@@ -26,6 +26,7 @@ __all__ = [
     "apply_class_weight",
     "make_batches",
     "split_validation",
+    "unpack",
 ]
 
 Batch = tuple[list[Any], list[Any] | None, list[Any] | None]
@@ -102,8 +103,9 @@ def check_finite(arrays: list[Any], names: list[str], what: str) -> None:
         rows = max(1, _CHUNK // max(1, array[0].size))
         for start in range(0, len(array), rows):
             part = array[start : start + rows]
-            if math.isfinite(float(part.sum())):
-                continue
+            with np.errstate(over="ignore", invalid="ignore"):  # a sum of finite numbers may overflow: then look closer
+                if math.isfinite(float(part.sum())):
+                    continue
             finite = np.isfinite(backends.to_numpy(part))
             if not finite.all():
                 place = tuple(int(i) for i in np.argwhere(~finite)[0])
@@ -153,16 +155,35 @@ def split_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[tup
     return train, validation
 
 
-def apply_class_weight(class_weight: dict[int, float], y: list[Any] | None, weights: list[Any] | None) -> list[Any]:
-    """Sample weights from class weights: the label's, or the hot column's, times any given weight."""
+def apply_class_weight(
+    class_weight: dict[int, float], y: list[Any] | None, weights: list[Any] | None, output_rank: int
+) -> list[Any]:
+    """Sample weights from class weights: the label's, or the hot column's (1 for a class that is not listed).
+
+    Args:
+        class_weight: {class: factor}.
+        y: the targets: labels, also with a last axis of one, or one-hot rows of the output's rank. Of an output
+            (N, ..., C) each position has a weight of its own.
+        weights: given sample weights, which are multiplied, or None.
+        output_rank: axes of the model's output.
+    """
     if y is None or len(y) != 1:
         raise ValueError("`class_weight` is only supported for Models with a single output.")
     target = np.asarray(backends.to_numpy(y[0]))
-    labels = (
-        np.argmax(target, axis=-1) if target.ndim > 1 and target.shape[-1] > 1 else target.reshape(len(target)).astype(np.int64)
-    )
-    per_sample = np.array([class_weight.get(int(label), 1.0) for label in labels], config.floatx())
-    return [per_sample if weights is None else per_sample * np.asarray(weights[0], config.floatx()).reshape(-1)]
+    if target.ndim > 1 and target.shape[-1] == 1:
+        target = target[..., 0]
+    elif target.ndim > 1 and target.ndim == output_rank:
+        target = np.argmax(target, axis=-1)
+    classes, places = np.unique(np.round(target).astype(np.int64), return_inverse=True)
+    factors = np.array([class_weight.get(int(label), 1.0) for label in classes], config.floatx())[places.reshape(target.shape)]
+    if weights is None:
+        return [factors]
+    given = np.asarray(backends.to_numpy(weights[0]), config.floatx())
+    if given.ndim > 1 and given.shape[-1] == 1:
+        given = given[..., 0]
+    rank = max(given.ndim, factors.ndim)
+    given, factors = (array.reshape(array.shape + (1,) * (rank - array.ndim)) for array in (given, factors))
+    return [given * factors]
 
 
 class _Source:
@@ -254,7 +275,7 @@ class ArrayBatches(_Source):
     Args:
         x, y, weights: lists of arrays, one an input or output.
         batch_size: samples a batch; the last may be smaller.
-        shuffle: False, True, or "batch" (keeps neighbours together: shuffles whole batches).
+        shuffle: False, True, or "batch" (keeps neighbours together: shuffles whole batches; a smaller one stays last).
         seed: of the order; the same seed and pass give the same order.
         limit: batches an epoch.
     """
@@ -281,8 +302,10 @@ class ArrayBatches(_Source):
             return None
         generator = np.random.Generator(np.random.Philox(key=np.array([self.seed, number], np.uint64)))
         if self.shuffle == "batch":
-            starts = generator.permutation(self.length or 0) * self.batch_size
-            return np.concatenate([np.arange(start, min(start + self.batch_size, self.size)) for start in starts])
+            order = np.arange(self.size)
+            whole = order[: self.size // self.batch_size * self.batch_size].reshape(-1, self.batch_size)  # a view
+            whole[:] = generator.permutation(whole)
+            return order
         return generator.permutation(self.size)
 
     def _pass(self) -> Generator[Batch, None, None]:
@@ -376,6 +399,22 @@ class SequenceBatches(_Source):
             yield self.split(self.source[int(index)])
 
 
+def unpack(data: Any) -> tuple[Any, Any, Any]:
+    """What stands for a batch or for validation data as (x, y, sample_weight), None for what is not there.
+
+    Raises:
+        ValueError: for a tuple or list of more than three (Keras's wording).
+    """
+    parts: tuple[Any, ...] = tuple(data) if isinstance(data, (list, tuple)) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found a tuple of "
+            f"{len(parts)}."
+        )
+    x, y, sample_weight = (*parts, None, None)[:3]
+    return x, y, sample_weight
+
+
 def make_batches(
     x: Any,
     y: Any,
@@ -400,17 +439,13 @@ def make_batches(
         raise ValueError(f"`steps_per_epoch` (or `steps`) must be a positive integer. Received: {steps!r}")
 
     def split(item: Any) -> Batch:
-        parts: tuple[Any, ...] = tuple(item) if isinstance(item, (list, tuple)) else (item,)
-        if not 1 <= len(parts) <= 3:
-            raise ValueError(
-                "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found a tuple of "
-                f"{len(parts)}."
-            )
-        parts = (*parts, None, None)[:3] if targets else (parts[0], None, None)
-        batch_x = as_arrays(parts[0], input_names, "input")
-        batch_y = as_arrays(parts[1], output_names, "output")
+        x, y, weights = unpack(item)
+        if not targets:
+            y = weights = None
+        batch_x = as_arrays(x, input_names, "input")
+        batch_y = as_arrays(y, output_names, "output")
         batch_w = as_arrays(
-            parts[2], output_names if isinstance(parts[2], (list, tuple, dict)) else ["sample_weight"], "sample_weight"
+            weights, output_names if isinstance(weights, (list, tuple, dict)) else ["sample_weight"], "sample_weight"
         )
         assert batch_x is not None
         check_lengths(batch_x, batch_y, batch_w)

@@ -25,6 +25,7 @@ from minicnn.models.batches import (
     check_lengths,
     make_batches,
     split_validation,
+    unpack,
 )
 from minicnn.models.captured import CapturedStep
 from minicnn.models.compilation import Compilable
@@ -105,7 +106,8 @@ class Trainer(Compilable):
                 variable.regularizer.gradient_(of_weight[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
         self._track(plan, penalties, loss, own, y, predictions, sample_weight, len(x[0]))
-        optimizer.apply(list(of_weight.values()), list(of_weight))
+        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
+        optimizer.apply([optimizer.scale_loss(grad) for grad in of_weight.values()], list(of_weight))
 
     def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
         """The loss and the metrics of one batch join the running means; nothing is updated."""
@@ -144,10 +146,11 @@ class Trainer(Compilable):
         return dict(sorted({**self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
 
     def _in_order(self, logs: dict[str, float]) -> Any:
-        """Logs as `evaluate` returns them: the loss, then the metrics as `compile` listed them; a number if there is one."""
-        names = ["loss", *(metric for metric in logs if metric.endswith("_loss") and metric != "loss")]
-        names += [name for name in self._compiled_metrics.results() if name not in names] if self._compiled_metrics else []
-        values = [logs[name] for name in names if name in logs]
+        """Logs as `evaluate` returns them, in Keras's order: the loss, metrics that are listed under their own names as
+        `compile` listed them, the outputs' losses, all others by name. A number if there is but one.
+        """
+        names = ["loss", *(metric.name for metric in self._compiled_metrics.metrics), *self._compiled_loss.results()]
+        values = [logs[name] for name in dict.fromkeys([*names, *sorted(logs)]) if name in logs]
         return values[0] if len(values) == 1 else values
 
     # --- fit ----------------------------------------------------------------------------
@@ -183,9 +186,11 @@ class Trainer(Compilable):
             callbacks: list of `Callback`.
             validation_split: the last part of the arrays is held out. validation_data: `(x, y)`,
                 `(x, y, sample_weight)` or an iterable, instead.
-            shuffle: reorder the samples every epoch (arrays only).
-            class_weight: {class: factor}. sample_weight: (N,).
-            steps_per_epoch, validation_steps: batches to take, where the data do not end by themselves.
+            shuffle: reorder the samples every epoch; "batch" reorders whole batches (arrays only).
+            class_weight: {class: factor}, 1 for the others; multiplies weights that batches bring.
+            sample_weight: (N,).
+            steps_per_epoch: batches an epoch; the next goes on where it stopped, until the data end. validation_steps:
+                batches to take, from the first.
             validation_freq: evaluate every so many epochs, or at the listed ones (from 1).
 
         Returns:
@@ -222,7 +227,7 @@ class Trainer(Compilable):
                     self._prepare(batch_x, batch_y)
                     batch_y = self._targets(batch_y)
                     if class_weight is not None:
-                        weights = apply_class_weight(class_weight, batch_y, weights)
+                        weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
                     hooks.on_train_batch_begin(index)
                     try:
                         train_step(batch_x, batch_y, weights)
@@ -299,8 +304,7 @@ class Trainer(Compilable):
         )
 
     def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
-        parts = data if isinstance(data, tuple) and not hasattr(data, "shape") else (data,)
-        x, y, weights = (*parts, None, None)[:3]
+        x, y, weights = unpack(data)
         return self._evaluate(self._source(x, y, weights, batch_size, False, steps), hooks)
 
     def fit_generator(
@@ -418,7 +422,7 @@ class Trainer(Compilable):
         with self._means.of_a_run(), self._step_memory():
             batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
             if class_weight is not None:
-                weights = apply_class_weight(class_weight, batch_y, weights)
+                weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
             self.reset_metrics()
             self.train_step(batch_x, batch_y, weights)
             logs = self._logs()

@@ -17,12 +17,13 @@ whose last use is longest ago go.
 
 from __future__ import annotations
 
-import sys
 import threading
 from math import prod
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 __all__ = ["Arena", "ArenaOfThread", "empty", "zeros"]
 
@@ -38,9 +39,9 @@ class _Current(threading.local):
 
 _current = _Current()
 
-# Its bytes, where the first aligned one is, how many there are from there on, and
-# [the step of its last use, the bytes of it that this use took].
-_Block = tuple[np.ndarray, int, int, list[int]]
+# Its memory, and [where the first aligned byte is, how many bytes there are from there on, the step of its last use,
+# how many bytes this use takes].
+_Block = tuple[np.ndarray, list[int]]
 
 
 class Arena:
@@ -63,7 +64,7 @@ class Arena:
 
     @property
     def nbytes(self) -> int:
-        return sum(size for _, _, size, _ in self._blocks)
+        return sum(length for _, (_, length, _, _) in self._blocks)
 
     def new_step(self) -> None:
         """Another step begins, within the same `with` block."""
@@ -84,11 +85,11 @@ class Arena:
             exact, size, blocks = self._known[shape, dtype]
         except KeyError:
             exact, size, blocks = self._find(shape, dtype)
-        for block, offset, _, used in blocks:
-            if sys.getrefcount(block) == _FREE:
-                array = np.ndarray(shape, exact, block, offset)
-                if sys.getrefcount(block) == _FREE + 1:  # nobody else took it in between
-                    used[0], used[1] = self._step, size
+        for block, use in blocks:
+            if getrefcount(block) == _FREE:
+                array = ndarray(shape, exact, block, use[0])
+                if getrefcount(block) == _FREE + 1:  # nobody else took it in between
+                    use[2], use[3] = self._step, size
                     return array
         return self._over_new_block(shape, exact, size)
 
@@ -97,7 +98,7 @@ class Arena:
         known = self._known if len(self._known) < _MOST_KNOWN else {}
         exact = np.dtype(dtype)
         size = exact.itemsize * prod(shape)
-        found = known[shape, dtype] = exact, size, [block for block in self._blocks if size <= block[2] <= 2 * size]
+        found = known[shape, dtype] = exact, size, [held for held in self._blocks if size <= held[1][1] <= 2 * size]
         self._known = known
         return found
 
@@ -107,31 +108,31 @@ class Arena:
         self._make_room(size)
         block = np.empty(size + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
         offset = -block.ctypes.data % ALIGNMENT
-        self._blocks, self._known = (*self._blocks, (block, offset, size, [self._step, size])), {}
+        self._blocks, self._known = (*self._blocks, (block, [offset, size, self._step, size])), {}
         return np.ndarray(shape, dtype, block, offset)
 
     def _make_room(self, size: int) -> None:
         """Let go of blocks until one of `size` bytes fits. An array that lies in one of them keeps it alive."""
         in_use = size
-        for block, _, _, used in self._blocks:
-            if used[0] == self._step and sys.getrefcount(block) != _FREE:
-                in_use += used[1]
+        for block, (_, _, step, taken) in self._blocks:
+            if step == self._step and getrefcount(block) != _FREE:
+                in_use += taken
         self._largest = max(self._largest, in_use)
         excess = self.nbytes + size - 2 * self._largest
         gone = set()
-        for block in sorted(self._blocks, key=lambda block: block[3][0]):
-            if excess <= 0 or block[3][0] == self._step:
+        for block, (_, length, step, _) in sorted(self._blocks, key=lambda held: held[1][2]):
+            if excess <= 0 or step == self._step:
                 break
             gone.add(id(block))
-            excess -= block[2]
+            excess -= length
         if gone:
-            self._blocks, self._known = tuple(block for block in self._blocks if id(block) not in gone), {}
+            self._blocks, self._known = tuple(held for held in self._blocks if id(held[0]) not in gone), {}
 
 
 def _references_of_a_free_block() -> int:
-    blocks = [(np.empty(1, np.uint8), 0, 0, [0, 0])]
-    for block, _, _, _ in blocks:
-        count = sys.getrefcount(block)
+    blocks = [(np.empty(1, np.uint8), [0])]
+    for block, _ in blocks:
+        count = getrefcount(block)
     return count
 
 
@@ -139,7 +140,7 @@ _FREE = _references_of_a_free_block()
 
 
 class ArenaOfThread(threading.local):
-    """An arena for each thread that asks; it goes when its thread ends. A copy begins without any blocks.
+    """An arena for each thread that asks; it goes when its thread ends.
 
     Attributes:
         arena: this thread's.
@@ -147,9 +148,6 @@ class ArenaOfThread(threading.local):
 
     def __init__(self) -> None:
         self.arena = Arena()
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return ArenaOfThread, ()
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:

@@ -165,7 +165,7 @@ class Compilable:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes over: all but plans and step memory, which it makes anew."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_logits_for", "_arena")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_logits_for", "_memory")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from minicnn.layers import Layer
@@ -25,16 +25,16 @@ def flatten_struct(struct: Any) -> list[Any]:
 
 def pack_struct(struct: Any, flat: Sequence[Any]) -> Any:
     """The items of `flat` in the shape of `struct`: the inverse of `flatten_struct`."""
-    items = iter(flat)
+    return _pack(struct, iter(flat))
 
-    def pack(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {key: pack(value) for key, value in part.items()}
-        if isinstance(part, (list, tuple)):
-            return [pack(value) for value in part]
-        return next(items)
 
-    return pack(struct)
+def _pack(part: Any, items: Iterator[Any]) -> Any:
+    # No function within `pack_struct`: one that calls itself keeps `items` until Python's garbage collector comes by.
+    if isinstance(part, dict):
+        return {key: _pack(value, items) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [_pack(value, items) for value in part]
+    return next(items)
 
 
 def topological_nodes(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[Node]:

@@ -24,6 +24,7 @@ from minicnn.layers import (
     MaxPooling2D,
     Softmax,
     ZeroPadding2D,
+    fused,
 )
 from minicnn.models import Model, Sequential
 from minicnn.registry import custom_object_scope
@@ -404,9 +405,12 @@ def test_gradcheck_passes_a_model_with_dropout_statistics_and_merges():
     backend = backends.backend()
     checks = study.gradcheck(model)
     assert all(check.passed for check in checks)
-    assert max(check.error for check in checks) < 1e-6
+    assert max(check.error for check in checks if check.layer != "fit on numba") < 1e-6
     rows = {(check.layer, check.gradient) for check in checks}
     assert {("conv", "dx"), ("conv", "kernel"), ("norm", "gamma"), ("add", "dx[1]"), ("training step", "scores/bias")} <= rows
+    fitted = [check for check in checks if check.layer == "fit on numba"]
+    assert [check.gradient for check in fitted] == [check.gradient for check in checks if check.layer == "training step"]
+    assert max(check.error for check in fitted) < 1e-5
     for before, after in zip(weights, model.get_weights()):
         np.testing.assert_array_equal(before, after)
     assert (backends.backend(), config.floatx(), model.weights[0].dtype) == (backend, "float32", "float32")
@@ -417,3 +421,52 @@ def test_gradcheck_finds_the_broken_layer_and_what_it_spoils():
     with custom_object_scope({"Broken": Broken}):
         failed = {(check.layer, check.gradient) for check in study.gradcheck(model) if not check.passed}
     assert failed == {("broken", "dx"), ("training step", "before/kernel"), ("training step", "before/bias")}
+
+
+class Mirrored(Layer):
+    """Right, and a view: only the plan makes an array of it that kernels can read."""
+
+    def forward(self, x, training):
+        return x[:, ::-1], None
+
+    def backward(self, dy, saved):
+        return dy[:, ::-1], ()
+
+
+def mirrored():
+    return Sequential(
+        [
+            Input((5, 5, 2)),
+            Conv2D(4, 3, name="conv"),
+            BatchNormalization(name="norm"),
+            Conv2D(3, 2, activation="relu", name="relu"),
+            Flatten(),
+            Mirrored(name="mirrored"),
+            Dense(3, activation="softmax", name="scores"),
+        ]
+    )
+
+
+def failures(model):
+    with custom_object_scope({"Mirrored": Mirrored}):
+        return {(check.layer, check.gradient) for check in study.gradcheck(model) if not check.passed}
+
+
+def test_gradcheck_runs_what_fit_runs(monkeypatch):
+    assert failures(mirrored()) == set()  # a bias before batch normalization included, whose gradient vanishes
+    with monkeypatch.context() as patched:
+        patched.setattr(fused, "is_own", lambda layer: True)  # so that a plan makes no border around a user's layer
+        failed = failures(mirrored())
+    assert {layer for layer, _ in failed} == {"fit on numba"}
+    assert ("fit on numba", "scores/kernel") in failed
+
+
+def test_gradcheck_sees_ops_that_only_a_fused_plan_calls(monkeypatch):
+    module = backends.backend_module()
+    right = module.conv2d_relu_backward
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "conv2d_relu_backward", lambda *a: (*right(*a)[:-1], 1.01 * right(*a)[-1]))
+        backends.set_backend(backends.backend())
+        failed = failures(mirrored())
+    backends.set_backend(backends.backend())
+    assert failed == {("fit on numba", "relu/bias")}

@@ -124,7 +124,7 @@ def gradcam(
 @click.option("--pixel", type=(int, int), metavar="ROW COLUMN", help="Default the centre of the image.")
 @range_option
 def trace(model: str, image: str, pixel: tuple[int, int] | None, input_range: Range | None) -> None:
-    """Follow one pixel: a line a layer, with the ops it calls and the values at the pixel (printed)."""
+    """Follow one pixel through the steps that `fit` runs: their ops, the values there, the sums behind them (printed)."""
     from minicnn import study
 
     given = load_model(model, input_range)

@@ -112,7 +112,7 @@ class Plan:
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
-        shapes, dtypes: of every value. regularized: the trained weights that have a regularizer.
+        shapes, dtypes: of every value. logits_for: as given. regularized: the trained weights that have a regularizer.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class Plan:
         trainable = {id(v) for v in trained}
         self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
         steps = [Step(call) for call in calls]
+        self.logits_for = logits_for
         for i in logits_for:
             self._leave_out_activation(steps, i)
         if fuse:

@@ -140,14 +140,6 @@ def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, 
     both("ModelCheckpoint", arguments, [{"val_loss": value} for value in values], batches)
 
 
-@pytest.mark.parametrize(("mode", "epochs"), [("min", [3]), ("max", [1, 4])])
-def test_model_checkpoint_has_to_beat_its_threshold(tmp_path, mode, epochs):
-    arguments = {"save_best_only": True, "initial_value_threshold": 0.6, "mode": mode}
-    logs = [{"val_loss": value} for value in (0.7, 0.65, 0.5, 0.75)]
-    model, _ = both("ModelCheckpoint", {"filepath": str(tmp_path / "{epoch}.keras"), **arguments}, logs)
-    assert model.saved == [str(tmp_path / f"{epoch}.keras") for epoch in epochs]
-
-
 @pytest.mark.parametrize(
     "schedule", [lambda epoch, lr: lr * 0.5, lambda epoch: 0.1 / (epoch + 1), lambda e, lr: np.float32(lr)]
 )
@@ -179,6 +171,14 @@ def test_a_missing_monitor_warns_and_names_what_there_is():
         run(callbacks.ReduceLROnPlateau(), [{"loss": 1.0}])
     with pytest.warns(UserWarning, match=r"Can save best model only with val_loss available\."):
         run(callbacks.ModelCheckpoint("x.keras", save_best_only=True), [{"loss": 1.0}])
+
+
+@pytest.mark.parametrize(("mode", "epochs"), [("min", [3]), ("max", [1, 4])])
+def test_model_checkpoint_has_to_beat_its_threshold(tmp_path, mode, epochs):
+    arguments = {"save_best_only": True, "initial_value_threshold": 0.6, "mode": mode}
+    logs = [{"val_loss": value} for value in (0.7, 0.65, 0.5, 0.75)]
+    model, _ = both("ModelCheckpoint", {"filepath": str(tmp_path / "{epoch}.keras"), **arguments}, logs)
+    assert model.saved == [str(tmp_path / f"{epoch}.keras") for epoch in epochs]
 
 
 def test_auto_mode_asks_the_metric():

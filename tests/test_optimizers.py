@@ -390,6 +390,16 @@ def test_a_users_optimizer_runs():
     assert [each.name for each in optimizer.variables] == ["iteration", "learning_rate", "w_sum"]
 
 
+def test_weights_are_excluded_from_decay_by_what_stands_anywhere_in_their_names():
+    names = ["bias", "the_bias", "biased", "kernel", "scale"]
+    here, there = [[kind(np.ones(2, "float32"), name=name) for name in names] for kind in (Variable, keras.Variable)]
+    for module, variables in ((optimizers, here), (keras.optimizers, there)):
+        optimizer = module.SGD(0.5, weight_decay=0.5)
+        optimizer.exclude_from_weight_decay(var_list=[variables[3]], var_names=["bias"])
+        optimizer.apply_gradients([(np.zeros(2, "float32"), variable) for variable in variables])
+    assert [float(variable[0]) for variable in here] == [float(variable[0]) for variable in there] == [1, 1, 1, 1, 0.75]
+
+
 def test_rebuilding_is_for_new_optimizers_and_building_twice_changes_nothing():
     variable = Variable(np.zeros(2, "float32"))
     optimizer = optimizers.Adam()

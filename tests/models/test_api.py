@@ -173,6 +173,18 @@ def test_stop_training_and_initial_epoch():
     assert history.epoch == [2, 3]
 
 
+def test_every_output_s_metric_has_its_own_weights():
+    x = layers.Input((4,))
+    model = Model(x, [layers.Dense(2, name="a")(x), layers.Dense(1, name="b")(x)])
+    model.compile("sgd", ["mse", "mse"], weighted_metrics=[["mean_absolute_error"], ["mean_absolute_error"]])
+    inputs, targets = RNG.random((6, 4)), [RNG.random((6, 2)), RNG.random((6, 1))]
+    weights = [np.array([1.0, 0, 0, 2, 0, 1]), np.array([0.0, 3, 1, 0, 2, 0])]
+    logs = model.evaluate(inputs, targets, sample_weight=weights, batch_size=4, verbose=0, return_dict=True)
+    for name, target, prediction, weight in zip("ab", targets, model.predict(inputs, verbose=0), weights, strict=True):
+        expected = np.average(np.abs(target - prediction).mean(axis=1), weights=weight)
+        assert logs[f"{name}_mean_absolute_error"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_stopped_fit_does_not_stop_the_next():
     model = compiled()
     stop = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True))

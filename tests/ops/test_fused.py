@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends import numba_cpu, spec
-from minicnn.backends.numba_cpu import dense
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu._walk import CHUNKS
 from minicnn.backends.numba_cpu.fused import MAP_BYTES
@@ -163,7 +162,8 @@ def test_dense(M: int, C_in: int, C_out: int, need_dx: bool, seed: int, relu: bo
 @pytest.mark.parametrize("M", [3, 5])
 def test_dense_relu_looks_at_the_whole_sum(M: int) -> None:
     """Sums of more features than a task takes at once: what is negative halfway may be positive in the end."""
-    x, kernel = FLOAT32.normal(0, M, 2 * dense.DEPTH + 3), FLOAT32.normal(1, 2 * dense.DEPTH + 3, 20)
+    C_in = 2 * numba_cpu.dense.DEPTH + 3
+    x, kernel = FLOAT32.normal(0, M, C_in), FLOAT32.normal(1, C_in, 20)
     check("dense_relu_forward", x, kernel, FLOAT32.normal(2, 20))
 
 

@@ -283,3 +283,72 @@ def test_weights_that_are_no_numbers(tmp_path, saved, refused):
     )
     for mine, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+# --- models: graphs ------------------------------------------------------------------------------
+
+
+def tensor(layer, call=0):
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [layer, call, 0]}}
+
+
+def relu(name, *calls):
+    """A layer and the arguments of its calls, as a functional model's configuration has them."""
+    inbound = [{"args": [arguments], "kwargs": {}} for arguments in calls]
+    return {"module": "keras.layers", "class_name": "ReLU", "config": {"name": name}, "name": name, "inbound_nodes": inbound}
+
+
+def graph(name, layers, output, outputs=1):
+    start = f"{name}_input"
+    first = {**relu(start), "class_name": "InputLayer", "config": {"name": start, "batch_shape": [None, 2]}}
+    inner = {
+        "name": name,
+        "layers": [first, *layers],
+        "input_layers": [[start, 0, 0]],
+        "output_layers": [output] * outputs,
+    }
+    return {"module": "keras", "class_name": "Functional", "config": inner, "name": name}
+
+
+def nested(levels):
+    """Each model calls the one inside it twice."""
+    model = graph("m0", [relu("relu", tensor("m0_input"))], ["relu", 0, 0])
+    for level in range(1, levels):
+        calls = relu("", tensor(f"m{level}_input"), tensor(model["name"], 1))["inbound_nodes"]
+        model = graph(f"m{level}", [{**model, "inbound_nodes": calls}], [model["name"], 2, 0])
+    return model
+
+
+def chain(count, name="m"):
+    return [relu(f"relu_{at}", tensor(f"relu_{at - 1}" if at else f"{name}_input")) for at in range(count)]
+
+
+def sequential(count):
+    return {"class_name": "Sequential", "config": {"name": "m", "layers": chain(count)}}
+
+
+GRAPHS = {
+    "nested": (lambda: nested(30), "Model 'm14' is made of more than 10000 layer calls"),
+    "long": (lambda: graph("m", chain(6000), ["relu_5999", 0, 0]), "has 6001 layers; no model has more than 5000"),
+    "row": (lambda: sequential(6000), "has 6000 layers; no model has more than 5000"),
+    "often": (
+        lambda: graph("m", [relu("relu", tensor("m_input"), *(tensor("relu", at) for at in range(11_000)))], ["relu", 9, 0]),
+        "more than 10000 layer calls",
+    ),
+    "outputs": (lambda: graph("m", chain(1), ["relu_0", 0, 0], 20_000), "`outputs` has 20000 tensors, more than 1000"),
+    "loop": (lambda: graph("m", [relu("a", tensor("b")), relu("b", tensor("a"))], ["b", 0, 0]), "loops or disconnected"),
+    "name": (lambda: graph("m", [relu("x" * 10**6, tensor("m_input"))], ["y", 0, 0]), "describes no model"),
+}
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_graphs_that_grow(tmp_path, saved, kind, refused):
+    make, reason = GRAPHS[kind]
+    path = packed(tmp_path / "m.keras", {**saved, "config.json": json.dumps(make())})
+    refused(lambda: saving.load_model(path), reason)
+
+
+def test_the_order_of_layers_in_a_file_is_free():
+    """Each layer stands before the one that it reads: passes over the file would be as many as layers."""
+    model = saving.deserialize_keras_object(graph("m", chain(1000)[::-1], ["relu_999", 0, 0]))
+    assert [layer.name for layer in model.layers] == ["m_input", *(f"relu_{at}" for at in range(1000))]

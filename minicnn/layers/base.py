@@ -236,22 +236,20 @@ class Layer:
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
         """This layer and those it holds, depth first."""
-        found: list[Layer] = [self] if include_self else []
+        found: dict[int, Layer] = {id(self): self} if include_self else {}
         for layer in self._sublayers:
             for inner in layer._flatten_layers() if recursive else [layer]:
-                if not any(inner is known for known in found):
-                    found.append(inner)
-        return found
+                found.setdefault(id(inner), inner)
+        return list(found.values())
 
     @property
     def weights(self) -> list[Variable]:
-        found: list[Variable] = []
+        found: dict[int, Variable] = {}
         for layer in self._flatten_layers():
             own = layer._variables
             for variable in [v for v in own if v.trainable] + [v for v in own if not v.trainable]:
-                if not any(variable is known for known in found):
-                    found.append(variable)
-        return found
+                found.setdefault(id(variable), variable)
+        return list(found.values())
 
     @property
     def trainable_weights(self) -> list[Variable]:

@@ -352,7 +352,7 @@ def warmed_up(engine: Engine, x: np.ndarray, labels: np.ndarray) -> Callable[[],
 
 
 def versions() -> dict[str, str]:
-    names = ("minicnn", "numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "jaxlib")
+    names = ("minicnn-engine", "numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "jaxlib")
     installed = {distribution.metadata["Name"]: distribution.version for distribution in importlib.metadata.distributions()}
     return {name: installed[name] for name in names if name in installed}
 

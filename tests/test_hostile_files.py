@@ -5,9 +5,12 @@ Every file is made here. Most are small and would cost gigabytes, hours or a pro
 
 from __future__ import annotations
 
+import functools
+import gzip
 import io
 import json
 import os
+import pickle
 import re
 import struct
 import sys
@@ -20,7 +23,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import saving
+from minicnn import datasets, saving
 from minicnn.data import image_dataset_from_directory
 from minicnn.data.dataset import DatasetError
 from minicnn.data.directory import picture_files
@@ -283,3 +286,257 @@ def test_weights_that_are_no_numbers(tmp_path, saved, refused):
     )
     for mine, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+# --- models: graphs ------------------------------------------------------------------------------
+
+
+def tensor(layer, call=0):
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [layer, call, 0]}}
+
+
+def relu(name, *calls):
+    """A layer and the arguments of its calls, as a functional model's configuration has them."""
+    inbound = [{"args": [arguments], "kwargs": {}} for arguments in calls]
+    return {"module": "keras.layers", "class_name": "ReLU", "config": {"name": name}, "name": name, "inbound_nodes": inbound}
+
+
+def graph(name, layers, output, outputs=1):
+    start = f"{name}_input"
+    first = {**relu(start), "class_name": "InputLayer", "config": {"name": start, "batch_shape": [None, 2]}}
+    inner = {
+        "name": name,
+        "layers": [first, *layers],
+        "input_layers": [[start, 0, 0]],
+        "output_layers": [output] * outputs,
+    }
+    return {"module": "keras", "class_name": "Functional", "config": inner, "name": name}
+
+
+def nested(levels):
+    """Each model calls the one inside it twice."""
+    model = graph("m0", [relu("relu", tensor("m0_input"))], ["relu", 0, 0])
+    for level in range(1, levels):
+        calls = relu("", tensor(f"m{level}_input"), tensor(model["name"], 1))["inbound_nodes"]
+        model = graph(f"m{level}", [{**model, "inbound_nodes": calls}], [model["name"], 2, 0])
+    return model
+
+
+def chain(count, name="m"):
+    return [relu(f"relu_{at}", tensor(f"relu_{at - 1}" if at else f"{name}_input")) for at in range(count)]
+
+
+def sequential(count):
+    return {"class_name": "Sequential", "config": {"name": "m", "layers": chain(count)}}
+
+
+GRAPHS = {
+    "nested": (lambda: nested(30), "Model 'm14' is made of more than 10000 layer calls"),
+    "long": (lambda: graph("m", chain(6000), ["relu_5999", 0, 0]), "has 6001 layers; no model has more than 5000"),
+    "row": (lambda: sequential(6000), "has 6000 layers; no model has more than 5000"),
+    "often": (
+        lambda: graph("m", [relu("relu", tensor("m_input"), *(tensor("relu", at) for at in range(11_000)))], ["relu", 9, 0]),
+        "more than 10000 layer calls",
+    ),
+    "outputs": (lambda: graph("m", chain(1), ["relu_0", 0, 0], 20_000), "`outputs` has 20000 tensors, more than 1000"),
+    "loop": (lambda: graph("m", [relu("a", tensor("b")), relu("b", tensor("a"))], ["b", 0, 0]), "loops or disconnected"),
+    "name": (lambda: graph("m", [relu("x" * 10**6, tensor("m_input"))], ["y", 0, 0]), "describes no model"),
+}
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_graphs_that_grow(tmp_path, saved, kind, refused):
+    make, reason = GRAPHS[kind]
+    path = packed(tmp_path / "m.keras", {**saved, "config.json": json.dumps(make())})
+    refused(lambda: saving.load_model(path), reason)
+
+
+def test_the_order_of_layers_in_a_file_is_free():
+    """Each layer stands before the one that it reads: passes over the file would be as many as layers."""
+    model = saving.deserialize_keras_object(graph("m", chain(1000)[::-1], ["relu_999", 0, 0]))
+    assert [layer.name for layer in model.layers] == ["m_input", *(f"relu_{at}" for at in range(1000))]
+
+
+# --- data sets -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """The one folder that data sets are looked for in."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("MINICNN_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def doubled(first, twice, levels=40):
+    """A pickle in which every level holds the one before it twice."""
+    content = b"\x80\x02" + first + b"q\x00"
+    for level in range(levels):
+        content += twice.replace(b"GET", b"h" + bytes([level])) + b"q" + bytes([level + 1])
+    return content
+
+
+PICKLES = {
+    "place": (b"\x80\x02]r\xff\xff\xff\x7f.", "cannot be read"),
+    "places": (b"\x80\x02]" + b"".join(b"r" + bytes([0, 0, at, 127]) for at in range(200)) + b".", "cannot be read"),
+    "lists": (doubled(b"]", b"](GETGETe") + b".", "cannot be read"),
+    "tuples": (doubled(b")", b"(GETGETt") + b"}h\x28K\x01s.", "has a key of type tuple"),
+    "bytes": (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"x.", "damaged"),
+    "text": (b"\x80\x02X\xff\xff\xff\x7fx.", "damaged"),
+    "number": (b"\x80\x02\x8b\xff\xff\xff\x7fx.", "damaged"),
+    "encoded": (
+        b"\x80\x02c_codecs\nencode\nq\0X" + struct.pack("<I", 10**5) + b"a" * 10**5 + b"q\1" + b"h\0h\1\x85R0" * 10**4 + b".",
+        "cannot be read",
+    ),
+    "encoded twice": (
+        b"\x80\x02](c_codecs\nencode\nq\0X"
+        + struct.pack("<I", 10**5)
+        + b"a" * 10**5
+        + b"q\1\x85R"
+        + b"h\0h\1\x85R" * 10**4
+        + b"e.",
+        "spells the same bytes many times",
+    ),
+    "deep": (b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", "damaged"),
+    "itself": (b"\x80\x02]q\0h\0a.", "cannot be read"),
+    "labels": (
+        pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": functools.reduce(lambda x, _: [x, x], range(40), [])}),
+        "test_batch has labels that are no integers|data_batch_1 has labels that are no integers",
+    ),
+    "extension": (b"\x80\x02\x82\x01.", "cannot be read"),
+    "empty stack": (b"\x80\x02\x85.", "takes more than the stack has"),
+    "no mark": (b"\x80\x02]e.", "damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", PICKLES)
+def test_hostile_pickles(data, kind, refused):
+    content, reason = PICKLES[kind]
+    folder = data / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [*(f"data_batch_{at}" for at in range(1, 6)), "test_batch"]:
+        (folder / name).write_bytes(content)
+    refused(datasets.cifar10.load_data, "cifar10: .*cifar-10-batches-py cannot be read", reason)
+
+
+def tar_header(kind, size, name=b"x"):
+    header = bytearray(512)
+    header[: len(name)] = name
+    header[100:108], header[108:116], header[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
+    header[124:136], header[136:148] = b"%011o\0" % size, b"00000000000\0"
+    header[148:156], header[156:157], header[257:265] = b" " * 8, kind, b"ustar\x0000"
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def zeros(size):
+    """gzip of many zeros, a thousandth of their size."""
+    return gzip.compress(bytes(size), 9)
+
+
+TARS = {
+    "extended header": lambda: gzip.compress(tar_header(b"x", 2**30)) + zeros(2**26),
+    "global header": lambda: gzip.compress(tar_header(b"g", 2**30)) + zeros(2**26),
+    "long name": lambda: gzip.compress(tar_header(b"L", 2**30)) + zeros(2**26),
+    "long link": lambda: gzip.compress(tar_header(b"K", 2**30)) + zeros(2**26),
+    "large member": lambda: gzip.compress(tar_header(b"0", 390 * 10**6, b"a/data_batch_1.bin")) + zeros(2**26),
+    "other members": lambda: gzip.compress(tar_header(b"0", 2**32, b"other")) + zeros(2**26),
+    "many members": lambda: gzip.compress(tar_header(b"0", 0, b"other") * 50_000),
+    "sparse": lambda: gzip.compress(tar_header(b"S", 390 * 10**6, b"data_batch_1.bin")) + zeros(2**20),
+    "cut": lambda: gzip.compress(tar_header(b"0", 3073, b"data_batch_1.bin"))[:-20],
+    "lzma": lambda: b"\xfd7zXZ\0\0\4" + b"\xff" * 40,
+    "bzip2": lambda: b"BZh91AY&SY" + b"\xff" * 40,
+}
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_hostile_tar_archives(data, kind, refused):
+    (data / "cifar-10-binary.tar.gz").write_bytes(TARS[kind]())
+    refused(datasets.cifar10.load_data, r"cifar10: .*cifar-10-binary\.tar\.gz cannot be read")
+
+
+def npz(**changes):
+    images, labels = np.zeros((3, 28, 28), np.uint8), np.arange(3, dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{"x_train": images, "y_train": labels, "x_test": images, "y_test": labels, **changes})
+    return buffer.getvalue()
+
+
+def npz_of_one_array(header):
+    """Its first array has this header and no numbers."""
+    text = header.encode() + b"\n"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x_train.npy", b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text)
+    return buffer.getvalue()
+
+
+def deflated(size):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x_train.npy", bytes(size))
+    return buffer.getvalue()
+
+
+NPZS = {
+    "text": (lambda: npz(x_train=np.full((3, 28, 28), "a")), "Object arrays cannot be loaded, nor text"),
+    "objects": (lambda: npz(y_train=np.array([{}, {}, {}])), "Object arrays cannot be loaded"),
+    "records": (lambda: npz(y_train=np.zeros(3, "i4,i4")), "Object arrays cannot be loaded"),
+    "NaN": (lambda: npz(x_train=np.full((3, 28, 28), np.nan)), r"x_train\.npy holds NaN or infinity"),
+    "lengths": (lambda: npz(y_train=np.zeros(2, np.uint8)), r"images of shape \(3, 28, 28\), and labels of shape \(2,\)"),
+    "shape": (lambda: npz(x_test=np.zeros((3, 27, 28), np.uint8)), r"expected \(N, 28, 28\)"),
+    "labels": (lambda: npz(y_test=np.full(3, 10)), "integers from 0 to 9"),
+    "float labels": (lambda: npz(y_test=np.zeros(3)), "integers from 0 to 9"),
+    "scalar": (lambda: npz(y_test=np.uint8(1)), "cannot be read"),
+    "missing": (lambda: npz_of_one_array("{'descr': '|u1', 'fortran_order': False, 'shape': (0,)}"), "it lacks y_train"),
+    "huge": (lambda: npz_of_one_array("{'descr': '<f8', 'fortran_order': False, 'shape': (10**9, 10**9)}"), "cannot be read"),
+    "claims": (
+        lambda: npz_of_one_array("{'descr': '<f8', 'fortran_order': False, 'shape': (100000, 100000)}"),
+        "has not the bytes of an array of shape",
+    ),
+    "negative": (lambda: npz_of_one_array("{'descr': '<f8', 'fortran_order': False, 'shape': (-8,)}"), "cannot be read"),
+    "wide": (lambda: npz_of_one_array("{'descr': '|V2000000000', 'fortran_order': False, 'shape': (0,)}"), "cannot be read"),
+    "bomb": (lambda: deflated(2**26), "at most 100 times what is stored"),
+    "no zip": (lambda: b"no zip", "cannot be read"),
+    "array": (lambda: b"\x93NUMPY", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", NPZS)
+def test_hostile_npz_files(data, kind, refused):
+    make, reason = NPZS[kind]
+    (data / "mnist.npz").write_bytes(make())
+    refused(datasets.mnist.load_data, r"mnist: .*mnist\.npz cannot be read", reason)
+
+
+def test_hostile_idx_files(data, refused):
+    folder = data / "mnist"
+    folder.mkdir()
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        rank = int(name[-1])
+        shape = (3, 28, 28)[:rank] if "t10k" in name else (2, 28, 28)[:rank]
+        header = bytes([0, 0, 8, rank]) + np.array(shape, ">u4").tobytes()
+        (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(header + bytes(int(np.prod(shape)))))
+    datasets.mnist.load_data()
+    good = (folder / "train-images-idx3-ubyte.gz").read_bytes()
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3]) + bytes(3)))
+    refused(datasets.mnist.load_data, r"images of shape \(2, 28, 28\), and labels of shape \(3,\)")
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(zeros(2**28))
+    refused(datasets.mnist.load_data, "is no IDX file")
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(good[:-6])
+    refused(datasets.mnist.load_data, "not a whole gzip file")
+
+
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [(EPS, "it is none of PNG"), (png(6000, 6000), "more than 90,000"), (png(20, 20, bytes(20 * 61)), "has shape")],
+    ids=range(3),
+)
+def test_hostile_zips_of_pictures(data, picture, reason, refused):
+    for name in ("horse-or-human", "validation-horse-or-human"):
+        packed(data / f"{name}.zip", {"horses/x.png": picture, "humans/x.png": picture})
+    refused(datasets.horses_or_humans.load_data, "horses_or_humans: .* cannot be read", reason)
+    packed(data / "horse-or-human.zip", {f"horses/{at}.png": picture for at in range(10_000)})
+    refused(datasets.horses_or_humans.load_data, "its directory is larger than one of 1500 members is|cannot be read")

@@ -36,6 +36,21 @@ def test_tensorflow_is_only_for_tests_and_benchmarks():
     }
 
 
+def test_what_is_printed_installs_this_checkout():
+    """`minicnn` on the package index is somebody else's project: nothing tells people to install it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] != "minicnn"
+    assert all("minicnn[" not in needed for extra in project["optional-dependencies"].values() for needed in extra)
+    texts = [ROOT / "README.md", *(ROOT / "examples").glob("*.md"), *(ROOT / "minicnn").rglob("*.py")]
+    installs = [line for path in texts for line in re.findall(r"pip install ([^`\n#;&)]+)", path.read_text(encoding="utf-8"))]
+    ours = [line for line in installs if "[" in line or "minicnn" in line or line.startswith(".")]
+    assert len(ours) >= 6
+    assert not [line for line in ours if not re.match(r'"?\.', line)]
+    for line in ours:
+        extra = re.search(r"\[(\w+)\]", line)
+        assert extra is None or extra[1] in project["optional-dependencies"], line
+
+
 def test_the_readmes_example_runs(monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Sequential" in block]

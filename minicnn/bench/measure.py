@@ -273,10 +273,11 @@ def start_up(
 
 def describe_machine(threads: int) -> dict[str, Any]:
     """Processor, vector width, threads, and the versions of what takes part."""
+    from minicnn import __version__
     from minicnn.backends import numba_cpu
 
-    packages = ("minicnn", "numpy", "numba", "llvmlite", "tensorflow", "keras", "jax", "torch")
-    versions = {}
+    packages = ("numpy", "numba", "llvmlite", "tensorflow", "keras", "jax", "torch")
+    versions = {"minicnn": __version__}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

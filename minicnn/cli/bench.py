@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Train and run MODELS (names of reference models; default all) on minicnn and on every peer that is installed.
 
-    The peers come with `pip install "minicnn[bench]"`. Engines work in processes of their own, on the same cores, and
+    The peers come with `pip install ".[bench]"`. Engines work in processes of their own, on the same cores, and
     take turns; figures are medians. Let nothing else run meanwhile. All stay in memory until a model is done: for
     humans_300 and all eight, that is more than 24 GB; choose some with --engine.
     """

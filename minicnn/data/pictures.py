@@ -20,12 +20,15 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MOST_PIXELS = 50_000_000  # more than a telephone's 48 million; decoded they take 4 bytes each
 
 
-def open_picture(file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb") -> Any:
+def open_picture(
+    file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb", most_pixels: int = _MOST_PIXELS
+) -> Any:
     """The picture in a file as a PIL image, read whole and converted to `color_mode`.
 
     Args:
-        file: a path, or an open binary file: a PNG, JPEG, GIF, BMP or WebP picture of at most 50 million pixels.
+        file: a path, or an open binary file: a PNG, JPEG, GIF, BMP or WebP picture.
         color_mode: "grayscale", "rgb" or "rgba". Grey pictures of 16 or 32 bits keep their depth.
+        most_pixels: height times width that it may have.
 
     Raises:
         FileFormatError: (a ValueError) naming the file, if it is no such picture.
@@ -45,14 +48,16 @@ def open_picture(file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: 
         except Image.UnidentifiedImageError:
             raise FileFormatError(f"it is none of {', '.join(_FORMATS)}, or it is damaged") from None
         with image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise FileFormatError(f"it has {image.width} x {image.height} pixels, more than {_MOST_PIXELS:,}")
+            if image.width * image.height > most_pixels:
+                raise FileFormatError(f"it has {image.width} x {image.height} pixels, more than {most_pixels:,}")
             if color_mode == "grayscale" and image.mode in _GREY_MODES:
                 return image.copy()
             return image.convert(_MODES[color_mode])
 
 
-def read_picture(file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb") -> np.ndarray:
+def read_picture(
+    file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb", most_pixels: int = _MOST_PIXELS
+) -> np.ndarray:
     """The picture in a file as an array of shape (height, width, channels), uint8 unless it is deeper."""
-    pixels = np.asarray(open_picture(file, color_mode))
+    pixels = np.asarray(open_picture(file, color_mode, most_pixels))
     return pixels if pixels.ndim == 3 else pixels[..., None]

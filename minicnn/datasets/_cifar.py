@@ -58,6 +58,8 @@ def read_pickles(path: Path, files: Sequence[str], keys: Sequence[str], classes:
         rows = content["data"]
         if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != _PIXELS:
             raise ValueError(f"{name} has no `data` of shape (N, {_PIXELS}) in uint8")
+        if not all(isinstance(label, (int, np.integer)) for key in keys for label in content[key]):
+            raise ValueError(f"{name} has labels that are no integers")
         columns = np.array([content[key] for key in keys]).T
         if columns.shape != (len(rows), len(keys)) or columns.dtype.kind not in "iu":
             raise ValueError(f"{name} has {len(rows)} images and labels of shape {columns.shape}")

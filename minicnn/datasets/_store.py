@@ -21,6 +21,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..untrusted import FileFormatError, printable
+
 __all__ = [
     "Arrays",
     "DataDir",
@@ -165,15 +167,16 @@ def read(source: Source, data_dir: DataDir = None, download: bool = True) -> Arr
 
     Raises:
         DatasetUnavailableError: as `fetch`.
-        ValueError: naming the path, if what is found there is not the data set.
+        FileFormatError: (a ValueError) naming the path, if what is found there is not the data set.
     """
     found = fetch(source, data_dir, download=download)
     try:
         return found.layout.read(found.path)
     except Exception as error:
-        raise ValueError(
+        message = (
             f"{source.name}: {found.path} cannot be read: {error}. Move it away, and the data set is looked for elsewhere."
-        ) from error
+        )
+        raise FileFormatError(printable(message)) from None  # a traceback would print the first error at its full length
 
 
 def _unavailable(source: Source, data_dir: DataDir, folder: Path, tried: str) -> str:

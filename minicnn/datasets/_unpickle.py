@@ -1,16 +1,17 @@
 """Reading the pickles in which CIFAR was published, without running anything they name.
 
-A pickle is a program: it names functions and has them called. This reader knows three
-things only, NumPy's array, its dtype and the bytes that Python 2 wrote, and builds even
-those from stand-ins of its own, so that no constructor outside this file is ever called.
-Everything else that a file names is refused before it is looked up.
+A pickle is a program for a stack machine: it names functions and has them called. This machine is
+our own. It knows the instructions that numbers, texts, containers and NumPy's arrays are written
+with, and three names; what those build are stand-ins of this file, so no other constructor is ever
+called. Python's own `pickletools` splits a pickle into instructions and holds every size that they
+claim against the bytes that are there.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import pickle
+import pickletools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ class _DType:
             raise pickle.UnpicklingError(f"array of {code!r}: only arrays of plain numbers are read")
         self.code, self.order = code, "="
 
-    def __setstate__(self, state: Any) -> None:
+    def build(self, state: Any) -> None:
         order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "="):
             raise pickle.UnpicklingError(f"array of byte order {order!r}")
@@ -46,7 +47,7 @@ class _Array:
     def __init__(self, *ignored: Any) -> None:
         self.value: np.ndarray | None = None
 
-    def __setstate__(self, state: Any) -> None:
+    def build(self, state: Any) -> None:
         _version, shape, dtype, fortran_order, data = state
         self.value = _array(data, dtype, shape, "F" if fortran_order else "C")
 
@@ -86,25 +87,129 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        known = _KNOWN.get((module, name))
-        if known is None:
-            raise pickle.UnpicklingError(
-                f"it names {module}.{name}; only NumPy arrays and plain containers are read, nothing was run"
-            )
-        return lambda *arguments: known(*arguments)  # a throwaway: a pickle may set attributes on what it is handed
+def _function(module: Any, name: Any) -> Callable[..., Any]:
+    known = _KNOWN.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
+    if known is None:
+        raise pickle.UnpicklingError(
+            f"it names {module}.{name}; only NumPy arrays and plain containers are read, nothing was run"
+        )
+    return known
 
 
-def _plain(value: Any) -> Any:
-    """Arrays out of their stand-ins, text out of Python 2's bytes; lists and dicts all the way down."""
-    if isinstance(value, _Array):
-        return value.value
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+# Instructions by what they do with their argument; the names are those of `pickletools`.
+_BYTES_OF_PYTHON_2 = frozenset(("STRING", "BINSTRING", "SHORT_BINSTRING"))
+_PUSHED = _BYTES_OF_PYTHON_2 | {
+    *("INT", "LONG", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def _run(data: bytes) -> Any:
+    """What is left on the stack when the pickle stops."""
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+    encoded = 0  # bytes that `_encode` made: each text is written for one array
+
+    def popped(count: int) -> list[Any]:
+        """The last `count` objects, taken off the stack."""
+        if count > len(stack) - (marks[-1] if marks else 0):
+            raise pickle.UnpicklingError("an instruction takes more than the stack has")
+        found = stack[len(stack) - count :]
+        del stack[len(stack) - count :]
+        return found
+
+    def since_mark() -> list[Any]:
+        found = stack[marks[-1] :]
+        del stack[marks.pop() :]
+        return found
+
+    argument: Any
+    for instruction, argument, _ in pickletools.genops(data):
+        name = instruction.name
+        if name in _PUSHED:
+            stack.append(argument.encode("latin1") if name in _BYTES_OF_PYTHON_2 else argument)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name]())
+        elif name in ("PROTO", "FRAME"):
+            pass
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif name in ("APPEND", "APPENDS"):
+            items = popped(1) if name == "APPEND" else since_mark()
+            _of_type(list, stack[-1]).extend(items)
+        elif name in ("SETITEM", "SETITEMS", "DICT"):
+            items = popped(2) if name == "SETITEM" else since_mark()
+            if name == "DICT":
+                stack.append({})
+            # Keys are plain: the hash of a tuple that holds a tuple twice, and so on, takes for ever.
+            _of_type(dict, stack[-1]).update(zip(map(_key, items[::2]), items[1::2], strict=True))
+        elif name in ("LIST", "TUPLE"):
+            stack.append((list if name == "LIST" else tuple)(since_mark()))
+        elif name in _TUPLES:
+            stack.append(tuple(popped(_TUPLES[name])))
+        elif name == "GLOBAL":
+            stack.append(_function(*argument.split(" ", 1)))
+        elif name == "STACK_GLOBAL":
+            stack.append(_function(*popped(2)))
+        elif name == "REDUCE":
+            function, arguments = popped(2)
+            if function not in _KNOWN.values():
+                raise pickle.UnpicklingError("it calls what is no function")
+            stack.append(function(*_of_type(tuple, arguments)))
+            encoded += len(stack[-1]) if function is _encode else 0
+            if encoded > len(data):
+                raise pickle.UnpicklingError("it spells the same bytes many times")
+        elif name == "BUILD":
+            (state,) = popped(1)
+            if not isinstance(stack[-1], (_Array, _DType)):
+                raise pickle.UnpicklingError("it changes what is no array")
+            stack[-1].build(state)
+        elif name == "STOP":
+            return stack.pop()
+        else:
+            raise pickle.UnpicklingError(f"it has the instruction {name}; only arrays and plain containers are read")
+    raise pickle.UnpicklingError("it does not end")
+
+
+def _of_type(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise pickle.UnpicklingError(f"a {kind.__name__} was expected, not a {type(value).__name__}")
+    return value
+
+
+def _key(value: Any) -> Any:
+    if not isinstance(value, (str, bytes, int, float)):
+        raise pickle.UnpicklingError(f"a dict has a key of type {type(value).__name__}")
+    return value
+
+
+def _plain(value: Any, done: dict[int, Any]) -> Any:
+    """Arrays out of their stand-ins, text out of Python 2's bytes; lists and dicts all the way down, each of them once."""
+    if id(value) not in done:
+        if isinstance(value, _Array):
+            done[id(value)] = value.value
+        elif isinstance(value, dict):
+            done[id(value)] = {_plain(key, done): _plain(item, done) for key, item in value.items()}
+        elif isinstance(value, (list, tuple)):
+            done[id(value)] = [_plain(item, done) for item in value]
+        else:
+            return value.decode("utf-8") if isinstance(value, bytes) else value
+    return done[id(value)]
 
 
 def loads(data: bytes) -> Any:
@@ -117,7 +222,7 @@ def loads(data: bytes) -> Any:
         pickle.UnpicklingError: if it names anything but an array, or is damaged. Nothing it names is called.
     """
     try:
-        return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())
+        return _plain(_run(data), {})
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # a damaged pickle may fail in any way

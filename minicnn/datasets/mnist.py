@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
-from ._idx import FILES, read_idx_folder
+from ._idx import FILES, check_digits, read_idx_folder
+from ._npz import read_npz
 from ._store import Arrays, Download, Layout, Source, read
 
 __all__ = ["CLASS_NAMES", "load_data"]
@@ -20,8 +19,8 @@ CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 
 def _read_npz(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        return (file["x_train"], file["y_train"]), (file["x_test"], file["y_test"])
+    x_train, y_train, x_test, y_test = read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
+    return check_digits((x_train, y_train)), check_digits((x_test, y_test))
 
 
 SOURCE = Source(

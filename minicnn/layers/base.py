@@ -266,12 +266,11 @@ class Layer:
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
         """This layer and those it holds, depth first."""
-        found: list[Layer] = [self] if include_self else []
+        found: dict[int, Layer] = {id(self): self} if include_self else {}
         for layer in self._held_layers:
             for inner in layer._flatten_layers() if recursive else [layer]:
-                if not any(inner is known for known in found):
-                    found.append(inner)
-        return found
+                found.setdefault(id(inner), inner)
+        return list(found.values())
 
     @property
     def _own_variables(self) -> list[Variable]:

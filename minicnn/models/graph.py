@@ -11,7 +11,9 @@ from minicnn.layers.symbolic import KerasTensor, Node
 if TYPE_CHECKING:
     from minicnn.models.model import Model
 
-__all__ = ["Call", "flatten_calls", "flatten_struct", "pack_struct", "topological_nodes"]
+__all__ = ["Call", "calls_of", "check_calls", "flatten_calls", "flatten_struct", "pack_struct", "topological_nodes"]
+
+_MOST_CALLS = 10_000
 
 
 def flatten_struct(struct: Any) -> list[Any]:
@@ -66,6 +68,24 @@ def topological_nodes(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> 
                 stack.append((tensor, True))
                 stack.extend((before, False) for before in reversed(node.inputs))
     return order
+
+
+def calls_of(layer: Layer) -> int:
+    """How many layer calls one call of a layer stands for: of a model all those inside it."""
+    return getattr(layer, "_call_count", 0) or 1
+
+
+def check_calls(name: str, count: int) -> int:
+    """`count`, unless it is more layer calls than any network has.
+
+    A model that calls the one inside it twice, thirty levels deep, is small to write and a billion calls to run.
+
+    Raises:
+        ValueError: naming the model.
+    """
+    if count > _MOST_CALLS:
+        raise ValueError(f"Model '{name}' is made of more than {_MOST_CALLS} layer calls.")
+    return count
 
 
 class Call:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from typing import Any
 
 from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
 from minicnn.models.batches import as_arrays
-from minicnn.models.graph import flatten_struct, pack_struct, topological_nodes
+from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct, topological_nodes
 from minicnn.models.plan import Plan
 from minicnn.models.summary import print_summary
 from minicnn.models.training import Trainer
@@ -16,6 +17,8 @@ from minicnn.saving import deserialize_keras_object, load_weights, save_model, s
 from minicnn.tensor import as_tensor
 
 __all__ = ["Functional", "Model"]
+
+_MOST_TENSORS = 1000  # inputs, or outputs, of one model
 
 
 @registry.register("model", "Functional")
@@ -78,6 +81,8 @@ class Model(Trainer, Layer):
         for argument, tensors in (("inputs", flat_inputs), ("outputs", flat_outputs)):
             if not tensors:
                 raise ValueError(f"Model '{self.name}': `{argument}` is empty.")
+            if len(tensors) > _MOST_TENSORS:
+                raise ValueError(f"Model '{self.name}': `{argument}` has {len(tensors)} tensors, more than {_MOST_TENSORS}.")
             for tensor in tensors:
                 if not isinstance(tensor, KerasTensor):
                     raise ValueError(
@@ -97,19 +102,13 @@ class Model(Trainer, Layer):
             else InputLayer(batch_shape=t.shape, dtype=t.dtype)
             for t in starts.values()
         ]
-        self._sublayers = []
-        for layer in [*self._input_layers, *(node.layer for node in nodes)]:
-            if not any(layer is known for known in self._sublayers):
-                self._sublayers.append(layer)
-        names: set[str] = set()
-        for layer in self._sublayers:
-            if layer.name in names:
-                raise ValueError(
-                    f'The name "{layer.name}" is used {sum(one.name == layer.name for one in self._sublayers)} times in '
-                    "the model. "
-                    "All layer names should be unique."
-                )
-            names.add(layer.name)
+        self._call_count = check_calls(self.name, sum(calls_of(node.layer) for node in nodes))
+        every = [*self._input_layers, *(node.layer for node in nodes)]
+        self._sublayers = list({id(layer): layer for layer in every}.values())
+        uses = Counter(layer.name for layer in self._sublayers)
+        for name, count in uses.items():
+            if count > 1:
+                raise ValueError(f'The name "{name}" is used {count} times in the model. All layer names should be unique.')
         self.input_names = [layer.name for layer in self._input_layers]
         if isinstance(inputs, dict):
             self.input_names = list(inputs)
@@ -335,10 +334,19 @@ class Model(Trainer, Layer):
             if isinstance(layer, InputLayer):
                 made[(layer.name, 0, 0)] = layer.output
 
+        def histories(struct: Any) -> list[Any]:
+            """The tensors, as (layer, call, output), that the arguments of a call name."""
+            flat: list[Any] = []
+            if isinstance(struct, dict) and struct.get("class_name") == "__keras_tensor__":
+                flat.append(tuple(struct["config"]["keras_history"]))
+            elif isinstance(struct, (dict, list, tuple)):
+                for value in struct.values() if isinstance(struct, dict) else struct:
+                    flat += histories(value)
+            return flat
+
         def find(struct: Any) -> Any:
             if isinstance(struct, dict) and struct.get("class_name") == "__keras_tensor__":
-                name, node, tensor = struct["config"]["keras_history"]
-                return made[(name, node, tensor)]
+                return made[tuple(struct["config"]["keras_history"])]
             if isinstance(struct, dict):
                 return {key: find(value) for key, value in struct.items()}
             if isinstance(struct, (list, tuple)):
@@ -352,30 +360,37 @@ class Model(Trainer, Layer):
                 return {key: leaf(value) for key, value in struct.items()}
             return [leaf(item) for item in struct]
 
-        waiting = [(layers[entry["name"]], node) for entry in config["layers"] for node in entry["inbound_nodes"]]
-        while waiting:
-            later = []
-            for layer, node in waiting:
-                try:
-                    arguments = find(node["args"])
-                except KeyError:  # made by a node that comes later
-                    later.append((layer, node))
-                    continue
-                # A layer's calls stand in order: a later one must wait for an earlier one.
-                if any(layer is other for other, _ in later):
-                    later.append((layer, node))
-                    continue
-                first = 1 if isinstance(layer, Model) and not hasattr(layer, "_is_sequential") else 0
-                count = sum(1 for key in made if key[0] == layer.name and key[2] == 0)
-                for at, tensor in enumerate(flatten_struct(layer(*arguments))):
-                    made[(layer.name, first + count, at)] = tensor
-            if len(later) == len(waiting):
-                raise ValueError(
-                    "Invalid Functional model configuration. The graph of the Functional model either has loops or "
-                    "disconnected nodes. "
-                    f"The following layers failed to be resolved: {[layer.name for layer, _ in later]}"
-                )
-            waiting = later
+        # A layer's calls stand in order; its next one waits until the last tensor that it reads is made.
+        calls = {entry["name"]: deque(entry["inbound_nodes"]) for entry in config["layers"]}
+        unmade = {name: histories(queue[0]["args"]) for name, queue in calls.items() if queue}
+        waiting: dict[Any, list[str]] = {}  # a tensor -> the layers whose next call reads it
+        ready = deque(unmade)
+        counts: Counter[str] = Counter()
+        total = 0
+        while ready:
+            entry = ready.popleft()
+            layer, queue, keys = layers[entry], calls[entry], unmade[entry]
+            while keys and keys[-1] in made:
+                keys.pop()
+            if keys:
+                waiting.setdefault(keys[-1], []).append(entry)
+                continue
+            first = 1 if isinstance(layer, Model) and not hasattr(layer, "_is_sequential") else 0
+            total = check_calls(str(config.get("name")), total + calls_of(layer))
+            for at, tensor in enumerate(flatten_struct(layer(*find(queue.popleft()["args"])))):
+                key = (layer.name, first + counts[entry], at)
+                made[key] = tensor
+                ready.extend(waiting.pop(key, ()))
+            counts[entry] += 1
+            if queue:
+                unmade[entry] = histories(queue[0]["args"])
+                ready.append(entry)
+        unresolved = [name for name, queue in calls.items() if queue]
+        if unresolved:
+            raise ValueError(
+                "Invalid Functional model configuration. The graph of the Functional model either has loops or disconnected "
+                f"nodes. The following layers failed to be resolved: {unresolved}"
+            )
         return cls(
             inputs=leaf(config["input_layers"]),
             outputs=leaf(config["output_layers"]),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from minicnn import registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.symbolic import KerasTensor
-from minicnn.models.graph import topological_nodes
+from minicnn.models.graph import calls_of, check_calls
 from minicnn.models.model import Model
 from minicnn.saving import deserialize_keras_object, serialize_keras_object
 
@@ -39,6 +40,7 @@ class Sequential(Model):
         self._init_model(name)
         self._row: list[Layer] = []  # with the InputLayer, if there is one
         self._nodes: list[Any] = []
+        self._call_count = 0
         self._inputs: list[KerasTensor] = []
         self._outputs: list[KerasTensor] = []
         self._input_struct = self._output_struct = None
@@ -60,7 +62,7 @@ class Sequential(Model):
                 f"Only instances of `minicnn.Layer` can be added to a Sequential model. Received: {layer} (of type "
                 f"{type(layer)})"
             )
-        if any(layer.name == known.name for known in self._row):
+        if layer.name in map(attrgetter("name"), self._row):
             raise ValueError(
                 f"All layers added to a Sequential model should have unique names. Name '{layer.name}' is already the "
                 "name of a layer "
@@ -92,18 +94,20 @@ class Sequential(Model):
             output = layer.output
             self._inputs = [output]
         else:
+            count = check_calls(self.name, self._call_count + calls_of(layer))
             output = layer(self._outputs[0])
             if not isinstance(output, KerasTensor):
                 raise ValueError(
                     "All layers in a Sequential model should have a single output tensor. For multi-output layers, use "
                     "the functional API."
                 )
+            self._nodes.append(output.node)
+            self._call_count = count
         self._outputs = [output]
         self._finish()
 
     def _finish(self) -> None:
         """After a change: the graph as `Model` keeps it."""
-        self._nodes = topological_nodes(self._inputs, self._outputs)
         self._input_layers = [layer for layer in self._row[:1] if isinstance(layer, InputLayer)]
         self._input_struct, self._output_struct = self._inputs[0], self._outputs[0]
         self.input_names = [self._inputs[0].name]
@@ -122,6 +126,8 @@ class Sequential(Model):
             assert node is not None
             layer._inbound_nodes.remove(node)
             self._outputs = [node.inputs[0]]
+            self._nodes.pop()
+            self._call_count -= calls_of(layer)
             self._finish()
         return layer
 
@@ -140,7 +146,7 @@ class Sequential(Model):
                 self.add(layer)
         except Exception:
             # As it was: the layers in a row, without a graph.
-            self._row, self.built, self._nodes = row, False, []
+            self._row, self.built, self._nodes, self._call_count = row, False, [], 0
             self._sublayers = list(row)
             raise
 

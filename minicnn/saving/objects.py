@@ -12,6 +12,7 @@ from minicnn import serialization
 __all__ = ["LARGEST_CONFIG", "deserialize_keras_object", "parse_config", "serialize_keras_object"]
 
 LARGEST_CONFIG = 2**23  # bytes; a model of a thousand layers takes about one million, and an empty list 20 times its text
+_MOST_LAYERS = 5000  # each takes some kilobytes and a quarter of a millisecond, whatever it is
 _DEEPEST = 200  # levels of lists and dicts; a model inside a model takes five
 
 serialize_keras_object = serialization.serialize
@@ -53,8 +54,12 @@ def parse_config(text: bytes, source: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{source} should hold a JSON object. Received: {type(config).__name__}")
     level: list[tuple[Any, Any]] = [("", config)]  # (key of the nearest dict, what it holds)
+    layers = 0
     for _ in range(_DEEPEST):
         level = [inner for key, item in level for inner in _inside(key, item, source)]
+        layers += sum(len(item) for key, item in level if key == "layers" and isinstance(item, list))
+        if layers > _MOST_LAYERS:
+            raise ValueError(f"{source} has {layers} layers; no model has more than {_MOST_LAYERS}.")
         if not level:
             return config
     raise ValueError(f"{source} is nested more than {_DEEPEST} levels deep; no model's configuration is.")

@@ -40,7 +40,7 @@ def test_without_cupy_the_error_names_the_extra() -> None:
     code = "import sys; sys.modules['cupy'] = None; import minicnn.backends.cupy_gpu"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert 'ImportError: The backend "cupy" needs CuPy' in result.stderr
-    assert 'pip install "minicnn[gpu13]"' in result.stderr
+    assert 'pip install ".[gpu13]"' in result.stderr
 
 
 def test_no_driver_and_no_device_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

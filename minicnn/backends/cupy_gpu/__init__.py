@@ -16,8 +16,9 @@ try:
     import cupy
 except ImportError as error:
     raise ImportError(
-        'The backend "cupy" needs CuPy, which is not installed. For a driver of CUDA 13: pip install "minicnn[gpu13]"; '
-        f'of CUDA 12: pip install "minicnn[gpu12]". ({error})'
+        'The backend "cupy" needs CuPy, which is not installed. In the folder of minicnn\'s sources, for a driver of CUDA 13: '
+        'pip install ".[gpu13]"; '
+        f'of CUDA 12: pip install ".[gpu12]". ({error})'
     ) from error
 
 from minicnn.backends.cupy_gpu.compile import empty, set_tf32, tf32, to_device, to_host

@@ -16,6 +16,7 @@ from minicnn.layers.symbolic import KerasTensor
 from minicnn.models.compiled import CompiledLoss, CompiledMetrics
 from minicnn.models.graph import flatten_calls
 from minicnn.models.plan import Plan, memory_errors_name_the_layer
+from minicnn.models.summary import PlanTable
 from minicnn.variables import Variable
 
 __all__ = ["Compilable"]
@@ -185,8 +186,8 @@ class Compilable:
         with self._arena, memory_errors_name_the_layer():
             yield
 
-    def plan(self) -> list[dict[str, Any]]:
-        """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image."""
+    def plan(self) -> PlanTable:
+        """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image. Prints as a table."""
         self._require_graph()
         return self._plan_for("train" if self.compiled and self._compiled_loss else "predict").describe()
 

@@ -401,6 +401,25 @@ def test_a_case_describes_the_model_in_keras_s_form():
     assert json.loads(json.dumps(case)) == case
 
 
+@pytest.mark.parametrize("seconds", [[0.4, 0.2, 0.1], [0.4, 0.41, 0.45]])
+def test_in_proportion_falls_with_threads_and_rises_with_work(seconds):
+    grown = {"x": [1, 2, 4], "seconds": seconds, "exponent": report.exponent([1, 2, 4], seconds)}
+    figure = report.scaling_chart({"batch": grown, "threads": grown})
+    batch, threads = (axis.lines[1].get_ydata() for axis in figure.axes)
+    np.testing.assert_allclose(batch, np.array([1, 2, 4]) * 1e3 * seconds[-1] / 4)
+    np.testing.assert_allclose(threads, 1e3 * seconds[0] / np.array([1, 2, 4]))
+
+
+def test_captions_and_labels_of_the_charts_do_not_touch():
+    speeds = {"minicnn": 20.0, "torch": 19_694.0}
+    figure = report.chart({f"model {i}": {"train": speeds, "batch": 32} for i in range(4)}, "machine")
+    figure.draw_without_rendering()
+    for above, below in zip(figure.axes[:2], figure.axes[2:]):
+        assert above.xaxis.label.get_window_extent().y0 > below.title.get_window_extent().y1 + 5
+        for text in above.texts:
+            assert text.get_window_extent().x1 < above.get_window_extent().x1
+
+
 def test_scaling_measures_steps_that_grow(monkeypatch):
     built = []
     monkeypatch.setattr(scaling, "_step", lambda model, shape, batch: built.append((shape, batch)) or (lambda: None))

@@ -402,6 +402,7 @@ def test_doctor_names_backends_and_reasons(cli, monkeypatch):
     assert code == 0
     for word in ("numpy", "backend numba (the default)", "threading layer", "vector", "backend reference", "backend cupy"):
         assert word in out
+    assert max(map(len, out.splitlines())) <= 80
     monkeypatch.setenv("MINICNN_BACKEND", "abacus")
     fails(cli("doctor"), 1, "the default backend, 'abacus', does not run here")
 
@@ -411,6 +412,47 @@ def test_warmup_runs_every_model(cli, monkeypatch):
     code, out, _ = cli("warmup")
     assert code == 0
     assert re.fullmatch(r"cifar_small: \d+\.\d s\n", out)
+
+
+AFTER_WARMUP = """
+import contextlib, io, sys
+from minicnn import zoo
+from minicnn.cli.main import main
+
+def run(line):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main(line.split())
+
+def signatures():
+    kernels = {}
+    for module in [held for name, held in sys.modules.items() if name.startswith("minicnn.backends.numba_cpu")]:
+        for name, held in vars(module).items():
+            if hasattr(held, "signatures") and hasattr(held, "py_func"):
+                kernels[f"{held.py_func.__module__}.{held.py_func.__qualname__}"] = set(held.signatures)
+    return kernels
+
+zoo.MODELS = {name: zoo.get(name) for name in ("cifar_small", "vgg_bn")}
+run("warmup")
+before = signatures()
+assert sum(map(len, before.values())) > 20
+model, folder = sys.argv[1:]
+run(f"predict {model} digits:1")
+run(f"evaluate {model} digits")
+run(f"study trace {model} digits:1")
+for picture in ("saliency", "gradcam", "features"):
+    run(f"study {picture} {model} digits:1 --out {folder}/{picture}.png")
+run(f"train digits --model cifar_small --epochs 1 --verbose 0 --out {folder}/run")
+print(sorted(name for name, held in signatures().items() if held - before.get(name, set())))
+"""
+
+
+def test_after_warmup_nothing_is_compiled(trained, tmp_path):
+    """In a process of its own: the dispatcher of each kernel knows the signatures that it was compiled for."""
+    program = [sys.executable, "-c", AFTER_WARMUP, trained, tmp_path]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert (tmp_path / "gradcam.png").is_file()
+    assert (tmp_path / "run" / "model.keras").is_file()
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import itertools
 import threading
 import time
@@ -12,8 +13,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from minicnn import config
+from minicnn import config, layers
 from minicnn.data import (
     AUTOTUNE,
     INFINITE_CARDINALITY,
@@ -25,6 +27,7 @@ from minicnn.data import (
     image_dataset_from_directory,
 )
 from minicnn.data.resize import INTERPOLATIONS, crop_resize, pad_resize, resize
+from minicnn.preprocessing.image import load_img
 
 
 def worker_threads():
@@ -589,6 +592,20 @@ class TestResize:
         image = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
         np.testing.assert_allclose(crop_resize(image, (5, 8)), smart_resize(image, (5, 8)), rtol=0, atol=255e-5)
         np.testing.assert_allclose(pad_resize(image, (5, 8)), tf.image.resize_with_pad(image, 5, 8), rtol=0, atol=255e-5)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.tuples(*[st.integers(1, 40)] * 4), st.sampled_from(["bilinear", "nearest"]), st.integers(0, 9))
+    def test_pictures_and_layers_are_resized_alike(self, sizes, interpolation, seed):
+        """A picture that training or `minicnn predict` reads, one that `Resizing` gets, and one of `load_img`'s nearest."""
+        H, W, height, width = sizes
+        pixels = np.random.default_rng(seed).integers(0, 256, (H, W, 3), dtype=np.uint8)
+        ours = resize(pixels, (height, width), interpolation)
+        layer = layers.Resizing(height, width, interpolation=interpolation)
+        np.testing.assert_allclose(np.asarray(layer(pixels[None].astype(np.float32)))[0], ours, atol=1e-3)
+        if interpolation == "nearest":
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "png")
+            np.testing.assert_array_equal(np.asarray(load_img(file, target_size=(height, width))), ours)
 
 
 @pytest.fixture(scope="module")

@@ -533,6 +533,14 @@ class TestDownload:
             _store.read(source)
         assert list(data.iterdir()) == []
 
+    def test_a_failed_download_leaves_no_empty_folder(self, tmp_path, source, monkeypatch):
+        monkeypatch.delenv("MINICNN_DATA_DIR")
+        self.serve(monkeypatch, self.CONTENT[:1000], TimeoutError("timed out"))
+        (tmp_path / "home").mkdir(exist_ok=True)
+        with pytest.raises(datasets.DatasetUnavailableError, match="timed out"):
+            _store.read(source)
+        assert list((tmp_path / "home").iterdir()) == []
+
     def test_ctrl_c_leaves_nothing_behind(self, data, source, monkeypatch):
         self.serve(monkeypatch, self.CONTENT[:1000], KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):

@@ -104,9 +104,17 @@ def configure(backend: str | None, threads: int | None) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None, numbers: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    title: str | None = None,
+    numbers: Sequence[str] = (),
+    width: int | None = None,
 ) -> None:
-    """A table on standard output; the columns named in `numbers` are aligned right."""
+    """A table on standard output; the columns named in `numbers` are aligned right.
+
+    Cells are folded into lines where a terminal is narrower than the table, or the table than `width` characters.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -119,6 +127,8 @@ def print_table(
     console = Console()
     if not console.is_terminal:
         console.width = 1000  # in a file or a pipe a table is as wide as it needs to be
+    if width is not None:
+        console.width = min(console.width, width)
     console.print(table)
 
 

@@ -30,7 +30,7 @@ def command() -> int:
     ]
     rows += [("processor", _processor()), ("available cores", cores)]
     rows += [(package, _version(package)) for package in _PACKAGES]
-    print_table(["", ""], rows, title="machine")
+    _print(rows, "machine")
 
     default, default_works = config.backend_name(), False
     for name, package in _BACKENDS.items():
@@ -40,13 +40,17 @@ def command() -> int:
             module.check_available()
             facts: dict[str, Any] = module.describe()
         except Exception as error:  # whatever a driver or a compiler may raise: the reason is the answer
-            print_table(["", ""], [("not available", str(error) or type(error).__name__)], title=f"backend {name}{note}")
+            _print([("not available", str(error) or type(error).__name__)], f"backend {name}{note}")
             continue
         default_works |= name == default
-        print_table(["", ""], [(key.replace("_", " "), value) for key, value in facts.items()], title=f"backend {name}{note}")
+        _print([(key.replace("_", " "), value) for key, value in facts.items()], f"backend {name}{note}")
     if not default_works:
         click.echo(f"error: the default backend, {default!r}, does not run here", err=True)
     return int(not default_works)
+
+
+def _print(rows: list[tuple[str, Any]], title: str) -> None:
+    print_table(["", ""], rows, title=title, width=80)
 
 
 def _version(package: str) -> str:

@@ -19,6 +19,7 @@ from minicnn.models.compiled import CompiledLoss, CompiledMetrics
 from minicnn.models.graph import flatten_calls
 from minicnn.models.plan import Plan, memory_errors_name_the_layer
 from minicnn.models.running_means import RunningMeans
+from minicnn.models.summary import PlanTable
 from minicnn.variables import Variable
 
 __all__ = ["Compilable"]
@@ -214,8 +215,8 @@ class Compilable:
         with self._memory.arena as arena, memory_errors_name_the_layer():
             yield arena
 
-    def plan(self) -> list[dict[str, Any]]:
-        """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image."""
+    def plan(self) -> PlanTable:
+        """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image. Prints as a table."""
         return self.training_plan().describe()
 
     def training_plan(self) -> Plan:

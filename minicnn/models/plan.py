@@ -19,6 +19,7 @@ from minicnn import backends
 from minicnn.backends import ops
 from minicnn.layers import Layer, fused
 from minicnn.models.graph import Call, flatten_calls
+from minicnn.models.summary import PlanTable
 from minicnn.variables import Variable
 
 if TYPE_CHECKING:
@@ -192,9 +193,9 @@ class Plan:
             step.forget(values)
         return [values[i] for i in self.outputs]
 
-    def describe(self, batch_size: int = 1) -> list[dict[str, Any]]:
+    def describe(self, batch_size: int = 1) -> PlanTable:
         """One row a step: what runs together, output shape, FLOPs and bytes of its output for a batch."""
-        rows = []
+        rows = PlanTable()
         inner = {call.output: call for call in self.calls}
         for step in self.steps:
             shape = self.shapes[step.output]

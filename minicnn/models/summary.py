@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from minicnn.layers.symbolic import Node
@@ -9,7 +10,7 @@ from minicnn.layers.symbolic import Node
 if TYPE_CHECKING:
     from minicnn.models.model import Model
 
-__all__ = ["print_summary", "readable_count", "readable_size"]
+__all__ = ["PlanTable", "print_summary", "readable_count", "readable_size"]
 
 
 def readable_size(numbers: int, bytes_each: int = 4) -> str:
@@ -36,6 +37,26 @@ def readable_count(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.2f} {unit}"
     return str(count)
+
+
+class PlanTable(list[dict[str, Any]]):
+    """The rows of `model.plan()`: a list of dicts that prints as a table of at most 100 columns."""
+
+    _LAYERS, _OP, _SHAPE = 36, 18, 20  # widths
+
+    def __repr__(self) -> str:
+        head = f"{'layers that run as one':{self._LAYERS}}  {'op':{self._OP}}  {'output shape':{self._SHAPE}}"
+        lines = [f"{head}  {'FLOPs':>8}  {'output':>9}"]
+        for row in self:
+            names = textwrap.wrap(" + ".join(row["layers"]), self._LAYERS)
+            shape = str(row["output_shape"]).replace("None, ", "")
+            flops = readable_count(row["flops"]) if row["flops"] else "-"
+            cells = f"{row['op'][: self._OP]:{self._OP}}  {shape[: self._SHAPE]:{self._SHAPE}}"
+            lines.append(f"{names[0]:{self._LAYERS}}  {cells}  {flops:>8}  {readable_size(row['bytes'], 1):>9}")
+            lines += [f"  {name}" for name in names[1:]]
+        total = readable_count(sum(row["flops"] for row in self))
+        lines.append(f"{len(self)} steps, {total} FLOPs forward; FLOPs and output of one image")
+        return "\n".join(lines)
 
 
 def _rows(model: Model, expand_nested: bool, depth: int = 0) -> list[dict[str, Any]]:

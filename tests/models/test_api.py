@@ -259,6 +259,32 @@ def test_tf_keras_where_a_program_imports_tensorflow_as_tf():
     assert minicnn.keras.datasets.cifar10 is minicnn.datasets.cifar10
 
 
+def test_plan_prints_as_a_table_and_is_a_list_of_dicts():
+    plan = compiled().plan()
+    assert isinstance(plan, list)
+    assert all(type(row) is dict for row in plan)
+    lines = str(plan).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "FLOPs" in lines[0]
+    assert len([line for line in lines if "conv2d" in line]) == 1
+    assert "(6, 6, 4)" in lines[1]
+    assert "576.00 B" in lines[1]
+    assert f"{plan[0]['flops'] / 1000:.2f} K" in lines[1]
+    assert lines[-1].startswith(f"{len(plan)} steps")
+    long = type(plan)([plan[0] | {"layers": [f"a_layer_with_a_long_name_{i}" for i in range(9)]}])
+    assert max(map(len, str(long).splitlines())) <= 100
+    assert "a_layer_with_a_long_name_8" in str(long)
+
+
+def test_history_says_what_it_holds():
+    history = compiled().fit(X, Y, epochs=2, validation_data=(X, Y), verbose=0)
+    text = repr(history)
+    assert text.startswith("<History: 2 epochs, at the end ")
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert f"{name} {history.history[name][-1]:.4g}" in text
+    assert repr(callbacks.History()) == "<History: no epochs>"
+
+
 def test_last_values_are_safe_to_keep():
     """What a callback keeps is not written over by later steps, although steps reuse memory."""
     kept = []

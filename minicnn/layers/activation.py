@@ -30,7 +30,7 @@ def activate(activation: Any, z: Any, training: bool) -> tuple[Any, Any]:
         y, kept = activation.forward(z, training)
     else:
         y, kept = activations.forward_backward(activation)[0](z)
-    return backends.asarray(y, z.dtype), kept  # a user's activation may return a view, or another dtype
+    return _fitting(y, z.dtype), kept
 
 
 def activate_backward(activation: Any, dy: Any, kept: Any) -> Any:
@@ -46,7 +46,12 @@ def activate_backward(activation: Any, dy: Any, kept: Any) -> Any:
         dz = activation.backward(dy, kept)[0]
     else:
         dz = activations.forward_backward(activation)[1](dy, kept)
-    return backends.asarray(dz, dy.dtype)
+    return _fitting(dz, dy.dtype)
+
+
+def _fitting(array: Any, dtype: Any) -> Any:
+    """As kernels read it: a user's activation may return a view, or another dtype."""
+    return array if array.flags.c_contiguous and array.dtype == dtype else backends.asarray(array, dtype)
 
 
 @registry.register("layer")

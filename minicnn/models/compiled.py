@@ -64,10 +64,11 @@ class CompiledLoss:
             _per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
         )
         self.factors = [1.0 if w is None else float(w) for w in weights]
-        self._total, self._count, *self._own_totals = (
+        self.variables = [
             Variable(0.0, dtype="float64", trainable=False, name=name)
             for name in ("loss", "samples", *(output_names if len(output_names) > 1 else ()))
-        )
+        ]
+        self._total, self._count, *self._own_totals = self.variables
 
     @staticmethod
     def _resolve(identifier: Any) -> Any:

@@ -276,7 +276,7 @@ def check(scenario: str, kills: int, seed: int, by_steps: bool, folder: Path) ->
 
     def moments() -> Iterator[float]:
         while True:
-            yield float(rng.integers(1, 150)) if by_steps else rng.uniform(0.0, longest)
+            yield float(rng.integers(1, 150)) if by_steps else rng.uniform(0.0, longest / 2)
 
     counts = {"kills": 0, "in a save": 0, "chains": 0, "equal": 0, "differing": 0}
     while counts["kills"] < kills:

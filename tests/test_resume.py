@@ -374,6 +374,7 @@ DATA = {
     "repeated": lambda: {"x": samples().shuffle(16).repeat().map(noisy).batch(8), "steps_per_epoch": 4},
     "some an epoch": lambda: {"x": samples().shuffle(16).batch(8), "steps_per_epoch": 3},
     "generator": lambda: {"x": endless(), "steps_per_epoch": 4},
+    "generator of the validation": lambda: {"x": Remembered(), "validation_data": endless(), "validation_steps": 2},
 }
 
 

@@ -22,6 +22,7 @@ from minicnn.backends import memory
 __all__ = [
     "ArrayBatches",
     "Batch",
+    "CountedIterator",
     "IterableBatches",
     "SequenceBatches",
     "apply_class_weight",
@@ -396,6 +397,28 @@ def _sum_of(batch: Batch) -> int:
     for array in itertools.chain(*(arrays or () for arrays in batch)):
         total = zlib.crc32(np.asarray(backends.to_numpy(array)).tobytes(), total)
     return total
+
+
+class CountedIterator:
+    """An iterator that counts what was taken from it, so that another of the same kind can be put where it stood."""
+
+    def __init__(self, iterator: Any) -> None:
+        self.iterator, self.taken = iterator, 0
+
+    def __iter__(self) -> CountedIterator:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self.iterator)
+        self.taken += 1
+        return item
+
+    def get_state(self) -> dict[str, Any]:
+        return {"taken": self.taken}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for _ in range(self.taken, state["taken"]):
+            next(self)
 
 
 def state_of(data: Any) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ class Run:
     Args:
         model: the model that is trained.
         source: of the batches.
-        validation: as `source`, or None; of it only what it remembers itself from one validation to the next is kept.
+        validation: the data of the validation, or None; of them what they remember from one to the next is kept.
         hooks: the callbacks; a `BackupAndRestore` among them gets this object, to save and load.
 
     Attributes:
@@ -59,7 +59,7 @@ class Run:
             raise ValueError(f"{path} is no backup of a running `fit`: it holds weights only.")
         try:
             self.set_state(state)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
             raise ValueError(f"{path} is the backup of a `fit` with other arguments: {error}") from error
 
     def get_state(self) -> dict[str, Any]:
@@ -83,6 +83,6 @@ class Run:
         self.model.stop_training = self.over
         self.model._set_running_means(state["means"])
         self.hooks.set_state(state["callbacks"])
+        set_state_of(self.validation, state["validation"])  # which may draw random numbers once more
         config.set_random_state(state["random"])
-        set_state_of(self.validation, state["validation"])
         self.source.set_state(state["source"])

@@ -19,6 +19,7 @@ from minicnn.backends import ops
 from minicnn.callbacks import CallbackList
 from minicnn.models.batches import (
     ArrayBatches,
+    CountedIterator,
     apply_class_weight,
     as_arrays,
     check_finite,
@@ -205,11 +206,13 @@ class Trainer(Compilable):
         train_step = CapturedStep(self) if captured else functools.partial(self.train_step, watch=watch)
         self.stop_training = False
         source.resume(self._passes_done)
+        if hasattr(validation_data, "__next__") and not hasattr(validation_data, "__getitem__"):
+            validation_data = CountedIterator(validation_data)
         run = Run(self, source, validation_data, hooks)
-        hooks.on_train_begin()
-        if run.resumed:  # `BackupAndRestore` found an earlier run
-            initial_epoch = epochs if run.over and not run.batch else run.epoch
         with hooks, contextlib.closing(source), self._step_memory():
+            hooks.on_train_begin()
+            if run.resumed:  # `BackupAndRestore` found an earlier run
+                initial_epoch = epochs if run.over and not run.batch else run.epoch
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 run.epoch, run.batch = epoch, 0

@@ -162,10 +162,11 @@ SCENARIOS: dict[str, Callable[[Path], tuple[Any, dict[str, Any]]]] = {
 # --- in a process of its own ----------------------------------------------------------------
 
 
-def train(scenario: str, folder: Path) -> None:
-    """What the user's program does; started again after a kill, it goes on."""
+def train(scenario: str, folder: Path, pipe: int) -> None:
+    """What the user's program does; started again after a kill, it goes on. Every step writes a byte into the pipe."""
     model, arguments = SCENARIOS[scenario](folder)
-    arguments["callbacks"] = [callbacks.CSVLogger(folder / "log.csv"), *arguments["callbacks"]]
+    tell = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: os.write(pipe, b"!"))
+    arguments["callbacks"] = [tell, callbacks.CSVLogger(folder / "log.csv"), *arguments["callbacks"]]
     history = model.fit(**arguments, epochs=EPOCHS, verbose=0)
     arrays = [*model.get_weights(), *(np.asarray(variable) for variable in model.optimizer.variables)]
     np.savez(folder / "end.npz", *arrays)
@@ -199,7 +200,7 @@ def count_steps(last: int) -> None:
 
 
 def start(scenario: str, folder: Path, last_step: int | None = None) -> tuple[int, int]:
-    """Fork a process that trains; returns it, and the end of a pipe that is written to when `fit` is about to begin."""
+    """Fork a process that trains; returns it, and the end of a pipe that each of its steps writes to."""
     reading, writing = os.pipe()
     process = os.fork()
     if process:
@@ -208,10 +209,9 @@ def start(scenario: str, folder: Path, last_step: int | None = None) -> tuple[in
     status = 1
     try:
         os.close(reading)
-        os.write(writing, b"!")
         if last_step is not None:
             count_steps(last_step)
-        train(scenario, folder)
+        train(scenario, folder, writing)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -237,8 +237,23 @@ def outcome(folder: Path) -> dict[str, Any]:
     return found
 
 
-def chain(scenario: str, folder: Path, moments: Iterator[float], most: int, by_steps: bool) -> tuple[int, int, bool]:
-    """Train with up to `most` kills at these moments.
+def wait(pipe: int, seconds: float) -> bool:
+    """Sleep, but no longer than the process at the other end lives; whether it does still."""
+    end = time.monotonic() + seconds
+    while select.select([pipe], [], [], max(end - time.monotonic(), 0))[0]:
+        if not os.read(pipe, 4096):
+            return False
+    return True
+
+
+def chain(
+    scenario: str, folder: Path, moments: Iterator[tuple[bool, float]], most: int, by_steps: bool
+) -> tuple[int, int, bool]:
+    """Train with up to `most` kills.
+
+    Args:
+        moments: of the kills: whether to count from a process's first step, not from its start, and the seconds (or, with
+            `by_steps`, the steps) from there.
 
     Returns:
         the kills, how many of them left a file half written, and whether the last process ended in order.
@@ -246,11 +261,11 @@ def chain(scenario: str, folder: Path, moments: Iterator[float], most: int, by_s
     kills = unfinished = 0
     left_before: set[Path] = set()
     while True:
-        moment = next(moments) if kills < most else None
+        from_first_step, moment = next(moments) if kills < most else (False, None)
         process, pipe = start(scenario, folder, int(moment) if by_steps and moment is not None else None)
-        os.read(pipe, 1)
-        if moment is not None and not by_steps:
-            select.select([pipe], [], [], moment)  # its end closes when the process ends by itself
+        if moment is None or by_steps:
+            wait(pipe, 3600)
+        elif (not from_first_step or os.read(pipe, 1)) and wait(pipe, moment):
             os.kill(process, signal.SIGKILL)
         os.close(pipe)
         status = os.waitpid(process, 0)[1]
@@ -266,17 +281,26 @@ def check(scenario: str, kills: int, seed: int, by_steps: bool, folder: Path) ->
     """Chains of a scenario until so many kills were made."""
     expected_folder = folder / "uninterrupted"
     expected_folder.mkdir()
+    process, pipe = start(scenario, expected_folder)
     began = time.monotonic()
-    done, _, in_order = chain(scenario, expected_folder, iter(()), 0, by_steps)
-    longest = time.monotonic() - began
-    if not in_order:
+    os.read(pipe, 1)
+    first_step = time.monotonic()
+    wait(pipe, 3600)
+    ended = time.monotonic()
+    os.close(pipe)
+    if os.waitpid(process, 0)[1]:
         raise RuntimeError(f"The uninterrupted training of '{scenario}' failed.")
     expected = outcome(expected_folder)
     rng = np.random.default_rng([seed, *scenario.encode()])
 
-    def moments() -> Iterator[float]:
+    def moments() -> Iterator[tuple[bool, float]]:
         while True:
-            yield float(rng.integers(1, 150)) if by_steps else rng.uniform(0.0, longest / 2)
+            if by_steps:
+                yield False, float(rng.integers(1, 150))
+            elif rng.random() < 0.2:  # while the backup is read and the kernels are loaded
+                yield False, rng.uniform(0.0, first_step - began)
+            else:
+                yield True, rng.uniform(0.0, ended - first_step) / 2
 
     counts = {"kills": 0, "in a save": 0, "chains": 0, "equal": 0, "differing": 0}
     while counts["kills"] < kills:

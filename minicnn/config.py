@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,13 @@ __all__ = [
     "image_data_format",
     "next_seed",
     "random_seed",
+    "random_state",
     "running_pass",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
     "set_random_seed",
+    "set_random_state",
 ]
 
 _FLOAT_TYPES = ("float32", "float64")
@@ -121,3 +124,27 @@ def next_seed() -> int:
     seed = np.random.SeedSequence(entropy=random_seed(), spawn_key=(_drawn,)).generate_state(1)[0]
     _drawn += 1
     return int(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """Where all global generators stand, as plain data and arrays: minicnn's seeds, Python's and NumPy's."""
+    import random
+
+    version, words, gauss = random.getstate()
+    return {
+        "seed": random_seed(),
+        "drawn": _drawn,
+        "python": [version, np.array(words, np.uint32), gauss],
+        "numpy": np.random.get_state(legacy=False),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put the global generators where `random_state` found them."""
+    global _seed, _drawn
+    import random
+
+    _seed, _drawn = state["seed"], state["drawn"]
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    np.random.set_state(state["numpy"])

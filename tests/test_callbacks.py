@@ -140,6 +140,20 @@ def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, 
     both("ModelCheckpoint", arguments, [{"val_loss": value} for value in values], batches)
 
 
+def test_the_best_of_some_batches_is_saved():
+    """After every third batch, if the loss is then below that of all those times before; 4 batches an epoch."""
+    saver = callbacks.ModelCheckpoint("{epoch}-{batch}.keras", "loss", save_best_only=True, save_freq=3)
+    model = FakeModel()
+    saver.set_model(model)
+    losses = iter([9, 9, 5, 1, 9, 6, 9, 1, 4, 9, 9, 4])
+    for epoch in range(3):
+        saver.on_epoch_begin(epoch)
+        for batch in range(4):
+            saver.on_train_batch_end(batch, {"loss": next(losses)})
+        saver.on_epoch_end(epoch, {"loss": 0})
+    assert model.saved == ["1-3.keras", "3-1.keras"]
+
+
 @pytest.mark.parametrize(
     "schedule", [lambda epoch, lr: lr * 0.5, lambda epoch: 0.1 / (epoch + 1), lambda e, lr: np.float32(lr)]
 )

@@ -1,20 +1,26 @@
-"""Training that is killed and resumed ends with the same bits as training that was not."""
+"""Training that is killed and resumed ends with the same bits as training that was not.
+
+`kill_and_resume.py` does it at random moments, hundreds of times.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
-import time
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import minicnn
-from minicnn import layers
+from minicnn import callbacks, layers
 from minicnn.data import Dataset
+from minicnn.preprocessing.image import ImageDataGenerator
 
 EPOCHS = 6
 
@@ -22,15 +28,13 @@ EPOCHS = 6
 # statistics, Adam's moments, a schedule's step and the order of the samples: all have to come along.
 PROGRAM = textwrap.dedent(
     """
-    import os, sys, time
+    import os, signal, sys
     import numpy as np
     import minicnn
     from minicnn import callbacks, layers
 
     EPOCHS = int(sys.argv[1])
     FOLDER = sys.argv[2]
-
-    minicnn.set_backend("reference")
 
     def make():
         minicnn.set_random_seed(11)
@@ -55,40 +59,25 @@ PROGRAM = textwrap.dedent(
         arrays = model.get_weights() + [np.asarray(v) for v in model.optimizer.variables]
         np.savez(path, *arrays, prediction=model.predict(np.ones((2, 6, 6, 2), "float32"), verbose=0))
 
-    def slowly():
-        # Long enough that the process is killed in the middle of an epoch.
-        return callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.05))
+    class KillAfter(callbacks.Callback):
+        # Power fails after so many batches.
+        def __init__(self, batches):
+            super().__init__()
+            self.left = batches
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
     """
 )
 
 
-def start(body, folder, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + textwrap.dedent(body), str(EPOCHS), str(folder), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(body, folder, *arguments):
-    process = start(body, folder, *arguments)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    return output
-
-
-def kill_when(process, ready):
-    """SIGKILL as soon as `ready()`, which the process must live to see."""
-    deadline = time.monotonic() + 120
-    while not ready():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.07)  # into the next epoch
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+def run(body, folder, *arguments, ends=0):
+    command = [sys.executable, "-c", PROGRAM + textwrap.dedent(body), str(EPOCHS), str(folder), *map(str, arguments)]
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    assert process.returncode == ends, process.stdout
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -106,24 +95,22 @@ def assert_same_bits(path, expected):
 
 
 def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path, uninterrupted):
-    process = start(
-        """
-        path = FOLDER + "/{epoch}.keras"
-        fit(make(), epochs=EPOCHS, callbacks=[callbacks.ModelCheckpoint(path), slowly()])
-        """,
-        tmp_path,
-    )
-    kill_when(process, (tmp_path / "2.keras").exists)
-    last = max(int(name.split(".")[0]) for name in os.listdir(tmp_path) if name.endswith(".keras"))
-    assert 2 <= last < EPOCHS
     run(
         """
-        model = minicnn.saving.load_model(f"{FOLDER}/{sys.argv[3]}.keras")
-        fit(model, epochs=EPOCHS, initial_epoch=int(sys.argv[3]))
+        path = FOLDER + "/{epoch}.keras"
+        fit(make(), epochs=EPOCHS, callbacks=[callbacks.ModelCheckpoint(path), KillAfter(13)])
+        """,
+        tmp_path,
+        ends=-signal.SIGKILL,
+    )
+    assert sorted(os.listdir(tmp_path)) == ["1.keras", "2.keras"]  # five batches an epoch
+    run(
+        """
+        model = minicnn.saving.load_model(FOLDER + "/2.keras")
+        fit(model, epochs=EPOCHS, initial_epoch=2)
         write(model, FOLDER + "/end.npz")
         """,
         tmp_path,
-        last,
     )
     assert_same_bits(tmp_path / "end.npz", uninterrupted)
 
@@ -132,19 +119,25 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path, uninterrupt
 def test_backup_and_restore_lets_the_same_program_be_started_again(tmp_path, uninterrupted, double):
     body = """
         model = make()
-        backup = callbacks.BackupAndRestore(FOLDER + "/backup", double_checkpoint=sys.argv[4] == 'True')
-        history = fit(model, epochs=EPOCHS, callbacks=[backup] + ([slowly()] if sys.argv[3] == "slowly" else []))
+        backup = callbacks.BackupAndRestore(FOLDER + "/backup", double_checkpoint=sys.argv[4] == "True")
+        history = fit(model, epochs=EPOCHS, callbacks=[backup, KillAfter(int(sys.argv[3]))])
         write(model, FOLDER + "/end.npz")
-        print("epochs", len(history.epoch))
+        print(len(history.epoch), len(history.history["loss"]), -model.optimizer.iterations.numpy())
         """
-    process = start(body, tmp_path, "slowly", double)
-    kill_when(process, (tmp_path / "backup" / ("previous.weights.h5" if double else "latest.weights.h5")).exists)
+    run(body, tmp_path, 13, double, ends=-signal.SIGKILL)
     if double:  # what a disk may have lost
         (tmp_path / "backup" / "latest.weights.h5").write_bytes(b"damaged")
-    output = run(body, tmp_path, "on", double)
-    assert 1 <= int(output.split()[-1]) < EPOCHS
+    assert run(body, tmp_path, 0, double).split() == ["6", "6", "-30"]
     assert_same_bits(tmp_path / "end.npz", uninterrupted)
     assert not (tmp_path / "backup").exists()
+
+
+def test_chains_of_kills_at_drawn_steps():
+    """Also between the system calls of a save, for all that a `fit` can be made of; at drawn times: see the program."""
+    command = [sys.executable, "-m", "tests.kill_and_resume", "--kills", "20", "--steps", "--seed", "1"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"together +kills 20 .* differing 0", done.stdout)
 
 
 def test_a_checkpoint_of_weights_goes_on_too(tmp_path, uninterrupted):
@@ -184,6 +177,322 @@ def test_ctrl_c_leaves_a_model_with_its_history(tmp_path):
     )
     assert output.split() == ["2"]
     assert (tmp_path / "m.keras").exists()
+
+
+# --- what a backup holds ------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(callbacks.Callback):
+    """Ends `fit` after so many batches, in this process; stands before or behind the backup in the list."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+class Late(callbacks.Callback):
+    def on_train_end(self, logs=None):
+        raise Killed
+
+
+def train(folder, data, others=lambda folder: [], kill_after=0, epochs=4, **backup):
+    """As a program does that may have been started before: everything is made anew, from the same seed."""
+    model = make()
+    kill = [Kill(kill_after)] if kill_after else []
+    backup = callbacks.BackupAndRestore(folder / "backup", **backup)
+    model.fit(**data(), epochs=epochs, verbose=0, callbacks=[backup, *others(folder), *kill])
+    return model
+
+
+def assert_resumes(tmp_path, data, others=lambda folder: [], kill_after=13, **backup):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    expected = train(whole, data, others, **backup)
+    with pytest.raises(Killed):
+        train(parts, data, others, kill_after, **backup)
+    found = train(parts, data, others, **backup)
+    assert_same_weights(found, expected)
+    assert found.history.history == expected.history.history
+    assert found.history.epoch == expected.history.epoch
+    assert sorted(os.listdir(parts)) == sorted(os.listdir(whole))
+    return found, parts, whole
+
+
+def arrays():
+    return {"x": X, "y": Y, "batch_size": 8, "validation_data": (X[:16], Y[:16])}
+
+
+@pytest.mark.parametrize("frequency", ["epoch", 1, 3, 5])
+def test_the_history_and_the_place_in_the_epoch_come_along(tmp_path, frequency):
+    model, _, _ = assert_resumes(tmp_path, arrays, save_freq=frequency)
+    assert model.history.epoch == [0, 1, 2, 3]
+    assert len(model.history.history["val_loss"]) == 4
+
+
+def test_the_learning_rate_that_a_plateau_left_comes_along(tmp_path):
+    def reduce(folder):
+        return [callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=2, min_delta=10.0)]
+
+    model, _, _ = assert_resumes(tmp_path, arrays, reduce)
+    np.testing.assert_allclose(model.history.history["learning_rate"], [1e-3, 1e-3, 1e-3, 5e-4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_early_stopping_stops_where_it_would_have_and_gives_back_the_best(tmp_path, first):
+    """The loss never improves by 10, so the best epoch is the first, and the third the last."""
+
+    def stop(folder):
+        return [callbacks.EarlyStopping("loss", min_delta=10.0, patience=2, restore_best_weights=True)]
+
+    model, _, _ = assert_resumes(tmp_path, arrays, stop, kill_after=7 if first else 13)
+    assert model.history.epoch == [0, 1, 2]
+
+
+def test_training_that_was_stopped_is_not_begun_again(tmp_path):
+    """Power fails after the backup of the last epoch, before `fit` returns."""
+
+    def stop(folder):
+        return [callbacks.EarlyStopping("loss", min_delta=10.0, patience=2)]
+
+    expected = train(tmp_path / "whole", arrays, stop)
+    with pytest.raises(Killed):
+        train(tmp_path / "parts", arrays, lambda folder: [*stop(folder), Late()])
+    found = train(tmp_path / "parts", arrays, stop)
+    assert found.history.epoch == [0, 1, 2]
+    assert_same_weights(found, expected)
+
+
+def test_the_best_model_is_not_overwritten_by_a_worse_one(tmp_path):
+    def best(folder):
+        score = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(score=[2, 4, 3, 1][epoch]))
+        return [score, callbacks.ModelCheckpoint(folder / "{epoch}.keras", "score", save_best_only=True, mode="max")]
+
+    _, parts, _ = assert_resumes(tmp_path, arrays, best)
+    assert sorted(os.listdir(parts)) == ["1.keras", "2.keras"]
+
+
+def test_rows_of_a_csv_file_are_neither_doubled_nor_lost(tmp_path):
+    def log(folder):
+        (folder / "mine.csv").write_text("of an earlier training\r\n") if not (folder / "backup").exists() else None
+        return [callbacks.CSVLogger(folder / "log.csv"), callbacks.CSVLogger(folder / "mine.csv", append=True)]
+
+    _, parts, whole = assert_resumes(tmp_path, arrays, log, save_freq=8)  # the row of epoch 1 is written after the backup
+    for name in ("log.csv", "mine.csv"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+        assert (parts / name).read_text().count("\n") == 5
+
+
+def test_a_schedule_of_the_rate_before_is_not_applied_twice(tmp_path):
+    """`on_epoch_begin` is called for the epoch that is resumed in its middle, too."""
+
+    def halve(folder):
+        return [callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)]
+
+    model, _, _ = assert_resumes(tmp_path, arrays, halve, save_freq=4)
+    np.testing.assert_allclose(model.history.history["learning_rate"], [5e-4, 2.5e-4, 1.25e-4, 6.25e-5], rtol=1e-6)
+
+
+class Counter(callbacks.Callback):
+    state_attributes = ("batches", "sums")
+
+    def on_train_begin(self, logs=None):
+        self.batches, self.sums = 0, np.zeros(2)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches += 1
+        self.sums += [batch, logs["loss"]]
+
+
+def test_a_callback_of_one_s_own_names_what_it_remembers(tmp_path):
+    found = []
+    assert_resumes(tmp_path, arrays, lambda folder: [found.append(Counter()) or found[-1]], save_freq=3)
+    whole, _, resumed = found
+    assert resumed.batches == whole.batches == 20
+    np.testing.assert_array_equal(resumed.sums, whole.sums)
+
+
+class Shuffled:
+    """A sequence that shuffles itself with NumPy's global generator."""
+
+    def __init__(self):
+        self.order = np.arange(40)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        rows = self.order[8 * index : 8 * index + 8]
+        return X[rows] + np.random.normal(size=(8, 4)).astype("float32"), Y[rows]
+
+    def on_epoch_end(self):
+        np.random.shuffle(self.order)
+
+
+class Remembered(Shuffled):
+    def get_state(self):
+        return {"order": self.order}
+
+    def set_state(self, state):
+        self.order = state["order"]
+
+
+def noisy(x, y):
+    return x + np.random.normal(size=x.shape).astype("float32"), y
+
+
+def endless():
+    while True:
+        rows = np.random.randint(0, 40, 8)
+        yield X[rows], Y[rows]
+
+
+def finite():
+    for start in range(0, 40, 8):
+        yield X[start : start + 8], Y[start : start + 8]
+
+
+def images(**arguments):
+    return ImageDataGenerator(horizontal_flip=True).flow(X[:, :, None, None], Y, batch_size=8, **arguments)
+
+
+DATA = {
+    "arrays": lambda: {"x": X, "y": Y, "batch_size": 8},
+    "some of the arrays an epoch": lambda: {"x": X, "y": Y, "batch_size": 8, "steps_per_epoch": 3},
+    "sequence": lambda: {"x": Remembered()},
+    "data set": lambda: {"x": samples().shuffle(40).map(noisy).batch(8)},
+    "in a thread": lambda: {"x": samples().shuffle(40).map(noisy).batch(8).prefetch(2)},
+    "repeated": lambda: {"x": samples().shuffle(16).repeat().map(noisy).batch(8), "steps_per_epoch": 4},
+    "some an epoch": lambda: {"x": samples().shuffle(16).batch(8), "steps_per_epoch": 3},
+    "generator": lambda: {"x": endless(), "steps_per_epoch": 4},
+    "generator of the validation": lambda: {"x": Remembered(), "validation_data": endless(), "validation_steps": 2},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # as Keras has it for "some of the arrays"
+@pytest.mark.parametrize("frequency", ["epoch", 4])
+@pytest.mark.parametrize("name", DATA)
+def test_the_place_in_the_data_comes_along(tmp_path, name, frequency):
+    assert_resumes(tmp_path, DATA[name], kill_after=8, save_freq=frequency)
+
+
+@pytest.mark.parametrize("frequency", ["epoch", 4, 5])
+def test_a_generator_that_ends_does_not_begin_again(tmp_path, frequency):
+    """It holds one epoch of five batches; power fails when they are trained with."""
+    data = lambda: {"x": finite()}  # noqa: E731
+    expected = train(tmp_path / "whole", data, save_freq=frequency)
+    with pytest.raises(Killed):
+        train(tmp_path / "parts", data, lambda folder: [Late()], save_freq=frequency)
+    found = train(tmp_path / "parts", data, save_freq=frequency)
+    assert_same_weights(found, expected)
+    assert found.history.history == expected.history.history
+    assert found.history.epoch == [0]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"seed": 3}])
+@pytest.mark.parametrize("frequency", ["epoch", 1, 5])
+def test_image_data_generators_come_along(tmp_path, arguments, frequency):
+    """Drawn from NumPy's global generator, or from the iterator's own."""
+
+    def program(kill_after=0):
+        minicnn.set_random_seed(11)
+        model = minicnn.Sequential([minicnn.Input((4, 1, 1)), layers.Flatten(), layers.Dense(3)])
+        model.compile("sgd", minicnn.losses.SparseCategoricalCrossentropy(from_logits=True))
+        backup = callbacks.BackupAndRestore(tmp_path / "backup", save_freq=frequency)
+        kill = [Kill(kill_after)] if kill_after else []
+        data = ImageDataGenerator(width_shift_range=0.5, height_shift_range=0.5).flow(
+            np.repeat(X[:, :, None, None], 1, 3), Y, batch_size=8, **arguments
+        )
+        model.fit(data, epochs=4, verbose=0, callbacks=[backup, *kill])
+        return model
+
+    expected = program()
+    with pytest.raises(Killed):
+        program(kill_after=11)
+    found = program()
+    assert_same_weights(found, expected)
+    assert found.history.history == expected.history.history
+
+
+def test_data_that_cannot_be_resumed_are_named(tmp_path):
+    rng = np.random.default_rng()
+
+    def unseeded():
+        while True:
+            yield rng.normal(size=(8, 4)).astype("float32"), np.zeros(8, int)
+
+    cases = [
+        (lambda: {"x": unseeded(), "steps_per_epoch": 4}, "The generator begins with another batch than in the run"),
+        (lambda: {"x": Shuffled()}, "Shuffled has an `on_epoch_end`, and no `get_state` and `set_state`"),
+    ]
+    for index, (data, message) in enumerate(cases):
+        with pytest.raises(Killed):
+            train(tmp_path / str(index), data, kill_after=11)
+        with pytest.warns(UserWarning, match=message):
+            train(tmp_path / str(index), data)
+    with pytest.raises(Killed):
+        train(tmp_path / "short", lambda: {"x": samples().batch(8)}, kill_after=5, save_freq=4)
+    with pytest.raises(ValueError, match="ends after 2 batches; training had taken 4 of them"):
+        train(tmp_path / "short", lambda: {"x": samples().take(16).batch(8)}, save_freq=4)
+
+
+def test_a_backup_for_other_callbacks_or_weights_only_says_so(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, arrays, kill_after=7)
+    with pytest.raises(ValueError, match=r"latest.weights.h5 is the backup of a `fit` with other arguments: .*EarlyStopping"):
+        train(tmp_path, arrays, lambda folder: [callbacks.EarlyStopping("loss")])
+    make().save_weights(tmp_path / "backup" / "latest.weights.h5")
+    with pytest.raises(ValueError, match=r"latest.weights.h5 is no backup of a running `fit`"):
+        train(tmp_path, arrays)
+
+
+def flip_a_number(path):
+    """What a disk may do: one bit of a weight."""
+    with h5py.File(path) as file:
+        place = file["layers/dense/vars/0"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place + 2] ^= 16
+    path.write_bytes(content)
+
+
+def test_a_backup_with_a_changed_bit_is_not_used(tmp_path):
+    expected = train(tmp_path / "whole", arrays)
+    for double in (False, True):
+        with pytest.raises(Killed):
+            train(tmp_path, arrays, kill_after=18, double_checkpoint=double)
+        flip_a_number(tmp_path / "backup" / "latest.weights.h5")
+        if not double:
+            with pytest.raises(ValueError, match=r"latest.weights.h5 is damaged: what stands at 'layers/dense/vars'"):
+                train(tmp_path, arrays)
+            os.remove(tmp_path / "backup" / "latest.weights.h5")
+    found = train(tmp_path, arrays, double_checkpoint=True)
+    assert_same_weights(found, expected)
+    assert found.history.history == expected.history.history
+
+
+def test_files_of_the_user_s_own_stay(tmp_path):
+    mine = tmp_path / "backup" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    train(tmp_path, arrays, double_checkpoint=True)
+    assert os.listdir(mine.parent) == ["notes.txt"]
+
+
+def test_a_backup_directory_may_be_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "backup").symlink_to(tmp_path / "disk")
+    train(tmp_path, arrays)
+    assert (tmp_path / "backup").is_symlink()
+    assert os.listdir(tmp_path / "disk") == []
 
 
 # --- what decides the order of the samples ------------------------------------------

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 import re
 import stat
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -21,16 +24,6 @@ import minicnn
 from minicnn import saving
 from minicnn.layers import Layer
 from minicnn.saving import atomic, weights_file
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _readable_backend():
-    """Files do not depend on the backend; this one needs no compiling."""
-    before = minicnn.backend()
-    minicnn.set_backend("reference")
-    yield
-    minicnn.set_backend(before)
-
 
 # --- models, written once for both libraries ---------------------------------------------
 
@@ -164,7 +157,10 @@ def test_the_layout_is_keras_s(pair, tmp_path):
     ours.save(tmp_path / "ours.keras")
     theirs.save(tmp_path / "theirs.keras")
     mine = contents(tmp_path / "ours.keras")
-    assert {name: shape for name, shape in mine.items() if "seed_generator" not in name} == contents(tmp_path / "theirs.keras")
+    own = ("seed_generator", "minicnn_training")
+    assert {name: shape for name, shape in mine.items() if not any(part in name for part in own)} == contents(
+        tmp_path / "theirs.keras"
+    )
     with zipfile.ZipFile(tmp_path / "ours.keras") as mine, zipfile.ZipFile(tmp_path / "theirs.keras") as other:
         assert mine.namelist() == other.namelist()
 
@@ -354,7 +350,9 @@ def test_layers_inside_layers_stand_where_keras_puts_them(tmp_path):
     ours, theirs = make(minicnn), make(keras)
     ours.save(tmp_path / "ours.keras")
     theirs.save(tmp_path / "theirs.keras")
-    assert contents(tmp_path / "ours.keras") == contents(tmp_path / "theirs.keras")
+    mine = contents(tmp_path / "ours.keras")
+    del mine["minicnn_training/state"]
+    assert mine == contents(tmp_path / "theirs.keras")
 
 
 class Scale(Layer):
@@ -521,6 +519,57 @@ def test_links_and_permissions_stay(tmp_path):
     saving.load_model(target)
 
 
+def test_what_a_killed_save_left_is_swept_by_the_next(tmp_path):
+    """Of this target only, of processes that are gone only, and nothing that anybody else may have named so."""
+    path = tmp_path / "m.keras"
+    code = (
+        "import os, signal, sys\n"
+        "from minicnn.saving.atomic import replacing\n"
+        "with replacing(sys.argv[1]) as file:\n"
+        "    file.write(b'half')\n"
+        "    file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    for target in (path, tmp_path / "other.keras"):
+        subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert len(os.listdir(tmp_path)) == 2
+    others = {"m.keras.tmp", "m.keras.backup.tmp", f"m.keras.{os.getppid()}-01234567.tmp", "m.keras.12-0123.tmp"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    ours = tmp_path / f"m.keras.{os.getpid()}-01234567.tmp"  # of an earlier process with the number of this one
+    ours.write_bytes(b"")
+    with atomic.replacing(path) as running:
+        assert not ours.exists()
+        small().save(path)  # as another thread may
+        running.write(b"")
+    assert {name for name in os.listdir(tmp_path) if not name.startswith("other.keras.")} == {*others, "m.keras"}
+    small().save(tmp_path / "other.keras")
+    assert set(os.listdir(tmp_path)) == {*others, "m.keras", "other.keras"}
+
+
+def test_a_file_is_never_readable_by_more_people_while_it_is_written(tmp_path):
+    before = os.umask(0o022)
+    try:
+        path = tmp_path / "m.keras"
+        for mode, meanwhile in ((None, 0o644), (0o600, 0o600), (0o664, 0o644), (0o400, 0o400)):
+            if mode is not None:
+                path.chmod(mode)
+            with atomic.replacing(path) as file:
+                assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == meanwhile
+            assert stat.S_IMODE(path.stat().st_mode) == (mode or 0o644)
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("letter", ["a", "é"])
+@pytest.mark.parametrize("bytes_of_name", [229, 230, 231, 242, 243, 249, 254, 255])
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path, letter, bytes_of_name):
+    name = (letter * 255).encode()[: bytes_of_name - 6].decode(errors="ignore") + ".keras"
+    small().save(tmp_path / name)
+    saving.load_model(tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+
+
 @pytest.mark.parametrize(("answers", "written"), [(["y"], True), (["maybe", "n"], False)])
 def test_overwriting_is_asked_about_on_request(tmp_path, monkeypatch, answers, written):
     path = tmp_path / "m.keras"
@@ -647,6 +696,33 @@ def virtual(group, tmp_path):
     group.create_virtual_dataset("0", layout)
 
 
+def set_state(file, state):
+    del file["minicnn_training/state"]
+    file["minicnn_training/state"] = state
+
+
+def training_state(text):
+    """A state of other JSON, as who wishes harm would write it: with its checksum."""
+
+    def change(file, tmp_path):
+        state = len(text).to_bytes(8, "little") + text
+        set_state(file, np.frombuffer(state, np.uint8))
+        described = f"minicnn_training/state |u1 ({len(state)},)\n".encode()
+        file.attrs["minicnn_sha256"] = np.bytes_(hashlib.sha256(described + state).hexdigest().encode())
+
+    return change
+
+
+def older(change):
+    """A file without checksums, such as Keras writes."""
+
+    def changed(file, tmp_path):
+        del file["minicnn_training"], file.attrs["minicnn_sha256"]
+        change(file)
+
+    return changed
+
+
 def linked_group(file, tmp_path):
     del file["layers/dense"]
     file["layers/dense"] = h5py.SoftLink("/layers/dense_1")
@@ -667,11 +743,29 @@ def linked_group(file, tmp_path):
         (replace(lambda g, at: g.create_dataset("0", (10**9, 10**6), "f4", chunks=(1, 1), fillvalue=1)), "Shape mismatch"),
         (replace(lambda g, at: g.create_dataset("0", data=np.full((3, 4), b"a"))), "Expected numbers at"),
         (replace(lambda g, at: g.create_dataset("0", data=np.ones((3, 4), "c8"))), "Expected numbers at"),
-        (replace(lambda g, at: None), "expected 2 variables, but received 1 variables"),
-        (lambda f, at: f.__delitem__("layers"), "expected 2 variables, but received 0 variables"),
-        (lambda f, at: f.attrs.__setitem__("minicnn_training_state", "[]"), "no JSON object of non-negative integers"),
-        (lambda f, at: f.attrs.__setitem__("minicnn_training_state", '{"a": -1}'), "no JSON object of non-negative integers"),
-        (lambda f, at: f.attrs.__setitem__("minicnn_training_state", np.ones(3)), "no JSON object of non-negative integers"),
+        (replace(lambda g, at: None), "is damaged: what stands at 'layers/dense/vars'"),
+        (lambda f, at: f.__delitem__("layers"), "is damaged: what stands at 'layers/dense/vars'"),
+        (older(lambda f: f.__delitem__("layers/dense/vars/0")), "expected 2 variables, but received 1 variables"),
+        (older(lambda f: f.__delitem__("layers")), "expected 2 variables, but received 0 variables"),
+        (training_state(b"{"), "The state of the training in "),
+        (training_state(b"[]"), "cannot be read: a list, no dict"),
+        (training_state(b'{"model": {"a": -1}}'), "should hold non-negative integers. Received: {'a': -1}"),
+        (training_state(b"{}"), "should hold non-negative integers. Received: None"),
+        (training_state(b'{"model": {}, "run": 3}'), "is none: 'run' is int"),
+        (training_state(b'{"model": {}, "sums": []}'), "is none: 'sums' is list"),
+        (training_state(b'{"model": {"__array__": ["<f4", [9], 0]}}'), "cannot be read: "),
+        (training_state(b'{"model": {"__array__": ["O", [1], 0]}}'), "cannot be read: an array of dtype object"),
+        (training_state(b'{"model": {"__array__": 3}}'), "cannot be read: "),
+        (lambda f, at: set_state(f, h5py.SoftLink("/layers/dense/vars/0")), "H5 file with SoftLink"),
+        (lambda f, at: set_state(f, np.ones(9)), "is damaged: what stands at 'minicnn_training'"),
+        (lambda f, at: f.__delitem__("minicnn_training"), "is damaged: what stands at 'minicnn_training'"),
+        (lambda f, at: f.attrs.__delitem__("minicnn_sha256"), "is damaged: what stands at 'minicnn_training'"),
+        (lambda f, at: f.attrs.__setitem__("minicnn_sha256", "text"), "is damaged: what stands at 'minicnn_training'"),
+        (lambda f, at: f["layers/dense/vars/0"].__setitem__((1, 2), 7), "is damaged: what stands at 'layers/dense/vars'"),
+        (lambda f, at: f.move("optimizer", "other"), "is damaged: what stands at 'optimizer/vars'"),
+        (older(lambda f: f.attrs.__setitem__("minicnn_training_state", "[]")), "should hold non-negative integers"),
+        (older(lambda f: f.attrs.__setitem__("minicnn_training_state", "{")), "Expecting property name"),
+        (older(lambda f: f.attrs.__setitem__("minicnn_training_state", np.ones(3))), "in "),
     ],
 )
 def test_weights_files_that_hold_something_else(tmp_path, change, message):
@@ -701,6 +795,59 @@ def test_damaged_files_raise_clearly_or_load(saved, draw, tmp_path_factory):
     (at / "m.keras").write_bytes(content)
     with contextlib.suppress(ValueError):
         assert saving.load_model(at / "m.keras").built
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "m.keras"])
+@settings(max_examples=100, deadline=None)
+@given(place=st.integers(0, 2**20), change=st.integers(1, 255))
+def test_no_changed_byte_is_taken_for_a_weight(saved, name, tmp_path_factory, place, change):
+    """One byte is another than was written: an error, or the numbers that were saved."""
+    path = tmp_path_factory.mktemp("rot") / name
+    if name == "m.keras":
+        pack(path, saved)
+    else:
+        path.write_bytes(saved["model.weights.h5"])
+    model = small()
+    model.load_weights(path)
+    expected = [*state(model), *model._training_state().values()]
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= change
+    path.write_bytes(content)
+    model = small()
+    try:
+        model.load_weights(path)
+    except ValueError:
+        return
+    found = [*state(model), *model._training_state().values()]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_attributes_are_of_fixed_length(saved):
+    """Those of variable length lie in HDF5's global heap, which it reads without end when it is damaged."""
+    found = {}
+    with h5py.File(io.BytesIO(saved["model.weights.h5"])) as file:
+        file.visititems(lambda name, item: found.update({(name, key): item.attrs.get_id(key).dtype for key in item.attrs}))
+        found.update({("", key): file.attrs.get_id(key).dtype for key in file.attrs})
+    assert {dtype.kind for dtype in found.values()} == {"S"}
+    assert ("", "minicnn_sha256") in found
+    assert ("layers/dense/vars", "name") in found
+    assert b"GCOL" not in saved["model.weights.h5"]
+
+
+def test_weights_without_checksums_and_state_are_loaded(tmp_path):
+    """As Keras writes them, and as older versions did, with the seed in an attribute."""
+    model, path = small(), tmp_path / "w.weights.h5"
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        del file["minicnn_training"], file.attrs["minicnn_sha256"]
+        file.attrs["minicnn_training_state"] = json.dumps({"epochs_done": 3, "passes_done": 3, "shuffle_seed": 5})
+        file["layers/dense/vars/0"][1, 2] = 7
+    other = small()
+    other.load_weights(path)
+    assert other.layers[0].get_weights()[0][1, 2] == 7
+    assert other._training_state() == {"passes_done": 3, "shuffle_seed": 5}
+    np.testing.assert_array_equal(other.layers[1].get_weights()[0], model.layers[1].get_weights()[0])
 
 
 @settings(max_examples=60, deadline=None)

@@ -20,8 +20,24 @@ class Callback:
     the validation too, as "val_loss" and so on. What one callback adds to the epoch's logs,
     later ones and the history see. Set `self.model.stop_training = True` to end training
     after the running batch's epoch.
+
+    A callback that remembers something from one epoch or batch to the next names these attributes
+    in its class, so that `BackupAndRestore` keeps them and a training that was killed goes on as if
+    it had not been:
+
+        class CountUp(Callback):
+            state_attributes = ("seen",)
+
+            def on_train_begin(self, logs=None):
+                self.seen = 0  # then a training that is resumed puts its own number in this place
+
+            def on_train_batch_end(self, batch, logs=None):
+                self.seen += 1
+
+    For more than attributes override `get_state` and `set_state`.
     """
 
+    state_attributes: tuple[str, ...] = ()
     params: dict[str, Any] | None = None
     model: Any = None
 
@@ -36,6 +52,22 @@ class Callback:
     def set_model(self, model: Any) -> None:
         """Take the model."""
         self.model = model
+
+    def get_state(self) -> dict[str, Any]:
+        """What has to come along when training goes on in another process: the `state_attributes`.
+
+        Returns:
+            A dict of plain data: numbers, strings, None, lists, dicts whose keys are strings, NumPy arrays of numbers.
+        """
+        return {name: getattr(self, name) for name in self.state_attributes}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_state` returned in the earlier process (tuples have become lists).
+
+        Called after `on_train_begin`; and once more after `on_epoch_begin`, where training goes on within an epoch.
+        """
+        for name in self.state_attributes:
+            setattr(self, name, state[name])
 
     def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Older name of `on_train_batch_begin`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from minicnn.callbacks.base import Callback
+from minicnn.callbacks.csv_logger import CSVLogger
 from minicnn.callbacks.history import History
 from minicnn.callbacks.progress import ProgbarLogger
 
@@ -19,7 +20,8 @@ class CallbackList(Callback):
     """Calls the hooks of several callbacks, in order.
 
     Only hooks that a callback overrides are called: without batch hooks a batch costs two
-    look-ups, and its logs need not exist.
+    look-ups, and its logs need not exist. A callback that `runs_last` is called after the others: `BackupAndRestore`
+    keeps what they have done, and puts it in the place of what they begin with.
 
     Args:
         callbacks: a callback, or (nested) lists of them.
@@ -66,6 +68,34 @@ class CallbackList(Callback):
                 model.history = callback
             callback.set_model(model)
 
+    def get_state(self) -> dict[str, Any]:
+        """The states of the callbacks that have one, by class: "EarlyStopping", "EarlyStopping_1" and so on."""
+        states = {key: callback.get_state() for key, callback in self._by_class()}
+        return {key: state for key, state in states.items() if state}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Give every callback its own state.
+
+        Raises:
+            ValueError: if the states are not those of these callbacks.
+        """
+        with_state = {key: callback for key, callback in self._by_class() if callback.get_state()}
+        if with_state.keys() != state.keys():
+            raise ValueError(
+                f"Training is resumed with other callbacks than it began with. Expected: {sorted(state)}, "
+                f"received: {sorted(with_state)}"
+            )
+        for key, callback in with_state.items():
+            callback.set_state(state[key])
+
+    def _by_class(self) -> Iterable[tuple[str, Any]]:
+        used: dict[str, int] = {}
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            count = used[name] = used.get(name, -1) + 1
+            if hasattr(callback, "get_state"):
+                yield (f"{name}_{count}" if count else name), callback
+
     @property
     def watches_numerics(self) -> bool:
         """Whether a callback asks for every output and gradient to be checked for NaN."""
@@ -81,17 +111,17 @@ class CallbackList(Callback):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        """After an exception, Ctrl-C among them: leave the screen in order."""
+        """After an exception, Ctrl-C among them: leave the screen and the files in order."""
         if kind is not None:
             for callback in self.callbacks:
-                if isinstance(callback, ProgbarLogger):
+                if isinstance(callback, (CSVLogger, ProgbarLogger)):
                     callback.close()
 
     def _find_hooks(self) -> None:
         for hook in _HOOKS:
             self._hooks[hook] = [
                 (method, getattr(callback, "takes_lazy_logs", False))
-                for callback in self.callbacks
+                for callback in sorted(self.callbacks, key=lambda callback: getattr(callback, "runs_last", False))
                 if (method := _overridden(callback, hook)) is not None
             ]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import warnings
 from typing import Any
 
@@ -23,6 +23,12 @@ class _BatchCounter:
         self.frequency = frequency
         self._since = 0
         self._last: int | None = None
+
+    def get_state(self) -> list[int | None]:
+        return [self._since, self._last]
+
+    def set_state(self, state: list[Any]) -> None:
+        self._since, self._last = state
 
     def is_time(self, batch: int) -> bool:
         new_epoch = self._last is None or batch <= self._last
@@ -50,7 +56,8 @@ class ModelCheckpoint(MonitorCallback):
         save_freq: "epoch", or after how many batches.
         initial_value_threshold: the number to beat at first.
 
-    A model saved after epoch k goes on as if it had never stopped:
+    A model saved after epoch k goes on as if it had never stopped, but for the callbacks, which begin anew (use
+    `BackupAndRestore` to resume those as well):
     `load_model(path).fit(..., initial_epoch=k)`.
     """
 
@@ -88,6 +95,14 @@ class ModelCheckpoint(MonitorCallback):
             raise ValueError(
                 f"The filepath provided must end in `.keras` (Keras model format). Received: filepath={self.filepath}"
             )
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "counter": self._counter and self._counter.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        if self._counter is not None and state["counter"] is not None:
+            self._counter.set_state(state["counter"])
 
     def _after_batch(self, batch: int, logs: Logs = None) -> None:
         if self._counter is not None and self._counter.is_time(batch):
@@ -153,16 +168,25 @@ class ModelCheckpoint(MonitorCallback):
 class BackupAndRestore(Callback):
     """Lets a `fit` that was killed go on where it was when the same program is started again.
 
-    At the end of every epoch weights, optimizer and random generators go into one file; the
-    next `fit` with this callback takes them from there and begins at the epoch after. A `fit`
-    that ends in order removes the file.
+    One file takes in all that decides how training goes on: weights, optimizer, random generators (minicnn's, Python's
+    and NumPy's global ones), the place in the data, the means of the running epoch, the history and what the other
+    callbacks remember (`Callback.get_state`). The next `fit` with this callback takes it from there, and ends with the
+    same bits and the same history as one that was never killed. A `fit` that ends in order removes the file.
+
+    The data have to be the same again. Arrays and sequences go on at their place (a sequence that `on_epoch_end`
+    changes needs `get_state` and `set_state`, as `ImageDataGenerator.flow` has them). A `Dataset` or a generator is
+    read once more, up to the batch where training goes on: a `Dataset` from the beginning of the pass, a generator from
+    its own. If that gives other batches than before, a warning says so.
 
     Args:
-        backup_dir: a directory of its own.
-        save_freq: "epoch", or after how many batches (the epoch is then begun anew, with the weights of that batch).
+        backup_dir: where the file lies. Nothing else in it is touched; it is removed if it is empty in the end.
+        save_freq: "epoch", or after how many batches.
         double_checkpoint: keep the backup before the last, and use it if the last cannot be read.
-        delete_checkpoint: remove the directory when `fit` ends in order.
+        delete_checkpoint: remove the file when `fit` ends in order.
     """
+
+    runs_last = True
+    run: Any = None  # the `fit` under way, which `fit` sets: it saves and loads like a model, and more than a model
 
     def __init__(
         self,
@@ -185,10 +209,18 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint = delete_checkpoint
         self._path = os.path.join(self.backup_dir, "latest.weights.h5")
         self._path_before = os.path.join(self.backup_dir, "previous.weights.h5")
+        self._within_epoch = False
         self._counter: _BatchCounter | None = None
         if isinstance(save_freq, int) and save_freq:
             self._counter = _BatchCounter(save_freq)
             self.on_train_batch_end = self._after_batch  # type: ignore[method-assign]
+
+    def get_state(self) -> dict[str, Any]:
+        return {"counter": self._counter and self._counter.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        if self._counter is not None and state["counter"] is not None:
+            self._counter.set_state(state["counter"])
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if not self.model.built:
@@ -202,12 +234,22 @@ class BackupAndRestore(Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         try:
-            self.model.load_weights(self._path)
+            self._load()
         except (OSError, ValueError):
             if not os.path.exists(self._path_before):
                 raise
-            self.model.load_weights(self._path_before)
-        self.model._initial_epoch = self.model._epochs_done
+            os.replace(self._path_before, self._path)
+            self._load()
+        self._within_epoch = self.run is not None and self.run.batch > 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        if self._within_epoch:
+            # What other callbacks have just done (set the learning rate, for example) they did before the kill, too.
+            self._load()
+            self._within_epoch = False
+
+    def _load(self) -> None:
+        (self.run or self.model).load_weights(self._path)
 
     def _after_batch(self, batch: int, logs: Logs = None) -> None:
         if self._counter is not None and self._counter.is_time(batch):
@@ -221,8 +263,13 @@ class BackupAndRestore(Callback):
         os.makedirs(self.backup_dir, exist_ok=True)
         if self.double_checkpoint and os.path.exists(self._path):
             os.replace(self._path, self._path_before)
-        self.model.save_weights(self._path, overwrite=True)
+        (self.run or self.model).save_weights(self._path)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        if self.delete_checkpoint and os.path.isdir(self.backup_dir):
-            shutil.rmtree(self.backup_dir)
+        self.run = None
+        if self.delete_checkpoint:
+            for path in (self._path_before, self._path):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
+            with contextlib.suppress(OSError):  # files of the user's own lie there, or it is a link
+                os.rmdir(self.backup_dir)

@@ -20,8 +20,13 @@ class CSVLogger(Callback):
     Args:
         filename: e.g. "run/history.csv".
         separator: between the columns.
-        append: add to a file that exists, as when training is resumed; its header stays.
+        append: add to a file that exists; its header stays.
+
+    A training that `BackupAndRestore` resumes goes on behind its own rows; those of epochs that have to be run again
+    are removed.
     """
+
+    state_attributes = ("keys", "_begin", "_rows")
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         super().__init__()
@@ -32,14 +37,30 @@ class CSVLogger(Callback):
         self.csv_file: IO[str] | None = None
         self._append_header = True
         self._writer: csv.DictWriter[str] | None = None
+        self._begin = 0  # bytes that stood in the file before
+        self._rows = ""  # what this training wrote
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._close()
-        if self.append and os.path.exists(self.filename):
-            self._append_header = os.path.getsize(self.filename) == 0
-        mode = "a" if self.append else "w"
-        self.csv_file = open(self.filename, mode, newline="", encoding="utf-8")  # noqa: SIM115 - open until training ends
+        self.close()
+        self._open("a" if self.append else "w")
+        self._begin, self._rows = os.path.getsize(self.filename), ""
+        self._append_header = self._begin == 0
         self.keys = self._writer = None
+
+    def _open(self, mode: str) -> None:
+        self.csv_file = open(self.filename, mode, newline="", encoding="utf-8")  # noqa: SIM115 - open until training ends
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self.close()
+        self._begin = min(self._begin, os.path.getsize(self.filename))
+        self._append_header = self._begin == 0
+        os.truncate(self.filename, self._begin)
+        self._open("a")
+        rows, self._rows = self._rows, ""
+        self.write(rows)
+        if self.keys is not None:
+            self._writer = self._make_writer()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         logs = logs or {}
@@ -49,16 +70,26 @@ class CSVLogger(Callback):
             if not any(name.startswith("val_") for name in self.keys):
                 # A later epoch may be the first with a validation.
                 self.keys += [f"val_{name}" for name in self.keys]
-            self._writer = csv.DictWriter(self.csv_file, ["epoch", *self.keys], delimiter=self.sep)
+            self._writer = self._make_writer()
             if self._append_header:
                 self._writer.writeheader()
         self._writer.writerow({"epoch": epoch, **{name: _cell(logs.get(name, "NA")) for name in self.keys or ()}})
         self.csv_file.flush()
 
-    def on_train_end(self, logs: Logs = None) -> None:
-        self._close()
+    def _make_writer(self) -> csv.DictWriter[str]:
+        return csv.DictWriter(self, ["epoch", *(self.keys or ())], delimiter=self.sep)
 
-    def _close(self) -> None:
+    def write(self, row: str) -> None:
+        """Add a row, also to what a backup keeps; the `csv` module's writer calls it."""
+        assert self.csv_file is not None
+        self.csv_file.write(row)
+        self._rows += row
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; also after an exception."""
         if self.csv_file is not None:
             self.csv_file.close()
         self.csv_file = self._writer = None

@@ -26,6 +26,8 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: epochs to let pass before watching.
     """
 
+    state_attributes = ("best", "wait", "stopped_epoch", "best_weights", "best_epoch")
+
     def __init__(
         self,
         monitor: str = "val_loss",

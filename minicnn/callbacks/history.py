@@ -21,6 +21,8 @@ class History(Callback):
         params: of the `fit` call.
     """
 
+    state_attributes = ("history", "epoch")
+
     def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[Any]] = {}

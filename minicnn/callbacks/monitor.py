@@ -22,6 +22,8 @@ class MonitorCallback(Callback):
         min_delta: a change of no more than this is no improvement.
     """
 
+    state_attributes: tuple[str, ...] = ("best",)
+
     def __init__(
         self, monitor: str = "val_loss", mode: str = "auto", baseline: float | None = None, min_delta: float = 0
     ) -> None:

@@ -33,6 +33,8 @@ class ReduceLROnPlateau(MonitorCallback):
         epsilon: the older name of `min_delta`.
     """
 
+    state_attributes = ("best", "wait", "cooldown_counter")
+
     def __init__(
         self,
         monitor: str = "val_loss",

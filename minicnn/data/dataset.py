@@ -403,7 +403,8 @@ class Dataset:
             buffer_size: how many elements the buffer holds; as many as there are for an even shuffle.
             seed: the order is a function of it and of the number of the pass; by default drawn from the global seed.
                 In `fit` that is the model's count of passes, which is saved with it: a run that is resumed goes on
-                with the orders it would have had. (Not with `steps_per_epoch`: where a pass stood is not saved.)
+                with the orders it would have had. (Where a pass stood, in the middle of an epoch or with
+                `steps_per_epoch`, only `BackupAndRestore` saves.)
             reshuffle_each_iteration: whether each pass has an order of its own; by default it has.
         """
         if buffer_size == INFINITE_CARDINALITY:  # TensorFlow's word for all elements

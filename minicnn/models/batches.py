@@ -10,6 +10,7 @@ import contextvars
 import itertools
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -21,11 +22,14 @@ from minicnn.backends import memory
 __all__ = [
     "ArrayBatches",
     "Batch",
+    "CountedIterator",
     "IterableBatches",
     "SequenceBatches",
     "apply_class_weight",
     "make_batches",
+    "set_state_of",
     "split_validation",
+    "state_of",
     "unpack",
 ]
 
@@ -200,15 +204,17 @@ class _Source:
         length: batches of a pass; None where nobody knows.
         limit: batches of an epoch (`steps_per_epoch`); None for a pass.
         batch_size: samples a batch; None where others make the batches.
+        seed: of the orders of the samples, where this shuffles them.
 
-    `passes` and `position`, and the number of the batch in its epoch, are all that is needed to go on elsewhere: see
-    `resume` and `epoch`.
+    What `get_state` returns, and the number of the batch in its epoch, are all that is needed to go on elsewhere: see
+    `set_state` and `epoch`.
     """
 
     def __init__(self, length: int | None, limit: int | None, batch_size: int | None = None) -> None:
         self.passes = self.position = 0
         self.length, self.limit, self.batch_size = length, limit, batch_size
         self.in_training = False
+        self.seed: int | None = None
         self._batches: Generator[Batch, None, None] | None = None  # of the running pass
 
     @property
@@ -220,6 +226,15 @@ class _Source:
         """In training: go on with the pass number `passes` of the model's training, after `position` of its batches."""
         self.close()
         self.passes, self.position, self.in_training = passes, position, True
+
+    def get_state(self) -> dict[str, Any]:
+        """The place in the data, as plain data."""
+        return {"passes": self.passes, "position": self.position, "seed": self.seed}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where another source of the same data stood."""
+        self.resume(state["passes"], state["position"])
+        self.seed = state["seed"]
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from where the last one stopped; without the first `done`, if that is resumed.
@@ -292,9 +307,9 @@ class ArrayBatches(_Source):
     ) -> None:
         self.x, self.y, self.weights = x, y, weights
         self.size = len(x[0])
-        self.shuffle, self.seed = shuffle, seed
         self.batch_size: int
         super().__init__(-(-self.size // batch_size), limit, batch_size)
+        self.shuffle, self.seed = shuffle, seed
 
     def order(self, number: int) -> np.ndarray | None:
         """The permutation of the pass of this number, or None for the order of the arrays."""
@@ -342,18 +357,41 @@ class IterableBatches(_Source):
     def __init__(self, source: Any, split: Callable[[Any], Batch], limit: int | None) -> None:
         self.source, self.split = source, split
         self.once = iter(source) is source
+        self.first = 0  # the pass that training began with
+        self._began: dict[str, Any] = {}  # the random generators when the pass began, and the sum of its first batch
         super().__init__(None if self.once else _length(source), limit)
 
+    def resume(self, passes: int, position: int = 0) -> None:
+        super().resume(passes, position)
+        self.first = passes
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "first": self.first, "began": self._began if self.position else {}}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self.first, self._began = state["first"], state["began"]
+        if self.once and self.passes > self.first:  # the one pass of a generator was over
+            self.source = iter(())
+
     def _pass(self) -> Generator[Batch, None, None]:
+        if self.position:
+            config.set_random_state(self._began["random"])
+        elif self.in_training:
+            self._began = {"random": config.random_state()}
         # The data are read within the pass that they belong to, which decides how a `Dataset` shuffles them.
         within = contextvars.copy_context()
         within.run(config.running_pass.set, [self.passes] if self.in_training else None)
         batches = within.run(iter, self.source)
         try:
-            for _ in range(self.position):  # trained with in the run that is resumed
-                within.run(next, batches, None)
+            for index in range(self.position):  # trained with in the run that is resumed
+                self._pass_over(index, within.run(next, batches, _END))
             while (item := within.run(next, batches, _END)) is not _END:
-                yield self.split(item)
+                batch = self.split(item)
+                if self.in_training and "sum" not in self._began:
+                    self._began["sum"] = _sum_of(batch)
+                yield batch
+                del item, batch
             if self.limit is None:
                 self.length = self.position  # known now, if it was not before
         finally:
@@ -361,8 +399,60 @@ class IterableBatches(_Source):
             if close is not None and not self.once:  # a user's own iterator stays open
                 close()
 
+    def _pass_over(self, index: int, item: Any) -> None:
+        name = type(self.source).__name__
+        if item is _END:
+            raise ValueError(f"the {name} ends after {index} batches; training had taken {self.position} of them.")
+        if index == 0 and _sum_of(self.split(item)) != self._began["sum"]:
+            warnings.warn(
+                f"The {name} begins with another batch than in the run that is resumed, so training will not end as that "
+                "one would have. Make it draw its random numbers from a seed.",
+                stacklevel=2,
+            )
+
 
 _END = object()
+
+
+def _sum_of(batch: Batch) -> int:
+    """A checksum of a batch."""
+    total = 0
+    for array in itertools.chain(*(arrays or () for arrays in batch)):
+        total = zlib.crc32(np.asarray(backends.to_numpy(array)).tobytes(), total)
+    return total
+
+
+class CountedIterator:
+    """An iterator that counts what was taken from it, so that another of the same kind can be put where it stood."""
+
+    def __init__(self, iterator: Any) -> None:
+        self.iterator, self.taken = iterator, 0
+
+    def __iter__(self) -> CountedIterator:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self.iterator)
+        self.taken += 1
+        return item
+
+    def get_state(self) -> dict[str, Any]:
+        return {"taken": self.taken}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for _ in range(self.taken, state["taken"]):
+            next(self)
+
+
+def state_of(data: Any) -> dict[str, Any] | None:
+    """What data that remember something from one batch to the next, and can say it, have to say."""
+    return data.get_state() if hasattr(data, "get_state") and hasattr(data, "set_state") else None
+
+
+def set_state_of(data: Any, state: dict[str, Any] | None) -> None:
+    """Give data what `state_of` returned."""
+    if state is not None:
+        data.set_state(state)
 
 
 def _length(source: Any) -> int | None:
@@ -376,12 +466,26 @@ def _length(source: Any) -> int | None:
 class SequenceBatches(_Source):
     """An object with `__len__` and `__getitem__` that yields batches (Keras's `PyDataset`, `Sequence`, image generators).
 
-    Its `on_epoch_begin` and `on_epoch_end` are called with every epoch.
+    Its `on_epoch_begin` and `on_epoch_end` are called with every epoch. If it remembers something from one batch to the
+    next, a training that was killed needs its `get_state()`, which returns plain data and arrays, and `set_state(state)`.
     """
 
     def __init__(self, source: Any, split: Callable[[Any], Batch], shuffle: bool, seed: int, limit: int | None) -> None:
-        self.source, self.split, self.shuffle, self.seed = source, split, shuffle, seed
         super().__init__(len(source), limit, getattr(source, "batch_size", None))
+        self.source, self.split, self.shuffle, self.seed = source, split, shuffle, seed
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "data": state_of(self.source)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        set_state_of(self.source, state["data"])
+        if state["data"] is None and self.passes and _has_own_epoch_end(type(self.source)):
+            warnings.warn(
+                f"{type(self.source).__name__} has an `on_epoch_end`, and no `get_state` and `set_state`: what it changed "
+                "in the run that is resumed is lost.",
+                stacklevel=2,
+            )
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         if hasattr(self.source, "on_epoch_begin") and not done:
@@ -413,6 +517,10 @@ def unpack(data: Any) -> tuple[Any, Any, Any]:
         )
     x, y, sample_weight = (*parts, None, None)[:3]
     return x, y, sample_weight
+def _has_own_epoch_end(kind: type) -> bool:
+    """Whether somebody wrote an `on_epoch_end` for these data: that of Keras's base class does nothing."""
+    writer = next((base for base in kind.__mro__ if "on_epoch_end" in vars(base)), None)
+    return writer is not None and writer.__module__.split(".")[0] not in ("keras", "tensorflow", "tf_keras")
 
 
 def make_batches(

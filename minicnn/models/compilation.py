@@ -55,6 +55,7 @@ class Compilable:
         self._means = RunningMeans()
         self._compile_arguments: dict[str, Any] = {}
         self._passes_done = 0
+        self._target_shapes: list[tuple[int, ...]] | None = None
         self._forget_plans()
 
     # --- compile ------------------------------------------------------------------------
@@ -105,6 +106,7 @@ class Compilable:
         self._means = RunningMeans(compiled_loss, compiled_metrics)
         self.compiled = True
         self._passes_done = 0
+        self._target_shapes = None
         self._forget_plans()
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -155,6 +157,23 @@ class Compilable:
             self._compiled_loss.reset()
         if self._compiled_metrics:
             self._compiled_metrics.reset()
+
+    def _running_means(self) -> dict[str, Any]:
+        """Where the loss's mean and all metrics stand, as plain data and arrays."""
+        return {"targets": self._target_shapes, "values": [variable.numpy() for variable in self._means()]}
+
+    def _set_running_means(self, state: dict[str, Any]) -> None:
+        """The reverse of `_running_means`, also before the first batch."""
+        if state["targets"] is not None:
+            self._prepare([], [np.broadcast_to(np.float32(0), shape) for shape in state["targets"]])
+        for variable, value in zip(self._means(), state["values"], strict=True):
+            variable.assign(value)
+
+    def _means(self) -> list[Variable]:
+        found = list(self._compiled_loss.variables) if self._compiled_loss else []
+        for metric in self._compiled_metrics.metrics if self._compiled_metrics else []:
+            found += metric.variables
+        return found
 
     def _assert_compiled(self, method: str) -> None:
         if not self.compiled:
@@ -246,6 +265,7 @@ class Compilable:
         if self._compiled_metrics.built is None:
             self._compiled_loss.resolve_shapes(y, shapes)
             self._compiled_metrics.build(y, shapes)
+            self._target_shapes = [tuple(array.shape) for array in y]
 
     def _feed(self, arrays: list[Any]) -> list[Any]:
         """A batch as the plan takes it: checked against the inputs, of their dtype, where the backend computes.

@@ -74,9 +74,10 @@ class CompiledLoss:
     def _start_means(self) -> None:
         trained = [name for name, loss in zip(self.names, self.losses) if loss is not None]
         own = [f"{name}_loss" for name in trained] if len(trained) > 1 else []
-        self._total, self._samples, self._batches, *self._own = (
+        self.variables = [
             Variable(0.0, dtype="float64", trainable=False, name=name) for name in ("loss", "samples", "batches", *own)
-        )
+        ]
+        self._total, self._samples, self._batches, *self._own = self.variables
 
     def with_own_means(self) -> CompiledLoss:
         """The same losses, with other means."""

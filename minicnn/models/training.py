@@ -19,6 +19,7 @@ from minicnn.backends import ops
 from minicnn.callbacks import CallbackList
 from minicnn.models.batches import (
     ArrayBatches,
+    CountedIterator,
     apply_class_weight,
     as_arrays,
     check_finite,
@@ -31,6 +32,7 @@ from minicnn.models.captured import CapturedStep
 from minicnn.models.compilation import Compilable
 from minicnn.models.graph import pack_struct
 from minicnn.models.plan import NumericsError, Plan
+from minicnn.models.run import Run
 from minicnn.variables import Variable
 
 __all__ = ["Trainer"]
@@ -48,7 +50,6 @@ class Trainer(Compilable):
         self.history: Any = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self._shuffle_seed = config.next_seed()
-        self._epochs_done = 0
 
     # --- one batch ----------------------------------------------------------------------
 
@@ -213,18 +214,20 @@ class Trainer(Compilable):
         captured = backends.on_device() and not watch
         train_step = CapturedStep(self) if captured else functools.partial(self.train_step, watch=watch)
         self.stop_training = False
-        epoch_logs: dict[str, float] = {}
-        self._initial_epoch: int | None = None
-        hooks.on_train_begin()
-        if self._initial_epoch is not None:  # `BackupAndRestore` found an earlier run
-            initial_epoch = self._initial_epoch
         source.resume(self._passes_done)
+        if hasattr(validation_data, "__next__") and not hasattr(validation_data, "__getitem__"):
+            validation_data = CountedIterator(validation_data)
+        run = Run(self, source, validation_data, hooks)
         with hooks, contextlib.closing(source), self._step_memory() as arena, self._means.of_a_run():
+            hooks.on_train_begin()
+            if run.resumed:  # `BackupAndRestore` found an earlier run
+                initial_epoch = epochs if run.over and not run.batch else run.epoch
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
-                hooks.on_epoch_begin(epoch)
-                index = -1
-                for index, (batch_x, batch_y, weights) in enumerate(source.epoch()):
+                run.epoch, run.batch = epoch, 0
+                hooks.on_epoch_begin(epoch)  # where a run that is resumed takes its place within the epoch
+                index = run.batch - 1
+                for index, (batch_x, batch_y, weights) in enumerate(run.batches(), run.batch):
                     self._prepare(batch_x, batch_y)
                     batch_y = self._targets(batch_y)
                     if class_weight is not None:
@@ -240,26 +243,28 @@ class Trainer(Compilable):
                     # The next batch may take this one's memory.
                     del batch_x, batch_y, weights
                     arena.new_step()
+                    run.batch = index + 1
                     hooks.on_train_batch_end(index, self._logs)  # computed only if a callback reads them
                     if self.stop_training:
                         break
                 if index < 0:
-                    if epoch == initial_epoch:
+                    if epoch == initial_epoch and not run.resumed:
                         raise ValueError(
                             "Expected data with at least one batch. Received an empty dataset or an exhausted generator."
                         )
                     break
-                epoch_logs = self._logs()
+                run.logs = self._logs()
                 if validation_data is not None and _due(epoch + 1, validation_freq):
                     logs = self._validate(validation_data, validation_batch_size or batch_size, validation_steps, hooks)
-                    epoch_logs = {**epoch_logs, **{f"val_{name}": value for name, value in logs.items()}}
-                self._epochs_done, self._passes_done = epoch + 1, source.passes
-                hooks.on_epoch_end(epoch, epoch_logs)
+                    run.logs = {**run.logs, **{f"val_{name}": value for name, value in logs.items()}}
+                self._passes_done = source.passes
+                run.epoch, run.batch = epoch + 1, 0
+                hooks.on_epoch_end(epoch, run.logs)
                 if self.stop_training:
                     break
             self._passes_done += source.position > 0  # another `fit` does not go on in the middle of this one's data
         self.optimizer.finalize_variable_values(self.trainable_weights)
-        hooks.on_train_end(epoch_logs)
+        hooks.on_train_end(run.logs)
         return self.history
 
     def _source(
@@ -499,13 +504,11 @@ class Trainer(Compilable):
     # --- what a checkpoint needs beside the weights -------------------------------------
 
     def _training_state(self) -> dict[str, int]:
-        return {"epochs_done": self._epochs_done, "passes_done": self._passes_done, "shuffle_seed": self._shuffle_seed}
+        return {"passes_done": self._passes_done, "shuffle_seed": self._shuffle_seed}
 
     def _restore_training_state(self, state: dict[str, int]) -> None:
-        self._epochs_done = int(state.get("epochs_done", 0))
-        self._passes_done = int(state.get("passes_done", self._epochs_done))
-        if "shuffle_seed" in state:
-            self._shuffle_seed = int(state["shuffle_seed"])
+        self._passes_done = state.get("passes_done", 0)
+        self._shuffle_seed = state.get("shuffle_seed", self._shuffle_seed)
 
 
 def _placed(arrays: list[Any]) -> list[Any]:

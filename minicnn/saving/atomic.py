@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 
 __all__ = ["may_write", "replacing"]
+
+_LONGEST_NAME = 255  # bytes that common file systems allow
+_growing: set[str] = set()  # temporary files that this process is writing
 
 
 @contextlib.contextmanager
@@ -16,12 +20,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends.
 
     Until then, and for good if the block raises or the machine stops, `path` is what it was:
-    the new file grows beside it, is flushed to the disk, and is renamed in one step.
+    the new file grows beside it, is flushed to the disk, and is renamed in one step. It is never
+    readable by more people than `path` is. What a process that was killed left of its own new
+    file is removed first.
     """
     target = os.path.realpath(path)  # a link goes on pointing where it did
-    beside = f"{target}.{secrets.token_hex(4)}.tmp"
+    folder, name = os.path.split(target)
+    _sweep(folder, name)
+    ending = f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    beside = os.path.join(folder, _stem(name) + ending)
+    _growing.add(beside)
     try:
-        with open(beside, "xb") as file:
+        with open(beside, "xb", opener=lambda new, flags: os.open(new, flags, _mode_of_new(target))) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -32,7 +42,48 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
         raise
-    _flush_directory(os.path.dirname(target))
+    finally:
+        _growing.discard(beside)
+    _flush_directory(folder)
+
+
+def _mode_of_new(target: str) -> int:
+    try:
+        return os.stat(target).st_mode & 0o777
+    except FileNotFoundError:
+        return 0o666  # less the process's mask
+
+
+def _stem(name: str) -> str:
+    """A name, cut so that the longest ending of a temporary file has room behind it."""
+    room = _LONGEST_NAME - len(f".{2**32}-12345678.tmp")
+    return os.fsencode(name)[:room].decode(errors="ignore")
+
+
+def _sweep(folder: str, name: str) -> None:
+    """Remove the temporary files for a target whose processes are gone."""
+    ours = re.compile(re.escape(_stem(name)) + r"\.(\d{1,10})-[0-9a-f]{8}\.tmp")
+    with contextlib.suppress(OSError):  # a folder that cannot be listed is written to all the same
+        for found in os.listdir(folder):
+            match = ours.fullmatch(found)
+            path = os.path.join(folder, found)
+            if match and not _in_use(path, int(match[1])):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+
+def _in_use(path: str, process: int) -> bool:
+    if process == os.getpid():  # also that of an earlier container, where every training is process 1
+        return path in _growing
+    if os.name == "nt":
+        return False  # a file that is open cannot be removed there; and signal 0 would not be harmless
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _flush_directory(path: str) -> None:

@@ -10,7 +10,13 @@ Keras leaves out what training needs to go on with the same bits, and passes ove
 does not know. So minicnn adds:
 
     layers/dropout/seed_generator/vars/0    the state of a layer's random generator
-    attribute "minicnn_training_state"      JSON: the seed that samples are shuffled with, epochs done
+    minicnn_training/state                  bytes of `pack_state`: the seed that samples are shuffled with, passes done;
+                                            the checksums of all arrays; in a backup, what a running `fit` needs to go on
+    attribute "minicnn_sha256"              the checksum of that state
+
+So nothing that has changed on the disk is taken for a weight. In a file with neither, such as
+Keras's, there is nothing to compare. (Older versions kept the seed in an attribute
+"minicnn_training_state" of variable length, which HDF5 stores where damage makes it loop.)
 
 Reading trusts nothing: what is read, and how large it is, follows from the model and never
 from the file.
@@ -18,6 +24,7 @@ from the file.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import warnings
@@ -29,13 +36,15 @@ import numpy as np
 from minicnn import registry, serialization
 from minicnn.layers.base import Layer
 from minicnn.saving.hdf5 import array_at, group_at, opened
+from minicnn.saving.state import pack_state, unpack_state
 from minicnn.seeds import SeedGenerator
 from minicnn.untrusted import FileFormatError, printable
 
 __all__ = ["expected_bytes", "read_weights", "weights_bytes"]
 
-_TRAINING_STATE = "minicnn_training_state"
-_LONGEST_STATE = 4096  # bytes of JSON
+_TRAINING = "minicnn_training"
+_CHECKSUM = "minicnn_sha256"
+_OLDER_TRAINING = "minicnn_training_state"
 
 
 def saved_objects(model: Any) -> Iterator[tuple[str, Any]]:
@@ -108,19 +117,41 @@ def _load_variables(owner: Any, store: dict[str, Any]) -> None:
         owner.load_own_variables(store)
 
 
-def weights_bytes(model: Any) -> memoryview:
-    """The file of a model."""
+def weights_bytes(model: Any, run: dict[str, Any] | None = None) -> memoryview:
+    """The file of a model; with the state of the `fit` that is under way, its backup."""
     import h5py
 
+    sums: dict[str, dict[str, str]] = {}
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for path, owner in saved_objects(model):
-            group = file.create_group(_join(path, "vars"))
-            group.attrs["name"] = owner.name
-            for key, value in _save_variables(owner).items():
+            place = _join(path, "vars")
+            group = file.create_group(place)
+            group.attrs["name"] = np.bytes_(owner.name.encode())
+            variables = _save_variables(owner)
+            for key, value in variables.items():
                 group[key] = value
-        file.attrs[_TRAINING_STATE] = json.dumps(model._training_state())
+            sums[place] = _checksums(place, variables)
+        state = {"model": model._training_state(), "sums": sums, **({} if run is None else {"run": run})}
+        packed = {"state": np.frombuffer(pack_state(state), np.uint8)}
+        file[f"{_TRAINING}/state"] = packed["state"]
+        file.attrs[_CHECKSUM] = np.bytes_(_checksums(_TRAINING, packed)["state"].encode())
     return buffer.getbuffer()
+
+
+def _checksums(path: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    """SHA-256 of each array with its name, type and shape; how HDF5 stores them is left out."""
+    sums = {}
+    for key, array in arrays.items():
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        total = hashlib.sha256(f"{path}/{key} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+        sums[key] = total.hexdigest()
+    return sums
+
+
+def _damaged(source: str, path: str) -> ValueError:
+    return ValueError(f"{source} is damaged: what stands at '{path}' is not what was saved there.")
 
 
 def expected_bytes(model: Any) -> int:
@@ -130,27 +161,33 @@ def expected_bytes(model: Any) -> int:
     return 2**20 + 8 * own + 2**14 * len(owners)
 
 
-def read_weights(model: Any, file: BinaryIO | str, source: str, skip_mismatch: bool = False) -> None:
+def read_weights(model: Any, file: BinaryIO | str, source: str, skip_mismatch: bool = False) -> dict[str, Any] | None:
     """Set a model's variables from a file; nothing is set unless everything fits.
 
     Args:
         model: built. file: opened, or a path. source: how errors call it.
         skip_mismatch: leave alone what does not fit, with a warning.
 
+    Returns:
+        The state of the `fit` whose backup this is; None if it is none.
+
     Raises:
-        ValueError: for a file that is no HDF5, or does not fit the model, naming the layer.
+        ValueError: for a file that is no HDF5, is damaged, or does not fit the model, naming the layer.
     """
     with opened(file, source) as hdf5:
-        found, failures = _read_all(model, hdf5)
         state = _read_training_state(hdf5, source)
+        found, failures = _read_all(model, hdf5, state.get("sums"), source)
     if failures:
         _report(failures, source, warn_only=skip_mismatch)
     _assign_all(found)
-    if state and getattr(model, "optimizer", None) is not None:
-        model._restore_training_state(state)
+    if getattr(model, "optimizer", None) is not None:
+        model._restore_training_state(state["model"])
+    return state.get("run")
 
 
-def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], list[tuple[Any, ValueError]]]:
+def _read_all(
+    model: Any, file: Any, sums: dict[str, Any] | None, source: str
+) -> tuple[list[tuple[Any, dict[str, Any]]], list[tuple[Any, ValueError]]]:
     """What to set, as (owner, its variables), and what does not fit."""
     found: list[tuple[Any, dict[str, Any]]] = []
     failures: list[tuple[Any, ValueError]] = []
@@ -162,6 +199,9 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
         if group is None and "_layer_checkpoint_dependencies" in file:  # TensorFlow 2.13
             group = group_at(file, _join(path.replace("layers", "_layer_checkpoint_dependencies"), "vars"))
         keys = set(group) if group is not None else set()
+        saved = None if sums is None else sums.get(_join(path, "vars"), {})
+        if saved is not None and keys != set(saved):
+            raise _damaged(source, _join(path, "vars"))
         expected = _save_variables(owner)
         if owner is optimizer and len(keys) != len(expected):
             if keys and not _never_stepped(group):
@@ -173,11 +213,16 @@ def _read_all(model: Any, file: Any) -> tuple[list[tuple[Any, dict[str, Any]]], 
             if keys != set(expected):
                 raise ValueError(
                     f"Layer '{owner.name}' expected {len(expected)} variables, but received {len(keys)} variables "
-                    f"during loading, from '{_join(path, 'vars')}'. Expected: {sorted(expected)}, received: {sorted(keys)}"
+                    f"during loading, from '{_join(path, 'vars')}'. "
+                    f"Expected: {sorted(expected)}, received: {sorted(map(str, keys))}"
                 )
-            found.append((owner, {key: array_at(group, key, value.shape) for key, value in expected.items()}))
+            arrays = {key: array_at(group, key, value.shape) for key, value in expected.items()}
         except ValueError as error:
             failures.append((owner, error))
+            continue
+        if saved is not None and saved != _checksums(_join(path, "vars"), arrays):
+            raise _damaged(source, _join(path, "vars"))
+        found.append((owner, arrays))
     return found, failures
 
 
@@ -199,20 +244,34 @@ def _never_stepped(optimizer_group: Any) -> bool:
     return int(array_at(optimizer_group, "0", ())) == 0
 
 
-def _read_training_state(file: Any, source: str) -> dict[str, int]:
-    if _TRAINING_STATE not in file.attrs:
-        return {}
-    text = file.attrs[_TRAINING_STATE]
+def _read_training_state(file: Any, source: str) -> dict[str, Any]:
+    """{"model": what the model goes on with, "sums": {group: {array: checksum}}, "run": of a `fit`}; the last two if known."""
+    group = group_at(file, _TRAINING)
+    if group is None and _CHECKSUM not in file.attrs:
+        return {"model": _read_older_state(file, source)}
+    if group is None or _CHECKSUM not in file.attrs:
+        raise _damaged(source, _TRAINING)
+    array = array_at(group, "state", getattr(group.get("state"), "shape", ()))
+    if file.attrs[_CHECKSUM] != _checksums(_TRAINING, {"state": array})["state"].encode():
+        raise _damaged(source, _TRAINING)
+    state = unpack_state(array.tobytes(), source)
+    for name in ("model", "sums", "run"):
+        if not isinstance(state.get(name, {}), dict):
+            raise ValueError(f"The state of the training in {source} is none: '{name}' is {type(state[name]).__name__}.")
+    return {**state, "model": _checked(state.get("model"), source)}
+
+
+def _read_older_state(file: Any, source: str) -> dict[str, int]:
+    text = file.attrs.get(_OLDER_TRAINING, "{}")
     try:
-        if not isinstance(text, str) or len(text) > _LONGEST_STATE:
-            raise ValueError
-        state = json.loads(text)
-        if not isinstance(state, dict) or not all(type(value) is int and value >= 0 for value in state.values()):
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"{source} has an attribute '{_TRAINING_STATE}' that is no JSON object of non-negative integers."
-        ) from None
+        return _checked(json.loads(text), source)
+    except TypeError:
+        raise ValueError(f"The attribute '{_OLDER_TRAINING}' in {source} should hold JSON.") from None
+
+
+def _checked(state: Any, source: str) -> dict[str, int]:
+    if not isinstance(state, dict) or not all(type(value) is int and value >= 0 for value in state.values()):
+        raise ValueError(f"The state of the training in {source} should hold non-negative integers. Received: {state!r}")
     return state
 
 

@@ -87,6 +87,23 @@ class Iterator:
         """Draw the order of the next epoch (for who takes batches by their index)."""
         self._set_index_array()
 
+    def get_state(self) -> dict[str, Any]:
+        """What goes on from one batch to the next, as plain data and arrays: `BackupAndRestore` keeps it."""
+        return {
+            "batch_index": self.batch_index,
+            "total_batches_seen": self.total_batches_seen,
+            "index_array": self.index_array,
+            "random": None if self._random is np.random else self._random.get_state(legacy=False),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where an iterator with the same arguments stood."""
+        self.batch_index, self.total_batches_seen = state["batch_index"], state["total_batches_seen"]
+        self.index_array = state["index_array"]
+        if state["random"] is not None:
+            self._random = np.random.RandomState()
+            self._random.set_state(state["random"])
+
     def reset(self) -> None:
         """Let `next` begin a new epoch."""
         self.batch_index = 0

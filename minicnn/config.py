@@ -6,9 +6,7 @@ many threads) live in `minicnn.backends`.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from contextvars import ContextVar
 
 import numpy as np
@@ -21,7 +19,6 @@ __all__ = [
     "next_seed",
     "random_seed",
     "running_pass",
-    "running_pass_kept",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -41,16 +38,6 @@ running_pass: ContextVar[list[int] | None] = ContextVar("running_pass", default=
 A `Dataset` that shuffles anew in each pass takes its order from it: so a run that is resumed sees the orders that
 the first run would have seen.
 """
-
-
-@contextlib.contextmanager
-def running_pass_kept() -> Iterator[None]:
-    """After the block `running_pass` is what it was before, however the block ends."""
-    before = running_pass.set(running_pass.get())
-    try:
-        yield
-    finally:
-        running_pass.reset(before)
 
 
 def floatx() -> str:

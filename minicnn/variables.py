@@ -141,6 +141,14 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         """Subtract `value`, in place."""
         return self.assign(self.numpy() - np.asarray(value))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_value": backends.to_numpy(self._value)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, perhaps made where another backend computed, lives where this one does and follows it."""
+        self.__dict__.update(state, _value=backends.asarray(state["_value"]))
+        _alive.add(self)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         value = backends.to_numpy(self._value)
         return np.array(value, dtype=dtype) if copy or (dtype is not None and value.dtype != dtype) else value

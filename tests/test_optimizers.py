@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 
 from minicnn import backends, config, constraints, optimizers, registry
 from minicnn.backends import memory
+from minicnn.callbacks import LearningRateScheduler
+from minicnn.layers import Dense, Input
+from minicnn.losses import Loss
+from minicnn.models import Sequential
 from minicnn.optimizers import schedules
 from minicnn.variables import Variable
 
@@ -199,11 +203,48 @@ def test_older_programs_lr_and_decay():
     variable, expected = Variable(np.zeros(1, "float32")), 0.0
     optimizer = optimizers.SGD(lr=0.5, decay=0.1, momentum=0)
     for iteration in range(4):
-        assert float(optimizer.lr) == pytest.approx(0.5 / (1 + 0.1 * iteration))
+        assert float(optimizer.lr) == 0.5
         expected -= 0.5 / (1 + 0.1 * iteration)
         step(optimizer, variable)
     np.testing.assert_allclose(variable, [expected], rtol=1e-6)
     assert float(optimizers.Adam(lr=0.25, decay=0).learning_rate) == 0.25
+    assert "decay" not in optimizers.Adam(decay=0).get_config()
+
+
+def test_a_rate_that_is_set_goes_on_decaying():
+    """In older programs `LearningRateScheduler` and `decay` work together: the one sets what the other divides."""
+    variable = Variable(np.zeros(1, "float32"))
+    optimizer = optimizers.SGD(lr=0.5, decay=0.1)
+    step(optimizer, variable)
+    optimizer.learning_rate = 0.2
+    again = optimizers.SGD.from_config(optimizer.get_config())
+    step(optimizer, variable)
+    np.testing.assert_allclose(variable, [-0.5 - 0.2 / 1.1], rtol=1e-6)
+    again.build([variable])
+    again.set_weights(optimizer.variables)
+    step(again, variable)
+    np.testing.assert_allclose(variable, [-0.5 - 0.2 / 1.1 - 0.2 / 1.2], rtol=1e-6)
+
+    model = Sequential([Input((1,)), Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(optimizers.SGD(lr=0.5, decay=0.1), the_prediction())
+    halves = LearningRateScheduler(lambda epoch, rate: rate / 2)
+    history = model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=2, epochs=2, verbose=0, callbacks=[halves])
+    assert history.history["learning_rate"] == [0.25, 0.125]
+    expected = -(0.25 / 1 + 0.25 / 1.1 + 0.125 / 1.2 + 0.125 / 1.3)
+    np.testing.assert_allclose(model.get_weights()[0], [[expected]], rtol=1e-6)
+
+
+def the_prediction():
+    """A loss that is the prediction itself, so that the gradient is 1 for ever."""
+
+    class Prediction(Loss):
+        def call(self, y_true, y_pred):
+            return np.mean(y_pred, axis=-1)
+
+        def gradient(self, y_true, y_pred):
+            return np.ones_like(y_pred)
+
+    return Prediction()
 
 
 def test_iterations_count_calls_or_updates():

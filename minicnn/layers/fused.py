@@ -127,7 +127,7 @@ class ConvReLU(_Convolution):
 class _ConvolutionPool(_Convolution):
     def _windows(self, shape: Any) -> tuple[Any, ...]:
         pool = self.layers[-1]
-        pads = shapes.resolve_padding(pool.padding, self.conv.compute_output_shape(shape)[1:3], pool.pool_size, pool.strides)
+        pads = pool.pads_of(self.conv.compute_output_shape(shape))
         return (*self._window(shape), pool.pool_size, pool.strides, pads)
 
 

@@ -62,9 +62,10 @@ class Pooling2D(Layer):
             )
         return (input_shape[0], *image, input_shape[3])
 
-    def _pads(self, x: Any) -> shapes.Pads:
-        self.compute_output_shape(x.shape)
-        return shapes.resolve_padding(self.padding, x.shape[1:3], self.pool_size, self.strides)
+    def pads_of(self, shape: Shape) -> shapes.Pads:
+        """The padding of images (N, H, W, C); raises where the window does not fit."""
+        self.compute_output_shape(shape)
+        return shapes.resolve_padding(self.padding, shape[1:3], self.pool_size, self.strides)  # type: ignore[arg-type]
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
         return prod(output_shape[1:]) * prod(self.pool_size)  # type: ignore[arg-type]
@@ -75,7 +76,7 @@ class MaxPooling2D(Pooling2D):
     """The largest value of each window. Arguments and shapes: see `Pooling2D`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        pads = self._pads(x)
+        pads = self.pads_of(x.shape)
         y, winners = ops.maxpool2d_forward(x, self.pool_size, self.strides, pads)
         return y, (winners, x.shape, pads)
 
@@ -89,7 +90,7 @@ class AveragePooling2D(Pooling2D):
     """The mean of each window. Arguments and shapes: see `Pooling2D`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        pads = self._pads(x)
+        pads = self.pads_of(x.shape)
         return ops.avgpool2d_forward(x, self.pool_size, self.strides, pads), (x.shape, pads)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -6,9 +6,11 @@ output (y and sample_weight may be None), in the model's order.
 
 from __future__ import annotations
 
+import contextvars
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ __all__ = [
     "apply_class_weight",
     "make_batches",
     "split_validation",
+    "unpack",
 ]
 
 Batch = tuple[list[Any], list[Any] | None, list[Any] | None]
@@ -100,8 +103,9 @@ def check_finite(arrays: list[Any], names: list[str], what: str) -> None:
         rows = max(1, _CHUNK // max(1, array[0].size))
         for start in range(0, len(array), rows):
             part = array[start : start + rows]
-            if math.isfinite(float(part.sum())):
-                continue
+            with np.errstate(over="ignore", invalid="ignore"):  # a sum of finite numbers may overflow: then look closer
+                if math.isfinite(float(part.sum())):
+                    continue
             finite = np.isfinite(backends.to_numpy(part))
             if not finite.all():
                 place = tuple(int(i) for i in np.argwhere(~finite)[0])
@@ -151,33 +155,130 @@ def split_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[tup
     return train, validation
 
 
-def apply_class_weight(class_weight: dict[int, float], y: list[Any] | None, weights: list[Any] | None) -> list[Any]:
-    """Sample weights from class weights: the label's, or the hot column's, times any given weight."""
+def apply_class_weight(
+    class_weight: dict[int, float], y: list[Any] | None, weights: list[Any] | None, output_rank: int
+) -> list[Any]:
+    """Sample weights from class weights: the label's, or the hot column's (1 for a class that is not listed).
+
+    Args:
+        class_weight: {class: factor}.
+        y: the targets: labels, also with a last axis of one, or one-hot rows of the output's rank. Of an output
+            (N, ..., C) each position has a weight of its own.
+        weights: given sample weights, which are multiplied, or None.
+        output_rank: axes of the model's output.
+    """
     if y is None or len(y) != 1:
         raise ValueError("`class_weight` is only supported for Models with a single output.")
     target = np.asarray(backends.to_numpy(y[0]))
-    labels = (
-        np.argmax(target, axis=-1) if target.ndim > 1 and target.shape[-1] > 1 else target.reshape(len(target)).astype(np.int64)
-    )
-    per_sample = np.array([class_weight.get(int(label), 1.0) for label in labels], config.floatx())
-    return [per_sample if weights is None else per_sample * np.asarray(weights[0], config.floatx()).reshape(-1)]
+    if target.ndim > 1 and target.shape[-1] == 1:
+        target = target[..., 0]
+    elif target.ndim > 1 and target.ndim == output_rank:
+        target = np.argmax(target, axis=-1)
+    classes, places = np.unique(np.round(target).astype(np.int64), return_inverse=True)
+    factors = np.array([class_weight.get(int(label), 1.0) for label in classes], config.floatx())[places.reshape(target.shape)]
+    if weights is None:
+        return [factors]
+    given = np.asarray(backends.to_numpy(weights[0]), config.floatx())
+    if given.ndim > 1 and given.shape[-1] == 1:
+        given = given[..., 0]
+    rank = max(given.ndim, factors.ndim)
+    return [
+        given.reshape(given.shape + (1,) * (rank - given.ndim)) * factors.reshape(factors.shape + (1,) * (rank - factors.ndim))
+    ]
 
 
 class _Source:
-    """What `fit`, `evaluate` and `predict` read batches from, and close when they are done with it."""
+    """What `fit`, `evaluate` and `predict` read batches from, and close when they are done with it.
+
+    A pass is once through the data. An epoch is one pass; with `limit` it is so many batches, and the next epoch goes
+    on in the same pass, until that is over: then a new one begins with the next epoch, as in Keras.
+
+    A subclass defines `_pass`: the batches of the pass number `passes`, without the first `position`.
+
+    Attributes:
+        passes: the number of the running pass, which is how many passes were finished.
+        position: how many batches of that pass were taken; the one that is being trained counts. 0 between two passes.
+        length: batches of a pass; None where nobody knows.
+        limit: batches of an epoch (`steps_per_epoch`); None for a pass.
+        batch_size: samples a batch; None where others make the batches.
+
+    `passes` and `position`, and the number of the batch in its epoch, are all that is needed to go on elsewhere: see
+    `resume` and `epoch`.
+    """
+
+    def __init__(self, length: int | None, limit: int | None, batch_size: int | None = None) -> None:
+        self.passes = self.position = 0
+        self.length, self.limit, self.batch_size = length, limit, batch_size
+        self.in_training = False
+        self._batches: Generator[Batch, None, None] | None = None  # of the running pass
+
+    @property
+    def steps(self) -> int | None:
+        """Batches of an epoch, so far as that is known."""
+        return self.limit or self.length
+
+    def resume(self, passes: int, position: int = 0) -> None:
+        """In training: go on with the pass number `passes` of the model's training, after `position` of its batches."""
+        self.close()
+        self.passes, self.position, self.in_training = passes, position, True
+
+    def epoch(self, done: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from where the last one stopped; without the first `done`, if that is resumed.
+
+        Warns where the data end before the epoch does.
+        """
+        wanted = None if self.limit is None else self.limit - done
+        before = self.position
+        yield from self._next(wanted)
+        if wanted and self.position == before > 0 and not done:
+            # Data of unknown length ended exactly with the last epoch.
+            self._end_pass()
+            before = 0
+            yield from self._next(wanted)
+        missing = wanted is not None and self.position - before < wanted
+        if wanted is None or missing or self.position == self.length:
+            self._end_pass()
+        if missing:
+            warnings.warn(
+                "Your input ran out of data; interrupting training. Make sure that your dataset or generator can "
+                "generate at least "
+                "`steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset.",
+                stacklevel=2,
+            )
+
+    def _next(self, count: int | None) -> Iterator[Batch]:
+        """The next `count` batches of the running pass, or the rest of it. Keeps none: the next may take its memory."""
+        if self._batches is None:
+            self._batches = self._pass()
+        return map(self._taken, itertools.islice(self._batches, count))
+
+    def _taken(self, batch: Batch) -> Batch:
+        self.position += 1
+        return batch
+
+    def _end_pass(self) -> None:
+        self.close()
+        self.passes, self.position = self.passes + 1, 0
+
+    def _pass(self) -> Generator[Batch, None, None]:
+        raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of what still runs; nothing does where the batches are made here."""
+        """End the running pass, and with it a `Dataset`'s background thread."""
+        if self._batches is not None:
+            self._batches.close()
+        self._batches = None
 
 
 class ArrayBatches(_Source):
-    """Slices of arrays held in memory, reshuffled every epoch by (seed, epoch).
+    """Slices of arrays held in memory, reshuffled in every pass by (seed, number of the pass).
 
     Args:
         x, y, weights: lists of arrays, one an input or output.
         batch_size: samples a batch; the last may be smaller.
-        shuffle: False, True, or "batch" (keeps neighbours together: shuffles whole batches).
-        seed: of the order; the same seed and epoch give the same order.
+        shuffle: False, True, or "batch" (keeps neighbours together: shuffles whole batches; a smaller one stays last).
+        seed: of the order; the same seed and pass give the same order.
+        limit: batches an epoch.
     """
 
     def __init__(
@@ -188,29 +289,32 @@ class ArrayBatches(_Source):
         batch_size: int,
         shuffle: bool | str = False,
         seed: int = 0,
+        limit: int | None = None,
     ) -> None:
         self.x, self.y, self.weights = x, y, weights
         self.size = len(x[0])
-        self.batch_size = batch_size
         self.shuffle, self.seed = shuffle, seed
-        self.steps: int | None = -(-self.size // batch_size)
+        self.batch_size: int
+        super().__init__(-(-self.size // batch_size), limit, batch_size)
 
-    def order(self, epoch: int) -> np.ndarray | None:
-        """The permutation of this epoch, or None for the order of the arrays."""
+    def order(self, number: int) -> np.ndarray | None:
+        """The permutation of the pass of this number, or None for the order of the arrays."""
         if not self.shuffle:
             return None
-        generator = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))
+        generator = np.random.Generator(np.random.Philox(key=np.array([self.seed, number], np.uint64)))
         if self.shuffle == "batch":
-            starts = generator.permutation(self.steps or 0) * self.batch_size
-            return np.concatenate([np.arange(start, min(start + self.batch_size, self.size)) for start in starts])
+            order = np.arange(self.size)
+            whole = order[: self.size // self.batch_size * self.batch_size].reshape(-1, self.batch_size)  # a view
+            whole[:] = generator.permutation(whole)
+            return order
         return generator.permutation(self.size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def _pass(self) -> Generator[Batch, None, None]:
         groups = (self.x, self.y, self.weights)
-        order = moved = self.order(epoch)
+        order = moved = self.order(self.passes)
         if order is not None and not all(isinstance(array, np.ndarray) for arrays in groups for array in arrays or ()):
             moved = backends.asarray(order)  # to the device once, and not batch by batch
-        for start in range(0, self.size, self.batch_size):
+        for start in range(self.position * self.batch_size, self.size, self.batch_size):
             batch = slice(start, min(start + self.batch_size, self.size))
             yield tuple(
                 None if arrays is None else [_cut(a, batch, order if isinstance(a, np.ndarray) else moved) for a in arrays]
@@ -233,74 +337,83 @@ def _cut(array: Any, batch: slice, order: Any) -> Any:
 class IterableBatches(_Source):
     """Batches that somebody else makes: generators, `Dataset`s, `tf.data` and PyTorch loaders.
 
-    With `steps` an epoch is that many batches, taken from where the last epoch stopped;
-    without, it is one pass.
+    A generator cannot be started again: all that it yields is one pass.
     """
 
-    def __init__(self, source: Any, split: Callable[[Any], Batch], steps: int | None) -> None:
-        self.source, self.split, self.limit = source, split, steps
-        self.batch_size: int | None = None
-        self.once = iter(source) is source  # a generator: it cannot be started again
-        self.running: Iterator[Any] | None = None
-        self.steps = steps
-        if steps is None and hasattr(source, "__len__"):
-            try:
-                self.steps = len(source)
-            except TypeError:  # a tf.data or generator-backed Dataset of unknown length
-                self.steps = None
+    def __init__(self, source: Any, split: Callable[[Any], Batch], limit: int | None) -> None:
+        self.source, self.split = source, split
+        self.once = iter(source) is source
+        super().__init__(None if self.once else _length(source), limit)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        if self.running is None or (self.limit is None and not self.once):
-            self.running = iter(self.source)
-        done = 0
-        while self.limit is None or done < self.limit:
-            try:
-                item = next(self.running)
-            except StopIteration:
-                if self.limit is not None and not self.once and done == 0 and epoch > 0:
-                    self.running = iter(self.source)  # it ended exactly with the last epoch: start again
-                    item = next(self.running, None)
-                    if item is None:
-                        break
-                else:
-                    break
-            done += 1
-            yield self.split(item)
-        if self.limit is None:
-            self.steps = done or self.steps
-        elif done < self.limit:
-            self.running = None if not self.once else self.running
-            warnings.warn(
-                "Your input ran out of data; interrupting training. Make sure that your dataset or generator can "
-                "generate at least "
-                "`steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset.",
-                stacklevel=2,
-            )
+    def _pass(self) -> Generator[Batch, None, None]:
+        # The data are read within the pass that they belong to, which decides how a `Dataset` shuffles them.
+        within = contextvars.copy_context()
+        within.run(config.running_pass.set, [self.passes] if self.in_training else None)
+        batches = within.run(iter, self.source)
+        try:
+            for _ in range(self.position):  # trained with in the run that is resumed
+                within.run(next, batches, None)
+            while (item := within.run(next, batches, _END)) is not _END:
+                yield self.split(item)
+            if self.limit is None:
+                self.length = self.position  # known now, if it was not before
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None and not self.once:  # a user's own iterator stays open
+                close()
 
-    def close(self) -> None:
-        """End the pass that is running, and with it a `Dataset`'s background thread; a user's own iterator stays open."""
-        close = getattr(self.running, "close", None)
-        if close is not None and not self.once:
-            close()
-        self.running = None
+
+_END = object()
+
+
+def _length(source: Any) -> int | None:
+    """`len(source)`, or None: a `tf.data` or generator-backed `Dataset` of unknown length raises."""
+    try:
+        return len(source)
+    except TypeError:
+        return None
 
 
 class SequenceBatches(_Source):
-    """An object with `__len__` and `__getitem__` that yields batches (Keras's `PyDataset`, `Sequence`, image generators)."""
+    """An object with `__len__` and `__getitem__` that yields batches (Keras's `PyDataset`, `Sequence`, image generators).
 
-    def __init__(self, source: Any, split: Callable[[Any], Batch], shuffle: bool, seed: int, steps: int | None) -> None:
+    Its `on_epoch_begin` and `on_epoch_end` are called with every epoch.
+    """
+
+    def __init__(self, source: Any, split: Callable[[Any], Batch], shuffle: bool, seed: int, limit: int | None) -> None:
         self.source, self.split, self.shuffle, self.seed = source, split, shuffle, seed
-        self.steps: int | None = min(len(source), steps) if steps else len(source)
-        self.batch_size = getattr(source, "batch_size", None)
+        super().__init__(len(source), limit, getattr(source, "batch_size", None))
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        order = np.arange(len(self.source))
-        if self.shuffle:
-            np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64))).shuffle(order)
-        for index in order[: self.steps]:
-            yield self.split(self.source[int(index)])
+    def epoch(self, done: int = 0) -> Iterator[Batch]:
+        if hasattr(self.source, "on_epoch_begin") and not done:
+            self.source.on_epoch_begin()
+        yield from super().epoch(done)
         if hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
+
+    def _pass(self) -> Generator[Batch, None, None]:
+        self.length = len(self.source)
+        order = np.arange(self.length)
+        if self.shuffle:
+            np.random.Generator(np.random.Philox(key=np.array([self.seed, self.passes], np.uint64))).shuffle(order)
+        for index in order[self.position :]:
+            yield self.split(self.source[int(index)])
+
+
+def unpack(data: Any) -> tuple[Any, Any, Any]:
+    """What stands for a batch or for validation data as (x, y, sample_weight), None for what is not there.
+
+    Raises:
+        ValueError: for a tuple or list of more than three (Keras's wording).
+    """
+    parts: tuple[Any, ...] = tuple(data) if isinstance(data, (list, tuple)) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found a tuple of "
+            f"{len(parts)}."
+        )
+    x, y, sample_weight = (*parts, None, None)[:3]
+    return x, y, sample_weight
 
 
 def make_batches(
@@ -327,17 +440,13 @@ def make_batches(
         raise ValueError(f"`steps_per_epoch` (or `steps`) must be a positive integer. Received: {steps!r}")
 
     def split(item: Any) -> Batch:
-        parts: tuple[Any, ...] = tuple(item) if isinstance(item, (list, tuple)) else (item,)
-        if not 1 <= len(parts) <= 3:
-            raise ValueError(
-                "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found a tuple of "
-                f"{len(parts)}."
-            )
-        parts = (*parts, None, None)[:3] if targets else (parts[0], None, None)
-        batch_x = as_arrays(parts[0], input_names, "input")
-        batch_y = as_arrays(parts[1], output_names, "output")
+        x, y, weights = unpack(item)
+        if not targets:
+            y = weights = None
+        batch_x = as_arrays(x, input_names, "input")
+        batch_y = as_arrays(y, output_names, "output")
         batch_w = as_arrays(
-            parts[2], output_names if isinstance(parts[2], (list, tuple, dict)) else ["sample_weight"], "sample_weight"
+            weights, output_names if isinstance(weights, (list, tuple, dict)) else ["sample_weight"], "sample_weight"
         )
         assert batch_x is not None
         check_lengths(batch_x, batch_y, batch_w)
@@ -372,27 +481,12 @@ def make_batches(
     size = check_lengths(arrays_x, arrays_y, arrays_w)
     if check:
         check_finite(arrays_x, input_names, "input")
-    source = ArrayBatches(
+    return ArrayBatches(
         arrays_x,
         arrays_y,
         arrays_w,
-        int(batch_size or min(32, size) if steps is None else batch_size or -(-size // steps)),
+        int(batch_size or (min(32, size) if steps is None else -(-size // steps))),
         shuffle,
         seed,
+        steps,
     )
-    if steps is not None:
-        source.steps = min(steps, source.steps or steps)
-        return _Limited(source, steps)
-    return source
-
-
-class _Limited(ArrayBatches):
-    """The first `steps` batches of every epoch."""
-
-    def __init__(self, source: ArrayBatches, steps: int) -> None:
-        self.__dict__.update(source.__dict__)
-        self.limit = steps
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        for _, batch in zip(range(self.limit), super().epoch(epoch)):
-            yield batch

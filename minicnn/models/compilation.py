@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +38,7 @@ class Compilable:
     built: bool
     input_names: list[str]
     output_names: list[str]
+    weights: list[Variable]
     trainable_weights: list[Variable]
     losses: list[Any]
     _inputs: list[KerasTensor]
@@ -150,6 +153,23 @@ class Compilable:
         if self._compile_arguments["loss"] is None:
             raise ValueError(f"No loss to compute: pass a `loss` argument to `compile()` before calling `{method}()`.")
 
+    # --- copies -------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: all but plans and step memory, which it makes anew."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_logits_for", "_arena")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget_plans()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        for variable in self.weights:  # before the optimizer, which then updates the copies
+            copy.deepcopy(variable, memo)
+        twin = memo[id(self)] = object.__new__(type(self))
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return twin
+
     # --- plans --------------------------------------------------------------------------
 
     def _forget_plans(self) -> None:
@@ -168,9 +188,10 @@ class Compilable:
             if use == "train":
                 calls, _, outputs, _ = flatten_calls(self)  # type: ignore[arg-type]
                 by_output = {call.output: call for call in calls}
-                read = {value for call in calls for value in call.inputs}
+                readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
+                # Only where nobody but the one loss reads an activation may it be left to that loss.
                 last = [
-                    fused.last_activation(by_output[i].layer) if i in by_output and i not in read else None for i in outputs
+                    fused.last_activation(by_output[i].layer) if i in by_output and readers[i] == 1 else None for i in outputs
                 ]
                 self._logits_for = self._compiled_loss.logits_for(last)
                 plan = Plan(self, logits_for=self._logits_for, watch_numerics=watch)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,9 @@ def _per_output(given: Any, names: list[str], argument: str) -> list[Any]:
 class CompiledLoss:
     """One loss an output, their weighted sum, and the running means of all of them.
 
+    The total is a mean over samples. An output's own loss is a mean over batches, a smaller last one counted like the
+    others: the numbers that Keras shows.
+
     The means' sums lie where the backend computes, so that no step waits for its own loss.
 
     Args:
@@ -64,9 +68,10 @@ class CompiledLoss:
             _per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
         )
         self.factors = [1.0 if w is None else float(w) for w in weights]
-        self._total, self._count, *self._own_totals = (
-            Variable(0.0, dtype="float64", trainable=False, name=name)
-            for name in ("loss", "samples", *(output_names if len(output_names) > 1 else ()))
+        trained = [name for name, loss in zip(output_names, self.losses) if loss is not None]
+        own = [f"{name}_loss" for name in trained] if len(trained) > 1 else []
+        self._total, self._samples, self._batches, *self._own = (
+            Variable(0.0, dtype="float64", trainable=False, name=name) for name in ("loss", "samples", "batches", *own)
         )
 
     @staticmethod
@@ -137,23 +142,21 @@ class CompiledLoss:
 
     def track(self, total: Any, own: list[Any], size: int) -> None:
         """Take the losses of a batch of `size` samples into the means: in place, and without reading them."""
-        for mean, loss in zip((self._total, *self._own_totals), (total, *own)):
-            if loss is not None:
-                value = mean.value
-                value += loss * size
-        count = self._count.value
-        count += size
+        parts = [(self._total, total * size), (self._samples, size), (self._batches, 1)]
+        parts += zip(self._own, (loss for loss in own if loss is not None))
+        for variable, part in parts:
+            value = variable.value
+            value += part
 
     def results(self) -> dict[str, float]:
-        """The means since `reset`: "loss", and with several outputs "output_name_loss" for each."""
-        count = float(self._count) or 1.0
-        names = ("loss", *(f"{name}_loss" for name in self.names))
-        return {name: float(total) / count for name, total in zip(names, (self._total, *self._own_totals))}
+        """The means since `reset`: "loss", and with several losses "output_name_loss" for each."""
+        samples, batches = float(self._samples) or 1.0, float(self._batches) or 1.0
+        return {"loss": float(self._total) / samples, **{own.name: float(own) / batches for own in self._own}}
 
     def reset(self) -> None:
         """Start the means again."""
-        for mean in (self._total, self._count, *self._own_totals):
-            mean.value.fill(0)
+        for variable in (self._total, self._samples, self._batches, *self._own):
+            variable.value.fill(0)
 
 
 class CompiledMetrics:
@@ -205,10 +208,21 @@ class CompiledMetrics:
             metric.update_state(targets[output], predictions[output], sample_weight=weight)
 
     def results(self) -> dict[str, float]:
-        """Name -> value so far, in the order asked for; with several outputs, names are "output_name"."""
+        """Name -> value so far, in the order asked for.
+
+        The names are Keras's: with several outputs "output_name"; where that is taken already, a weighted metric's is
+        "weighted_name" ("output_weighted_name"), and then a number is appended.
+        """
         found: dict[str, float] = {}
-        for output, metric, _ in self.built or []:
-            name = metric.name if len(self.names) == 1 else f"{self.names[output]}_{metric.name}"
+        taken: Counter[str] = Counter()
+        for output, metric, weighted in self.built or []:
+            prefix = "" if len(self.names) == 1 else f"{self.names[output]}_"
+            name = prefix + metric.name
+            if weighted and taken[name]:
+                name = f"{prefix}weighted_{metric.name}"
+            taken[name] += 1
+            if taken[name] > 1:
+                name += f"_{taken[name] - 1}"
             value = metric.result()
             if isinstance(value, dict):
                 found.update({key: float(one) for key, one in value.items()})

@@ -25,6 +25,7 @@ from minicnn.models.batches import (
     check_lengths,
     make_batches,
     split_validation,
+    unpack,
 )
 from minicnn.models.captured import CapturedStep
 from minicnn.models.compilation import Compilable
@@ -104,7 +105,8 @@ class Trainer(Compilable):
                 variable.regularizer.gradient_(of_weight[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
         self._track(plan, loss, own, y, predictions, sample_weight, len(x[0]))
-        optimizer.apply(list(of_weight.values()), list(of_weight))
+        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
+        optimizer.apply([optimizer.scale_loss(grad) for grad in of_weight.values()], list(of_weight))
 
     def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
         """The loss and the metrics of one batch join the running means; nothing is updated."""
@@ -141,10 +143,11 @@ class Trainer(Compilable):
         return dict(sorted({**self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
 
     def _in_order(self, logs: dict[str, float]) -> Any:
-        """Logs as `evaluate` returns them: the loss, then the metrics as `compile` listed them; a number if there is one."""
-        names = ["loss", *(metric for metric in logs if metric.endswith("_loss") and metric != "loss")]
-        names += [name for name in self._compiled_metrics.results() if name not in names] if self._compiled_metrics else []
-        values = [logs[name] for name in names if name in logs]
+        """Logs as `evaluate` returns them, in Keras's order: the loss, metrics that are listed under their own names as
+        `compile` listed them, the outputs' losses, all others by name. A number if there is but one.
+        """
+        names = ["loss", *(metric.name for metric in self._compiled_metrics.metrics), *self._compiled_loss.results()]
+        values = [logs[name] for name in dict.fromkeys([*names, *sorted(logs)]) if name in logs]
         return values[0] if len(values) == 1 else values
 
     # --- fit ----------------------------------------------------------------------------
@@ -209,17 +212,17 @@ class Trainer(Compilable):
         hooks.on_train_begin()
         if self._initial_epoch is not None:  # `BackupAndRestore` found an earlier run
             initial_epoch = self._initial_epoch
-        with hooks, contextlib.closing(source), self._step_memory(), config.running_pass_kept():
+        source.resume(self._passes_done)
+        with hooks, contextlib.closing(source), self._step_memory():
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 hooks.on_epoch_begin(epoch)
                 index = -1
-                config.running_pass.set([self._passes_done])
-                for index, (batch_x, batch_y, weights) in enumerate(source.epoch(self._passes_done)):
+                for index, (batch_x, batch_y, weights) in enumerate(source.epoch()):
                     self._prepare(batch_x, batch_y)
                     batch_y = self._targets(batch_y)
                     if class_weight is not None:
-                        weights = apply_class_weight(class_weight, batch_y, weights)
+                        weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
                     hooks.on_train_batch_begin(index)
                     try:
                         train_step(batch_x, batch_y, weights)
@@ -239,16 +242,15 @@ class Trainer(Compilable):
                             "Expected data with at least one batch. Received an empty dataset or an exhausted generator."
                         )
                     break
-                config.running_pass.set(None)
                 epoch_logs = self._logs()
                 if validation_data is not None and _due(epoch + 1, validation_freq):
                     logs = self._validate(validation_data, validation_batch_size or batch_size, validation_steps, hooks)
                     epoch_logs = {**epoch_logs, **{f"val_{name}": value for name, value in logs.items()}}
-                self._epochs_done = epoch + 1
-                self._passes_done += 1
+                self._epochs_done, self._passes_done = epoch + 1, source.passes
                 hooks.on_epoch_end(epoch, epoch_logs)
                 if self.stop_training:
                     break
+            self._passes_done += source.position > 0  # another `fit` does not go on in the middle of this one's data
         self.optimizer.finalize_variable_values(self.trainable_weights)
         hooks.on_train_end(epoch_logs)
         return self.history
@@ -296,8 +298,7 @@ class Trainer(Compilable):
         )
 
     def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
-        parts = data if isinstance(data, tuple) and not hasattr(data, "shape") else (data,)
-        x, y, weights = (*parts, None, None)[:3]
+        x, y, weights = unpack(data)
         return self.evaluate(x, y, batch_size=batch_size, sample_weight=weights, steps=steps, callbacks=hooks, return_dict=True)
 
     def fit_generator(
@@ -340,7 +341,7 @@ class Trainer(Compilable):
         self.reset_metrics()
         index = -1
         with hooks, contextlib.closing(source), self._step_memory():
-            for index, (batch_x, batch_y, weights) in enumerate(source.epoch(0)):
+            for index, (batch_x, batch_y, weights) in enumerate(source.epoch()):
                 self._prepare(batch_x, batch_y)
                 batch_y = self._targets(batch_y)
                 hooks.on_test_batch_begin(index)
@@ -373,7 +374,7 @@ class Trainer(Compilable):
         parts: list[list[np.ndarray]] = []
         hooks.on_predict_begin()
         with hooks, contextlib.closing(source), self._step_memory():
-            for index, (batch_x, _, _) in enumerate(source.epoch(0)):
+            for index, (batch_x, _, _) in enumerate(source.epoch()):
                 self._prepare(batch_x, None)
                 hooks.on_predict_batch_begin(index)
                 outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]
@@ -406,7 +407,7 @@ class Trainer(Compilable):
             )
         batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
         if class_weight is not None:
-            weights = apply_class_weight(class_weight, batch_y, weights)
+            weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
         self.reset_metrics()
         with self._step_memory():
             self.train_step(batch_x, batch_y, weights)

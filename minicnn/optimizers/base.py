@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from minicnn import backends, config, initializers, registry, serialization
 from minicnn.backends import ops
-from minicnn.optimizers.schedules import InverseTimeDecay, LearningRateSchedule
+from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.variables import Variable
 
 __all__ = ["Optimizer"]
@@ -32,7 +33,8 @@ class Optimizer:
 
     Args:
         learning_rate: a number, a `LearningRateSchedule`, or a callable without arguments.
-            (Older programs' `lr=` and `decay=` are accepted: learning_rate / (1 + decay * step).)
+            (Older programs' `lr=` and `decay=` are accepted: steps take learning_rate / (1 + decay * step), and what
+            sets the `learning_rate` later, a callback perhaps, sets what is divided.)
         weight_decay: each step takes learning_rate * weight_decay of every weight away.
         clipnorm, clipvalue, global_clipnorm: bound for each gradient's norm, for each element, for
             the norm of all gradients together; one of the three.
@@ -63,13 +65,11 @@ class Optimizer:
         **kwargs: Any,
     ) -> None:
         learning_rate = kwargs.pop("lr", learning_rate)
-        decay = kwargs.pop("decay", None)
+        self.decay: float = kwargs.pop("decay", None) or 0.0
         if kwargs:
             raise ValueError(f"Argument(s) not recognized: {kwargs}")
-        if decay:
-            if callable(learning_rate):
-                raise ValueError(f"Argument `decay` needs a number as `learning_rate`. Received: learning_rate={learning_rate}")
-            learning_rate = InverseTimeDecay(learning_rate, 1, decay)
+        if self.decay and callable(learning_rate):
+            raise ValueError(f"Argument `decay` needs a number as `learning_rate`. Received: learning_rate={learning_rate}")
         if gradient_accumulation_steps is not None and not gradient_accumulation_steps >= 2:
             raise ValueError(
                 "`gradient_accumulation_steps` must be an integer >= 2. "
@@ -100,9 +100,9 @@ class Optimizer:
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.built = False
         self._given_rate: Array | None = None
-        self._undecayed: tuple[set[int], re.Pattern[str] | None] = (set(), None)
+        self._undecayed: tuple[set[Variable], re.Pattern[str] | None] = (set(), None)
         self._trainable_variables: list[Variable] = []
-        self._index: dict[int, int] = {}  # id of a variable -> its place among `_trainable_variables`
+        self._index: dict[Variable, int] = {}  # a variable's place among `_trainable_variables`
         self._variables: list[Variable] = []
         self._iterations = self.add_variable((), dtype="int64", name="iteration")
         if callable(learning_rate):
@@ -132,7 +132,7 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> Any:
-        """The rate of the next step: the variable, or what the schedule or callable says."""
+        """The rate of the next step (before `decay`): the variable, or what the schedule or callable says."""
         if isinstance(self._learning_rate, LearningRateSchedule):
             return self._learning_rate(self._iterations)
         return self._learning_rate if isinstance(self._learning_rate, Variable) else self._learning_rate()
@@ -216,7 +216,7 @@ class Optimizer:
         if self.gradient_accumulation_steps:
             self._accumulators = self.add_optimizer_variables(variables, "gradient_accumulator")
         self._trainable_variables = variables
-        self._index = {id(variable): i for i, variable in enumerate(variables)}
+        self._index = {variable: i for i, variable in enumerate(variables)}
         self.built = True
 
     def exclude_from_weight_decay(
@@ -230,7 +230,7 @@ class Optimizer:
         if self.built:
             raise ValueError("`exclude_from_weight_decay()` can only be configured before the optimizer is built.")
         names = "|".join(set(var_names or ()))
-        self._undecayed = ({id(variable) for variable in var_list or ()}, re.compile(names) if names else None)
+        self._undecayed = (set(var_list or ()), re.compile(names) if names else None)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set all `variables`."""
@@ -322,7 +322,7 @@ class Optimizer:
         """Variables that have a gradient, and the gradients as arrays; Keras's errors."""
         arrays, missing = [], []
         for grad, variable in zip(grads, variables):
-            if id(variable) not in self._index:
+            if variable not in self._index:
                 raise ValueError(
                     f"Unknown variable: {variable}. This optimizer can only be called for the variables it was originally "
                     "built with. When working with a new set of variables, you should recreate a new optimizer instance."
@@ -385,11 +385,13 @@ class Optimizer:
             return self._given_rate
         rate = self.learning_rate
         value = rate.value if isinstance(rate, Variable) else rate
+        if self.decay:
+            value = value / (1 + self.decay * self._iterations.value)
         return float(value) if isinstance(value, (np.ndarray, np.generic, float, int)) else value
 
     def _decays(self, variable: Variable) -> bool:
         excluded, names = self._undecayed
-        return id(variable) not in excluded and not (names and names.search(variable.name))
+        return variable not in excluded and not (names and names.search(variable.name))
 
     def update_(self, params: list[Array], grads: list[Array], variables: list[Variable], learning_rate: Any) -> None:
         """The update rule for all variables at once, in place; `params` are their arrays."""
@@ -404,7 +406,7 @@ class Optimizer:
 
     def slots(self, slots: list[Variable], variables: list[Variable]) -> list[Array]:
         """The arrays that a list of slots, one a variable of `build`, has for `variables`."""
-        return [slots[self._index[id(variable)]].value for variable in variables]
+        return [slots[self._index[variable]].value for variable in variables]
 
     def _average(self) -> None:
         """a = momentum * a + (1 - momentum) * p, and a = p at the first step."""
@@ -446,13 +448,26 @@ class Optimizer:
         variable.assign_sub(value)
 
     def _get_variable_index(self, variable: Variable) -> int:
-        return self._index[id(variable)]
+        return self._index[variable]
 
-    # --- config ---------------------------------------------------------------------------
+    # --- copies and config ----------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy with slots of its own. A model's variables are no part of it: it updates the same ones, or their
+        copies where those were made before, as a model's copy does.
+        """
+        twin = memo[id(self)] = object.__new__(type(self))
+        shared = {id(v): v for v in (*self._trainable_variables, *self._undecayed[0]) if id(v) not in memo}
+        memo.update(shared)
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        for key in shared:
+            del memo[key]
+        return twin
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the learning rate of now."""
         rate: Any = self._learning_rate
+        decay = {"decay": self.decay} if self.decay else {}  # which Keras does not know any more
         return {
             "name": self.name,
             "learning_rate": float(rate) if isinstance(rate, Variable) else serialization.serialize(rate),
@@ -465,6 +480,7 @@ class Optimizer:
             "ema_overwrite_frequency": self.ema_overwrite_frequency,
             "loss_scale_factor": self.loss_scale_factor,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            **decay,
         }
 
     @classmethod

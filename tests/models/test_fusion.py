@@ -75,6 +75,16 @@ def test_what_is_fused(readable_fusion):
     assert kinds == ["ConvReLUMaxPool", "Conv", "BatchNormReLU", "ConvMaxPool", "ConvReLU", "Flatten", "DenseReLU", "Dense"]
 
 
+@pytest.mark.parametrize("activation", ["relu", None])
+def test_an_image_too_small_for_the_window_is_refused_as_without_fusion(readable_fusion, activation):
+    image = layers.Input((None, None, 1))
+    model = minicnn.Model(image, layers.MaxPooling2D(3, name="pool")(layers.Conv2D(8, 3, activation=activation)(image)))
+    assert len(model._plan_for("predict").steps) == 1
+    assert model.predict(np.zeros((2, 5, 5, 1)), verbose=0).shape == (2, 1, 1, 8)
+    with pytest.raises(ValueError, match=r"output size would be zero .* `inputs.shape=\(2, 2, 2, 8\)`.* Layer: 'pool'"):
+        model.predict(np.zeros((2, 4, 4, 1)), verbose=0)
+
+
 def test_a_value_that_somebody_reads_is_not_fused_away(readable_fusion):
     image = layers.Input((13, 13, 3))
     a = layers.Conv2D(4, 3, padding="same", activation="relu")(image)

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from typing import Any
+from unittest.mock import ANY, MagicMock, call
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 from minicnn import backends, optimizers
 from minicnn.bench import measure, report, scaling
-from minicnn.bench.worker import ENGINES, arrays, environment
+from minicnn.bench.worker import ENGINES, arrays, environment, torch_network
 from minicnn.cli.main import main
 from minicnn.layers import (
     Activation,
@@ -463,28 +464,58 @@ def test_chart_has_a_panel_for_each_model_that_was_trained():
 
 
 def torch_network_of(layers: list[Any]) -> tuple[Any, Sequential]:
-    pytest.importorskip("torch", reason="PyTorch is an optional peer: extra `bench`")
-    from minicnn.bench.worker import torch_network
-
     model = Sequential([Input((12, 10, 3)), *layers])
     return torch_network(json.loads(model.to_json())["config"], [12, 10, 3]), model
 
 
+@pytest.fixture
+def torch_stand_in(monkeypatch):
+    """In PyTorch's place, what only takes down the calls: for what is decided before PyTorch has a say."""
+    stand_in = MagicMock()
+    monkeypatch.setitem(sys.modules, "torch", stand_in)
+    return stand_in
+
+
+def layers_for_torch() -> list[Any]:
+    return [
+        Conv2D(8, (3, 5), padding="same"),
+        BatchNormalization(momentum=0.9, epsilon=1e-4),
+        ReLU(),
+        MaxPooling2D((3, 2), strides=2),
+        Dropout(0.25),
+        Conv2D(6, 3, strides=2, use_bias=False, activation="relu"),
+        AveragePooling2D((2, 1), strides=1),
+        Flatten(),
+        Dense(5, activation="relu"),
+        Dense(4, activation="softmax"),
+    ]
+
+
+def test_torch_is_asked_for_the_same_layers(torch_stand_in):
+    """Numbers of channels, which PyTorch tells, are left open."""
+    torch_network_of(layers_for_torch())
+    asked = [made for made in torch_stand_in.nn.mock_calls if re.fullmatch("[A-Z]\\w+", made[0])]
+    assert asked == [
+        call.Conv2d(ANY, 8, (3, 5), (1, 1), "same", (1, 1), bias=True),
+        call.BatchNorm2d(ANY, eps=1e-4, momentum=pytest.approx(0.1)),  # of the new, not of the old
+        call.ReLU(),
+        call.MaxPool2d((3, 2), (2, 2)),
+        call.Dropout(0.25),
+        call.Conv2d(ANY, 6, (3, 3), (2, 2), 0, (1, 1), bias=False),
+        call.ReLU(),
+        call.AvgPool2d((2, 1), (1, 1)),
+        call.Flatten(),
+        call.Linear(ANY, 5, bias=True),
+        call.ReLU(),
+        call.Linear(ANY, 4, bias=True),  # a softmax belongs to PyTorch's loss
+        call.Sequential(*[ANY] * 12),
+    ]
+
+
 def test_torch_network_has_the_same_layers():
-    network, model = torch_network_of(
-        [
-            Conv2D(8, (3, 5), padding="same"),
-            BatchNormalization(momentum=0.9, epsilon=1e-4),
-            ReLU(),
-            MaxPooling2D((3, 2), strides=2),
-            Dropout(0.25),
-            Conv2D(6, 3, strides=2, use_bias=False, activation="relu"),
-            AveragePooling2D((2, 1), strides=1),
-            Flatten(),
-            Dense(5, activation="relu"),
-            Dense(4, activation="softmax"),
-        ]
-    )
+    """What PyTorch makes of the calls above, numbers of channels and of weights too, it can only say itself."""
+    pytest.importorskip("torch", reason="PyTorch is an optional peer: extra `bench`")
+    network, model = torch_network_of(layers_for_torch())
     expected: list[tuple[str, dict[str, Any]]] = [
         ("Conv2d", {"in_channels": 3, "out_channels": 8, "kernel_size": (3, 5), "stride": (1, 1), "padding": "same"}),
         ("BatchNorm2d", {"num_features": 8, "eps": 1e-4, "momentum": pytest.approx(0.1)}),  # of the new, not of the old
@@ -517,6 +548,6 @@ def test_torch_network_has_the_same_layers():
         ([Activation("softmax"), Flatten()], "activation 'softmax' of Activation has no counterpart"),
     ],
 )
-def test_torch_network_refuses_what_it_has_no_counterpart_for(layers, message):
+def test_torch_network_refuses_what_it_has_no_counterpart_for(torch_stand_in, layers, message):
     with pytest.raises(ValueError, match=message):
         torch_network_of(layers)

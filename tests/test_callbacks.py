@@ -10,6 +10,7 @@ import time
 from contextlib import redirect_stdout
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,8 +20,6 @@ import minicnn
 from minicnn import callbacks
 from minicnn.callbacks import progbar
 from minicnn.models.plan import NumericsError
-
-keras = pytest.importorskip("keras")
 
 LOSSES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.5001, 0.75, 1.0, float("nan")]), min_size=1, max_size=12)
 

@@ -11,6 +11,7 @@ import stat
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,8 +21,6 @@ import minicnn
 from minicnn import saving
 from minicnn.layers import Layer
 from minicnn.saving import atomic, weights_file
-
-keras = pytest.importorskip("keras")
 
 
 @pytest.fixture(autouse=True, scope="module")

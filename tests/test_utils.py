@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minicnn import layers, utils
-
-keras = pytest.importorskip("keras")
 
 
 @settings(max_examples=100, deadline=None)

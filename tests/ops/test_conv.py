@@ -5,11 +5,16 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from minicnn.backends.numba_cpu._microkernel import NR
+from minicnn.backends.numba_cpu._walk import CHUNKS
+from minicnn.backends.numba_cpu.conv import BAND_BYTES, FEW_PIXELS
+from minicnn.shapes import resolve_padding
+from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds
 from tests.ops.windows import Windows, channels, windows
 
 
@@ -97,6 +102,20 @@ def test_conv2d_equals_its_definition(target: Target, case: Windows, seed: int) 
             for ci, co in product(range(2), range(3)):
                 y[0, oy, ox, co] += float(x[0, h, w, ci]) * float(kernel[ky, kx, ci, co])
     target.check(actual, y)
+
+
+@pytest.mark.parametrize("batch", around(CHUNKS))
+def test_conv2d_of_many_images_equals_tensorflow(target: Target, batch: int) -> None:
+    """Images around as many as are summed apart in the kernel's gradient."""
+    case = Windows(batch, (5, 6), (2, 3), (1, 1), (1, 1), "same", resolve_padding("same", (5, 6), (2, 3), (1, 1)))
+    check_against_tensorflow(target, case, 3, 4, True, batch)
+
+
+@pytest.mark.parametrize("pixels", [*around(FEW_PIXELS), 2 * BAND_BYTES // (4 * NR) + 3])
+def test_conv2d_of_many_pixels_equals_tensorflow(target: Target, pixels: int) -> None:
+    """Around as many as make it worth copying the kernel, and more than a task's band of the image holds."""
+    case = Windows(1, (pixels + 1, 1), (2, 1), (1, 1), (1, 1), "valid", (0, 0, 0, 0))
+    check_against_tensorflow(target, case, NR, NR, True, pixels)
 
 
 def test_conv2d_leaves_its_arguments_alone(target: Target) -> None:

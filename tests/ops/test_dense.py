@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends import numba_cpu
-from tests.ops.checks import Target, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from minicnn.backends.numba_cpu._microkernel import NR
+from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, PART, PARTS, SAMPLES, SUMMED_ROWS
+from tests.ops.checks import Target, around, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
 
 extents = st.sampled_from([1, 2, 3, 5, 7, 8, 16, 17, 31, 33, 64])
 
@@ -34,7 +36,15 @@ def test_dense_equals_tensorflow(target: Target, M: int, C_in: int, C_out: int, 
 
 
 FLOAT32 = Target("numba_cpu", "float32")
-LARGE = [(1, 700, 300), (2, 9000, 5), (3, 1025, 100), (300, 600, 600), (513, 300, 70), (40, 1100, 33)]
+LARGE = [
+    (1, PARTS * PART // 64 + 7, 65),  # more parts of a kernel than are taken
+    (FEW - 1, PART + 1, 3),
+    (FEW, 3 * PART // 100, 100),
+    (FEW + 1, DEPTH + 1, NR + 1),
+    (40, 2 * DEPTH + 3, NR + 1),
+    *zip(around(SAMPLES), around(GROUP), around(NR)),
+    *zip(around(NR), around(DEPTH), around(BLOCKS * NR)),
+]
 
 
 @pytest.mark.parametrize("shape", LARGE)
@@ -54,6 +64,7 @@ def test_large_products_have_the_same_bits_for_any_number_of_threads(shape: tupl
     both_thread_counts(numba_cpu.dense_forward, x, kernel, None)
     both_thread_counts(numba_cpu.dense_backward_input, dy, kernel)
     both_thread_counts(numba_cpu.dense_backward_kernel, x, dy)
+    both_thread_counts(numba_cpu.bias_backward, dy)
 
 
 @gradient_cases
@@ -64,6 +75,12 @@ def test_dense_gradients_are_adjoints(target: Target, M: int, C_in: int, C_out: 
     y = ops.dense_forward(x, kernel, None)
     check_adjoint(y, dy, x, ops.dense_backward_input(dy, kernel), target)
     check_adjoint(y, dy, kernel, ops.dense_backward_kernel(x, dy), target)
+
+
+@pytest.mark.parametrize("rows", around(SUMMED_ROWS))
+def test_bias_backward_of_many_rows(target: Target, rows: int) -> None:
+    dy = target.normal(0, rows, 5)
+    target.check(target.ops.bias_backward(dy), tf.reduce_sum(dy, axis=0))
 
 
 @gradient_cases

@@ -13,7 +13,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from minicnn.backends.numba_cpu.elementwise import RUN
+from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds
 from tests.ops.test_random import tf_random_bits
 
 shapes = st.one_of(
@@ -205,6 +206,12 @@ def test_rescale_equals_tensorflow(target: Target, shape: tuple[int, ...], scale
     x = target.normal(seed, *shape)
     expected = tf.constant(x) * scale + offset
     target.check(target.ops.rescale(x, scale, offset), expected, scale=max(abs(scale), abs(offset)))
+
+
+@pytest.mark.parametrize("size", around(RUN))
+def test_rescale_of_a_large_array(target: Target, size: int) -> None:
+    x = target.normal(0, size)
+    target.check(target.ops.rescale(x, 0.5, -2.0), x * 0.5 - 2.0)
 
 
 @gradient_cases

@@ -1,4 +1,4 @@
-"""Fused ops equal the ops that they stand for, and do not depend on the number of threads."""
+"""Fused ops equal the ops that they stand for, and do not depend on the number of threads, to the last bit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends import numba_cpu, spec
+from minicnn.backends.numba_cpu._microkernel import NR
+from minicnn.backends.numba_cpu._walk import CHUNKS
+from minicnn.backends.numba_cpu.fused import MAP_BYTES
 from minicnn.backends.reference import fused as reference
 from minicnn.shapes import resolve_padding, window_output
-from tests.ops.checks import Target, both_thread_counts, gradient_cases, seeds
+from tests.ops.checks import Target, around, both_thread_counts, gradient_cases, seeds
 
 FLOAT32 = Target("numba_cpu", "float32")
 
@@ -89,13 +92,41 @@ def test_convolution_and_pooling(case: dict[str, Any], relu: bool, biased: bool,
         check("conv2d_maxpool_backward", dy, x, winners, kernel, *windows, need_dx)
 
 
-def test_convolution_of_large_images() -> None:
-    """Large enough to be cut into bands, and for both threads to have work; a window of more than 256 taps."""
-    x, kernel = FLOAT32.normal(0, 2, 70, 61, 5), FLOAT32.normal(1, 3, 3, 5, 33)
-    for pool_size in ((3, 3), (20, 20)):
-        windows = ((1, 1), (1, 1, 1, 1), (1, 1), pool_size, (2, 2), (1, 1, 1, 1))
-        y, winners = check("conv2d_relu_maxpool_forward", x, kernel, None, *windows)
-        check("conv2d_relu_maxpool_backward", FLOAT32.normal(2, *y.shape), x, y, winners, kernel, *windows, True)
+@pytest.mark.parametrize("batch", around(CHUNKS))
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_of_many_images(batch: int, stride: int) -> None:
+    """Images around as many as are summed apart in the kernel's gradient; with stride 1 dx gathers."""
+    x, kernel = FLOAT32.normal(0, batch, 6, 7, 3), FLOAT32.normal(1, 2, 3, 3, NR + 1)
+    walk = ((stride, stride), (1, 0, 1, 1), (1, 1))
+    y = reference.conv2d_forward(x, kernel, None, *walk)
+    check("conv2d_backward", FLOAT32.normal(2, *y.shape), x, kernel, *walk, True)
+
+
+# Rows of an image of NR channels and one pixel a row that a task pools.
+BAND = MAP_BYTES // (4 * NR)
+
+
+@pytest.mark.parametrize("image", [(2, 70, 61), (1, BAND - 1, 1), (1, BAND, 1), (1, BAND + 1, 1), (1, 2 * BAND + 3, 1)])
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_convolution_and_pooling_of_large_images(image: tuple[int, ...], overlap: int) -> None:
+    """Large enough to be cut into bands, and for both threads to have work."""
+    x, kernel = FLOAT32.normal(0, *image, 5), FLOAT32.normal(1, 1, 1, 5, NR)
+    windows = ((1, 1), (0, 0, 0, 0), (1, 1), (2 + overlap, 1), (2, 1), (overlap, 0, 0, 0))
+    y, winners = check("conv2d_relu_maxpool_forward", x, kernel, None, *windows)
+    check("conv2d_relu_maxpool_backward", FLOAT32.normal(2, *y.shape), x, y, winners, kernel, *windows, True)
+
+
+@pytest.mark.parametrize("pool_size", [(16, 16), (1, 257), (257, 1), (17, 17)])
+@pytest.mark.parametrize("relu", ["", "_relu"])
+def test_windows_of_more_than_256_taps(relu: str, pool_size: tuple[int, int]) -> None:
+    """Also the last of them, which wins in one channel."""
+    x, kernel = FLOAT32.normal(0, 2, pool_size[0] + 1, pool_size[1] + 2, 3), FLOAT32.normal(1, 1, 1, 3, 5)
+    x[0, pool_size[0] - 1, pool_size[1] - 1] = 50 * np.sign(kernel[0, 0, :, 0])
+    windows = ((1, 1), (0, 0, 0, 0), (1, 1), pool_size, (1, 1), (0, 0, 0, 0))
+    y, winners = check(f"conv2d{relu}_maxpool_forward", x, kernel, None, *windows)
+    assert winners[0, 0, 0, 0] == pool_size[0] * pool_size[1] - 1
+    seen = [y, winners] if relu else [winners]
+    check(f"conv2d{relu}_maxpool_backward", FLOAT32.normal(2, *y.shape), x, *seen, kernel, *windows, True)
 
 
 @pytest.mark.parametrize("pool_size", [(2, 2), (3, 3)])

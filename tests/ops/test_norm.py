@@ -7,11 +7,17 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds, update_cases
+from minicnn.backends.numba_cpu.norm import CHUNKS, RUN_BYTES
+from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds, update_cases
 
-# (..., C): a single value a channel, the rows of a matrix, images; C below, at and above a vector's width.
-shapes = st.tuples(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.sampled_from([1, 2, 3, 8, 16, 17, 33])).map(
-    lambda drawn: (*drawn[0], drawn[1])
+# (..., C): a single value a channel, the rows of a matrix, images; C below, at and above a vector's width. As many rows as
+# there are chunks, one less and one more; and a channel more than what is summed at once.
+shapes = st.one_of(
+    st.tuples(
+        st.lists(st.integers(1, 5), min_size=1, max_size=3) | st.tuples(st.sampled_from(around(CHUNKS))),
+        st.sampled_from([1, 2, 3, 8, 16, 17, 33]),
+    ).map(lambda drawn: (*drawn[0], drawn[1])),
+    st.just((5, RUN_BYTES // 4 + 1)),
 )
 epsilons = st.sampled_from([1e-3, 1e-5])
 

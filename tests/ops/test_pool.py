@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,12 +55,15 @@ def test_maxpool2d_equals_tensorflow(target: Target, case: Windows, C: int, ties
     target.check(target.ops.maxpool2d_backward(dy, winners, x.shape, case.window, case.strides, case.pads), expected_dx)
 
 
-def test_winners_of_large_windows_are_int32(target: Target) -> None:
-    x = target.normal(0, 1, 17, 17, 2)
-    y, winners = target.ops.maxpool2d_forward(x, (17, 17), (1, 1), (0, 0, 0, 0))
-    assert winners.dtype == np.int32
-    np.testing.assert_array_equal(winners[0, 0, 0], x.reshape(-1, 2).argmax(axis=0))
-    dx = target.ops.maxpool2d_backward(y, winners, x.shape, (17, 17), (1, 1), (0, 0, 0, 0))
+@pytest.mark.parametrize("window", [(16, 16), (1, 257), (257, 1), (17, 17)])
+def test_winners_of_windows_of_more_than_256_taps_are_int32(target: Target, window: tuple[int, int]) -> None:
+    """Also the last of them, which wins in one channel."""
+    x = target.normal(0, 2, *window, 3)
+    x[:, -1, -1, 0] = 10
+    y, winners = target.ops.maxpool2d_forward(x, window, (1, 1), (0, 0, 0, 0))
+    assert winners.dtype == (np.uint8 if window == (16, 16) else np.int32)
+    np.testing.assert_array_equal(winners[:, 0, 0], x.reshape(2, -1, 3).argmax(axis=1))
+    dx = target.ops.maxpool2d_backward(y, winners, x.shape, window, (1, 1), (0, 0, 0, 0))
     np.testing.assert_array_equal(dx, np.where(x == y, x, 0))
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.checks import Target, seeds, update_cases
+from minicnn.backends.numba_cpu.elementwise import RUN
+from tests.ops.checks import Target, around, seeds, update_cases
 
 STEPS = 2
 
-# A model's parameters: kernels, biases, a scalar; lengths below, at and above a vector's width.
-shapes = st.lists(st.lists(st.integers(1, 6), max_size=4) | st.tuples(st.sampled_from([16, 17, 100])), min_size=1, max_size=2)
+# A parameter: a kernel, a bias, a scalar; lengths around a vector's width, and around what a task takes.
+shape = (
+    st.lists(st.integers(1, 6), max_size=4)
+    | st.tuples(st.sampled_from([16, 17, 100]))
+    | st.tuples(st.sampled_from(around(RUN)))
+)
+shapes = st.lists(shape, min_size=1, max_size=2)
 learning_rates = st.sampled_from([0.5, 0.1, 0.01, 1e-3])
 factors = st.sampled_from([0.0, 0.5, 0.9, 0.99])
 strengths = st.sampled_from([0.0, 1e-4, 0.01, 0.5])
@@ -201,13 +209,13 @@ def test_clipping_leaves_zeros_alone(target: Target) -> None:
 
 @update_cases
 @given(
-    shape=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    shape=shape,
     l1=strengths,
     l2=strengths,
     zeros=st.booleans(),
     seed=seeds,
 )
-def test_l1_l2_equals_tensorflow(target: Target, shape: list[int], l1: float, l2: float, zeros: bool, seed: int) -> None:
+def test_l1_l2_equals_tensorflow(target: Target, shape: Sequence[int], l1: float, l2: float, zeros: bool, seed: int) -> None:
     """The slope of |p| at 0 is 0."""
     param = (target.few_values if zeros else target.normal)(seed, *shape)
     grad = target.normal(seed + 1, *shape)
@@ -224,8 +232,8 @@ def test_l1_l2_equals_tensorflow(target: Target, shape: list[int], l1: float, l2
 
 
 @update_cases
-@given(shape=st.lists(st.integers(1, 6), max_size=4), seed=seeds)
-def test_accumulate_adds_in_place(target: Target, shape: list[int], seed: int) -> None:
+@given(shape=shape, seed=seeds)
+def test_accumulate_adds_in_place(target: Target, shape: Sequence[int], seed: int) -> None:
     total, value = target.normal(seed, *shape), target.normal(seed + 1, *shape)
     expected = tf.add(total, value)
     target.ops.accumulate_(total, value)

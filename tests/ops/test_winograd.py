@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.backends import numba_cpu
-from minicnn.backends.numba_cpu import _panels, _transforms, _walk, winograd
+from minicnn.backends.numba_cpu import _transforms, winograd
 from minicnn.shapes import resolve_padding, window_output
 from tests.ops.checks import Target, both_thread_counts, check_adjoint, seeds
 
@@ -26,19 +26,6 @@ NO_POOL = ((1, 1), (1, 1), (0, 0, 0, 0))
 MOST_WORK = 50e6  # products of a drawn case
 
 cases = settings(max_examples=100)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def memory_is_nan_until_it_is_written() -> Iterator[None]:
-    """What is read before it is written shows up in the result."""
-
-    def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
-        return np.full(shape, np.nan, dtype) if np.dtype(dtype).kind == "f" else np.zeros(shape, dtype)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (winograd, _walk, _panels):
-            patch.setattr(module, "empty", empty)
-        yield
 
 
 @dataclass(frozen=True)
@@ -207,10 +194,7 @@ def test_an_image_s_result_does_not_depend_on_the_batch(case: Case, pooled: bool
 
 @pytest.mark.parametrize("C", [32, 96])  # below SMALL and above
 def test_large_batches(C: int) -> None:
-    """More images than a group holds, more groups than two threads take at once, chunks of several groups.
-
-    Values of any kind, whose sums are rounded: bits differ unless they are added in the same order.
-    """
+    """More images than a group holds, more groups than two threads take at once, chunks of several groups."""
     assert (C * C > winograd.SMALL) == (C == 96)
     case = Case((70, 9, 8, C), (3, 3, C, C), "same", (1, 1, 1, 1))
     rng = np.random.default_rng(0)
@@ -225,6 +209,28 @@ def test_large_batches(C: int) -> None:
     gradients = both_thread_counts(winograd.gradients, dy, x, None, None, kernel, case.pads, NO_POOL, True)
     for actual, wanted in zip(gradients, tape.gradient(expected, variables, output_gradients=tf.constant(dy)), strict=True):
         FLOAT32.check(actual, wanted)
+
+
+@pytest.mark.parametrize("window", [(16, 16), (1, 257), (257, 1), (17, 17)])
+def test_pooling_of_more_than_256_taps(window: tuple[int, int]) -> None:
+    """Also the last of them, which wins in one channel."""
+    case = Case((1, window[0] + 1, window[1] + 2, 8), (3, 3, 8, 8), "same", (1, 1, 1, 1), (window, (1, 1), (0, 0, 0, 0)))
+    x, kernel, _ = case.arrays(0)
+    x[0, window[0] - 1, window[1] - 1] = 100 * np.sign(kernel[1, 1, :, 0])
+    kernel[:, :, :, 0] *= np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32)[:, :, None]
+    y, winners = winograd.forward(x, kernel, None, case.pads, NO_FLOOR, case.pool)
+    assert winners is not None
+    assert winners.dtype == (np.uint8 if window == (16, 16) else np.int32)
+    assert winners[0, 0, 0, 0] == window[0] * window[1] - 1
+    expected = tf_convolution(case, x, kernel, 0).numpy()
+    scale = float(np.max(np.abs(expected)))
+    FLOAT32.check(y, tf.nn.max_pool2d(expected, window, 1, "VALID"), scale)
+    FLOAT32.check(y, expected[places(case, winners)], scale)
+    dy = FLOAT32.normal(3, *y.shape)
+    at_map = np.zeros_like(expected)
+    np.add.at(at_map, places(case, winners), dy)
+    dx, _, _ = winograd.gradients(dy, x, None, winners, kernel, case.pads, case.pool, True)
+    FLOAT32.check(dx, tf.nn.conv2d_transpose(at_map, kernel, x.shape, 1, "SAME"))
 
 
 @pytest.mark.parametrize("relu", [False, True])

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from minicnn.backends.numba_cpu._compile import VL
+from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.shapes import Pads, resolve_padding
 
-# Few, odd, a whole vector of floats, and one more than that.
-channels = st.sampled_from([1, 2, 3, 4, 5, 8, 16, 17, 32, 33])
+# Few, odd; a whole vector of floats and a whole tile, one less and one more.
+channels = st.sampled_from(sorted({1, 2, 3, 5, VL - 1, VL, VL + 1, NR - 1, NR, NR + 1}))
 
 
 @dataclass(frozen=True)

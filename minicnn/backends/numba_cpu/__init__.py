@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from minicnn.backends.memory import empty
-from minicnn.backends.numba_cpu._compile import FEATURES, VL
+from minicnn.backends.numba_cpu._compile import FMA, VL
 from minicnn.backends.numba_cpu._microkernel import MR, NR
 from minicnn.backends.numba_cpu._parallel import get_num_threads, set_num_threads
 from minicnn.backends.numba_cpu.conv import (
@@ -272,11 +272,11 @@ def describe() -> dict[str, Any]:
     """What this backend computes with, for `minicnn doctor`."""
     return {
         "backend": "numba",
-        "device": numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        "device": numba.config.CPU_NAME,
         "threads": get_num_threads(),
         "threading_layer": numba.threading_layer(),
         "vector_floats": VL,
-        "fused_multiply_add": bool(FEATURES.get("fma") or FEATURES.get("neon")),
+        "fused_multiply_add": FMA,
         "tile": f"{MR} x {NR}",
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,

@@ -1,17 +1,18 @@
-"""How this backend compiles: the host's vectors, a cache that notices edits, one line while it works.
+"""How this backend compiles: the processor's vectors, a cache that notices edits, one line while it works.
 
 Numba caches a compiled function beside its source file and trusts it as long as that one file
 is unchanged. Kernels here call into sibling files, so the cache's stamp covers the whole
 package: edit any kernel and all are compiled again; reinstall the same files and none are.
+Each processor and each set of its features has its own entries in the cache.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,55 @@ import llvmlite.binding as llvm
 import numba
 from numba.core import caching, event
 from numba.core.ccallback import CFunc
+from numba.core.codegen import get_host_cpu_features
 
-__all__ = ["FEATURES", "VL", "address_of", "assembly", "compiled", "part", "shared"]
+try:
+    import fcntl
+except ImportError:  # Windows: processes that start together compile the same functions, each for itself
+    fcntl = None  # type: ignore[assignment]
 
-FEATURES = dict(llvm.get_host_cpu_features())
-if FEATURES.get("avx512f") and not (os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES")):
-    # LLVM keeps to 256-bit vectors on these processors unless told not to.
-    numba.config.CPU_NAME = llvm.get_host_cpu_name()
-    numba.config.CPU_FEATURES = ",".join(("+" if on else "-") + name for name, on in FEATURES.items()) + ",-prefer-256-bit"
+__all__ = ["FMA", "VL", "address_of", "assembly", "compiled", "part", "shared", "vectors_of"]
 
-VL = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
-"""Floats in a vector."""
+_PROBE = """
+declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+
+define <16 x float> @product(<16 x float> %a, <16 x float> %b) {
+  %c = fmul <16 x float> %a, %b
+  ret <16 x float> %c
+}
+
+define <16 x float> @sum_of_products(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
+  %d = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
+  ret <16 x float> %d
+}
+"""
+
+
+def vectors_of(processor: str, features: str) -> tuple[int, bool]:
+    """Floats in a vector of this processor, and whether it multiplies and adds in one instruction.
+
+    LLVM knows both by name for every processor, but does not say: it is given 16 multiplications, and the instructions counted.
+    """
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=processor, features=features)
+    instructions = machine.emit_assembly(llvm.parse_assembly(_PROBE))
+    fused = "fmaf" not in instructions  # the C library's function, in place of an instruction
+    return 16 // len(re.findall(r"^\s+\w*mul", instructions, re.MULTILINE)), fused
+
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+_chosen = numba.config.CPU_FEATURES is not None  # NUMBA_CPU_FEATURES
+if not _chosen:
+    # To a processor that NUMBA_CPU_NAME names, Numba would give the features of this machine, and so its vectors.
+    numba.config.CPU_FEATURES = "" if numba.config.CPU_NAME else get_host_cpu_features()
+numba.config.CPU_NAME = numba.config.CPU_NAME or llvm.get_host_cpu_name()
+
+VL, FMA = vectors_of(numba.config.CPU_NAME, numba.config.CPU_FEATURES)
+"""Floats in a vector, and whether they are multiplied and added in one instruction."""
+
+if VL == 16 and not _chosen:
+    # LLVM keeps loops to 256-bit vectors on some of these processors unless told not to.
+    numba.config.CPU_FEATURES = f"{numba.config.CPU_FEATURES},-prefer-256-bit".removeprefix(",")
 
 
 def _stamp_of_package() -> str:
@@ -54,7 +93,42 @@ class _CacheFiles(caching.CompileResultCacheImpl):
 
 
 class _Cache(caching.FunctionCache):
+    """Only one process at a time looks for a function, compiles it and saves it: the next one waits, and then finds it.
+
+    Numba's own cache leaves this open: each process compiles for itself, and two that save different
+    signatures at once may give both the same file. Numba calls `save_overload` when `load_overload` found nothing.
+    """
+
     _impl_class = _CacheFiles
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._lock_path = Path(self.cache_path, f"{self._impl.filename_base}.lock")
+        self._alone = contextlib.ExitStack()
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        self._alone.close()  # left open by a compilation that failed
+        self._impl.locator.ensure_cache_path()
+        self._alone.enter_context(_locked(self._lock_path))
+        found = super().load_overload(signature, target_context)
+        if found is not None:
+            self._alone.close()
+        return found
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        with self._alone:
+            super().save_overload(signature, data)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """No other process is in this block with the same file. The system takes the lock back from a process that is killed."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # another user's file, or a file system without locks
+            file = stack.enter_context(open(path, "ab"))
+            if fcntl:
+                fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
 
 
 def part(function: Callable[..., Any]) -> Any:

@@ -1,0 +1,134 @@
+"""The same bits with one thread and with two: each op that sums, on arrays large enough for both to have work.
+
+The numbers are normally distributed and use all their digits, so that a sum in another order ends in other bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minicnn.backends import numba_cpu
+from minicnn.backends.numba_cpu import conv, dense, elementwise, norm, winograd
+from tests.ops.checks import around, both_thread_counts
+
+Arrays = Callable[..., np.ndarray]
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape, np.float32)
+
+
+def shares(*shape: int) -> np.ndarray:
+    """Rows of positive numbers that sum to 1."""
+    values = np.abs(normal(*shape)) + np.float32(0.01)
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+def labels(rows: int, classes: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, classes, rows)
+
+
+def in_place(update: Any) -> Any:
+    """The array that an update in place leaves, as a function of the array before it."""
+
+    def updated(array: np.ndarray, *args: Any) -> np.ndarray:
+        result = array.copy()
+        update([result], *args)
+        return result
+
+    return updated
+
+
+@pytest.mark.parametrize("samples", [*range(1, dense.FEW + 2), 17, *around(dense.SAMPLES)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1100, 40), (600, 300)])
+def test_dense(samples: int, inputs: int, outputs: int) -> None:
+    x, kernel, bias, dy = normal(samples, inputs), normal(inputs, outputs), normal(outputs), normal(samples, outputs)
+    both_thread_counts(numba_cpu.dense_forward, x, kernel, bias)
+    y = both_thread_counts(numba_cpu.dense_relu_forward, x, kernel, bias)
+    both_thread_counts(numba_cpu.dense_backward, dy, x, kernel, True)
+    both_thread_counts(numba_cpu.dense_relu_backward, dy, x, y, kernel, True)
+
+
+@pytest.mark.parametrize("rows", around(4 * dense.SUMMED_ROWS))
+def test_bias(rows: int) -> None:
+    both_thread_counts(numba_cpu.bias_backward, normal(rows, 7))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, *around(conv.CHUNKS)])
+@pytest.mark.parametrize(("stride", "kernel_size"), [(1, (2, 3)), (2, (3, 3))])
+def test_direct_convolution(batch: int, stride: int, kernel_size: tuple[int, int]) -> None:
+    x, kernel, bias = normal(batch, 12, 11, 5), normal(*kernel_size, 5, 20), normal(20)
+    walk = ((stride, stride), (1, 1, 1, 1), (1, 1))
+    assert not winograd.pays(x.shape, kernel.shape, *walk)
+    y = both_thread_counts(numba_cpu.conv2d_relu_forward, x, kernel, bias, *walk)
+    dy = normal(*y.shape)
+    both_thread_counts(numba_cpu.conv2d_backward_input, dy, kernel, x.shape, *walk)
+    both_thread_counts(numba_cpu.conv2d_backward_kernel, x, dy, kernel.shape, *walk)
+    both_thread_counts(numba_cpu.conv2d_relu_backward, dy, x, y, kernel, *walk, True)
+    pool = ((2, 2), (2, 2), (0, 0, 0, 0))
+    y, winners = both_thread_counts(numba_cpu.conv2d_relu_maxpool_forward, x, kernel, bias, *walk, *pool)
+    both_thread_counts(numba_cpu.conv2d_relu_maxpool_backward, normal(*y.shape), x, y, winners, kernel, *walk, *pool, True)
+
+
+@pytest.mark.parametrize("batch", [2, 3, *around(conv.CHUNKS)])
+def test_winograd_convolution(batch: int) -> None:
+    x, kernel, bias = normal(batch, 12, 11, 20), normal(3, 3, 20, 20), normal(20)
+    pads, no_pool = (1, 1, 1, 1), ((1, 1), (1, 1), (0, 0, 0, 0))
+    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, pads, np.float32(0))
+    both_thread_counts(winograd.gradients, normal(*y.shape), x, y, None, kernel, pads, no_pool, True)
+
+
+@pytest.mark.parametrize("rows", around(100 * norm.CHUNKS))
+def test_batchnorm(rows: int) -> None:
+    x, gamma, beta, dy = normal(rows, 7), normal(7), normal(7), normal(rows, 7) + 1
+    y, mean, variance = both_thread_counts(numba_cpu.batchnorm_relu_forward, x, gamma, beta, 1e-3)
+    both_thread_counts(numba_cpu.batchnorm_backward, dy, x, gamma, mean, variance, 1e-3)
+    both_thread_counts(numba_cpu.batchnorm_relu_backward, dy, x, y, gamma, mean, variance, 1e-3)
+    both_thread_counts(numba_cpu.batchnorm_inference_backward, dy, x, gamma, mean, variance, 1e-3)
+
+
+@pytest.mark.parametrize("size", around(4 * elementwise.RUN))
+def test_norms_and_penalties(size: int) -> None:
+    x = normal(size)
+    both_thread_counts(in_place(numba_cpu.clip_by_global_norm_), x, 1.0)
+    both_thread_counts(in_place(numba_cpu.clip_by_norm_), x, 1.0)
+    penalty = both_thread_counts(lambda x: np.asarray(numba_cpu.l1_l2_penalty(x, 0.1, 0.01)), x)
+    expected = 0.1 * np.abs(x).sum(dtype="float64") + 0.01 * np.square(x, dtype="float64").sum()
+    np.testing.assert_allclose(penalty, expected, rtol=1e-6)
+
+
+LOSSES: dict[str, Callable[[int, int], list[Any]]] = {
+    "softmax_cross_entropy": lambda rows, classes: [normal(rows, classes), shares(rows, classes)],
+    "sparse_softmax_cross_entropy": lambda rows, classes: [normal(rows, classes), labels(rows, classes)],
+    "cross_entropy": lambda rows, classes: [shares(rows, classes), shares(classes, rows).T.copy(), 1e-7],
+    "binary_cross_entropy": lambda rows, classes: [shares(rows, classes), shares(classes, rows).T.copy(), 1e-7],
+    "sigmoid_cross_entropy": lambda rows, classes: [normal(rows, classes), shares(rows, classes)],
+    "squared_error": lambda rows, classes: [normal(rows, classes), shares(rows, classes)],
+    "absolute_error": lambda rows, classes: [normal(rows, classes), shares(rows, classes)],
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("rows", around(4 * elementwise.ROWS))
+def test_losses(name: str, rows: int) -> None:
+    predictions, targets, *epsilon = LOSSES[name](rows, 33)
+    found = both_thread_counts(getattr(numba_cpu, f"{name}_forward"), predictions, targets, *epsilon)
+    source = found[1] if isinstance(found, tuple) else predictions  # the softmax, which the gradient starts from
+    both_thread_counts(getattr(numba_cpu, f"{name}_backward"), source, targets, normal(rows), *epsilon)
+
+
+@pytest.mark.parametrize("rows", around(4 * elementwise.ROWS))
+def test_softmax_and_pooling(rows: int) -> None:
+    y = both_thread_counts(numba_cpu.softmax_forward, normal(rows, 33))
+    both_thread_counts(numba_cpu.softmax_backward, normal(rows, 33), y)
+    x = normal(rows // 50, 9, 10, 17)
+    pool = ((3, 2), (2, 2), (1, 1, 0, 0))
+    dy = normal(*both_thread_counts(numba_cpu.avgpool2d_forward, x, *pool).shape)
+    both_thread_counts(numba_cpu.avgpool2d_backward, dy, x.shape, *pool)
+    _, winners = both_thread_counts(numba_cpu.maxpool2d_forward, x, *pool)
+    both_thread_counts(numba_cpu.maxpool2d_backward, dy, winners, x.shape, *pool)
+    both_thread_counts(numba_cpu.global_avgpool2d_forward, x)

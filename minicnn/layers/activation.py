@@ -6,7 +6,7 @@ import math
 import warnings
 from typing import Any, ClassVar
 
-from minicnn import activations, registry, serialization
+from minicnn import activations, backends, registry, serialization
 from minicnn.backends import ops
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
@@ -27,8 +27,10 @@ def activate(activation: Any, z: Any, training: bool) -> tuple[Any, Any]:
         return z, None
     if isinstance(activation, Layer):
         activation.build_once(z.shape)
-        return activation.forward(z, training)
-    return activations.forward_backward(activation)[0](z)
+        y, kept = activation.forward(z, training)
+    else:
+        y, kept = activations.forward_backward(activation)[0](z)
+    return backends.asarray(y, z.dtype), kept  # a user's activation may return a view, or another dtype
 
 
 def activate_backward(activation: Any, dy: Any, kept: Any) -> Any:
@@ -41,8 +43,10 @@ def activate_backward(activation: Any, dy: Any, kept: Any) -> Any:
                 f"Layer '{activation.name}' was given as an `activation` and has weights, which minicnn does not train in that "
                 "place. Add it to the model as a layer of its own."
             )
-        return activation.backward(dy, kept)[0]
-    return activations.forward_backward(activation)[1](dy, kept)
+        dz = activation.backward(dy, kept)[0]
+    else:
+        dz = activations.forward_backward(activation)[1](dy, kept)
+    return backends.asarray(dz, dy.dtype)
 
 
 @registry.register("layer")

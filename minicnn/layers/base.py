@@ -12,12 +12,35 @@ A layer of your own is a class with three methods:
         def backward(self, dy, saved):
             x = saved                                 # dx = dy * factor;  dfactor[c] = sum of dy * x
             return dy * self.factor.value, ((dy * x).sum(axis=tuple(range(x.ndim - 1))),)
+
+It may hold layers, as attributes or in lists and dicts. It builds them, and runs both their passes:
+
+    class Residual(Layer):                            # y = x + second(first(x))
+        def build(self, input_shape):
+            self.first, self.second = Dense(8, activation="relu"), Dense(input_shape[-1])
+            self.first.build(input_shape)
+            self.second.build((*input_shape[:-1], 8))
+
+        def forward(self, x, training):
+            h, of_first = self.first.forward(x, training)
+            y, of_second = self.second.forward(h, training)
+            return x + y, (of_first, of_second)
+
+        def backward(self, dy, saved):
+            of_first, of_second = saved
+            dh, second_grads = self.second.backward(dy, of_second)
+            dx, first_grads = self.first.backward(dh, of_first)
+            return dy + dx, (*first_grads, *second_grads)
+
+In a model, what an own layer returns may be a view or of another dtype: the plan copies it to what
+kernels read. An array that it hands to a layer that it holds must be C-contiguous and of that
+layer's dtype. No method may change an array that it was given.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -103,8 +126,9 @@ class Layer:
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self._trainable = bool(trainable)
-        self._variables: list[Variable] = []  # in creation order
-        self._sublayers: list[Layer] = []
+        # In the order of creation, by what they were created as: a flag that is changed later moves no weight.
+        self._trainable_variables: list[Variable] = []
+        self._non_trainable_variables: list[Variable] = []
         self._seed_generators: list[SeedGenerator] = []
         self._inbound_nodes: list[Node] = []
         self._build_shape: Any = None
@@ -142,7 +166,9 @@ class Layer:
 
         Returns:
             dx: as x (a list for several inputs).
-            grads: one array for each `add_weight(trainable=True)`, in the order of creation.
+            grads: one array for each weight that was added with `trainable=True`, frozen or not: the layer's own in the
+                order of creation, then those of the layers it holds, in the order of its attributes. Where nothing is
+                frozen, that is the order of `trainable_weights`.
         """
         raise NotImplementedError(
             f"Layer {type(self).__name__} ('{self.name}') has no `backward(self, dy, saved)`: it can compute but not be "
@@ -197,24 +223,23 @@ class Layer:
             constraint=constraints.get(constraint),
         )
         variable.path = f"{self.name}/{variable.name}"
-        self._variables.append(variable)
+        self._own(variable)
         return variable
 
     add_variable = add_weight
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Layers, generators and variables that a layer holds are part of it, however they came to be there.
-        if isinstance(value, (Layer, SeedGenerator, Variable)) and "_sublayers" in self.__dict__ and not name.startswith("_"):
-            owned: list[Any] = (
-                self._sublayers
-                if isinstance(value, Layer)
-                else self._seed_generators
-                if isinstance(value, SeedGenerator)
-                else self._variables
-            )
-            if not any(value is item for item in owned):
-                owned.append(value)
+        # Generators and variables that a layer holds are part of it, however they came to be there.
+        if isinstance(value, (SeedGenerator, Variable)) and "_seed_generators" in self.__dict__:
+            self._own(value)
         object.__setattr__(self, name, value)
+
+    def _own(self, value: SeedGenerator | Variable) -> None:
+        owned: list[Any] = self._seed_generators
+        if isinstance(value, Variable):
+            owned = self._trainable_variables if value.trainable else self._non_trainable_variables
+        if not any(value is item for item in owned):
+            owned.append(value)
 
     def add_loss(self, loss: Any) -> None:
         raise NotImplementedError(
@@ -231,31 +256,39 @@ class Layer:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
-        for layer in self._sublayers:
+        for layer in self._held_layers:
             layer.trainable = bool(value)
+
+    @property
+    def _held_layers(self) -> list[Layer]:
+        """The layers among the attributes, and in lists, tuples and dicts there; in the order of the attributes."""
+        return _layers_in(self.__dict__)
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
         """This layer and those it holds, depth first."""
         found: list[Layer] = [self] if include_self else []
-        for layer in self._sublayers:
+        for layer in self._held_layers:
             for inner in layer._flatten_layers() if recursive else [layer]:
                 if not any(inner is known for known in found):
                     found.append(inner)
         return found
 
     @property
+    def _own_variables(self) -> list[Variable]:
+        return self._trainable_variables + self._non_trainable_variables
+
+    @property
+    def _weights_with_gradients(self) -> list[Variable]:
+        """What `backward` returns gradients for, in that order."""
+        return _once(variable for layer in self._flatten_layers() for variable in layer._trainable_variables)
+
+    @property
     def weights(self) -> list[Variable]:
-        found: list[Variable] = []
-        for layer in self._flatten_layers():
-            own = layer._variables
-            for variable in [v for v in own if v.trainable] + [v for v in own if not v.trainable]:
-                if not any(variable is known for known in found):
-                    found.append(variable)
-        return found
+        return _once(variable for layer in self._flatten_layers() for variable in layer._own_variables)
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        frozen = {id(v) for layer in self._flatten_layers() if not layer.trainable for v in layer._variables}
+        frozen = {id(v) for layer in self._flatten_layers() if not layer.trainable for v in layer._own_variables}
         return [v for v in self.weights if v.trainable and id(v) not in frozen] if self.trainable else []
 
     @property
@@ -332,8 +365,14 @@ class Layer:
         self.build(input_shape)
         self.built = True
         self._build_shape = input_shape
-        for variable in self._variables:
-            variable.path = f"{self.name}/{variable.name}"
+        self._name_paths()
+
+    def _name_paths(self, above: str = "") -> None:
+        """Give the weights their paths, "layer/held layer/weight"."""
+        for variable in self._own_variables:
+            variable.path = f"{above}{self.name}/{variable.name}"
+        for layer in self._held_layers:
+            layer._name_paths(f"{above}{self.name}/")
 
     def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """On symbolic tensors: draw this call into the graph. On arrays: compute, and return the output.
@@ -429,8 +468,7 @@ class Layer:
 
     def save_own_variables(self, store: Any) -> None:
         """Put the layer's own variables into a mapping, under "0", "1", ..."""
-        own = [v for v in self._variables if v.trainable] + [v for v in self._variables if not v.trainable]
-        for index, variable in enumerate(own):
+        for index, variable in enumerate(self._own_variables):
             store[str(index)] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
@@ -439,7 +477,7 @@ class Layer:
         Raises:
             ValueError: if their number differs (Keras's wording).
         """
-        own = [v for v in self._variables if v.trainable] + [v for v in self._variables if not v.trainable]
+        own = self._own_variables
         if len(store.keys()) != len(own):
             if not self.built:
                 raise ValueError(
@@ -455,6 +493,22 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _layers_in(container: Any) -> list[Layer]:
+    """The layers in a dict, list or tuple, and in those that it holds."""
+    found: list[Layer] = []
+    for item in container.values() if isinstance(container, dict) else container:
+        if isinstance(item, Layer):
+            found.append(item)
+        elif isinstance(item, (dict, list, tuple)):
+            found += _layers_in(item)
+    return _once(found)
+
+
+def _once(items: Iterable[Any]) -> list[Any]:
+    """The items in their order, each at its first place only."""
+    return list({id(item): item for item in items}.values())
 
 
 def _host(value: Any) -> Any:

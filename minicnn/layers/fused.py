@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from minicnn import activations, shapes
+from minicnn import activations, registry, shapes
 from minicnn.backends import ops
 from minicnn.layers.activation import Activation, ReLU, Softmax
 from minicnn.layers.base import Layer
@@ -18,12 +18,17 @@ from minicnn.layers.dense import Dense
 from minicnn.layers.normalization import BatchNormalization
 from minicnn.layers.pooling import MaxPooling2D
 
-__all__ = ["Penalized", "fuse", "last_activation", "without_activation"]
+__all__ = ["Penalized", "fuse", "is_own", "last_activation", "without_activation"]
+
+
+def is_own(layer: Any) -> bool:
+    """Whether a layer is one of minicnn's, and no class that a user wrote or derived."""
+    return isinstance(layer, Fused) or bool(registry.aliases_of("layer", type(layer)))
 
 
 def last_activation(layer: Layer) -> str | None:
-    """The name of the activation that a layer ends with; None for none, or where its output is penalized."""
-    if layer.activity_regularizer is not None:
+    """The name of the activation that a layer ends with; None for none, or where more than that makes its output."""
+    if layer.activity_regularizer is not None or not is_own(layer):
         return None
     if type(layer) is Softmax:
         return "softmax"
@@ -55,7 +60,7 @@ class Fused:
         self.layers = layers
         self.name = "+".join(layer.name for layer in layers)
         self.dtype = layers[0].dtype
-        self._variables = [variable for layer in layers for variable in layer._variables]
+        self._weights_with_gradients = [weight for layer in layers for weight in layer._weights_with_gradients]
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         raise NotImplementedError
@@ -242,7 +247,7 @@ def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
         after = readers.get(step.output, [])
         if len(after) != 1 or step.output in outputs or step.layer.activity_regularizer is not None:
             return None
-        return after[0]
+        return after[0] if after[0].layer.dtype == step.layer.dtype else None
 
     gone: set[int] = set()
     for step in steps:
@@ -302,7 +307,6 @@ class Penalized(Layer):
             penalties=penalties,
             name=layer.name,
             dtype=layer.dtype,
-            _variables=layer._variables,
         )
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:

@@ -66,6 +66,7 @@ class Model(Trainer, Layer):
     def _init_model(self, name: str | None) -> None:
         automatic = "functional" if type(self) is Model else registry.snake_case(type(self).__name__)
         Layer.__init__(self, name=name or registry.unique_name(automatic))
+        self._sublayers: list[Layer] = []
         Trainer.__init__(self)
 
     def _set_graph(self, inputs: Any, outputs: Any) -> None:
@@ -175,6 +176,10 @@ class Model(Trainer, Layer):
         return pack_struct(self._output_struct, node.outputs)
 
     # --- what a user reads --------------------------------------------------------------
+
+    @property
+    def _held_layers(self) -> list[Layer]:
+        return self._sublayers
 
     @property
     def layers(self) -> list[Layer]:

@@ -59,7 +59,8 @@ class Step:
     """One call of a plan.
 
     Attributes:
-        layer: what has `forward` and `backward`: a layer, or several fused into one.
+        layer: what has `forward` and `backward`: a layer or several fused into one, or what checks and casts around it.
+        core: the layer itself, or the fused ones.
         inputs, takes_list, output: numbers of the values it reads and makes.
         forgets: values that nobody reads after this step (in the forward pass).
         learns: whether gradients must flow through its output at all.
@@ -69,6 +70,7 @@ class Step:
 
     def __init__(self, call: Call, names: tuple[str, ...] = ()) -> None:
         self.layer: Any = call.layer
+        self.core: Any = call.layer
         self.inputs = call.inputs
         self.takes_list = call.takes_list
         self.output = call.output
@@ -108,6 +110,7 @@ class Plan:
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
+        shapes, dtypes: of every value.
         penalties: this step's activity penalties. regularized: the trained weights that have a regularizer.
     """
 
@@ -117,6 +120,9 @@ class Plan:
         self.backend = backends.backend()
         calls, self.inputs, self.outputs, self.shapes = flatten_calls(model)
         self.calls = calls
+        of_inputs = {i: tensor.dtype for i, tensor in zip(self.inputs, model._inputs)}
+        of_outputs = {call.output: call.layer.dtype for call in calls}
+        self.dtypes: list[str] = [(of_inputs | of_outputs)[i] for i in range(len(self.shapes))]
         trained = model.trainable_weights
         trainable = {id(v) for v in trained}
         self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
@@ -128,11 +134,19 @@ class Plan:
             steps = fused.fuse(steps, set(self.outputs))
         self.steps: list[Step] = steps
         for step in steps:
-            step.variables = [v for v in step.layer._variables if v.trainable]
+            step.core = step.layer
+            step.variables = step.core._weights_with_gradients
             step.trained = [id(v) in trainable for v in step.variables]
-            regularizer = getattr(step.layer, "activity_regularizer", None)
-            if regularizer is not None:
-                step.layer = fused.Penalized(step.layer, regularizer, self.penalties)
+            if not fused.is_own(step.core) or any(self.dtypes[i] != step.core.dtype for i in step.inputs):
+                step.layer = Border(step, self.shapes[step.output])
+            for held in getattr(step.core, "_flatten_layers", list)()[1:]:
+                if held.activity_regularizer is not None:
+                    raise NotImplementedError(
+                        f"Layer '{held.name}', which layer '{step.core.name}' holds, has an `activity_regularizer`: minicnn "
+                        "penalizes outputs of a model's own layers only."
+                    )
+            if step.core.activity_regularizer is not None:
+                step.layer = fused.Penalized(step.layer, step.core.activity_regularizer, self.penalties)
             if watch_numerics:
                 step.layer = Watched(step.layer, "+".join(step.names))
         self._mark_gradients()
@@ -190,7 +204,7 @@ class Plan:
                 {
                     "layers": list(step.names),
                     "fused": len(step.names) > 1,
-                    "op": type(step.layer).__name__,
+                    "op": type(step.core).__name__,
                     "output_shape": shape,
                     "flops": flops * batch_size,
                     "bytes": batch_size * math.prod(extent or 1 for extent in shape[1:]) * np.dtype(step.layer.dtype).itemsize,
@@ -199,12 +213,84 @@ class Plan:
         return rows
 
 
+class Border(Layer):
+    """A layer that a user wrote, or one among layers of another dtype: what it takes and hands over is cast and checked.
+
+    Kernels read arrays by their addresses: what has another dtype, layout or shape would lead them to other memory.
+    minicnn's own layers return what kernels read, so that they need no border where their neighbours share their dtype.
+
+    Args:
+        step: whose layer it is. output_shape: what the layer promised, None for extents that may be any.
+    """
+
+    def __init__(self, step: Step, output_shape: tuple[int | None, ...]) -> None:
+        self.layer: Any
+        self.takes_list: bool
+        self.output_shape: tuple[int | None, ...]
+        self.of_grads: list[Variable]
+        self.__dict__.update(
+            layer=step.core,
+            name=step.core.name,
+            dtype=step.core.dtype,
+            takes_list=step.takes_list,
+            output_shape=output_shape,
+            of_grads=step.variables,
+        )
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        given = x if self.takes_list else [x]
+        cast = [backends.asarray(array, self.dtype) for array in given]
+        y, saved = self.layer.forward(cast if self.takes_list else cast[0], training)
+        y = backends.asarray(y, self.dtype)
+        promised = (given[0].shape[0], *self.output_shape[1:])
+        if len(y.shape) != len(promised) or any(extent not in (None, found) for extent, found in zip(promised, y.shape)):
+            raise ValueError(
+                f"Layer '{self.name}': `forward` returned an output of shape {tuple(y.shape)}, expected {promised}: "
+                "see `compute_output_shape`."
+            )
+        return y, (saved, [(array.shape, array.dtype) for array in given])
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        inner, given = saved
+        dx, grads = self.layer.backward(dy, inner)
+        found = list(dx) if self.takes_list else [dx]
+        if len(found) != len(given):
+            raise ValueError(f"Layer '{self.name}': `backward` returned {len(found)} arrays dx for {len(given)} inputs.")
+        for i, (d, (shape, dtype)) in enumerate(zip(found, given)):
+            if np.shape(d) != shape:
+                raise ValueError(f"Layer '{self.name}': `backward` returned dx of shape {np.shape(d)}, expected x's, {shape}.")
+            found[i] = backends.asarray(d, dtype)
+        return found if self.takes_list else found[0], self._fitting(grads)
+
+    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
+        return self._fitting(self.layer.backward_weights(dy, saved[0]))
+
+    def _fitting(self, grads: Any) -> tuple[Any, ...]:
+        """Copies of the weights' gradients: penalties and clipping change them in place, and one array may stand for two."""
+        if len(grads) != len(self.of_grads):
+            raise ValueError(
+                f"Layer '{self.name}': `backward` returned {len(grads)} gradients, expected {len(self.of_grads)}, one for each "
+                f"of: {', '.join(variable.path for variable in self.of_grads) or 'no weights'}."
+            )
+        copies = []
+        for variable, grad in zip(self.of_grads, grads):
+            if grad is None or np.shape(grad) != variable.shape:
+                raise ValueError(
+                    f"Layer '{self.name}': `backward` returned a gradient of shape {None if grad is None else np.shape(grad)} "
+                    f"for '{variable.path}', expected {variable.shape}."
+                )
+            copy = backends.empty(variable.shape, variable.dtype)
+            copy[...] = backends.asarray(grad)
+            copies.append(copy)
+        return tuple(copies)
+
+
 class Watched(Layer):
     """A layer whose outputs and gradients are checked; see `NumericsError`."""
 
     def __init__(self, layer: Any, name: str) -> None:
         self.layer: Layer
-        self.__dict__.update(layer=layer, name=name, dtype=layer.dtype, _variables=layer._variables)
+        self.__dict__.update(layer=layer, name=name, dtype=layer.dtype)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         y, saved = self.layer.forward(x, training)

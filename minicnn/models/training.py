@@ -80,6 +80,7 @@ class Trainer(Compilable):
         # Backward: the same layers the other way round; each turns dy into dx and the gradients of its weights.
         gradients: list[Any] = [None] * len(plan.shapes)
         for i, dy in zip(plan.outputs, self._compiled_loss.backward(kept, self._logits_for)):
+            dy = dy if dy is None else backends.asarray(dy, plan.dtypes[i])  # a user's loss may return any array
             gradients[i] = dy if gradients[i] is None else ops.add_forward([gradients[i], dy])
         dy = kept = None
         of_weight: dict[Variable, Any] = {}

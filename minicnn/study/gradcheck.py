@@ -148,8 +148,7 @@ def _check_layers(model: Any, rng: np.random.Generator, batch_size: int, directi
         for index, (place, gradient) in enumerate(zip(inputs, dx if call.takes_list else [dx])):
             name = "dx" if len(inputs) == 1 else f"dx[{index}]"
             rows.append((layer.name, kind, name, place.shape, _error(objective, place, np.array(gradient), rng, directions)))
-        weights = [variable for variable in layer._variables if variable.trainable]
-        for variable, gradient in zip(weights, grads):
+        for variable, gradient in zip(layer._weights_with_gradients, grads):
             error = _error(objective, variable.value, np.array(gradient), rng, directions)
             rows.append((layer.name, kind, variable.name, variable.shape, error))
         restore()

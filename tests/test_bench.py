@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import Any
@@ -69,7 +70,7 @@ def cli(capsys, monkeypatch):
 
 
 QUICK = ("--rounds", 1, "--no-start-up", "--no-memory", "--no-scaling")
-KINDS = ("train", "predict 256", "call 256", "predict 1", "call 1")
+KINDS = ("train", "train beside 1", "predict 256", "call 256", "predict 1", "call 1")
 
 
 def check_result(result: dict[str, Any], engines: list[str]) -> None:
@@ -178,7 +179,7 @@ def test_wrong_usage(cli, tmp_path, arguments, code, message):
 def test_everything_is_written_and_shown(cli, tmp_path, monkeypatch):
     asked = []
 
-    def speed(case, engines, threads, rounds, say):
+    def speed(case, engines, threads, rounds, say, beside):
         figures = {"minicnn": 20.0, "torch": 50.0}
         asked.append((case["batch"], list(engines), threads, rounds))
         return {"errors": {}, "rounds": {}} | dict.fromkeys(KINDS, figures)
@@ -283,17 +284,37 @@ def scripted(monkeypatch):
 def test_speed_is_the_median_of_rounds_that_engines_take_in_turns(case, scripted):
     """One turn warms up; a turn is 2 steps of 16 images."""
     answers = {"torch": [9, 0.32, 0.64, "it broke"], "keras jax": ["no jax"]}
-    log = scripted(minicnn=[9, 0.032, 0.096, 0.064], **answers)
+    log = scripted(minicnn=[9, 0.032, 0.096, 0.064, 0.32, 0.96, 0.64], **answers)
     result = measure.speed(case, ["minicnn", "torch", "keras jax"], 1, rounds=3)
     assert result["rounds"]["train"] == {"minicnn": pytest.approx([1e3, 3e3, 2e3]), "torch": pytest.approx([1e4, 2e4])}
     assert result["train"] == {"minicnn": pytest.approx(2e3), "torch": pytest.approx(1.5e4)}
     assert result["errors"] == {"keras jax": "no jax", "torch": "train: it broke"}
-    for kind in KINDS[1:]:
+    assert result["train beside 1"] == {"minicnn": pytest.approx(2e4)}
+    for kind in KINDS[2:]:
         assert result[kind] == {"minicnn": pytest.approx(0.25e6)}
-    turns = ["minicnn", "torch", "keras jax"] + ["minicnn", "torch"] * 3
-    assert log[:9] == [(engine, "train") for engine in turns]
-    assert log[9:-3] == [("minicnn", kind) for kind in KINDS[1:] for _ in range(3)]
+    turns = ["minicnn", "torch", "keras jax"] + ["minicnn", "torch"] * 3 + ["minicnn"] * 3
+    assert log[:12] == [(engine, "train") for engine in turns]
+    assert log[12:-3] == [("minicnn", kind) for kind in KINDS[2:] for _ in range(3)]
     assert sorted(log[-3:]) == [("keras jax", "close"), ("minicnn", "close"), ("torch", "close")]
+
+
+def test_busy_processes_take_the_time_of_others(case):
+    """Six on every core leave one more about a seventh of its time."""
+    alone = measure.quiet_share(1)
+    with measure.busy(6 * (os.cpu_count() or 1), os.cpu_count() or 1):
+        assert measure.quiet_share(1) < 0.5 * alone
+
+
+def test_a_machine_that_is_not_quiet_is_named(cli, tmp_path, monkeypatch):
+    shares = [0.5, 1.0]
+    monkeypatch.setattr(measure, "quiet_share", lambda threads: shares.pop(0))
+    engines = ("--engine", "minicnn", "--threads", 1, "--busy", 0)
+    code, _, err = cli("bench", "--model", "tests.test_bench:tiny", *engines, *QUICK, "--out", tmp_path)
+    assert code == 0
+    assert err.count("This machine is not quiet: other programs take 50% of the 1 cores.") == 1
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert document["machine"]["free"] == [0.5, 1.0]
+    assert "train beside 1" not in document["models"]["tests.test_bench:tiny"]
 
 
 def test_start_up_leaves_out_the_first_round_and_adds_a_cold_one(case, scripted):

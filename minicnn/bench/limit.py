@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minicnn.backends.numba_cpu._microkernel import MR, NR, multiply
-from minicnn.backends.numba_cpu._parallel import get_num_threads, tasks
+from minicnn.backends.numba_cpu._parallel import tasks
+from minicnn.backends.numba_cpu._pool import get_num_threads
 
 __all__ = ["flops_a_second"]
 

@@ -21,7 +21,9 @@ from minicnn import optimizers
 from minicnn.bench.worker import ENGINES, environment
 from minicnn.layers import Conv2D, Dense
 
-__all__ = ["case_of", "describe_machine", "installed_engines", "memory", "speed", "start_up", "step_flops"]
+__all__ = [
+    "busy", "case_of", "describe_machine", "installed_engines", "memory", "quiet_share", "speed", "start_up", "step_flops",
+]  # fmt: skip
 
 WORKER = Path(__file__).with_name("worker.py")
 TURN = 24e9  # FLOPs that one turn of training takes at most, or else four steps: a quarter of a second at 100 GFLOP/s
@@ -120,6 +122,47 @@ class Worker:
             return ""
 
 
+# Computes for ever, on the first cores, until its standard input is closed: as it is when this process ends, however it ends.
+_BUSY = """
+import os, sys, threading
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:int(sys.argv[1])])
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True:
+    pass
+"""
+
+
+@contextlib.contextmanager
+def busy(processes: int, threads: int) -> Iterator[None]:
+    """Within the block, so many processes compute on the same cores as engines of so many threads."""
+    command = [sys.executable, "-c", _BUSY, str(threads)]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+# For so long, count what the process really got of the time.
+_SHARE = """
+import time
+began, used = time.perf_counter(), time.process_time()
+while time.perf_counter() - began < 0.5:
+    pass
+print((time.process_time() - used) / (time.perf_counter() - began))
+"""
+
+
+def quiet_share(threads: int) -> float:
+    """The share of its time that a process gets of its core, with one on each of so many cores: 1 on a quiet machine."""
+    command = [sys.executable, "-c", _SHARE]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(threads)]
+    return statistics.mean(float(process.communicate()[0]) for process in started)
+
+
 @contextlib.contextmanager
 def _case_file(case: dict[str, Any]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
@@ -129,13 +172,22 @@ def _case_file(case: dict[str, Any]) -> Iterator[Path]:
 
 
 def speed(
-    case: dict[str, Any], engines: Sequence[str], threads: int, rounds: int = 7, say: Say = lambda line: None
+    case: dict[str, Any],
+    engines: Sequence[str],
+    threads: int,
+    rounds: int = 7,
+    say: Say = lambda line: None,
+    beside: Sequence[int] = (1,),
 ) -> dict[str, Any]:
     """Time training and inference of one case on every engine, taking turns.
 
+    Args:
+        beside: time training, too, beside so many processes that compute on the same cores without end.
+
     Returns:
-        train: {engine: microseconds an image in a training step}; "predict 256", "predict 1", "call 1" likewise for
-        inference (`call` is `model(x)`); errors: {engine: why it was left out}; rounds: every single figure.
+        train: {engine: microseconds an image in a training step}; "train beside 1" the same beside one busy process;
+        "predict 256", "predict 1", "call 1" likewise for inference (`call` is `model(x)`); errors: {engine: why it was left
+        out}; rounds: every single figure.
     """
     results: dict[str, Any] = {"errors": {}, "rounds": {}}
     with _case_file(case) as path, contextlib.ExitStack() as stack:
@@ -149,25 +201,23 @@ def speed(
                 workers.append(worker)
             except RuntimeError as error:
                 results["errors"][engine] = str(error)
-        for what, do, options in (
-            ("train", "train", {}),
-            ("predict 256", "predict", {"batch": 256}),
-            ("call 256", "call", {"batch": 256}),
-            ("predict 1", "predict", {"batch": 1}),
-            ("call 1", "call", {"batch": 1}),
-        ):
+        kinds: list[tuple[str, str, dict[str, int], int]] = [("train", "train", {}, 0)]
+        kinds += [(f"train beside {processes}", "train", {}, processes) for processes in beside]
+        kinds += [(f"{do} {batch}", do, {"batch": batch}, 0) for batch in (256, 1) for do in ("predict", "call")]
+        for what, do, options, processes in kinds:
             figures: dict[str, list[float]] = {worker.engine: [] for worker in workers}
             for turn in range(rounds):
                 say(f"{what}, round {turn + 1} of {rounds}")
-                for worker in list(workers):
-                    try:
-                        answer = worker.ask(do, **options)
-                    except RuntimeError as error:
-                        results["errors"][worker.engine] = f"{what}: {error}"
-                        workers.remove(worker)
-                        continue
-                    images = answer["images"] if "images" in answer else answer["steps"] * case["batch"]
-                    figures[worker.engine].append(1e6 * answer["seconds"] / images)
+                with busy(processes, threads):
+                    for worker in list(workers):
+                        try:
+                            answer = worker.ask(do, **options)
+                        except RuntimeError as error:
+                            results["errors"][worker.engine] = f"{what}: {error}"
+                            workers.remove(worker)
+                            continue
+                        images = answer["images"] if "images" in answer else answer["steps"] * case["batch"]
+                        figures[worker.engine].append(1e6 * answer["seconds"] / images)
             results["rounds"][what] = figures
             results[what] = {engine: statistics.median(values) for engine, values in figures.items() if values}
     return results

@@ -11,7 +11,7 @@ import numpy as np
 from minicnn.bench.worker import ENGINES
 from minicnn.study.style import StudyFigure, color, styled
 
-__all__ = ["best_peer", "chart", "inference_rows", "scaling_chart", "summary", "training_rows"]
+__all__ = ["best_peer", "busy_rows", "chart", "inference_rows", "scaling_chart", "summary", "training_rows"]
 
 
 def best_peer(figures: Mapping[str, float]) -> tuple[str, float] | None:
@@ -32,6 +32,16 @@ def training_rows(result: Mapping[str, Any], limit: float) -> list[tuple[str, ..
         share = f"{1e9 * rate / limit:.0%}" if limit else ""
         rows.append((ENGINES[engine], f"{value:.1f}", f"{value / own:.2f}" if own else "", f"{rate:.1f}", share))
     return rows + [(ENGINES[engine], "-", "", "", error) for engine, error in result["errors"].items()]
+
+
+def busy_rows(result: Mapping[str, Any], beside: Sequence[int]) -> list[tuple[str, ...]]:
+    """One row an engine: microseconds an image in training, alone and beside so many busy processes."""
+    kinds = ["train", *(f"train beside {processes}" for processes in beside)]
+    engines = sorted(result[kinds[1]], key=result[kinds[1]].__getitem__)
+    return [
+        (ENGINES[engine], *(f"{result[kind][engine]:.1f}" if engine in result[kind] else "-" for kind in kinds))
+        for engine in engines
+    ]
 
 
 def inference_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:

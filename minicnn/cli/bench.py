@@ -17,6 +17,7 @@ __all__ = ["command"]
 
 _BATCHES = {"humans_300": 32}  # a worker for every engine is alive at once: at 128 images they would need 24 GB
 _MEMORY = {"cifar_wide": 128, "humans_300": 128}
+_QUIET = 0.95  # share of their cores' time that processes get where nothing else runs, within what the system itself takes
 
 
 @click.command(short_help="Time training and inference against Keras and PyTorch.")
@@ -26,6 +27,10 @@ _MEMORY = {"cifar_wide": 128, "humans_300": 128}
 @click.option("--threads", type=click.IntRange(min=1), help="For every engine; default all cores.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
 @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Turns that each engine takes.")
+@click.option(
+    "--busy", type=click.IntRange(min=0), multiple=True, default=(1,), show_default=True, metavar="N",
+    help="Time training beside N busy processes, too; may be given several times; 0 for not at all.",
+)  # fmt: skip
 @click.option("--start-up/--no-start-up", default=True, help="Time the start too, from the import to the first step.")
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory too, at batch 128.")
 @click.option("--scaling/--no-scaling", default=True, help="Measure too how time grows with the work.")
@@ -40,6 +45,7 @@ def command(
     threads: int | None,
     batch_size: int | None,
     rounds: int,
+    busy: tuple[int, ...],
     start_up: bool,
     memory: bool,
     scaling: bool,
@@ -62,6 +68,7 @@ def command(
     cases = {name: _case(name, batch_size or _BATCHES.get(name)) for name in names}
     if own:
         cases[Path(own).stem if Path(own).exists() else own] = _own_case(own, batch_size or 32)
+    beside = sorted({processes for processes in busy if processes})
     out.mkdir(parents=True, exist_ok=True)
 
     document: dict[str, Any] = {"machine": measure.describe_machine(threads)}
@@ -70,13 +77,14 @@ def command(
     click.echo(
         f"{machine['device']}, {machine['vector_floats']} floats a vector, {threads} of {machine['cores']} cores\n{versions}"
     )
+    _mind_the_others(document, threads)
     document["limit"] = limit.flops_a_second()
     click.echo(f"limit: {document['limit'] / 1e9:.0f} GFLOP/s (the micro-kernel on data in L1, {threads} threads)")
     document["models"] = {}
     for name, case in cases.items():
-        result = measure.speed(case, chosen, threads, rounds, _say)
+        result = measure.speed(case, chosen, threads, rounds, _say, beside)
         document["models"][name] = result | {"batch": case["batch"], "flops": case["flops"]}
-        _show(name, document["models"][name], document["limit"])
+        _show(name, document["models"][name], document["limit"], beside)
         _write(out, document)
     if not any(result["train"] for result in document["models"].values()):
         raise click.ClickException("No engine could train a model; the tables say why.")
@@ -102,6 +110,7 @@ def command(
         for name, curve in document["scaling"].items():
             click.echo(f"time grows with {name} to the power of {curve['exponent']:.2f}")
         report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads").savefig(out / "scaling.png")
+    _mind_the_others(document, threads)
     _write(out, document)
     report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}").savefig(out / "chart.png")
     click.echo(f"written: {out}")
@@ -142,12 +151,29 @@ def _own_case(source: str, batch: int) -> dict[str, Any]:
     return measure.case_of(model, optimizer, loss, batch)
 
 
-def _show(name: str, result: dict[str, Any], limit: float) -> None:
+def _mind_the_others(document: dict[str, Any], threads: int) -> None:
+    """Measure how much of the cores is free; say so if others take a part: before the run, and after it."""
+    from minicnn.bench import measure
+
+    share = measure.quiet_share(threads)
+    document["machine"].setdefault("free", []).append(share)
+    if share < _QUIET:
+        click.echo(
+            f"This machine is not quiet: other programs take {1 - share:.0%} of the {threads} cores. Figures may be off.",
+            err=True,
+        )
+
+
+def _show(name: str, result: dict[str, Any], limit: float, beside: list[int]) -> None:
     from minicnn.bench import report
 
     columns = ["engine", "µs an image", "times minicnn", "GFLOP/s", "of the limit"]
     title = f"{name}, batch {result['batch']}: training"
     print_table(columns, report.training_rows(result, limit), title=title, numbers=columns[1:])
+    if beside:
+        columns = ["engine", "alone", *(f"beside {processes}" for processes in beside)]
+        title = f"{name}: training on a busy machine, µs an image"
+        print_table(columns, report.busy_rows(result, beside), title=title, numbers=columns[1:])
     columns = ["engine", "predict, 256", "model(x), 256", "predict, 1", "model(x), 1"]
     print_table(columns, report.inference_rows(result), title=f"{name}: inference, µs an image", numbers=columns[1:])
 

@@ -19,7 +19,7 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import FMA, VL
 from minicnn.backends.numba_cpu._microkernel import MR, NR
-from minicnn.backends.numba_cpu._parallel import get_num_threads, set_num_threads
+from minicnn.backends.numba_cpu._pool import LOOKING, get_num_threads, set_num_threads
 from minicnn.backends.numba_cpu.conv import (
     conv2d_backward_input,
     conv2d_backward_kernel,
@@ -274,7 +274,7 @@ def describe() -> dict[str, Any]:
         "backend": "numba",
         "device": numba.config.CPU_NAME,
         "threads": get_num_threads(),
-        "threading_layer": numba.threading_layer(),
+        "threading_layer": f"own pool: looks for {LOOKING * 1e6:.0f} us, then sleeps",
         "vector_floats": VL,
         "fused_multiply_add": FMA,
         "tile": f"{MR} x {NR}",

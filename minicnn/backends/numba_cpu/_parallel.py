@@ -1,42 +1,27 @@
 """`parallel_for`: a jitted function's loop over tasks, spread over Numba's pool of threads.
 
-Numba's `prange` would do, but compiles each loop five times more slowly: an intrinsic of
-forty lines that hands one plain jitted function to the same pool keeps the first start
-short. A task must not depend on which thread runs it; sums over images are cut into a
-number of tasks that does not depend on the number of threads.
-
-Kernels run without the GIL, so that two Python threads may be here at once, which not every
-pool survives. The pool is therefore taken with a flag: who finds it taken runs the tasks alone.
+Numba's `prange` would do, but compiles each loop five times more slowly, and its threads wait in ways that are slow
+on a busy machine or do not survive a fork: an intrinsic of forty lines hands one plain jitted function to a pool of
+our own (`_pool.py`). A task must not depend on which thread runs it; sums over images are cut into a number of tasks that
+does not depend on the number of threads.
 """
 
 from __future__ import annotations
 
-import ctypes
 import platform
 from collections.abc import Callable
 from math import gcd
 from typing import Any
 
-import llvmlite.binding as llvm
-import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.ufunc import parallel as pool
 
 from minicnn.backends.numba_cpu._compile import compiled, part
+from minicnn.backends.numba_cpu._pool import BODY, get_num_threads, run
 
-__all__ = ["WORTH", "even_parts", "get_num_threads", "parallel_for", "set_num_threads", "tasks"]
-
-pool._launch_threads()  # defines the pool's symbols, which the code below links to
-
-_taken = ctypes.c_int32(0)  # 1 while a thread's tasks run on the pool
-_TAKEN = f"{__package__}.pool_is_taken"  # linked by name, as code that comes out of the cache must
-llvm.add_symbol(_TAKEN, ctypes.addressof(_taken))
-
-WORTH = 20_000
-"""Floating-point operations (or elements touched, times 4) that are worth waking a second thread for: about 10 us."""
+__all__ = ["even_parts", "parallel_for", "tasks"]
 
 _I32, _I64, _POINTER = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
@@ -91,72 +76,22 @@ def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any
         context.active_code_library.add_linking_library(compiled.library)
         module = builder.module
 
-        # void body(char **args, size_t *dimensions, size_t *steps, void *data): what the pool calls for a range of
-        # tasks. args[0], advanced by steps[0] = 1 from 0, is the number of the first; dimensions[0] how many.
-        body = ir.Function(
-            module,
-            ir.FunctionType(ir.VoidType(), [_POINTER.as_pointer(), _I64.as_pointer(), _I64.as_pointer(), _POINTER]),
-            module.get_unique_name("tasks_of_" + function.dispatcher.py_func.__name__),
-        )
+        body = ir.Function(module, BODY, module.get_unique_name("tasks_of_" + function.dispatcher.py_func.__name__))
         body.linkage = "internal"
+        first, end, worker, data = body.args
         inside = ir.IRBuilder(body.append_basic_block("entry"))
-        first = inside.ptrtoint(inside.load(body.args[0]), _I64)
-        count = inside.load(body.args[1])
-        worker = inside.call(cgutils.get_or_insert_function(module, ir.FunctionType(_I64, []), "get_thread_id"), [])
-        struct = inside.load(inside.bitcast(body.args[3], packed.type.as_pointer()))
+        struct = inside.load(inside.bitcast(data, packed.type.as_pointer()))
         arguments = [_borrowed(context, inside, kind, inside.extract_value(struct, i)) for i, kind in enumerate(args.types)]
         callee = context.declare_function(module, compiled.fndesc)
         restore = _flush_subnormals(module, inside)
-        with cgutils.for_range(inside, count) as loop:
-            context.call_conv.call_function(
-                inside, callee, types.void, task_signature.args, [inside.add(first, loop.index), worker, *arguments]
-            )
+        with cgutils.for_range_slice(inside, first, end, ir.Constant(_I64, 1)) as (task, _):
+            context.call_conv.call_function(inside, callee, types.void, task_signature.args, [task, worker, *arguments])
         restore()
         inside.ret_void()
 
+        on_pool = cgutils.get_or_insert_function(module, ir.FunctionType(ir.VoidType(), [_I64] * 4), run.symbol)
         data = cgutils.alloca_once_value(builder, packed)
-        dimensions = cgutils.alloca_once_value(builder, tasks)
-        steps = cgutils.alloca_once_value(builder, ir.Constant(_I64, 1))
-        start = cgutils.alloca_once_value(builder, ir.Constant(_POINTER, None))
-        threads = builder.call(cgutils.get_or_insert_function(module, ir.FunctionType(_I64, []), "get_num_threads"), [])
-        several = builder.and_(
-            builder.icmp_signed(">", work, ir.Constant(_I64, WORTH)),
-            builder.and_(
-                builder.icmp_signed(">", threads, ir.Constant(_I64, 1)), builder.icmp_signed(">", tasks, ir.Constant(_I64, 1))
-            ),
-        )
-        taken = cgutils.add_global_variable(module, _I32, _TAKEN) if _TAKEN not in module.globals else module.globals[_TAKEN]
-        on_pool = cgutils.alloca_once_value(builder, cgutils.false_bit)
-        with builder.if_then(several):
-            exchange = builder.cmpxchg(taken, ir.Constant(_I32, 0), ir.Constant(_I32, 1), "acquire", "monotonic")
-            builder.store(builder.extract_value(exchange, 1), on_pool)
-        with builder.if_else(builder.load(on_pool)) as (then, otherwise):
-            with then:
-                launch = cgutils.get_or_insert_function(
-                    module,
-                    ir.FunctionType(
-                        ir.VoidType(),
-                        [_POINTER, _POINTER.as_pointer(), _I64.as_pointer(), _I64.as_pointer(), _POINTER, _I64, _I64, _I32],
-                    ),
-                    "numba_parallel_for",
-                )
-                inner_dimensions, arrays = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
-                builder.call(
-                    launch,
-                    [
-                        builder.bitcast(body, _POINTER),
-                        start,
-                        dimensions,
-                        steps,
-                        builder.bitcast(data, _POINTER),
-                        inner_dimensions,
-                        arrays,
-                        builder.trunc(threads, _I32),
-                    ],
-                )
-                builder.store_atomic(ir.Constant(_I32, 0), taken, "release", 4)
-            with otherwise:
-                builder.call(body, [start, dimensions, steps, builder.bitcast(data, _POINTER)])
+        builder.call(on_pool, [builder.ptrtoint(body, _I64), builder.ptrtoint(data, _I64), tasks, work])
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, function, args), codegen
@@ -173,26 +108,7 @@ def tasks(function: Callable[..., None]) -> Any:
     return compiled(entry, source=function)
 
 
-def get_num_threads() -> int:
-    """How many threads `parallel_for` spreads its tasks over."""
-    return int(numba.get_num_threads())
-
-
 def even_parts(pieces: int) -> int:
     """Into how many parts to cut each of so many equal pieces of work, so that every thread has the same."""
     threads = get_num_threads()
     return threads // gcd(pieces, threads)
-
-
-def set_num_threads(threads: int) -> None:
-    """Spread tasks over this many threads.
-
-    Raises:
-        ValueError: if `threads` is no integer between 1 and the number of available cores.
-    """
-    most = numba.config.NUMBA_NUM_THREADS
-    if isinstance(threads, bool) or not hasattr(threads, "__index__") or not 1 <= threads <= most:
-        raise ValueError(
-            f"`threads` must be an integer between 1 and the {most} cores available. Received: threads={threads!r}"
-        )
-    numba.set_num_threads(int(threads))

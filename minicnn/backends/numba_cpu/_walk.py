@@ -9,7 +9,7 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._panels import frame_image
-from minicnn.backends.numba_cpu._parallel import get_num_threads
+from minicnn.backends.numba_cpu._pool import MOST
 
 __all__ = ["CHUNKS", "NO_FLOOR", "Walk", "frames_for", "image_of", "sum_chunks", "walk_of"]
 
@@ -44,7 +44,7 @@ def walk_of(image: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, pads
 def frames_for(walk: Walk, image: tuple[int, ...], rows: int) -> np.ndarray:
     """A frame of so many rows for each thread; next to nothing where the image needs none."""
     framed = (walk.height, walk.width) != (image[1], image[2])
-    return empty((get_num_threads(), rows, walk.width, image[3])) if framed else empty((1, 1, 1, 1))
+    return empty((MOST, rows, walk.width, image[3])) if framed else empty((1, 1, 1, 1))
 
 
 @part

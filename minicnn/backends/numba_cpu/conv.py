@@ -27,7 +27,8 @@ from minicnn.backends.numba_cpu._panels import (
     start_row,
     unframe_image,
 )
-from minicnn.backends.numba_cpu._parallel import even_parts, get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
+from minicnn.backends.numba_cpu._pool import MOST
 from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, Walk, frames_for, image_of, sum_chunks, walk_of
 from minicnn.shapes import window_output
 
@@ -201,7 +202,7 @@ def memory_for_input_gradient(OH: int, OW: int, kernel: tuple[int, ...], x: tupl
         and walk.width - W - walk.left < KW
     )
     height, width = (H + KH - 1, W + KW - 1) if gathers else (OH, OW)
-    panels = empty((get_num_threads(), blocks_of(C_out), height, width, NR))
+    panels = empty((MOST, blocks_of(C_out), height, width, NR))
     packed = empty((blocks_of(C_in), blocks_of(C_out), KH * KW, NR, NR))
     table = empty((2, H * W if gathers else OH * OW), np.int64)
     frames = frames_for(walk, x, 1 if gathers else walk.height)
@@ -338,7 +339,7 @@ def conv2d_backward_kernel(
     KH, KW, C_in, C_out = kernel_shape
     walk = walk_of(x.shape, kernel_shape, strides, pads, dilation)
     dkernel = empty((KH, KW, C_in, C_out))
-    panels = empty((get_num_threads(), blocks_of(C_out), dy.shape[1] * dy.shape[2], NR))
+    panels = empty((MOST, blocks_of(C_out), dy.shape[1] * dy.shape[2], NR))
     partial, table, frames = memory_for_kernel_gradient(kernel_shape, x.shape, walk)
     _backward_kernel(x, dy, dkernel, partial, panels, frames, table, walk)
     return dkernel

@@ -11,7 +11,8 @@ from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import NR, multiply
 from minicnn.backends.numba_cpu._panels import blocks_of, pack, pack_transposed, start_row
-from minicnn.backends.numba_cpu._parallel import even_parts, get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
+from minicnn.backends.numba_cpu._pool import MOST
 
 __all__ = ["bias_backward", "dense_backward_input", "dense_backward_kernel", "dense_forward"]
 
@@ -43,7 +44,7 @@ def forward(x: Array, kernel: Array, bias: Array | None, floor: np.float32) -> A
     else:
         blocks, share = blocks_of(kernel.shape[1]), even_parts(-(-x.shape[0] // SAMPLES))
         parts = min(blocks, -(-blocks // (BLOCKS * share)) * share)
-        packed = empty((get_num_threads(), DEPTH, NR))
+        packed = empty((MOST, DEPTH, NR))
         _forward(x, kernel, start_row(bias, kernel.shape[1]), y, packed, empty((2, x.shape[0]), np.int64), parts, floor)
     return y
 
@@ -152,7 +153,7 @@ def dense_backward_input(dy: Array, kernel: Array) -> Array:
     M, C_out = dy.shape
     dx = empty((M, kernel.shape[0]))
     packed = empty((blocks_of(M), C_out, NR))
-    tiles = empty((get_num_threads(), GROUP, NR))
+    tiles = empty((MOST, GROUP, NR))
     _backward_input(dy, kernel, dx, packed, tiles, empty((2, max(GROUP, kernel.shape[0])), np.int64), np.zeros(NR, np.float32))
     return dx
 

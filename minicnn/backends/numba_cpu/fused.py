@@ -24,7 +24,8 @@ from minicnn.backends.numba_cpu._panels import (
     pixel_offsets,
     start_row,
 )
-from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._parallel import parallel_for
+from minicnn.backends.numba_cpu._pool import MOST
 from minicnn.backends.numba_cpu._walk import NO_FLOOR, frames_for, image_of, sum_chunks, walk_of
 from minicnn.backends.numba_cpu.conv import (
     ZERO,
@@ -137,7 +138,7 @@ def _pooled(
     winners = empty((N, PH, PW, C_out), np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
     packed = conv.memory_for_panels(kernel.shape, N * OH * OW)
     frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
-    maps = empty((get_num_threads(), rows, OW, C_out))
+    maps = empty((MOST, rows, OW, C_out))
     _forward(
         x,
         kernel,
@@ -282,13 +283,13 @@ def _gradients(
         panels, packed, table, dx_frames, gathers = conv.memory_for_input_gradient(OH, OW, kernel.shape, x.shape, walk)
     else:
         dx, gathers = empty((1, 1, 1, 1)), False
-        panels = empty((get_num_threads(), blocks_of(C_out), OH, OW, NR))
+        panels = empty((MOST, blocks_of(C_out), OH, OW, NR))
         packed, table, dx_frames = empty((1, 1, 1, 1, 1)), empty((1, 1), np.int64), frames
     pool = (*pool_size, *pool_strides, pool_pads[0], pool_pads[2], OH, OW)
     relu, pooled = y is not None, winners is not None
     y = dy if y is None else y
     winners = empty((1, 1, 1, 1), np.uint8) if winners is None else winners
-    sums = partial, totals, empty((get_num_threads(), dy.shape[2], NR))
+    sums = partial, totals, empty((MOST, dy.shape[2], NR))
     tables = kernel_table, table
     _backward(
         dy, x, y, winners, kernel, dx, dkernel, dbias, panels, packed, frames, dx_frames, sums, tables,

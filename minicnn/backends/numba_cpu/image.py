@@ -9,7 +9,8 @@ import numpy as np
 from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._parallel import get_num_threads, tasks
+from minicnn.backends.numba_cpu._parallel import tasks
+from minicnn.backends.numba_cpu._pool import MOST
 
 __all__ = ["adjust_colors", "affine_warp2d", "resize2d_bilinear", "resize2d_nearest"]
 
@@ -44,7 +45,7 @@ def affine_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fi
 
 def _warped(x: Array, matrices: Array, image: Pair, warp: Any, fill_mode: int, fill_value: float) -> Array:
     y = empty((x.shape[0], *image, x.shape[3]))
-    row = get_num_threads(), 2, image[1] + APART
+    row = MOST, 2, image[1] + APART
     pixels, shares = empty(row, np.int32), empty(row)
     warp(x.shape[0], y.size * 10, x, matrices, y, pixels, shares, fill_mode, np.float32(fill_value))
     return y

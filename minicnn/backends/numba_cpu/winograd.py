@@ -29,7 +29,8 @@ from minicnn.backends.numba_cpu import _transforms
 from minicnn.backends.numba_cpu._compile import VL, compiled, part
 from minicnn.backends.numba_cpu._microkernel import NR, multiply
 from minicnn.backends.numba_cpu._panels import blocks_of, clear, fill_panels, start_row, unframe_image
-from minicnn.backends.numba_cpu._parallel import get_num_threads, parallel_for
+from minicnn.backends.numba_cpu._parallel import parallel_for
+from minicnn.backends.numba_cpu._pool import MOST, get_num_threads
 from minicnn.backends.numba_cpu._transforms import SIDE, apply, transform
 from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, Walk, frames_for, image_of, sum_chunks
 from minicnn.backends.numba_cpu.pool import max_of_rows
@@ -187,12 +188,11 @@ def forward(
     OH, OW = window_output(x.shape[1:3], (r, r), (1, 1), pads, (1, 1))
     tiling = _tiling(r, OH, OW)
     walk, tiles = _walk(r, tiling, pads), tiling.down * tiling.across
-    threads = get_num_threads()
     images = _group(N, tiles, GROUP)
-    together = C_in * C_out > SMALL or -(-N // images) < 2 * threads
+    together = C_in * C_out > SMALL or -(-N // images) < 2 * get_num_threads()
     if together:
         images = _group(N, tiles, LARGE_GROUP)
-    workers = 1 if together else threads
+    workers = 1 if together else MOST
     V, M = (_places(workers, images * tiles * _whole(channels)) for channels in (C_in, C_out))
     U, table = _places(1, blocks_of(C_out) * C_in * NR), empty((2, images * tiles), np.int64)
     frames = frames_for(walk, x.shape, walk.height)
@@ -203,7 +203,7 @@ def forward(
         PH, PW = window_output((OH, OW), pool[0], pool[1], pool[2])
         y = empty((N, PH, PW, C_out))
         winners = empty(y.shape, np.uint8 if pool[0][0] * pool[0][1] <= 256 else np.int32)
-        maps, sizes = empty((threads, OH, OW, C_out)), pool
+        maps, sizes = empty((MOST, OH, OW, C_out)), pool
     none = empty((1, 1, 1, 1), np.uint8) if winners is None else winners
     size = OH, OW
     start = start_row(bias, C_out)
@@ -301,24 +301,24 @@ def gradients(
     r, _, _, C_out = kernel.shape
     OH, OW = window_output(x.shape[1:3], (r, r), (1, 1), pads, (1, 1))
     tiling = _tiling(r, OH, OW)
-    walk, tiles, threads = _walk(r, tiling, pads), tiling.down * tiling.across, get_num_threads()
+    walk, tiles = _walk(r, tiling, pads), tiling.down * tiling.across
     together = C_in * C_out > SMALL
     chunks = 1 if together else min(N, CHUNKS)
     images = _group(-(-N // chunks), tiles, LARGE_GROUP if together else GROUP)
-    workers, blocks = 1 if together else threads, blocks_of(C_out)
+    workers, blocks = 1 if together else MOST, blocks_of(C_out)
     V, dM = _places(workers, images * tiles * _whole(C_in)), _places(workers, blocks * images * tiles * NR)
     dU = empty((chunks, PLACES * C_in, C_out))
     dU_total = dU[0] if chunks == 1 else empty((PLACES * C_in, C_out))
     table, weights = empty((2, images * tiles), np.int64), empty((2, C_in), np.int64)
     frames = frames_for(walk, x.shape, walk.height)
-    panels = empty((threads, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR))
+    panels = empty((MOST, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR))
     totals = empty((images if together else chunks, blocks * NR))
-    scratch = empty((threads, dy.shape[2], NR))
+    scratch = empty((MOST, dy.shape[2], NR))
     dkernel, dbias = empty(kernel.shape), empty((C_out,))
     if need_dx:
         dx = empty(x.shape)
         turned, U = empty((r, r, C_out, C_in)), _places(1, blocks_of(C_in) * NR * blocks * NR)
-        dframes = empty((threads, walk.height, walk.width, _whole(C_in)))
+        dframes = empty((MOST, walk.height, walk.width, _whole(C_in)))
     else:
         dx = turned = dframes = empty((1, 1, 1, 1))
         U = empty((1, 1, 1))

@@ -31,8 +31,8 @@ PLANTS = [
     Plant(
         "second_fit_repeats_the_orders_of_the_first",
         "models/training.py",
-        "enumerate(source.epoch(self._passes_done))",
-        "enumerate(source.epoch(epoch))",
+        "source.resume(self._passes_done)",
+        "source.resume(initial_epoch)",
         ("tests/models/test_api.py", "tests/test_resume.py"),
     ),
     Plant(
@@ -45,8 +45,8 @@ PLANTS = [
     Plant(
         "loss_is_the_mean_over_batches",  # whatever their sizes
         "models/compiled.py",
-        "                value += loss * size\n        count = self._count.value\n        count += size",
-        "                value += loss\n        count = self._count.value\n        count += 1",
+        "parts = [(self._total, total * size), (self._samples, size), (self._batches, 1)]",
+        "parts = [(self._total, total), (self._samples, 1), (self._batches, 1)]",
         _MODELS,
     ),
     Plant(

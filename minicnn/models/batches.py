@@ -182,9 +182,8 @@ def apply_class_weight(
     if given.ndim > 1 and given.shape[-1] == 1:
         given = given[..., 0]
     rank = max(given.ndim, factors.ndim)
-    return [
-        given.reshape(given.shape + (1,) * (rank - given.ndim)) * factors.reshape(factors.shape + (1,) * (rank - factors.ndim))
-    ]
+    given, factors = (array.reshape(array.shape + (1,) * (rank - array.ndim)) for array in (given, factors))
+    return [given * factors]
 
 
 class _Source:

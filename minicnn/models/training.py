@@ -184,9 +184,11 @@ class Trainer(Compilable):
             callbacks: list of `Callback`.
             validation_split: the last part of the arrays is held out. validation_data: `(x, y)`,
                 `(x, y, sample_weight)` or an iterable, instead.
-            shuffle: reorder the samples every epoch (arrays only).
-            class_weight: {class: factor}. sample_weight: (N,).
-            steps_per_epoch, validation_steps: batches to take, where the data do not end by themselves.
+            shuffle: reorder the samples every epoch; "batch" reorders whole batches (arrays only).
+            class_weight: {class: factor}, 1 for the others; multiplies weights that batches bring.
+            sample_weight: (N,).
+            steps_per_epoch: batches an epoch; the next goes on where it stopped, until the data end. validation_steps:
+                batches to take, from the first.
             validation_freq: evaluate every so many epochs, or at the listed ones (from 1).
 
         Returns:

@@ -9,7 +9,7 @@ import pytest
 import minicnn
 
 RNG = np.random.default_rng(7)
-X = RNG.random((48, 12, 12, 3), np.float32)
+X = RNG.random((48, 12, 12, 3), np.float32)  # no multiple of the batches of 20: each epoch ends with a smaller one
 LABELS = RNG.integers(0, 4, 48)
 ONE_HOT = np.eye(4, dtype=np.float32)[LABELS]
 
@@ -93,7 +93,7 @@ def test_graphs_with_several_outputs_follow_keras():
             loss_weights={"label": 0.7, "size": 2.0},
             metrics={"label": "accuracy"},
         )
-        logs.append(model.fit(X, {"label": LABELS, "size": size}, batch_size=16, epochs=2, shuffle=False, verbose=0).history)
+        logs.append(model.fit(X, {"label": LABELS, "size": size}, batch_size=20, epochs=2, shuffle=False, verbose=0).history)
     assert sorted(logs[0]) == sorted(logs[1])
     for name in logs[1]:
         np.testing.assert_allclose(logs[0][name], logs[1][name], rtol=2e-4, atol=1e-5)
@@ -109,7 +109,7 @@ def test_class_weight_and_frozen_layers_follow_keras():
         model.layers[0].trainable = False
         model.layers[1].trainable = False
         model.compile("sgd", "sparse_categorical_crossentropy")
-        model.fit(X, LABELS, batch_size=16, epochs=1, shuffle=False, verbose=0, class_weight=weights)
+        model.fit(X, LABELS, batch_size=20, epochs=1, shuffle=False, verbose=0, class_weight=weights)
     assert_same_weights(ours, theirs)
 
 
@@ -124,7 +124,7 @@ def test_binary_model_and_logits_follow_keras():
         values = []
         for k, model in ((minicnn, ours), (keras, theirs)):
             model.compile("sgd", k.losses.BinaryCrossentropy(from_logits=from_logits), metrics=["acc"])
-            values.append(model.fit(X, y, batch_size=16, epochs=1, shuffle=False, verbose=0).history)
+            values.append(model.fit(X, y, batch_size=20, epochs=1, shuffle=False, verbose=0).history)
         np.testing.assert_allclose(values[0]["loss"], values[1]["loss"], rtol=1e-4)
         np.testing.assert_allclose(values[0]["acc"], values[1]["acc"], rtol=1e-6)
         assert_same_weights(ours, theirs)
@@ -150,7 +150,7 @@ def test_regularizers_and_constraints_follow_keras():
     losses = []
     for model in (ours, theirs):
         model.compile("sgd", "sparse_categorical_crossentropy")
-        losses.append(model.fit(X, LABELS, batch_size=16, epochs=2, shuffle=False, verbose=0).history["loss"])
+        losses.append(model.fit(X, LABELS, batch_size=20, epochs=2, shuffle=False, verbose=0).history["loss"])
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4)
     assert_same_weights(ours, theirs)
 

@@ -9,6 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read by NumPy
 # Read by Numba when it is imported. Two threads on every machine, for the tests that compare one with two; they wait asleep.
 os.environ["NUMBA_NUM_THREADS"] = "2"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

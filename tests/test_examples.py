@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import minicnn
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 FIGURES = {
@@ -51,10 +49,7 @@ def run(tmp_path, monkeypatch, capsys):
             variables = runpy.run_path(str(path), run_name="__main__")
         return variables, capsys.readouterr().out
 
-    threads = minicnn.get_num_threads()
-    minicnn.set_num_threads(1)  # the tests share the cores, and so small a computation only waits for a second thread
-    yield run
-    minicnn.set_num_threads(threads)
+    return run
 
 
 def quick(run, name, folder, *arguments):

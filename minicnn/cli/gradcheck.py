@@ -16,17 +16,25 @@ __all__ = ["command"]
 @click.option(
     "--tolerance", type=click.FloatRange(min=0), default=1e-6, show_default=True, help="Largest relative error that passes."
 )
+@click.option(
+    "--fit-tolerance", type=click.FloatRange(min=0), default=1e-3, show_default=True, help="The same for what `fit` computes."
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
-def command(model: str, batch_size: int, directions: int, tolerance: float, seed: int) -> int:
+def command(model: str, batch_size: int, directions: int, tolerance: float, fit_tolerance: float, seed: int) -> int:
     """Compare every layer's gradients, and those of a whole training step, with central finite differences.
 
     MODEL is a .keras file, a run folder, or the name of a reference model. Computed in float64 on the
-    reference backend. Ends with status 1 if a gradient fails.
+    reference backend; then the step that `fit` runs is compared with that. Ends with status 1 if a gradient fails.
     """
     from minicnn.study.gradcheck import gradcheck
 
     checks = gradcheck(
-        model_from(model, reference=True), batch_size=batch_size, directions=directions, tolerance=tolerance, seed=seed
+        model_from(model, reference=True),
+        batch_size=batch_size,
+        directions=directions,
+        tolerance=tolerance,
+        fit_tolerance=fit_tolerance,
+        seed=seed,
     )
     rows = [
         [
@@ -41,5 +49,5 @@ def command(model: str, batch_size: int, directions: int, tolerance: float, seed
     ]
     print_table(["layer", "kind", "gradient", "shape", "relative error", ""], rows, numbers=["relative error"])
     failed = sum(not check.passed for check in checks)
-    click.echo(f"{len(checks) - failed} of {len(checks)} gradients agree within {tolerance:g}")
+    click.echo(f"{len(checks) - failed} of {len(checks)} gradients agree within {tolerance:g} (`fit`: {fit_tolerance:g})")
     return int(failed > 0)

@@ -91,7 +91,7 @@ def gradcam(model: str, image: str, class_index: int | None, layer: str | None, 
 @click.argument("image")
 @click.option("--pixel", type=(int, int), metavar="ROW COLUMN", help="Default the centre of the image.")
 def trace(model: str, image: str, pixel: tuple[int, int] | None) -> None:
-    """Follow one pixel: a line a layer, with the ops it calls and the values at the pixel (printed)."""
+    """Follow one pixel through the steps that `fit` runs: their ops, the values there, the sums behind them (printed)."""
     from minicnn import study
 
     loaded = model_from(model)

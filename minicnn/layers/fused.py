@@ -18,7 +18,7 @@ from minicnn.layers.dense import Dense
 from minicnn.layers.normalization import BatchNormalization
 from minicnn.layers.pooling import MaxPooling2D
 
-__all__ = ["Penalized", "fuse", "is_own", "last_activation", "without_activation"]
+__all__ = ["Penalized", "fuse", "is_own", "is_relu", "last_activation", "without_activation"]
 
 
 def is_own(layer: Any) -> bool:
@@ -257,7 +257,7 @@ def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
         relu = getattr(step.layer, "activation", None) is activations.relu and isinstance(step.layer, (Conv2D, Dense))
         linear = getattr(step.layer, "activation", None) is activations.linear
         after = next_step(step)
-        if (linear or isinstance(step.layer, BatchNormalization)) and after is not None and _is_relu(after.layer):
+        if (linear or isinstance(step.layer, BatchNormalization)) and after is not None and is_relu(after.layer):
             relu = True
             row.append(after)
             after = next_step(after)
@@ -284,7 +284,7 @@ def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
     return [step for step in steps if id(step) not in gone]
 
 
-def _is_relu(layer: Layer) -> bool:
+def is_relu(layer: Layer) -> bool:
     """Whether a layer of its own computes plain max(x, 0)."""
     if type(layer) is ReLU:
         return layer.max_value is None and not layer.negative_slope and not layer.threshold

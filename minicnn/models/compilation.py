@@ -208,8 +208,12 @@ class Compilable:
 
     def plan(self) -> list[dict[str, Any]]:
         """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image."""
+        return self.training_plan().describe()
+
+    def training_plan(self) -> Plan:
+        """The plan that `fit` runs; the one to predict with where the model is not compiled."""
         self._require_graph()
-        return self._plan_for("train" if self.compiled and self._compiled_loss else "predict").describe()
+        return self._plan_for("train" if self.compiled and self._compiled_loss else "predict")
 
     def _require_graph(self) -> None:
         if not self.built:

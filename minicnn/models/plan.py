@@ -110,7 +110,7 @@ class Plan:
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
-        shapes, dtypes: of every value.
+        shapes, dtypes: of every value. logits_for: as given.
         penalties: this step's activity penalties. regularized: the trained weights that have a regularizer.
     """
 
@@ -128,6 +128,7 @@ class Plan:
         self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
         steps = [Step(call) for call in calls]
         self.penalties: list[Any] = []
+        self.logits_for = logits_for
         for i in logits_for:
             self._leave_out_activation(steps, i)
         if fuse:

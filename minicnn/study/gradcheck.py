@@ -1,12 +1,16 @@
-"""Gradients against finite differences: every layer's, and those of the whole training step.
+"""Gradients against finite differences: every layer's, those of the whole training step, and those that `fit` computes.
 
 For a function f and its gradient g, along a direction v and with a small step h,
 
     g · v  =  (f(x + h v) - f(x - h v)) / (2 h)  +  O(h²)
 
 v leans on g itself, v = g/|g| + r/|r| with a random r: the left side cannot vanish by
-accident, and r sees what g misses. All is computed in float64 on the reference backend,
+accident, and r sees what g misses. That is computed in float64 on the reference backend,
 on a copy of the model. Source: Baydin et al. 2015, arXiv:1502.05767, section 2.1.
+
+What `fit` runs is other code: the backend in use, layers fused, float32, where a finite difference
+drowns in rounding errors. So its gradients are compared with those of the reference, which the differences
+have just shown to be right, for the same weights, images and random masks.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from minicnn.optimizers import SGD
 
 __all__ = ["GradientCheck", "gradcheck"]
 
+_SMALL = 1e-2  # of the largest gradient's length: rounding errors in a gradient of less are measured against that
 _STEP = 1e-6  # h for a v of length about 1: rounding (1e-16 / h) and curvature (h²) both stay below 1e-9
 
 
@@ -32,11 +37,13 @@ class GradientCheck:
     """One gradient compared with finite differences.
 
     Attributes:
-        layer: the layer's name; "training step" for the whole of forward, loss and backward.
+        layer: the layer's name; "training step" for the whole of forward, loss and backward; "fit on numba" (or another
+            backend) for the same as `fit` runs it.
         kind: the layer's class.
         gradient: "dx" for the input, otherwise the weight's name.
         shape: of that gradient.
-        error: the largest |g·v - difference| / max(|g·v|, |difference|) over the directions.
+        error: the largest |g·v - difference| / max(|g·v|, |difference|) over the directions; for `fit`, the length of the
+            difference from the reference's gradient, as a part of that gradient's length.
         passed: whether error is at most the tolerance.
     """
 
@@ -49,30 +56,53 @@ class GradientCheck:
 
 
 def gradcheck(
-    model: Any, *, batch_size: int = 2, directions: int = 2, tolerance: float = 1e-6, seed: int = 0
+    model: Any,
+    *,
+    batch_size: int = 2,
+    directions: int = 2,
+    tolerance: float = 1e-6,
+    fit_tolerance: float = 1e-3,
+    seed: int = 0,
 ) -> list[GradientCheck]:
-    """Check each layer's backward pass, then the gradient of a loss at every weight, as `fit` computes it.
+    """Check each layer's backward pass, then the gradient of a loss at every weight, in float64 and as `fit` computes it.
 
     Args:
         model: a built model; it is left as it is.
         batch_size: random images per check.
         directions: random directions per gradient.
-        tolerance: the largest relative error that passes.
+        tolerance: the largest relative error against finite differences that passes.
+        fit_tolerance: the largest relative error of `fit`'s gradients that passes. A float32 is wrong by 6e-8 of
+            itself, a sum of thousands and a Winograd transform by 1e-5 of their terms, and a deep network adds that
+            up; wrong memory or a wrong formula is wrong by more.
         seed: of inputs, cotangents and directions.
 
     Returns:
-        A `GradientCheck` for every layer's input and weights, and for every trainable weight of the training step.
+        A `GradientCheck` for every layer's input and weights, and two for every trainable weight: of the training step on
+        the reference backend, and of the one that `fit` runs.
 
     Raises:
-        ValueError: if the model has no input shape yet, or holds a layer that cannot be copied through its config.
+        ValueError: if the model has no input shape yet, holds a layer that cannot be copied through its config, or one
+            whose passes return other shapes than they should.
     """
     rng = np.random.default_rng(seed)
     with _float64_reference():
-        copy = type(model).from_config(_in_float64(model.get_config()))
-        copy.set_weights(model.get_weights())
+        copy = _copy_of(model, _in_float64(model.get_config()))
         found = _check_layers(copy, rng, batch_size, directions)
-        found += _check_training_step(copy, rng, batch_size, directions)
-    return [GradientCheck(*row, passed=row[-1] <= tolerance) for row in found]
+        batch = _Batch(copy, rng, batch_size)
+        rows, expected = _check_training_step(copy, batch, rng, directions)
+    found += rows
+    checks = [GradientCheck(*row, passed=row[-1] <= tolerance) for row in found]
+    for row in _check_fit(_copy_of(model, model.get_config()), batch, expected):
+        checks.append(GradientCheck(*row, passed=row[-1] <= fit_tolerance))
+    return checks
+
+
+def _copy_of(model: Any, settings: dict[str, Any]) -> Any:
+    """A model of these settings with the weights and random states of `model`."""
+    copy = type(model).from_config(settings)
+    for variable, original in zip(copy.variables, model.variables, strict=True):
+        variable.assign(original)
+    return copy
 
 
 @contextlib.contextmanager
@@ -114,8 +144,8 @@ def _error(f: Callable[[], float], place: np.ndarray, gradient: np.ndarray, rng:
         below = f()
         place[...] = before
         ours, difference = float((gradient * v).sum()), (above - below) / (2 * _STEP)
-        # A gradient of 0 leaves nothing but rounding on the other side: that counts as equal.
-        worst = max(worst, abs(ours - difference) / max(abs(ours), abs(difference), 1e-6))
+        # Rounding leaves of a gradient that vanishes (of a bias before batch normalization) about 2e-16 |f| / h.
+        worst = max(worst, abs(ours - difference) / max(abs(ours), abs(difference), 1e-3 * max(1.0, abs(above))))
     return worst
 
 
@@ -131,7 +161,7 @@ def _check_layers(model: Any, rng: np.random.Generator, batch_size: int, directi
         checked.append(layer)
         inputs = [rng.standard_normal((batch_size, *sizes[i])) for i in call.inputs]
         x: Any = inputs if call.takes_list else inputs[0]
-        restore = _state_of(layer)
+        restore = state_of(layer)
 
         def run(layer: Any = layer, x: Any = x, restore: Callable[[], None] = restore) -> tuple[Any, Any]:
             restore()  # the same dropout mask every time
@@ -155,7 +185,7 @@ def _check_layers(model: Any, rng: np.random.Generator, batch_size: int, directi
     return rows
 
 
-def _state_of(layer: Any) -> Callable[[], None]:
+def state_of(layer: Any) -> Callable[[], None]:
     """A function that puts random states and statistics back to what they are now."""
     kept = [(variable, variable.numpy()) for variable in layer.non_trainable_variables]
 
@@ -170,20 +200,33 @@ class _Listener(SGD):
     """An optimizer that keeps the gradients it is handed, and changes nothing."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        self.heard = [(variable, np.array(grad)) for variable, grad in zip(trainable_variables, grads)]
+        self.heard = [(variable, np.array(backends.to_numpy(grad))) for variable, grad in zip(trainable_variables, grads)]
 
 
-def _check_training_step(model: Any, rng: np.random.Generator, batch_size: int, directions: int) -> list[_Row]:
-    x = [rng.standard_normal((batch_size, *tensor.shape[1:])) for tensor in model.inputs]
-    losses, y = zip(*(_loss_for(tensor, rng, batch_size) for tensor in model.outputs))
+class _Batch:
+    """A random batch, of numbers that float32 holds exactly, and losses that suit a model's outputs."""
+
+    def __init__(self, model: Any, rng: np.random.Generator, batch_size: int) -> None:
+        self.x = [rng.standard_normal((batch_size, *tensor.shape[1:]), np.float32) for tensor in model.inputs]
+        losses, self.y = zip(*(_loss_for(tensor, rng, batch_size) for tensor in model.outputs))
+        self.losses = list(losses)
+
+    def train(self, model: Any) -> dict[str, float]:
+        """The logs of a step of `model`, which was compiled with the losses."""
+        return model.train_on_batch(self.x, list(self.y), return_dict=True)
+
+
+def _check_training_step(
+    model: Any, batch: _Batch, rng: np.random.Generator, directions: int
+) -> tuple[list[_Row], list[np.ndarray]]:
+    """Rows, and the gradient of every trained weight, in the order in which the optimizer gets them."""
     listener = _Listener()
-    model.compile(optimizer=listener, loss=list(losses))
-    restore = _state_of(model)
+    model.compile(optimizer=listener, loss=batch.losses)
+    restore = state_of(model)
 
     def objective() -> float:
         restore()
-        logs = model.train_on_batch(x, list(y), return_dict=True)
-        return float(logs["loss"])
+        return float(batch.train(model)["loss"])
 
     objective()
     heard = listener.heard
@@ -192,6 +235,21 @@ def _check_training_step(model: Any, rng: np.random.Generator, batch_size: int, 
         error = _error(objective, variable.value, gradient, rng, directions)
         rows.append(("training step", type(model).__name__, variable.path, variable.shape, error))
     restore()
+    return rows, [gradient for _, gradient in heard]
+
+
+def _check_fit(model: Any, batch: _Batch, expected: list[np.ndarray]) -> list[_Row]:
+    """The gradients of a step as `fit` runs it, against those of the reference."""
+    listener = _Listener()
+    model.compile(optimizer=listener, loss=batch.losses)
+    batch.train(model)
+    # A gradient may vanish (of a bias before batch normalization): what rounding leaves of it is of the size of others.
+    small = _SMALL * max((float(np.linalg.norm(gradient)) for gradient in expected), default=0.0) or 1.0
+    rows = []
+    for (variable, gradient), right in zip(listener.heard, expected, strict=True):
+        error = float(np.linalg.norm(gradient - right)) / max(float(np.linalg.norm(right)), small)
+        error = error if np.isfinite(error) else np.inf
+        rows.append((f"fit on {backends.backend()}", type(model).__name__, variable.path, variable.shape, error))
     return rows
 
 
@@ -203,5 +261,5 @@ def _loss_for(output: Any, rng: np.random.Generator, batch_size: int) -> tuple[s
     if activation == "softmax" and len(shape) == 2:
         return "sparse_categorical_crossentropy", rng.integers(0, shape[-1], shape[:1])
     if activation == "sigmoid":
-        return "binary_crossentropy", rng.integers(0, 2, shape).astype(np.float64)
-    return "mean_squared_error", rng.standard_normal(shape)
+        return "binary_crossentropy", rng.integers(0, 2, shape).astype(np.float32)
+    return "mean_squared_error", rng.standard_normal(shape, np.float32)

@@ -1,4 +1,4 @@
-"""Follow one pixel: every layer that an image passes, the ops that compute it, and the values at one place."""
+"""Follow one pixel: the steps that `fit` runs on an image, their ops, the values at one place, and the sums behind them."""
 
 from __future__ import annotations
 
@@ -10,59 +10,128 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, shapes
+from minicnn import activations, backends, shapes
 from minicnn.backends import ops
+from minicnn.layers import Conv2D, Dense, fused
 from minicnn.models.graph import flatten_calls
 from minicnn.study.features import one_image
+from minicnn.study.gradcheck import state_of
 
-__all__ = ["Trace", "TracedCall", "trace"]
+__all__ = ["Term", "Trace", "TracedCall", "TracedSum", "trace"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One product of a sum.
+
+    Attributes:
+        at: (row, column, channel) in the layer's input; (feature,) of a vector.
+        x, weight: the input there, and the kernel's weight for it.
+    """
+
+    at: tuple[int, ...]
+    x: float
+    weight: float
+
+    def __str__(self) -> str:
+        return f"{self.x:.4g} × {self.weight:.4g} at {self.at if len(self.at) > 1 else self.at[0]}"
+
+
+@dataclass(frozen=True)
+class TracedSum:
+    """How one value of a convolution or a dense layer came about: the sum over its window of input × kernel, plus the bias.
+
+    Attributes:
+        channel: of the output, the one with the largest value there.
+        place: (row, column) in the convolution's own map, where pooling took the largest of several; None for a vector.
+        pooled: of how many such sums the value is the largest; 1 without pooling.
+        count: how many terms the sum has: padding has none. largest: the three of largest size, as `Term`.
+        total: the sum of all terms. bias: what is added. activation: what is applied to that.
+    """
+
+    channel: int
+    place: tuple[int, int] | None
+    pooled: int
+    count: int
+    largest: tuple[Term, ...]
+    total: float
+    bias: float
+    activation: str
+
+    def __str__(self) -> str:
+        pooled = f", largest of {self.pooled} in its pooling window, from {self.place}" if self.pooled > 1 else ""
+        after = f", then {self.activation}" if self.activation != "linear" else ""
+        terms = " + ".join(f"({term})" for term in self.largest) + " + ..." * (self.count > len(self.largest))
+        return (
+            f"channel {self.channel}{pooled}: {self.total:.4g} + bias {self.bias:.4g} = {self.total + self.bias:.4g}{after}\n"
+            f"          the sum of {self.count} terms input × kernel: {terms}"
+        )
 
 
 @dataclass(frozen=True)
 class TracedCall:
-    """One layer's forward pass over one image.
+    """One step of the plan on one image: a layer, or several that run as one.
 
     Attributes:
-        layer, kind: the layer's name and class.
-        ops: the backend's ops it called, in order.
+        layer, kind: the layers' names and classes, joined by "+".
+        ops: the backend's ops that `fit` calls for it in the forward pass, in order.
+        predict_ops: those without training, which computed the values.
+        without_ops: what it does where it calls none.
         input_shapes, output_shape: without the batch axis.
         place: (row, column) of the output pixel followed; None once there are no pixels.
         values: the channels there, or the whole vector.
+        sum: of a convolution or a dense layer the largest value's sum; else None.
     """
 
     layer: str
     kind: str
     ops: tuple[str, ...]
+    predict_ops: tuple[str, ...]
+    without_ops: str
     input_shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
     place: tuple[int, int] | None
     values: np.ndarray
+    sum: TracedSum | None
+
+    def __str__(self) -> str:
+        sizes = " + ".join("×".join(map(str, shape)) for shape in self.input_shapes)
+        lines = [f"  {self.layer} ({self.kind}): {sizes} -> {'×'.join(map(str, self.output_shape))}"]
+        if self.ops == self.predict_ops:
+            lines.append(self._called(self.ops))
+        else:
+            lines += [f"in training {self._called(self.ops)}", f"otherwise {self._called(self.predict_ops)}"]
+        lines.append(f"{'at ' + str(self.place) if self.place is not None else 'all'} = {_numbers(self.values)}")
+        if self.sum is not None:
+            lines.append(str(self.sum))
+        return "\n      ".join(lines)
+
+    def _called(self, names: tuple[str, ...]) -> str:
+        return ", ".join(f"ops.{name}" for name in names) if names else f"no op: {self.without_ops}"
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What `trace` returns; printing it shows a line a layer.
+    """What `trace` returns; printing it shows the steps.
 
     Attributes:
         model: the model's name. pixel: (row, column) in the image. pixel_values: its channels.
         calls: list of `TracedCall`, in order.
+        left_to_the_loss: the activations of outputs that the loss computes together with itself, so that no step does:
+            (name, its values).
     """
 
     model: str
     pixel: tuple[int, int] | None
     pixel_values: np.ndarray
     calls: tuple[TracedCall, ...]
+    left_to_the_loss: tuple[tuple[str, np.ndarray], ...] = ()
 
     def __str__(self) -> str:
         where = f"pixel {self.pixel}" if self.pixel is not None else "input"
-        lines = [f"{self.model}: {where} = {_numbers(self.pixel_values)}"]
-        for call in self.calls:
-            sizes = " + ".join("×".join(map(str, shape)) for shape in call.input_shapes)
-            lines.append(f"  {call.layer} ({call.kind}): {sizes} -> {'×'.join(map(str, call.output_shape))}")
-            lines.append(
-                f"      {'ops.' + ', ops.'.join(call.ops) if call.ops else 'no op: the same numbers in another shape'}"
-            )
-            lines.append(f"      {'at ' + str(call.place) if call.place is not None else 'all'} = {_numbers(call.values)}")
+        lines = [f"{self.model}: {where} = {_numbers(self.pixel_values)}", *map(str, self.calls)]
+        for activation, values in self.left_to_the_loss:
+            lines.append(f"  {activation}, which `fit` computes together with the loss: {_numbers(values)}")
         return "\n".join(lines)
 
 
@@ -72,9 +141,13 @@ def _numbers(values: np.ndarray, most: int = 6) -> str:
 
 
 def trace(model: Any, image: Any, pixel: tuple[int, int] | None = None) -> Trace:
-    """Run one image through a model, layer by layer, and follow one of its pixels.
+    """Run one image through the plan of a model, step by step, and follow one of its pixels.
 
-    At each layer the followed pixel is the one whose window is centred nearest to it.
+    The plan is the one that `fit` uses, or `predict` where the model is not compiled. The values are those without
+    training: of random layers and batch statistics, training makes others in each step.
+
+    At each layer the followed pixel is the one whose window is centred nearest to it; at one without a window, the
+    same place.
 
     Args:
         model: a built model with one input.
@@ -85,7 +158,7 @@ def trace(model: Any, image: Any, pixel: tuple[int, int] | None = None) -> Trace
         ValueError: if image or pixel do not fit the model.
     """
     x = one_image(model, image).astype(model.layers[0].dtype)
-    places: dict[int, tuple[int, int] | None] = {}
+    start: tuple[int, int] | None = None
     if x.ndim == 4:
         H, W = x.shape[1:3]
         start = (H // 2, W // 2) if pixel is None else (int(pixel[0]), int(pixel[1]))
@@ -93,33 +166,132 @@ def trace(model: Any, image: Any, pixel: tuple[int, int] | None = None) -> Trace
             raise ValueError(f"`pixel` must be (row, column) within {H}×{W}. Received: pixel={pixel!r}")
     elif pixel is not None:
         raise ValueError(f"Model '{model.name}' takes inputs of shape {x.shape[1:]}: there is no pixel {pixel!r} to follow.")
-    calls, inputs, _, _ = flatten_calls(model)
-    values: dict[int, Any] = {inputs[0]: backends.asarray(x)}
-    places[inputs[0]] = start if x.ndim == 4 else None
+    plan = model.training_plan()
+    arrays = model._feed([x])
+    restore = state_of(model)
+    in_training, _ = _run(plan, arrays, True)
+    restore()
+    without, values = _run(plan, arrays, False)
+    places: dict[int, tuple[int, int] | None] = {plan.inputs[0]: start}
     traced = []
-    for call in calls:
-        read = [values[i] for i in call.inputs]
-        with _listening() as heard:
-            y, _ = call.layer.forward(read if call.takes_list else read[0], False)
-        values[call.output] = y
-        place = places[call.output] = _follow(call.layer, places[call.inputs[0]], read[0].shape, y.shape)
+    for step, ops_of_fit, ops_of_predict in zip(plan.steps, in_training, without):
+        read, y = [backends.to_numpy(values[i]) for i in step.inputs], backends.to_numpy(values[step.output])
+        row = getattr(step.core, "layers", (step.core,))
+        places[step.output] = place = _follow_row(row, places[step.inputs[0]], read[0].shape, y.shape)
         traced.append(
             TracedCall(
-                call.layer.name,
-                type(call.layer).__name__,
-                tuple(heard),
+                "+".join(step.names),
+                "+".join(type(layer).__name__ for layer in row),
+                ops_of_fit,
+                ops_of_predict,
+                _change(read[0], y),
                 tuple(tuple(array.shape[1:]) for array in read),
                 tuple(y.shape[1:]),
                 place,
                 _at(y, place),
+                _sum_of(row, read[0], y, place),
             )
         )
-    return Trace(model.name, places[inputs[0]], _at(x, places[inputs[0]]), tuple(traced))
+    _, _, outputs, _ = flatten_calls(model)
+    made_by = {call.output: call.layer for call in plan.calls}
+    left = []
+    for i in plan.logits_for:
+        name = fused.last_activation(made_by[outputs[i]])
+        left.append((str(name), _at(activations.get(name)(values[plan.outputs[i]]), None)))
+    return Trace(model.name, start, _at(x, start), tuple(traced), tuple(left))
+
+
+def _run(plan: Any, arrays: list[Any], training: bool) -> tuple[list[tuple[str, ...]], list[Any]]:
+    """The ops that each step calls, and every value."""
+    values = plan.begin(arrays)
+    called = []
+    for step in plan.steps:
+        with _listening() as heard:
+            values[step.output] = step.layer.forward(step.read(values), training)[0]
+        called.append(tuple(heard))
+    return called, values
+
+
+def _change(x: np.ndarray, y: np.ndarray) -> str:
+    """What a step that calls no op did with x."""
+    if x.size != y.size or not np.array_equal(x.reshape(-1), y.reshape(-1)):
+        return "the layer's own code"
+    return "its input is passed on" if x.shape == y.shape else "the same numbers in another shape"
+
+
+def _sum_of(row: Any, x: np.ndarray, y: np.ndarray, place: tuple[int, int] | None) -> TracedSum | None:
+    """The sum behind the largest value of a step that begins with a convolution or a dense layer."""
+    first = row[0]
+    summed = fused.is_own(first) and (
+        place is not None if isinstance(first, Conv2D) else isinstance(first, Dense) and x.ndim == 2
+    )
+    if not summed:
+        return None
+    channel = int(np.argmax(np.abs(_at(y, place))))
+    bias = 0.0 if first.bias is None else float(first.bias.numpy()[channel])
+    candidates = _pooled(row, x.shape, place) if place is not None and hasattr(row[-1], "pool_size") else [place]
+    found = []
+    for candidate in candidates:
+        at, values, weights = _window(first, x, candidate, channel)
+        found.append((float((values * weights).sum()), candidate, at, values, weights))
+    total, where, at, values, weights = max(found, key=lambda entry: entry[0])
+    order = np.argsort(-np.abs(values * weights), kind="stable")[:3]
+    relu = any(fused.is_relu(layer) for layer in row[1:])
+    return TracedSum(
+        channel,
+        where,
+        len(candidates),
+        len(values),
+        tuple(Term(tuple(map(int, at[i])), float(values[i]), float(weights[i])) for i in order),
+        total,
+        bias,
+        "relu" if relu else getattr(first.activation, "__name__", type(first.activation).__name__),
+    )
+
+
+def _pooled(row: Any, shape: tuple[int, ...], place: tuple[int, int]) -> list[tuple[int, int] | None]:
+    """The convolution's pixels in the window of the pooling behind it."""
+    conv, pool = row[0], row[-1]
+    size = conv.compute_output_shape(shape)[1:3]
+    pads = shapes.resolve_padding(pool.padding, size, pool.pool_size, pool.strides)
+    rows, columns = (
+        [at for at in range(first, first + reach) if 0 <= at < extent]
+        for first, reach, extent in zip(
+            (place[0] * pool.strides[0] - pads[0], place[1] * pool.strides[1] - pads[2]), pool.pool_size, size
+        )
+    )
+    return [(i, j) for i in rows for j in columns]
+
+
+def _window(layer: Any, x: np.ndarray, place: Any, channel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a value sums over, each flat and in float64: where the inputs stand, the inputs, their weights."""
+    kernel = layer.kernel.numpy()[..., channel].astype(np.float64)
+    if isinstance(layer, Dense):
+        return np.arange(x.shape[1])[:, None], x[0].astype(np.float64), kernel
+    pads = shapes.resolve_padding(layer.padding, x.shape[1:3], layer.kernel_size, layer.strides, layer.dilation_rate)
+    rows, columns = (
+        place[axis] * layer.strides[axis] - pad + layer.dilation_rate[axis] * np.arange(layer.kernel_size[axis])
+        for axis, pad in ((0, pads[0]), (1, pads[2]))
+    )
+    at = np.stack(np.meshgrid(rows, columns, np.arange(x.shape[3]), indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = (at[:, 0] >= 0) & (at[:, 0] < x.shape[1]) & (at[:, 1] >= 0) & (at[:, 1] < x.shape[2])
+    at = at[inside]
+    return at, x[0][tuple(at.T)].astype(np.float64), kernel.reshape(-1)[inside]
 
 
 def _at(array: Any, place: tuple[int, int] | None) -> np.ndarray:
     values = np.array(backends.to_numpy(array))[0]
     return values.reshape(-1) if place is None else values[place]
+
+
+def _follow_row(
+    row: Any, place: tuple[int, int] | None, before: tuple[int, ...], after: tuple[int, ...]
+) -> tuple[int, int] | None:
+    """`_follow` through layers that run as one."""
+    for layer in row[:-1]:
+        between = layer.compute_output_shape(before)
+        place, before = _follow(layer, place, before, between), between
+    return _follow(row[-1], place, before, after)
 
 
 def _follow(

@@ -6,13 +6,15 @@ Keras does the same with layers that say the same, so it says what is right.
 from __future__ import annotations
 
 import itertools
+import textwrap
 
 import keras
 import numpy as np
 import pytest
 
 import minicnn
-from minicnn import layers
+from minicnn import layers, study
+from minicnn.layers import base
 from minicnn.models.plan import NumericsError
 
 RNG = np.random.default_rng(4)
@@ -546,3 +548,22 @@ def test_a_held_layer_that_is_replaced_is_gone():
     layer.rows = []
     layer._drop = None
     assert [held.name for held in layer._flatten_layers(include_self=False)] == [layer.norm.name]
+
+
+def test_the_layers_in_the_documentation_are_right():
+    """`Scale` and `Residual`, as the documentation of `Layer` writes them."""
+    lines = [line for line in base.__doc__.splitlines() if line.startswith("    ") or not line]
+    written = {"Layer": layers.Layer, "Dense": layers.Dense}
+    exec(textwrap.dedent("\n".join(lines)), written)
+    own = {name: written[name] for name in ("Scale", "Residual")}
+    model = minicnn.Sequential(
+        [layers.Input((5,)), own["Scale"](), own["Residual"](name="residual"), layers.Dense(3, activation="softmax")]
+    )
+    held = model.layers[1]._held_layers
+    assert [weight.path for weight in model.layers[1].trainable_weights] == [
+        f"residual/{layer.name}/{weight}" for layer in held for weight in ("kernel", "bias")
+    ]
+    with minicnn.utils.custom_object_scope(own):
+        checks = study.gradcheck(model)
+    assert len(checks) == (1 + 1) + (1 + 4) + (1 + 2) + 2 * 7
+    assert all(check.passed for check in checks)

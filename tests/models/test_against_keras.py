@@ -164,3 +164,17 @@ def test_train_and_test_on_batch_follow_keras():
         np.testing.assert_allclose(ours.train_on_batch(*batch), theirs.train_on_batch(*batch), rtol=2e-4)
     np.testing.assert_allclose(ours.test_on_batch(X, LABELS), theirs.test_on_batch(X, LABELS), rtol=2e-4)
     np.testing.assert_allclose(ours.predict_on_batch(X), theirs.predict_on_batch(X), atol=1e-4)
+
+
+def test_the_penalty_of_a_frozen_weight_does_not_count():
+    def model(k):
+        frozen = k.layers.Dense(4, kernel_regularizer="l2", trainable=False)
+        return k.Sequential([k.Input((5,)), frozen, k.layers.Dense(2, kernel_regularizer="l1")])
+
+    ours, theirs = model(minicnn), model(keras)
+    theirs.set_weights(ours.get_weights())
+    x, y = np.random.default_rng(0).random((6, 5), np.float32), np.ones((6, 2), np.float32)
+    for one in (ours, theirs):
+        one.compile("sgd", "mse")
+    np.testing.assert_allclose(ours.evaluate(x, y, verbose=0), theirs.evaluate(x, y, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(ours.train_on_batch(x, y), theirs.train_on_batch(x, y), rtol=1e-5)

@@ -6,11 +6,6 @@ from tests.plants.plant import Plant
 
 __all__ = ["PLANTS"]
 
-_MODELS = ("tests/models/test_against_keras.py", "tests/models/test_api.py")
-_LOSSES = ("tests/test_losses.py",)
-_METRICS = ("tests/test_metrics.py",)
-_OPTIMIZERS = ("tests/test_optimizers.py",)
-_SCHEDULES = ("tests/test_schedules.py",)
 
 PLANTS = [
     # --- loop
@@ -19,7 +14,7 @@ PLANTS = [
         "models/training.py",
         "        self.stop_training = False\n        epoch_logs",
         "        epoch_logs",
-        ("tests/models/test_api.py", "tests/test_callbacks.py"),
+        ("tests/models/test_api.py::test_a_stopped_fit_does_not_stop_the_next",),
     ),
     Plant(
         "initial_epoch_moves_the_end",
@@ -31,58 +26,58 @@ PLANTS = [
     Plant(
         "second_fit_repeats_the_orders_of_the_first",
         "models/training.py",
-        "enumerate(source.epoch(self._passes_done))",
-        "enumerate(source.epoch(epoch))",
-        ("tests/models/test_api.py", "tests/test_resume.py"),
+        "source.resume(self._passes_done)",
+        "source.resume(initial_epoch)",
+        ("tests/test_resume.py::test_fit_again_goes_on_with_new_orders",),
     ),
     Plant(
         "evaluate_runs_layers_as_in_training",
         "models/training.py",
         "outputs = plan.forward(self._feed(x), False)",
         "outputs = plan.forward(self._feed(x), True)",
-        _MODELS,
+        ("tests/models/test_against_keras.py::test_training_follows_keras",),
     ),
     Plant(
         "loss_is_the_mean_over_batches",  # whatever their sizes
         "models/compiled.py",
-        "                value += loss * size\n        count = self._count.value\n        count += size",
-        "                value += loss\n        count = self._count.value\n        count += 1",
-        _MODELS,
+        "parts = [(self._total, total * size), (self._samples, size), (self._batches, 1)]",
+        "parts = [(self._total, total), (self._samples, 1), (self._batches, 1)]",
+        ("tests/models/test_against_keras.py::test_training_follows_keras",),
     ),
     Plant(
         "shared_layer_keeps_its_last_gradient",
         "models/training.py",
         "of_weight[variable] = grad if before is None else ops.add_forward([before, grad])",
         "of_weight[variable] = grad",
-        _MODELS,
+        ("tests/models/test_against_keras.py::test_graphs_with_several_outputs_follow_keras",),
     ),
     Plant(
         "loss_weights_without_effect_on_gradients",
         "models/compiled.py",
         "gradients.append(d if self.factors[i] == 1.0 else d * d.dtype.type(self.factors[i]))",
         "gradients.append(d)",
-        _MODELS,
+        ("tests/models/test_against_keras.py::test_graphs_with_several_outputs_follow_keras",),
     ),
     Plant(
         "frozen_batchnorm_before_relu_goes_on_averaging",
         "layers/fused.py",
         "if not (training and norm.trainable):",
         "if not training:",
-        ("tests/models/test_against_keras.py", "tests/models/test_fusion.py", "tests/layers/test_against_keras.py"),
+        ("tests/models/test_against_keras.py::test_class_weight_and_frozen_layers_follow_keras",),
     ),
     Plant(
         "dict_of_inputs_in_its_own_order",
         "models/batches.py",
         "parts = [data[name] for name in names]",
         "parts = [part for name, part in data.items() if name in names]",
-        (*_MODELS, "tests/models/test_bad_inputs.py"),
+        ("tests/models/test_api.py::test_structures_of_inputs_and_outputs",),
     ),
     Plant(
         "activity_penalty_gradient_not_by_batch",
         "layers/fused.py",
         "return self.layer.backward(dy + penalty / len(y), inner)",
         "return self.layer.backward(dy + penalty, inner)",
-        ("tests/models/test_against_keras.py", "tests/test_regularizers.py", "tests/layers/test_layer.py"),
+        ("tests/models/test_against_keras.py::test_regularizers_and_constraints_follow_keras",),
     ),
     # --- losses
     Plant(
@@ -90,35 +85,35 @@ PLANTS = [
         "losses/crossentropy.py",
         "_smooth(targets, self.label_smoothing, 1 / classes)",
         "_smooth(targets, self.label_smoothing, 1 / (classes - 1))",
-        _LOSSES,
+        ("tests/test_losses.py::test_value_and_gradient_are_keras",),
     ),
     Plant(
         "ignored_labels_count_in_the_mean",
         "losses/base.py",
         "_reciprocal(weights.size if ignored is None else (~ignored).sum())",
         "_reciprocal(weights.size)",
-        _LOSSES,
+        ("tests/test_losses.py::test_value_and_gradient_are_keras",),
     ),
     Plant(
         "mean_with_sample_weight_divides_by_the_number",
         "losses/base.py",
         "weights *= _reciprocal(weights.sum())",
         "weights *= _reciprocal(weights.size)",
-        _LOSSES,
+        ("tests/test_losses.py::test_value_and_gradient_are_keras",),
     ),
     Plant(
         "sparse_cross_entropy_gradient_where_clipped",
         "losses/crossentropy.py",
         "        dlogits *= inside\n",
         "",
-        _LOSSES,
+        ("tests/test_losses.py::test_value_and_gradient_are_keras",),
     ),
     Plant(
         "saved_loss_forgets_ignore_class",
         "losses/crossentropy.py",
         'return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignore_class}',
         'return {**super().get_config(), "from_logits": self.from_logits}',
-        (*_LOSSES, "tests/test_saving.py"),
+        ("tests/test_losses.py::test_config_round_trip_is_keras",),
     ),
     # --- metrics
     Plant(
@@ -126,35 +121,35 @@ PLANTS = [
         "metrics/confusion.py",
         "self.thresholds = [-config.epsilon(), *(float(each) for each in inner), 1 + config.epsilon()]",
         "self.thresholds = [0.0, *(float(each) for each in inner), 1.0]",
-        _METRICS,
+        ("tests/test_metrics.py::test_what_lies_on_a_threshold_counts_as_in_keras",),
     ),
     Plant(
         "precision_counts_what_lies_on_the_threshold",
         "metrics/confusion.py",
         "positive = y_pred.ravel() > np.asarray",
         "positive = y_pred.ravel() >= np.asarray",
-        _METRICS,
+        ("tests/test_metrics.py::test_what_lies_on_a_threshold_counts_as_in_keras",),
     ),
     Plant(
         "top_k_takes_one_more",
         "metrics/accuracy.py",
         "((predictions > score).sum(axis=-1) < k)",
         "((predictions > score).sum(axis=-1) <= k)",
-        _METRICS,
+        ("tests/test_metrics.py::test_results_over_two_batches_are_keras",),
     ),
     Plant(
         "metric_within_a_metric_is_not_reset",
         "metrics/base.py",
         "        for variable in self.variables:\n            variable.value.fill(0)",
         "        for variable in self._variables:\n            variable.value.fill(0)",
-        _METRICS,
+        ("tests/test_metrics.py::test_a_users_metric_keeps_its_state",),
     ),
     Plant(
         "weighted_metric_of_the_second_output_takes_the_firsts_weights",
         "models/compiled.py",
         "                weight = weights[output] if len(weights) > 1 else weights[0]",
         "                weight = weights[0]",
-        (*_METRICS, *_MODELS),
+        ("tests/models/test_api.py::test_every_output_s_metric_has_its_own_weights",),
     ),
     Plant(
         "root_mean_squared_error_is_a_mean_of_roots",
@@ -165,7 +160,7 @@ PLANTS = [
         "super().update_state(np.sqrt(losses.mean_squared_error(y_true, y_pred)), sample_weight)\n\n"
         "    def result(self) -> Any:\n"
         "        return super().result()",
-        _METRICS,
+        ("tests/test_metrics.py::test_results_over_two_batches_are_keras",),
     ),
     # --- optimizers
     Plant(
@@ -173,49 +168,49 @@ PLANTS = [
         "optimizers/base.py",
         "return self._learning_rate(self._iterations)",
         "return self._learning_rate(self._iterations + 1)",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "accumulated_gradients_are_summed_not_averaged",
         "optimizers/base.py",
         "_scaled(total, 1 / steps)",
         "_scaled(total, 1.0)",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "undecayed_names_match_at_their_beginning_only",
         "optimizers/base.py",
         "names.search(variable.name)",
         "names.match(variable.name)",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_weights_are_excluded_from_decay_by_what_stands_anywhere_in_their_names",),
     ),
     Plant(
         "averages_of_weights_begin_at_zero",
         "optimizers/base.py",
         "self.ema_momentum if updates else 0.0",
         "self.ema_momentum",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "averages_of_weights_written_back_a_step_early",
         "optimizers/base.py",
         "(updates + 1) % self.ema_overwrite_frequency == 0",
         "(updates + 2) % self.ema_overwrite_frequency == 0",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "adamw_decays_as_pytorchs",  # 0.01, where Keras has 0.004
         "optimizers/adam.py",
         "weight_decay: float = 0.004,",
         "weight_decay: float = 0.01,",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_float32_stays_with_keras_and_in_float32",),
     ),
     Plant(
         "polynomial_decay_begins_its_next_cycle_early",  # at a whole multiple of decay_steps
         "optimizers/schedules.py",
         "np.maximum(np.ceil(step / self.decay_steps), 1)",
         "(np.floor(step / self.decay_steps) + 1)",
-        _SCHEDULES,
+        ("tests/test_schedules.py::test_rates_are_keras",),
     ),
     # --- layers
     Plant(
@@ -223,13 +218,13 @@ PLANTS = [
         "initializers.py",
         "stddev / _TRUNCATED_STDDEV",
         "stddev",
-        ("tests/test_initializers.py",),
+        ("tests/test_initializers.py::test_distributions_are_what_their_names_say",),
     ),
     Plant(
         "random_crop_never_takes_the_last_row",
         "layers/augment.py",
         "image[0] - self.height + 1))",
         "max(image[0] - self.height, 1)))",
-        ("tests/layers/test_augment.py",),
+        ("tests/layers/test_augment.py::test_crops_are_windows_at_all_places",),
     ),
 ]

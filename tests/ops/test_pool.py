@@ -67,6 +67,15 @@ def test_winners_of_windows_of_more_than_256_taps_are_int32(target: Target, wind
     np.testing.assert_array_equal(dx, np.where(x == y, x, 0))
 
 
+@pytest.mark.parametrize("image", [(4, 4), (4, 5), (5, 4), (5, 5)])
+def test_pixels_under_no_window_get_no_gradient(target: Target, image: tuple[int, int]) -> None:
+    case = Windows(2, image, (2, 2), (2, 2), (1, 1), "valid", (0, 0, 0, 0))
+    x = target.normal(0, 2, *image, 3)
+    _, dy, (expected_dx,) = forward_and_gradients(tf_maxpool2d(case), [x], 1, target)
+    _, winners = target.ops.maxpool2d_forward(x, case.window, case.strides, case.pads)
+    target.check(target.ops.maxpool2d_backward(dy, winners, x.shape, case.window, case.strides, case.pads), expected_dx)
+
+
 def test_padding_never_wins(target: Target) -> None:
     """Not against negative pixels, nor against minus infinity."""
     dy = target.normal(0, 1, 2, 2, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,6 +198,16 @@ def test_clip_by_global_norm_equals_tensorflow(target: Target, shapes: list, lim
     expected, _ = tf.clip_by_global_norm([tf.constant(g) for g in grads], limit)
     target.ops.clip_by_global_norm_(grads, limit)
     check_all(target, grads, expected)
+
+
+@pytest.mark.parametrize("size", around(RUN))
+@pytest.mark.parametrize("name", ["clip_by_norm_", "clip_by_global_norm_"])
+def test_the_last_element_counts(target: Target, name: str, size: int) -> None:
+    grad = target.normal(0, size)
+    grad[-1] = 1e4  # by far the largest
+    expected = grad / np.linalg.norm(grad.astype("float64"))
+    getattr(target.ops, name)([grad], 1.0)
+    target.check(grad, expected)
 
 
 def test_clipping_leaves_zeros_alone(target: Target) -> None:

@@ -517,6 +517,8 @@ def unpack(data: Any) -> tuple[Any, Any, Any]:
         )
     x, y, sample_weight = (*parts, None, None)[:3]
     return x, y, sample_weight
+
+
 def _has_own_epoch_end(kind: type) -> bool:
     """Whether somebody wrote an `on_epoch_end` for these data: that of Keras's base class does nothing."""
     writer = next((base for base in kind.__mro__ if "on_epoch_end" in vars(base)), None)

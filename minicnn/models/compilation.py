@@ -160,16 +160,16 @@ class Compilable:
 
     def _running_means(self) -> dict[str, Any]:
         """Where the loss's mean and all metrics stand, as plain data and arrays."""
-        return {"targets": self._target_shapes, "values": [variable.numpy() for variable in self._means()]}
+        return {"targets": self._target_shapes, "values": [variable.numpy() for variable in self._summed_variables()]}
 
     def _set_running_means(self, state: dict[str, Any]) -> None:
         """The reverse of `_running_means`, also before the first batch."""
         if state["targets"] is not None:
             self._prepare([], [np.broadcast_to(np.float32(0), shape) for shape in state["targets"]])
-        for variable, value in zip(self._means(), state["values"], strict=True):
+        for variable, value in zip(self._summed_variables(), state["values"], strict=True):
             variable.assign(value)
 
-    def _means(self) -> list[Variable]:
+    def _summed_variables(self) -> list[Variable]:
         found = list(self._compiled_loss.variables) if self._compiled_loss else []
         for metric in self._compiled_metrics.metrics if self._compiled_metrics else []:
             found += metric.variables

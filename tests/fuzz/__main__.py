@@ -5,8 +5,8 @@
 
 TARGET is one of keras, config, weights, h5, cifar, tar, npz, zip, picture; SECONDS are 600 by default. The files that
 reach new code are kept in .fuzz/TARGET and are where the next run begins. A file that makes a loader raise
-anything but `FileFormatError`, take more than ten seconds (the machine may be busy) or 2 GB, start a program or open a file outside of
-its folder ends the run: it is written to .fuzz/crash-TARGET-..., and belongs into tests/test_hostile_files.py.
+anything but `FileFormatError`, take more than ten seconds (the machine may be busy) or 2 GB, start a program or open a
+file outside of its folder ends the run: it is written to .fuzz/crash-TARGET-..., and belongs into tests/test_hostile_files.py.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ os.environ["MINICNN_BACKEND"] = "numba"
 
 import argparse
 import json
+import multiprocessing
 import select
 import shutil
 import signal
@@ -39,6 +40,7 @@ from typing import Any
 import h5py  # noqa: F401 - before the fork
 import numba  # noqa: F401 - before the fork
 import numpy as np
+from numba.np.ufunc import parallel
 
 import minicnn
 from minicnn import callbacks, layers
@@ -209,6 +211,8 @@ def start(scenario: str, folder: Path, last_step: int | None = None) -> tuple[in
     status = 1
     try:
         os.close(reading)
+        # Numba guards the start of its threads with a lock that processes share: who is killed within would keep it.
+        parallel._backend_init_process_lock = multiprocessing.RLock()
         if last_step is not None:
             count_steps(last_step)
         train(scenario, folder, writing)

@@ -265,7 +265,7 @@ def _read_older_state(file: Any, source: str) -> dict[str, int]:
     text = file.attrs.get(_OLDER_TRAINING, "{}")
     try:
         return _checked(json.loads(text), source)
-    except TypeError:
+    except (RecursionError, TypeError):
         raise ValueError(f"The attribute '{_OLDER_TRAINING}' in {source} should hold JSON.") from None
 
 

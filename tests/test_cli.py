@@ -289,7 +289,7 @@ def test_a_failure_ends_with_1_and_says_what(cli, trained, no_data, tmp_path):
         (("evaluate", trained, "cifar10"), "cifar10 is not on this machine"),
         (("predict", trained, tmp_path / "missing.png"), r"^error: .*missing.png: No such file or directory\n$"),
         (("predict", trained, tmp_path / "text.png"), "text.png cannot be read as a picture"),
-        (("predict", trained, tmp_path), "Is a directory"),
+        (("predict", trained, tmp_path), "is not a regular file"),
         (("predict", trained, "digit:3"), "digit:3: there is no file and no data set of that name. Did you mean 'digits'"),
         (("predict", trained, "digits:355"), "digits has 355 test images"),
         (("summary", "nonsense"), "no reference model of that name. Reference models: cifar_small"),

@@ -208,12 +208,13 @@ def test_fit_leaves_the_step_memory_as_it_found_it(hook, error):
         else:
             assert error is None
 
+    before = memory._current.arena
     fit()
-    assert memory._current.arena is None
+    assert memory._current.arena is before
     with outer:
         fit()
         assert memory._current.arena is outer
-    assert memory._current.arena is None
+    assert memory._current.arena is before
 
 
 def test_wherever_ctrl_c_strikes_the_step_memory_is_left_as_it_was_found():
@@ -246,13 +247,14 @@ def test_wherever_ctrl_c_strikes_the_step_memory_is_left_as_it_was_found():
         finally:
             sys.settrace(before)
 
+    before = memory._current.arena
     traced_fit(None)
     total = lines
     assert total > 500
     for at in range(1, total, total // 60):
         with pytest.raises(KeyboardInterrupt):
             traced_fit(at)
-        assert memory._current.arena is None
+        assert memory._current.arena is before
         assert not model._means._holder
 
 

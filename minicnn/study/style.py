@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 
 __all__ = [
@@ -85,6 +86,11 @@ def settings(style: str) -> Any:
         "axes.prop_cycle": cycler(color=_OKABE_ITO[style]),
         "image.interpolation": "nearest",
     }
+
+
+def constrained(**pads: float) -> ConstrainedLayoutEngine:
+    """Matplotlib's "constrained" layout with pads of one's own: `h_pad`, `w_pad` in inches."""
+    return ConstrainedLayoutEngine(**pads)
 
 
 def styled(draw: Callable[..., StudyFigure]) -> Callable[..., StudyFigure]:

@@ -4,9 +4,9 @@
     python -m tests.fuzz TARGET [SECONDS]
 
 TARGET is one of keras, config, weights, h5, cifar, tar, npz, zip, picture; SECONDS are 600 by default. The files that
-reach new code are kept in .fuzz/TARGET and are where the next run begins. A file that makes a loader raise
-anything but `FileFormatError`, take more than ten seconds (the machine may be busy) or 2 GB, start a program or open a
-file outside of its folder ends the run: it is written to .fuzz/crash-TARGET-..., and belongs into tests/test_hostile_files.py.
+reach new code are kept in .fuzz/TARGET and are where the next run begins. A file that makes a loader raise anything
+but `FileFormatError`, take more than ten seconds (the machine may be busy) or 2 GB, start a program or open a file
+outside of its folder ends the run: it is written to .fuzz/crash-TARGET-..., and belongs into tests/test_hostile_files.py.
 """
 
 from __future__ import annotations
@@ -65,4 +65,6 @@ if __name__ == "__main__":
     # Only what is imported here is instrumented: the loaders and what they are made of.
     with atheris.instrument_imports(include=["minicnn", "tarfile", "zipfile", "pickletools", "PIL"]):
         importlib.import_module("tests.fuzz.targets")
+        for kind in ("Bmp", "Gif", "Jpeg", "Png", "WebP"):
+            importlib.import_module(f"PIL.{kind}ImagePlugin")
     main()

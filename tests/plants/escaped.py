@@ -127,8 +127,8 @@ PLANTS = [
     Plant(
         "validation_ignores_its_sample_weight",
         "models/training.py",
-        "self.evaluate(x, y, batch_size=batch_size, sample_weight=weights, steps=steps",
-        "self.evaluate(x, y, batch_size=batch_size, steps=steps",
+        "self._evaluate(self._source(x, y, weights, batch_size, False, steps), hooks)",
+        "self._evaluate(self._source(x, y, None, batch_size, False, steps), hooks)",
         _FIT,
     ),
     Plant(

@@ -47,8 +47,8 @@ PLANTS = [
     Plant(
         "csv_header_again_where_appended",
         "callbacks/csv_logger.py",
-        "self._append_header = os.path.getsize(self.filename) == 0",
-        "self._append_header = True",
+        'self._begin, self._rows = os.path.getsize(self.filename), ""\n        self._append_header = self._begin == 0',
+        'self._begin, self._rows = os.path.getsize(self.filename), ""\n        self._append_header = True',
         ("tests/test_callbacks.py::test_csv_logger_writes_keras_s_bytes",),
     ),
     Plant(
@@ -81,10 +81,10 @@ PLANTS = [
         ("tests/test_saving.py::test_older_files_of_a_model_that_was_not_compiled",),
     ),
     Plant(
-        "passes_not_restored",  # the count of epochs stands for it
+        "passes_not_restored",
         "models/training.py",
-        'self._passes_done = int(state.get("passes_done", self._epochs_done))',
-        "self._passes_done = self._epochs_done",
+        'self._passes_done = state.get("passes_done", 0)',
+        "self._passes_done = 0",
         ("tests/test_resume.py::test_a_file_counts_the_passes_of_all_fits",),
     ),
     Plant(

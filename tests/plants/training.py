@@ -12,8 +12,8 @@ PLANTS = [
     Plant(
         "fit_after_a_stopped_fit_stops_at_once",
         "models/training.py",
-        "        self.stop_training = False\n        epoch_logs",
-        "        epoch_logs",
+        "        self.stop_training = False\n        source.resume",
+        "        source.resume",
         ("tests/models/test_api.py::test_a_stopped_fit_does_not_stop_the_next",),
     ),
     Plant(
@@ -33,8 +33,8 @@ PLANTS = [
     Plant(
         "evaluate_runs_layers_as_in_training",
         "models/training.py",
-        "outputs = plan.forward(self._feed(x), False)",
-        "outputs = plan.forward(self._feed(x), True)",
+        "outputs = plan.forward(self._feed(x), False, penalties)",
+        "outputs = plan.forward(self._feed(x), True, penalties)",
         ("tests/models/test_against_keras.py::test_training_follows_keras",),
     ),
     Plant(

@@ -89,8 +89,8 @@ def test_sgd_dropout(run, tmp_path):
     right = sum(table.loc[name, name] for name in table.columns)
     assert table.to_numpy().sum() == 100
     assert final(printed) == pytest.approx(right / 100, abs=1e-4)
-    steps = 2 * 7  # epochs of 200 images in batches of 32
-    assert float(variables["sgd"].learning_rate) == pytest.approx(0.05 / (1 + 0.0001 * steps), rel=1e-5)
+    assert int(variables["sgd"].iterations) == 2 * 7  # epochs of 200 images in batches of 32
+    assert float(variables["sgd"].learning_rate) == pytest.approx(0.05)  # `decay` divides it in each step, as in Keras 2
     losses = variables["history"].history["loss"]
     assert losses[1] < losses[0]
 

@@ -23,6 +23,7 @@ __all__ = [
     "StudyFigure",
     "class_name",
     "color",
+    "constrained",
     "displayable",
     "grid",
     "label_panel",
@@ -88,7 +89,7 @@ def settings(style: str) -> Any:
     }
 
 
-def constrained(**pads: float) -> ConstrainedLayoutEngine:
+def constrained(**pads: Any) -> ConstrainedLayoutEngine:
     """Matplotlib's "constrained" layout with pads of one's own: `h_pad`, `w_pad` in inches."""
     return ConstrainedLayoutEngine(**pads)
 

@@ -435,7 +435,7 @@ def sources():
 
 
 @pytest.mark.parametrize("name", sources())
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.filterwarnings("ignore:Your input ran out of data", "ignore:Batches has an `on_epoch_end`")
 def test_a_source_goes_on_where_another_stood(name):
     """From any batch of three epochs on: by its state and the batch of the epoch."""
 

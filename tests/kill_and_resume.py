@@ -11,8 +11,8 @@ With `--steps` the moments are no times but places: each process kills itself at
 seed, where a step is the beginning or the end of a batch, a flush of a file to the disk, or a renaming. So the same
 kills happen on every machine; the test suite runs it so.
 
-The processes are forked from one that has imported everything and computed nothing (OpenMP's threads do not survive a
-fork), and train a small model on one thread: a kill costs about a second.
+The processes are forked from one that has imported everything, and train a small model on one thread: so a kill costs a
+fraction of a second.
 """
 
 from __future__ import annotations

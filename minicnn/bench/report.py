@@ -7,8 +7,6 @@ from math import exp, log
 from typing import Any
 
 import numpy as np
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
 
 from minicnn.bench.worker import ENGINES
 from minicnn.study.style import StudyFigure, color, styled
@@ -68,7 +66,8 @@ def chart(results: Mapping[str, Mapping[str, Any]], title: str | None = None) ->
     A model that no engine could train has no panel.
     """
     results = {model: result for model, result in results.items() if result["train"]}
-    figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)), layout=ConstrainedLayoutEngine(h_pad=0.12))
+    figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)))
+    figure.set_layout_engine("constrained", h_pad=0.12)
     axes = list(figure.subplots(-(-len(results) // 2), min(2, len(results)), squeeze=False).flat)
     for axis in axes:
         axis.set_axis_off()
@@ -84,7 +83,7 @@ def chart(results: Mapping[str, Mapping[str, Any]], title: str | None = None) ->
         axis.set_title(f"{model}, batch {result['batch']}")
         axis.set_xlabel("microseconds an image in a training step", fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
-        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.locator_params(axis="x", nbins=5)
         axis.xaxis.set_major_formatter("{x:,.0f}")
     if title:
         figure.suptitle(title, fontsize=9)

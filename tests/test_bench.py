@@ -157,7 +157,7 @@ def test_no_engine_that_works(cli, tmp_path, monkeypatch):
         ("resnet", 2, "Unknown reference model: 'resnet'. Expected one of 'cifar_small'"),
         ("--model missing.keras", 2, "There is no file 'missing.keras'"),
         ("--model missing_module:build", 2, "missing_module:build cannot be imported: No module named 'missing_module'"),
-        ("--model tests.test_bench:missing", 2, "tests.test_bench:missing: the module has no 'missing'"),
+        ("--model tests.test_bench:missing", 2, "the module has no 'missing'"),
         ("--model tests.test_bench:NO_MODEL", 2, "expected a model of minicnn, or a function that returns one. Received: 3"),
         ("--model tests.test_bench:two_inputs", 1, "Model 'siamese' has 2 inputs and 1 outputs"),
         ("--model tests.test_bench:any_size", 1, r"Model 'free' takes \(None, None, 3\)"),

@@ -299,6 +299,19 @@ def test_a_failure_ends_with_1_and_says_what(cli, trained, no_data, tmp_path):
         fails(cli(*arguments), 1, message)
 
 
+def test_a_function_for_a_model_is_called_with_what_there_is(cli, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_networks.py").write_text(
+        "from minicnn.models import Sequential\nfrom minicnn.layers import Dense, Flatten, Input\n"
+        "def make(input_shape, classes=10):\n"
+        "    return Sequential([Input(input_shape), Flatten(), Dense(classes, activation='softmax')])\n"
+    )
+    fails(cli("evaluate", "own_networks:make", "digits"), 1, "own_networks:make needs input_shape, which this command does not")
+    arguments = ("--epochs", 1, "--verbose", 0, "--out", tmp_path / "run")
+    assert cli("train", "digits", "--model", "own_networks:make", *arguments)[0] == 0
+    assert models.load_model(tmp_path / "run" / "model.keras").input_shape == (None, 32, 32, 3)
+
+
 def test_a_model_for_other_images_or_fewer_classes_is_refused(cli, tmp_path):
     for shape, classes, message in (
         ((9, 9, 3), 10, "images of digits are 8×8×1 or 32×32×3; the model takes 9×9×3"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.bench.worker import ENGINES
-from minicnn.study.style import StudyFigure, color, constrained, styled
+from minicnn.study.style import StudyFigure, color, styled
 
 __all__ = ["best_peer", "busy_rows", "chart", "inference_rows", "scaling_chart", "summary", "training_rows"]
 
@@ -76,7 +76,8 @@ def chart(results: Mapping[str, Mapping[str, Any]], title: str | None = None) ->
     A model that no engine could train has no panel.
     """
     results = {model: result for model, result in results.items() if result["train"]}
-    figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)), layout=constrained(h_pad=0.12))
+    figure = StudyFigure(figsize=(11, 0.6 + 2.9 * -(-len(results) // 2)))
+    figure.set_layout_engine("constrained", h_pad=0.12)
     axes = list(figure.subplots(-(-len(results) // 2), min(2, len(results)), squeeze=False).flat)
     for axis in axes:
         axis.set_axis_off()

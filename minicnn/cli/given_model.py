@@ -121,6 +121,10 @@ def _imported(source: str, arguments: dict[str, Any]) -> Any:
         raise ValueError(f"{source}: the module has no {attribute!r}.{did_you_mean(attribute, known)}") from None
     if callable(model) and not isinstance(model, Model):
         taken = inspect.signature(model).parameters
+        named = {name: p for name, p in taken.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        required = [name for name, parameter in named.items() if parameter.default is parameter.empty]
+        if missing := [name for name in required if name not in arguments]:
+            raise ValueError(f"{source} needs {', '.join(missing)}, which this command does not give it: write defaults.")
         model = model(**{name: value for name, value in arguments.items() if name in taken})
     if not isinstance(model, Model):
         raise ValueError(f"{source}: expected a model of minicnn, or a function that returns one. Received: {model!r}")

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from minicnn import shapes
 from minicnn.backends.reference.im2col import im2col
-from minicnn.study.style import DIVERGING, StudyFigure, color, constrained, displayable, show_image, styled
+from minicnn.study.style import DIVERGING, StudyFigure, color, displayable, show_image, styled
 
 __all__ = ["im2col_matrix"]
 
@@ -71,7 +71,8 @@ def im2col_matrix(
     matrix = columns.reshape(OH * OW, -1)
     row = oy * OW + ox
 
-    figure = StudyFigure(figsize=(13.4, 3.9), layout=constrained(w_pad=0.1))
+    figure = StudyFigure(figsize=(13.4, 3.9))
+    figure.set_layout_engine("constrained", w_pad=0.1)
     if title:
         figure.suptitle(title)
     left, middle, factor, result, right = figure.subplots(1, 5, width_ratios=[1.25, 0.8, 0.8, 0.8, 1.5])

@@ -14,7 +14,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "StudyFigure",
     "class_name",
     "color",
-    "constrained",
     "displayable",
     "grid",
     "label_panel",
@@ -87,11 +85,6 @@ def settings(style: str) -> Any:
         "axes.prop_cycle": cycler(color=_OKABE_ITO[style]),
         "image.interpolation": "nearest",
     }
-
-
-def constrained(**pads: Any) -> ConstrainedLayoutEngine:
-    """Matplotlib's "constrained" layout with pads of one's own: `h_pad`, `w_pad` in inches."""
-    return ConstrainedLayoutEngine(**pads)
 
 
 def styled(draw: Callable[..., StudyFigure]) -> Callable[..., StudyFigure]:

@@ -150,12 +150,14 @@ def test_pictures_of_many_sizes_hold_no_more_than_twice_what_the_largest_needs(m
         options = {} if method == "train_on_batch" else {"verbose": 0}
         getattr(model, method)(pictures(size), *targets, **options)
 
-    sizes = range(4, 104)
-    alone, model = model_of_any_size(), model_of_any_size()
-    run(alone, sizes[-1])
-    for size in sizes:
+    # Not always the largest picture: which kernel pays depends on the size, and on the processor's vectors.
+    model, largest_need = model_of_any_size(), 0
+    for size in range(4, 104):
+        alone = model_of_any_size()
+        run(alone, size)
+        largest_need = max(largest_need, alone._memory.arena.nbytes)
         run(model, size)
-        assert model._memory.arena.nbytes <= 2 * alone._memory.arena.nbytes
+        assert model._memory.arena.nbytes <= 2 * largest_need
 
 
 def test_a_smaller_last_batch_and_validation_allocate_nothing_once_they_have_all_run():

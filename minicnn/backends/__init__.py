@@ -8,12 +8,13 @@ into it as attributes. A backend is imported when its first op is needed, so tha
 from __future__ import annotations
 
 import importlib
+import inspect
 import threading
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from minicnn import config
-from minicnn.backends import spec
 
 __all__ = [
     "asarray",
@@ -21,6 +22,7 @@ __all__ = [
     "backend_module",
     "empty",
     "get_num_threads",
+    "load",
     "on_device",
     "ops",
     "set_backend",
@@ -28,7 +30,8 @@ __all__ = [
     "to_numpy",
 ]
 
-_PACKAGES = {"numba": "numba_cpu", "reference": "reference", "cupy": "cupy_gpu"}
+_HOMES = {"numba": "numba_cpu", "reference": "reference", "loops": "reference.loops", "cupy": "cupy_gpu"}
+_FILES = ("conv", "pool", "dense", "norm", "elementwise", "image", "loss", "update")  # of the reference: the ops
 _lock = threading.RLock()
 _name: str | None = None
 _module: ModuleType | None = None
@@ -36,7 +39,7 @@ _on_change: list[Any] = []  # called with no argument after the backend changed 
 
 
 class Ops:
-    """The current backend's ops as attributes; see `minicnn.backends.spec` for what each computes."""
+    """The current backend's ops as attributes; `minicnn.backends.reference` says what each computes."""
 
     def __getattr__(self, name: str) -> Any:
         # Reached only while nothing is loaded, or for an op that the backend lacks.
@@ -55,8 +58,22 @@ class Ops:
 ops = Ops()
 
 
+def load(name: str) -> dict[str, Callable[..., Any]]:
+    """A backend's ops by name: each public function of the reference's files, or the backend's own in its place."""
+    home = importlib.import_module(f"minicnn.backends.{_HOMES[name]}")
+    found = {}
+    for file in _FILES:
+        contract = importlib.import_module(f"minicnn.backends.reference.{file}")
+        own = importlib.import_module(f"{home.__name__}.{file}") if hasattr(home, "__path__") else home
+        for op, function in vars(contract).items():
+            if inspect.isfunction(function) and function.__module__ == contract.__name__ and not op.startswith("_"):
+                found[op] = getattr(own, op, function)
+    return found
+
+
 def set_backend(name: str) -> None:
-    """Compute with "numba" (CPU, the default), "reference" (readable NumPy) or "cupy" (NVIDIA GPU).
+    """Compute with "numba" (CPU, the default), "reference" (readable NumPy), "loops" (plain loops, an element at a
+    time, for small models under a debugger) or "cupy" (NVIDIA GPUs).
 
     Models keep their weights: the next step computes where the new backend does.
 
@@ -66,13 +83,12 @@ def set_backend(name: str) -> None:
             previous backend then stays.
     """
     global _name, _module
-    if name not in _PACKAGES:
-        raise ValueError(f"Unknown backend: {name!r}. Expected one of {', '.join(map(repr, _PACKAGES))}.")
+    if name not in _HOMES:
+        raise ValueError(f"Unknown backend: {name!r}. Expected one of {', '.join(map(repr, _HOMES))}.")
     with _lock:
-        module = importlib.import_module(f"minicnn.backends.{_PACKAGES[name]}")
+        module = importlib.import_module(f"minicnn.backends.{_HOMES[name]}")
         module.check_available()
-        functions = {op: getattr(module, op) for op in spec.names()}
-        functions |= {op: getattr(module, op) for file in spec.FUSED.values() for op in file if hasattr(module, op)}
+        functions = load(name)
         changed = _module is not module
         _name, _module = name, module
         ops.__dict__.clear()
@@ -83,7 +99,7 @@ def set_backend(name: str) -> None:
 
 
 def backend() -> str:
-    """The name of the backend in use: "numba", "reference" or "cupy"."""
+    """The name of the backend in use: "numba", "reference", "loops" or "cupy"."""
     return _name or config.backend_name()
 
 

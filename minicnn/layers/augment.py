@@ -103,9 +103,6 @@ class ImageLayer(Layer):
             "Put it before the first layer with weights, where none is needed."
         )
 
-    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
-        return ()
-
 
 class RandomLayer(ImageLayer):
     """Base of the layers that change images at random in training, and hand them on otherwise.

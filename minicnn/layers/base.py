@@ -165,7 +165,8 @@ class Layer:
             dy: the gradient at the output. saved: what `forward` returned beside it.
 
         Returns:
-            dx: as x (a list for several inputs).
+            dx: as x (a list for several inputs). A layer whose `backward` takes a third argument, `need_dx`, may return
+                None where that is False: nobody reads the gradient at the input, as in a first layer.
             grads: one array for each weight that was added with `trainable=True`, frozen or not: the layer's own in the
                 order of creation, then those of the layers it holds, in the order of its attributes. Where nothing is
                 frozen, that is the order of `trainable_weights`.
@@ -175,10 +176,6 @@ class Layer:
             "trained. minicnn has no automatic differentiation: write `forward(x, training)`, which returns (y, saved), "
             "and `backward(dy, saved)`, which returns (dx, grads)."
         )
-
-    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
-        """`backward` where nobody reads dx, as in a first layer; a layer overrides it to save that work."""
-        return self.backward(dy, saved)[1]
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """None: minicnn has no masking."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any, ClassVar
 
-from minicnn import registry, regularizers, shapes
+from minicnn import activations, registry, regularizers, shapes
 from minicnn.backends import ops
+from minicnn.backends.types import Window, window_over
 from minicnn.layers.activation import activate, activate_backward
 from minicnn.layers.affine import Affine
 from minicnn.layers.arguments import (
@@ -31,10 +32,11 @@ class Conv2D(Affine):
         kernel_size, strides, dilation_rate: an int, or (height, width). Only one of strides and dilation_rate may exceed 1.
         padding: "valid" (none) or "same" (TensorFlow's: ceil(size / stride) output pixels, the odd zero after).
         data_format: None or "channels_last".
-        groups: 1.
+        groups: into how many groups the channels are cut: C_in and C_out must be multiples of it. More than one is
+            computed by the reference backend's lines, at their speed.
         activation, use_bias, kernel_initializer, ...: see `Affine`.
 
-    Input (N, H, W, C_in), output (N, OH, OW, C_out); kernel (KH, KW, C_in, C_out), bias (C_out,).
+    Input (N, H, W, C_in), output (N, OH, OW, C_out); kernel (KH, KW, C_in/groups, C_out), bias (C_out,).
 
     Raises:
         ValueError: for arguments out of range, and for an input smaller than the kernel ("valid").
@@ -108,21 +110,23 @@ class Conv2D(Affine):
                 "`strides > 1` not supported in conjunction with `dilation_rate > 1`. "
                 f"Received: strides={self.strides} and dilation_rate={self.dilation_rate}"
             )
-        if groups != 1:
-            raise ValueError(
-                f"Layer '{self.name}': minicnn convolves all channels together: `groups` must be 1. Received: groups={groups}"
-            )
         reject_unsupported(self.name, lora_rank=lora_rank, lora_alpha=lora_alpha)
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # an input that does not fit is refused before there are weights
         C_in = defined_channels(input_shape, self.name)
-        self._add_kernel_and_bias((*self.kernel_size, C_in, int(self.filters)))
+        if C_in % self.groups != 0:
+            raise ValueError(
+                "The number of input channels must be evenly divisible by the number of groups. Received "
+                f"groups={self.groups}, but the input has {C_in} channels (full input shape is {input_shape}). "
+                f"Layer: '{self.name}'."
+            )
+        self._add_kernel_and_bias((*self.kernel_size, C_in // self.groups, int(self.filters)))
         self.input_spec = InputSpec(min_ndim=4, axes={-1: C_in})
         self.built = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        kernel_shape = (*self.kernel_size, input_shape[-1], self.filters)
+        kernel_shape = (*self.kernel_size, input_shape[-1], self.filters)  # as Keras's messages say it
         if len(input_shape) != 4:
             raise ValueError(
                 "Kernel shape must have the same length as input, but received "
@@ -137,30 +141,43 @@ class Conv2D(Affine):
             )
         return (input_shape[0], *image, self.filters)
 
-    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        self.compute_output_shape(x.shape)
-        pads = shapes.resolve_padding(self.padding, x.shape[1:3], self.kernel_size, self.strides, self.dilation_rate)
+    def window_over(self, input_shape: Shape) -> Window:
+        """How the kernel slides over images (N, H, W, C).
+
+        Raises:
+            ValueError: if it does not fit.
+        """
+        window = window_over(input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate, self.groups)
+        if min(window.output) < 1:
+            self.compute_output_shape(input_shape)  # raises
+        return window
+
+    def forward(self, x: Any, training: bool, relu: bool = False, pool: Any = None) -> tuple[Any, Any]:
+        """The output, and what `backward` will read.
+
+        Args:
+            relu, pool: what a plan joined to this layer: a ReLU behind it, and a `MaxPooling2D` behind that.
+        """
+        window = self.window_over(x.shape)
+        pool_window = None if pool is None else pool.window_over((x.shape[0], *window.output, self.filters))
         bias = None if self.bias is None else self.bias.value
-        # z = x * kernel + bias;  y = activation(z)
-        z = ops.conv2d_forward(x, self.kernel.value, bias, self.strides, pads, self.dilation_rate)
-        y, kept = activate(self.activation, z, training)
-        return y, (x, pads, kept)
+        relu = relu or self.activation is activations.relu
+        # z = x * kernel + bias;  y = activation(z), pooled
+        y, argmax = ops.conv2d_forward(x, self.kernel.value, bias, window, relu, pool_window)
+        residuals = x, window, y if relu else None, pool_window, argmax
+        activation = activations.linear if relu else self.activation
+        y, kept = activate(activation, y, training)
+        return y, (residuals, activation, kept)
 
-    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        x, pads, kept = saved
-        dz = activate_backward(self.activation, dy, kept)
-        dx = ops.conv2d_backward_input(dz, self.kernel.value, x.shape, self.strides, pads, self.dilation_rate)
-        dkernel = ops.conv2d_backward_kernel(x, dz, self.kernel.shape, self.strides, pads, self.dilation_rate)
-        return dx, (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
-
-    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
-        x, pads, kept = saved
-        dz = activate_backward(self.activation, dy, kept)
-        dkernel = ops.conv2d_backward_kernel(x, dz, self.kernel.shape, self.strides, pads, self.dilation_rate)
-        return (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
+    def backward(self, dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, tuple[Any, ...]]:
+        residuals, activation, kept = saved
+        x, window, y, pool_window, argmax = residuals
+        dz = activate_backward(activation, dy, kept)
+        dx, dkernel, dbias = ops.conv2d_backward(dz, x, self.kernel.value, window, y, pool_window, argmax, need_dx)
+        return dx, (dkernel,) if self.bias is None else (dkernel, dbias)
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
-        return 2 * prod(output_shape[1:]) * prod(self.kernel_size) * input_shape[-1]  # type: ignore[operator, arg-type]
+        return 2 * prod(output_shape[1:]) * prod(self.kernel_size) * input_shape[-1] // self.groups  # type: ignore[operator, arg-type]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"activity_regularizer": regularizers.serialize(self.activity_regularizer)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any, ClassVar
 
-from minicnn import registry
+from minicnn import activations, registry
 from minicnn.backends import ops
 from minicnn.layers.activation import activate, activate_backward
 from minicnn.layers.affine import Affine
@@ -76,26 +76,24 @@ class Dense(Affine):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+    def forward(self, x: Any, training: bool, relu: bool = False) -> tuple[Any, Any]:
+        """The output, and what `backward` will read; `relu`: a plan joined a ReLU that stands behind this layer."""
         rows = x.reshape(-1, x.shape[-1])
         bias = None if self.bias is None else self.bias.value
+        relu = relu or self.activation is activations.relu
         # z = x @ kernel + bias;  y = activation(z)
-        z = ops.dense_forward(rows, self.kernel.value, bias).reshape(self.compute_output_shape(x.shape))
-        y, kept = activate(self.activation, z, training)
-        return y, (x, kept)
+        y = ops.dense_forward(rows, self.kernel.value, bias, relu)
+        residuals = x.shape, rows, y if relu else None
+        activation = activations.linear if relu else self.activation
+        y, kept = activate(activation, y.reshape(self.compute_output_shape(x.shape)), training)
+        return y, (residuals, activation, kept)
 
-    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        x, kept = saved
-        dz = activate_backward(self.activation, dy, kept).reshape(-1, self.units)
-        dx = ops.dense_backward_input(dz, self.kernel.value).reshape(x.shape)
-        dkernel = ops.dense_backward_kernel(x.reshape(-1, x.shape[-1]), dz)
-        return dx, (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
-
-    def backward_weights(self, dy: Any, saved: Any) -> tuple[Any, ...]:
-        x, kept = saved
-        dz = activate_backward(self.activation, dy, kept).reshape(-1, self.units)
-        dkernel = ops.dense_backward_kernel(x.reshape(-1, x.shape[-1]), dz)
-        return (dkernel,) if self.bias is None else (dkernel, ops.bias_backward(dz))
+    def backward(self, dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, tuple[Any, ...]]:
+        residuals, activation, kept = saved
+        x_shape, rows, y = residuals
+        dz = activate_backward(activation, dy, kept).reshape(-1, self.units)
+        dx, dkernel, dbias = ops.dense_backward(dz, rows, self.kernel.value, y, need_dx)
+        return None if dx is None else dx.reshape(x_shape), (dkernel,) if self.bias is None else (dkernel, dbias)
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
         return 2 * prod(output_shape[1:]) * input_shape[-1]  # type: ignore[operator, arg-type]

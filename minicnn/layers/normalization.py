@@ -121,22 +121,25 @@ class BatchNormalization(Layer):
             )
         return input_shape
 
-    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+    def forward(self, x: Any, training: bool, relu: bool = False) -> tuple[Any, Any]:
+        """The output, and what `backward` will read; `relu`: a plan joined a ReLU that stands behind this layer."""
         gamma = None if self.gamma is None else self.gamma.value
         beta = None if self.beta is None else self.beta.value
-        moving_mean, moving_variance = self.moving_mean.value, self.moving_variance.value
-        if not (training and self.trainable):
-            y = ops.batchnorm_inference(x, gamma, beta, moving_mean, moving_variance, self.epsilon)
-            return y, (x, moving_mean, moving_variance, ops.batchnorm_inference_backward)
-        y, mean, variance = ops.batchnorm_forward(x, gamma, beta, self.epsilon)
-        ops.moving_average_update_(moving_mean, mean, self.momentum)
-        ops.moving_average_update_(moving_variance, variance, self.momentum)
-        return y, (x, mean, variance, ops.batchnorm_backward)
+        mean, variance = self.moving_mean.value, self.moving_variance.value
+        of_the_batch = training and self.trainable
+        if of_the_batch:
+            y, mean, variance = ops.batchnorm_forward(x, gamma, beta, self.epsilon, relu)
+            ops.moving_average_update_(self.moving_mean.value, mean, self.momentum)
+            ops.moving_average_update_(self.moving_variance.value, variance, self.momentum)
+        else:
+            y = ops.batchnorm_inference(x, gamma, beta, mean, variance, self.epsilon, relu)
+        return y, (x, mean, variance, y if relu else None, of_the_batch)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        x, mean, variance, its_backward = saved
+        x, mean, variance, y, of_the_batch = saved
         gamma = None if self.gamma is None else self.gamma.value
-        dx, dgamma, dbeta = its_backward(dy, x, gamma, mean, variance, self.epsilon)
+        its_backward = ops.batchnorm_backward if of_the_batch else ops.batchnorm_inference_backward
+        dx, dgamma, dbeta = its_backward(dy, x, gamma, mean, variance, self.epsilon, y)
         return dx, (dgamma,) * self.scale + (dbeta,) * self.center
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from minicnn import registry, shapes
 from minicnn.backends import ops
+from minicnn.backends.types import Window, window_over
 from minicnn.layers.arguments import output_image, standardize_data_format, standardize_padding
 from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
@@ -30,7 +31,7 @@ class Pooling2D(Layer):
     Args:
         pool_size: the window, an int or (height, width).
         strides: likewise; None for `pool_size`.
-        padding: "valid" or "same"; padding neither wins a maximum nor counts in a mean.
+        padding: "valid" or "same"; padding is never a maximum nor counts in a mean.
         data_format: None or "channels_last".
 
     Input (N, H, W, C), output (N, OH, OW, C).
@@ -62,10 +63,16 @@ class Pooling2D(Layer):
             )
         return (input_shape[0], *image, input_shape[3])
 
-    def pads_of(self, shape: Shape) -> shapes.Pads:
-        """The padding of images (N, H, W, C); raises where the window does not fit."""
-        self.compute_output_shape(shape)
-        return shapes.resolve_padding(self.padding, shape[1:3], self.pool_size, self.strides)  # type: ignore[arg-type]
+    def window_over(self, input_shape: Shape) -> Window:
+        """How the window slides over images (N, H, W, C).
+
+        Raises:
+            ValueError: if it does not fit.
+        """
+        window = window_over(input_shape[1:3], self.pool_size, self.strides, self.padding)
+        if min(window.output) < 1:
+            self.compute_output_shape(input_shape)  # raises
+        return window
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
         return prod(output_shape[1:]) * prod(self.pool_size)  # type: ignore[arg-type]
@@ -76,13 +83,13 @@ class MaxPooling2D(Pooling2D):
     """The largest value of each window. Arguments and shapes: see `Pooling2D`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        pads = self.pads_of(x.shape)
-        y, winners = ops.maxpool2d_forward(x, self.pool_size, self.strides, pads)
-        return y, (winners, x.shape, pads)
+        window = self.window_over(x.shape)
+        y, argmax = ops.maxpool2d_forward(x, window)
+        return y, (argmax, x.shape, window)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        winners, x_shape, pads = saved
-        return ops.maxpool2d_backward(dy, winners, x_shape, self.pool_size, self.strides, pads), ()
+        argmax, x_shape, window = saved
+        return ops.maxpool2d_backward(dy, argmax, x_shape, window), ()
 
 
 @registry.register("layer", "AvgPool2D")
@@ -90,12 +97,12 @@ class AveragePooling2D(Pooling2D):
     """The mean of each window. Arguments and shapes: see `Pooling2D`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        pads = self.pads_of(x.shape)
-        return ops.avgpool2d_forward(x, self.pool_size, self.strides, pads), (x.shape, pads)
+        window = self.window_over(x.shape)
+        return ops.avgpool2d_forward(x, window), (x.shape, window)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        x_shape, pads = saved
-        return ops.avgpool2d_backward(dy, x_shape, self.pool_size, self.strides, pads), ()
+        x_shape, window = saved
+        return ops.avgpool2d_backward(dy, x_shape, window), ()
 
 
 class GlobalPooling2D(Layer):
@@ -129,12 +136,12 @@ class GlobalMaxPooling2D(GlobalPooling2D):
     """The largest value of each channel of each image. Arguments and shapes: see `GlobalPooling2D`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        y, winners = ops.global_maxpool2d_forward(x)
-        return y.reshape(self.compute_output_shape(x.shape)), (winners, x.shape)
+        y, argmax = ops.global_maxpool2d_forward(x)
+        return y.reshape(self.compute_output_shape(x.shape)), (argmax, x.shape)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        winners, x_shape = saved
-        return ops.global_maxpool2d_backward(dy.reshape(winners.shape), winners, x_shape), ()
+        argmax, x_shape = saved
+        return ops.global_maxpool2d_backward(dy.reshape(argmax.shape), argmax, x_shape), ()
 
 
 @registry.register("layer", "GlobalAvgPool2D")

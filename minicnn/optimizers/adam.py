@@ -52,7 +52,7 @@ class Adam(Optimizer):
         means, variances = self.slots(self._momentums, variables), self.slots(self._velocities, variables)
         largest = None if self._velocity_hats is None else self.slots(self._velocity_hats, variables)
         ops.adam_update_(
-            params, grads, means, variances, largest, learning_rate, self._step(), self.beta_1, self.beta_2, self.epsilon
+            params, grads, (means, variances, largest), learning_rate, self._step(), (self.beta_1, self.beta_2), self.epsilon
         )
 
     def _step(self) -> Any:

@@ -52,7 +52,8 @@ class RMSprop(Optimizer):
         velocities = self.slots(self._velocities, variables)
         averages = None if self._average_gradients is None else self.slots(self._average_gradients, variables)
         momenta = None if self._momentums is None else self.slots(self._momentums, variables)
-        ops.rmsprop_update_(params, grads, velocities, averages, momenta, learning_rate, self.rho, self.momentum, self.epsilon)
+        slots = velocities, averages, momenta
+        ops.rmsprop_update_(params, grads, slots, learning_rate, self.rho, self.momentum, self.epsilon)
 
     def get_config(self) -> dict[str, Any]:
         own = {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon, "centered": self.centered}

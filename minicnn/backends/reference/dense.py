@@ -1,30 +1,45 @@
-"""Dense layers: matrix products."""
+"""Dense layers: matrix products, with the ReLU that may follow."""
 
 from __future__ import annotations
 
-from minicnn.backends.spec import Array
+from minicnn.backends.reference.elementwise import relu_backward, relu_forward
+from minicnn.backends.types import Array
 
-__all__ = ["bias_backward", "dense_backward_input", "dense_backward_kernel", "dense_forward"]
 
+def dense_forward(x: Array, kernel: Array, bias: Array | None, relu: bool = False) -> Array:
+    """Affine map, then ReLU if asked for: y = x @ kernel + bias, or max(x @ kernel + bias, 0).
 
-def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
-    """As in the spec."""
-    y = x @ kernel
+    Args:
+        x: (M, C_in). kernel: (C_in, C_out). bias: (C_out,) or None.
+
+    Returns:
+        y: (M, C_out).
+
+    Cost: 2*M*C_in*C_out FLOPs.
+    """
+    z = x @ kernel
     if bias is not None:
-        y += bias
-    return y
+        z += bias
+    return relu_forward(z) if relu else z
 
 
-def dense_backward_input(dy: Array, kernel: Array) -> Array:
-    """As in the spec."""
-    return dy @ kernel.T
+def dense_backward(
+    dy: Array, x: Array, kernel: Array, y: Array | None = None, need_dx: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """Gradients of `dense_forward` with respect to x, its kernel and its bias.
 
+        dz = dy, or behind a ReLU dy where y > 0, else 0
+        dx = dz @ kernel.T;  dkernel = x.T @ dz;  dbias[co] = sum over m of dz[m,co]
 
-def dense_backward_kernel(x: Array, dy: Array) -> Array:
-    """As in the spec."""
-    return x.T @ dy
+    Args:
+        dy: (M, C_out). x, kernel: as in the forward pass.
+        y: what it returned, if there was a ReLU; None without.
+        need_dx: False where nobody reads the gradient at the input.
 
+    Returns:
+        dx: as x; None without `need_dx`. dkernel: as kernel. dbias: (C_out,).
 
-def bias_backward(dy: Array) -> Array:
-    """As in the spec."""
-    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    Cost: twice the forward pass's, once without dx.
+    """
+    dz = dy if y is None else relu_backward(dy, y)
+    return dz @ kernel.T if need_dx else None, x.T @ dz, dz.sum(axis=0)

@@ -1,5 +1,8 @@
 """Elementwise ops, each as its formula.
 
+Activations come in pairs. A backward takes dy and whichever of x (input) and y (output) its formula
+needs, so that the other need not be kept.
+
 `where` computes both branches, so that an exponential in the branch not taken is first
 bounded: exp(min(x, 0)) instead of exp(x).
 """
@@ -9,100 +12,69 @@ from __future__ import annotations
 from math import floor, pi, prod, sqrt
 
 from minicnn.backends.reference._namespace import array_namespace
-from minicnn.backends.spec import Array, Pads
-
-__all__ = [
-    "add_forward",
-    "bounded_relu_backward",
-    "bounded_relu_forward",
-    "concatenate_backward",
-    "concatenate_forward",
-    "draw_key_",
-    "dropout_backward",
-    "dropout_forward",
-    "elu_backward",
-    "elu_forward",
-    "gelu_backward",
-    "gelu_forward",
-    "gelu_tanh_backward",
-    "gelu_tanh_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "random_bits",
-    "relu_backward",
-    "relu_forward",
-    "rescale",
-    "selu_backward",
-    "selu_forward",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
-    "softmax_backward",
-    "softmax_forward",
-    "softplus_backward",
-    "softplus_forward",
-    "tanh_backward",
-    "tanh_forward",
-    "zero_pad2d_backward",
-    "zero_pad2d_forward",
-]
+from minicnn.backends.types import Array, Pads
 
 _SELU_SCALE = 1.0507009873554805
 _SELU_ALPHA = 1.6732632423543772
 
 
 def relu_forward(x: Array) -> Array:
-    """A NaN stays one."""
+    """y = max(x, 0). Source: Nair & Hinton 2010."""
+    # A NaN stays one.
     return array_namespace(x).maximum(x, 0)
 
 
 def relu_backward(dy: Array, y: Array) -> Array:
-    """As in the spec."""
+    """dx = dy where y > 0, else 0."""
     return array_namespace(dy).where(y > 0, dy, 0)
 
 
 def bounded_relu_forward(x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
-    """As in the spec."""
+    """The ReLU layer in full: max_value where x >= max_value; x where threshold <= x < max_value;
+    negative_slope * (x - threshold) below. `max_value` may be infinity."""
     xp = array_namespace(x)
     return xp.where(x >= max_value, max_value, xp.where(x >= threshold, x, negative_slope * (x - threshold)))
 
 
 def bounded_relu_backward(dy: Array, x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
-    """As in the spec."""
+    """dx = 0 where x >= max_value; dy where threshold < x < max_value; negative_slope * dy below."""
     xp = array_namespace(dy)
     return xp.where(x >= max_value, 0, xp.where(x > threshold, dy, negative_slope * dy))
 
 
 def leaky_relu_forward(x: Array, negative_slope: float) -> Array:
-    """As in the spec."""
+    """y = x where x > 0, else negative_slope * x. Source: Maas et al. 2013."""
     return array_namespace(x).where(x > 0, x, negative_slope * x)
 
 
 def leaky_relu_backward(dy: Array, x: Array, negative_slope: float) -> Array:
-    """As in the spec."""
+    """dx = dy where x > 0, else negative_slope * dy."""
     return array_namespace(dy).where(x > 0, dy, negative_slope * dy)
 
 
 def elu_forward(x: Array, alpha: float) -> Array:
-    """exp(x) - 1 without cancellation near 0."""
+    """y = x where x > 0, else alpha * (exp(x) - 1). Source: Clevert et al. 2015, arXiv:1511.07289."""
+    # exp(x) - 1 without cancellation near 0.
     xp = array_namespace(x)
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
 
 def elu_backward(dy: Array, x: Array, alpha: float) -> Array:
-    """As in the spec."""
+    """dx = dy where x > 0, else dy * alpha * exp(x)."""
     xp = array_namespace(dy)
     return xp.where(x > 0, dy, dy * alpha * xp.exp(xp.minimum(x, 0)))
 
 
 def selu_forward(x: Array) -> Array:
-    """As in the spec."""
+    """y = scale * elu(x, alpha), scale 1.0507009873554805, alpha 1.6732632423543772.
+
+    Source: Klambauer et al. 2017, arXiv:1706.02515.
+    """
     return _SELU_SCALE * elu_forward(x, _SELU_ALPHA)
 
 
 def selu_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
+    """dx = scale * (dy where x > 0, else dy * alpha * exp(x))."""
     return _SELU_SCALE * elu_backward(dy, x, _SELU_ALPHA)
 
 
@@ -128,80 +100,86 @@ def _normal_density(x: Array) -> Array:
 
 
 def gelu_forward(x: Array) -> Array:
-    """Phi by its series: no error function is in the part of the array API that NumPy and CuPy share."""
+    """y = x * Phi(x), Phi the normal distribution: x * (1 + erf(x / sqrt 2)) / 2.
+
+    Source: Hendrycks & Gimpel 2016, arXiv:1606.08415.
+    """
+    # Phi by its series: no error function is in the part of the array API that NumPy and CuPy share.
     return x * _normal_cdf(x)
 
 
 def gelu_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
+    """dx = dy * (Phi(x) + x * phi(x)), phi the normal density."""
     return dy * (_normal_cdf(x) + x * _normal_density(x))
 
 
 def gelu_tanh_forward(x: Array) -> Array:
-    """As in the spec."""
+    """GELU's approximation: y = x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x**3)))."""
     u = sqrt(2 / pi) * (x + 0.044715 * x**3)
     return 0.5 * x * (1 + array_namespace(x).tanh(u))
 
 
 def gelu_tanh_backward(dy: Array, x: Array) -> Array:
-    """dx = dy * ((1 + t) / 2 + x/2 * (1 - t**2) * du/dx), t = tanh(u), u the argument in `gelu_tanh_forward`."""
+    """The derivative of `gelu_tanh_forward` times dy."""
+    # dx = dy * ((1 + t) / 2 + x/2 * (1 - t**2) * du/dx), t = tanh(u), u the argument in `gelu_tanh_forward`.
     t = array_namespace(x).tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))
     du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x**2)
     return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)
 
 
 def silu_forward(x: Array) -> Array:
-    """As in the spec."""
+    """y = x * sigmoid(x) (also called swish). Source: arXiv:1702.03118."""
     return x * sigmoid_forward(x)
 
 
 def silu_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
+    """dx = dy * s * (1 + x * (1 - s)), s = sigmoid(x)."""
     s = sigmoid_forward(x)
     return dy * s * (1 + x * (1 - s))
 
 
 def sigmoid_forward(x: Array) -> Array:
-    """1 / (1 + exp(-x)) where x >= 0, exp(x) / (1 + exp(x)) below: no exponent is positive."""
+    """y = 1 / (1 + exp(-x)), without overflow for any x."""
+    # 1 / (1 + exp(-x)) where x >= 0, exp(x) / (1 + exp(x)) below: no exponent is positive.
     xp = array_namespace(x)
     e = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1, e) / (1 + e)
 
 
 def sigmoid_backward(dy: Array, y: Array) -> Array:
-    """As in the spec."""
+    """dx = dy * y * (1 - y)."""
     return dy * y * (1 - y)
 
 
 def tanh_forward(x: Array) -> Array:
-    """As in the spec."""
+    """y = tanh(x)."""
     return array_namespace(x).tanh(x)
 
 
 def tanh_backward(dy: Array, y: Array) -> Array:
-    """As in the spec."""
+    """dx = dy * (1 - y**2)."""
     return dy * (1 - y**2)
 
 
 def softplus_forward(x: Array) -> Array:
-    """As in the spec."""
+    """y = log(1 + exp(x)), without overflow: max(x, 0) + log1p(exp(-|x|))."""
     xp = array_namespace(x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def softplus_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
+    """dx = dy * sigmoid(x)."""
     return dy * sigmoid_forward(x)
 
 
 def softmax_forward(x: Array) -> Array:
-    """As in the spec."""
+    """y = exp(x - max) / sum of exp(x - max), over the last axis."""
     e = array_namespace(x).exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
 def softmax_backward(dy: Array, y: Array) -> Array:
-    """As in the spec."""
+    """dx = y * (dy - sum of dy * y over the last axis)."""
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
@@ -211,17 +189,38 @@ def _kept(shape: tuple[int, ...], rate: float, key: Array) -> Array:
 
 
 def dropout_forward(x: Array, rate: float, key: Array) -> Array:
-    """As in the spec."""
+    """Inverted dropout: y = x / (1 - rate) where element i is kept, else 0.
+
+        element i of x.ravel() is kept when word i of the stream `random_bits(key)` >= rate * 2**32
+        (the bound floor(rate * 2**32), so that rate 0 keeps all).
+
+    Args:
+        rate: in [0, 1).
+        key: uint32 (2,), (seed, step): the mask is a function of it and of i alone.
+
+    Source: Srivastava et al. 2014, JMLR 15.
+    """
     return array_namespace(x).where(_kept(x.shape, rate, key), x / (1 - rate), 0)
 
 
 def dropout_backward(dy: Array, rate: float, key: Array) -> Array:
-    """As in the spec: dropout is linear once its mask is drawn, so that it is its own gradient."""
+    """dx = dy / (1 - rate) where the forward pass kept the element, else 0: the mask is drawn again from `key`."""
     return dropout_forward(dy, rate, key)
 
 
 def random_bits(key: Array, count: int) -> Array:
-    """All counters at once; 32-bit words held in uint64, where a product of two of them fits."""
+    """The stream of 32-bit words behind every random op: word i is word i % 4 of
+    Philox4x32-10 with key (seed, 0) and counter (i // 4, 0, step, 0).
+
+    Args:
+        key: uint32 (2,), (seed, step). count: how many words, < 2**34.
+
+    Returns:
+        uint32 (count,).
+
+    Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", doi:10.1145/2063384.2063405.
+    """
+    # All counters at once; 32-bit words held in uint64, where a product of two of them fits.
     xp = array_namespace(key)
     low_word = 0xFFFFFFFF
     seed, step = key.astype(xp.uint64)
@@ -239,32 +238,36 @@ def random_bits(key: Array, count: int) -> Array:
 
 
 def draw_key_(state: Array) -> Array:
-    """As in the spec."""
+    """A copy of the generator's state (seed, step), uint32 (2,), to be used as a `key`; then step += 1 in `state`.
+
+    On the device, so that a captured step draws a new key at every replay.
+    """
     key = state.copy()
     state[1:] += 1  # a slice: uint32 wraps around in an array without a warning
     return key
 
 
 def zero_pad2d_forward(x: Array, pads: Pads) -> Array:
-    """As in the spec."""
+    """x in a frame of zeros: (N, H + top + bottom, W + left + right, C)."""
     top, bottom, left, right = pads
     return array_namespace(x).pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
 
 
 def zero_pad2d_backward(dy: Array, pads: Pads) -> Array:
-    """As in the spec."""
+    """The part of dy inside the frame: (N, H, W, C)."""
     top, bottom, left, right = pads
     _, H, W, _ = dy.shape
     return dy[:, top : H - bottom, left : W - right, :].copy()
 
 
 def rescale(x: Array, scale: float, offset: float) -> Array:
-    """As in the spec."""
+    """y = x * scale + offset."""
     return x * scale + offset
 
 
 def add_forward(xs: list[Array]) -> Array:
-    """From left to right."""
+    """Sum of arrays of one shape (broadcasting, as NumPy's, otherwise)."""
+    # From left to right.
     y = xs[0].copy()
     for x in xs[1:]:
         y = y + x
@@ -272,11 +275,11 @@ def add_forward(xs: list[Array]) -> Array:
 
 
 def concatenate_forward(xs: list[Array], axis: int) -> Array:
-    """As in the spec."""
+    """The arrays one after another along `axis` (which counts the batch axis, or is negative)."""
     return array_namespace(xs[0]).concatenate(xs, axis=axis)
 
 
 def concatenate_backward(dy: Array, sizes: list[int], axis: int) -> list[Array]:
-    """As in the spec."""
+    """dy cut into pieces of `sizes` along `axis`."""
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
     return [piece.copy() for piece in array_namespace(dy).split(dy, ends, axis=axis)]

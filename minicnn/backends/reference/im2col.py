@@ -18,33 +18,28 @@ Source: Chellapilla et al. 2006, "High performance convolutional neural networks
 from __future__ import annotations
 
 from minicnn.backends.reference._namespace import array_namespace
-from minicnn.backends.spec import Array, Pads, Pair
-from minicnn.shapes import window_output
-
-__all__ = ["col2im", "im2col"]
+from minicnn.backends.types import Array, Window
 
 
-def im2col(x: Array, window: Pair, strides: Pair, pads: Pads, dilation: Pair, fill: float = 0.0) -> Array:
+def im2col(x: Array, window: Window, fill: float = 0.0) -> Array:
     """columns[n,oy,ox,ky,kx,c] = x[n, oy*SH + ky*DH - top, ox*SW + kx*DW - left, c], or `fill` outside x.
 
     Args:
         x: (N, H, W, C).
-        window: (KH, KW).
 
     Returns:
         columns: (N, OH, OW, KH, KW, C). Reshaped to (N*OH*OW, KH*KW*C), a row is a window.
     """
     xp = array_namespace(x)
-    (KH, KW), (SH, SW), (DH, DW) = window, strides, dilation
-    top, bottom, left, right = pads
-    OH, OW = window_output(x.shape[1:3], window, strides, pads, dilation)
+    (KH, KW), (SH, SW), (DH, DW) = window.size, window.strides, window.dilation
+    (top, bottom, left, right), (OH, OW) = window.pads, window.output
     padded = xp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
     rows = SH * xp.arange(OH)[:, None] + DH * xp.arange(KH)  # (OH, KH): the image row under each row of the window
     cols = SW * xp.arange(OW)[:, None] + DW * xp.arange(KW)  # (OW, KW)
     return xp.ascontiguousarray(padded[:, rows[:, None, :, None], cols[None, :, None, :], :])
 
 
-def col2im(columns: Array, x_shape: tuple[int, ...], window: Pair, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+def col2im(columns: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """x[n,h,w,c] = sum of the columns that `im2col` copied from that pixel; what came from the padding is dropped.
 
     Args:
@@ -54,10 +49,9 @@ def col2im(columns: Array, x_shape: tuple[int, ...], window: Pair, strides: Pair
         x: (N, H, W, C) = x_shape.
     """
     xp = array_namespace(columns)
-    (KH, KW), (SH, SW), (DH, DW) = window, strides, dilation
-    top, bottom, left, right = pads
+    (KH, KW), (SH, SW), (DH, DW) = window.size, window.strides, window.dilation
+    (top, bottom, left, right), (OH, OW) = window.pads, window.output
     N, H, W, C = x_shape
-    OH, OW = columns.shape[1:3]
     padded = xp.zeros((N, top + H + bottom, left + W + right, C), columns.dtype)
     # At one place (ky, kx) of the window no pixel comes twice, so that a strided slice can be added at once.
     for ky in range(KH):

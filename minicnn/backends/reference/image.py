@@ -1,11 +1,14 @@
-"""Warping, resizing and recolouring of images."""
+"""Warping, resizing and recolouring of images: what augmentation is made of.
+
+Forward only: it stands before the first weight, where nobody reads a gradient. Codes: interpolation
+0 nearest (halves away from 0), 1 bilinear; fill mode, for pixels outside of the image, 0 constant,
+1 nearest (aaa|abcd|ddd), 2 reflect (cba|abcd|dcb), 3 wrap (bcd|abcd|abc).
+"""
 
 from __future__ import annotations
 
 from minicnn.backends.reference._namespace import array_namespace
-from minicnn.backends.spec import Array, Pair
-
-__all__ = ["adjust_colors", "affine_warp2d", "resize2d_bilinear", "resize2d_nearest"]
+from minicnn.backends.types import Array, Pair
 
 _CONSTANT, _NEAREST, _REFLECT = 0, 1, 2  # fill modes; 3 is wrap
 
@@ -34,7 +37,24 @@ def _pixels(x: Array, rows: Array, columns: Array, fill_mode: int, fill_value: f
 
 
 def affine_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fill_mode: int, fill_value: float) -> Array:
-    """All places first, then the pixels around them."""
+    """Each image under its own affine map, given from output to input.
+
+        y[n,oy,ox,c] = x[n,:,:,c] at the place (row, column) = (b0*ox + b1*oy + b2, a0*ox + a1*oy + a2)
+
+    between pixels interpolated, outside of the image filled; a pixel's place is its center's.
+
+    Args:
+        x: (N, H, W, C).
+        matrices: (N, 6), each (a0, a1, a2, b0, b1, b2).
+        image: (OH, OW).
+        interpolation, fill_mode: codes, see above. fill_value: of the constant fill mode.
+
+    Returns:
+        y: (N, OH, OW, C).
+
+    Cost: about 10*N*OH*OW*C FLOPs (bilinear).
+    """
+    # All places first, then the pixels around them.
     xp = array_namespace(x)
     OH, OW = image
     oy, ox = xp.arange(OH, dtype=x.dtype)[:, None], xp.arange(OW, dtype=x.dtype)
@@ -65,17 +85,32 @@ def _between(x: Array, axis: int, extent: int) -> Array:
 
 
 def resize2d_bilinear(x: Array, image: Pair) -> Array:
-    """Rows, then columns: the two commute."""
+    """Images at another size; pixels are areas, so that corners fall on corners.
+
+        row = clip((oy + 1/2) * H / OH - 1/2, 0, H - 1), column likewise; y is x there, linear between its 4 neighbours.
+
+    Args:
+        x: (N, H, W, C). image: (OH, OW).
+
+    Returns:
+        y: (N, OH, OW, C).
+    """
+    # Rows, then columns: the two commute.
     return _between(_between(x, 1, image[0]), 2, image[1])
 
 
 def resize2d_nearest(x: Array, image: Pair) -> Array:
-    """In whole numbers: floor((oy + 1/2) * H / OH) = ((2*oy + 1) * H) // (2*OH)."""
+    """As `resize2d_bilinear` with the pixel that the place falls in: row = floor((oy + 1/2) * H / OH), column likewise."""
+    # In whole numbers: floor((oy + 1/2) * H / OH) = ((2*oy + 1) * H) // (2*OH).
     xp = array_namespace(x)
     rows, columns = (((2 * xp.arange(new) + 1) * old) // (2 * new) for new, old in zip(image, x.shape[1:3]))
     return x.take(rows, axis=1).take(columns, axis=2)
 
 
 def adjust_colors(x: Array, factors: Array, offsets: Array, low: float, high: float) -> Array:
-    """As in the spec."""
+    """y[n,h,w,c] = x[n,h,w,c] * factors[n,c] + offsets[n,c], clipped to [low, high].
+
+    Args:
+        x: (N, H, W, C). factors, offsets: (N, C).
+    """
     return array_namespace(x).clip(x * factors[:, None, None] + offsets[:, None, None], low, high)

@@ -1,4 +1,4 @@
-"""Pooling: the windows of `im2col`, reduced."""
+"""Pooling: the windows of `im2col`, reduced. Pooling windows have no dilation, and no groups."""
 
 from __future__ import annotations
 
@@ -6,99 +6,121 @@ from math import inf
 
 from minicnn.backends.reference._namespace import array_namespace
 from minicnn.backends.reference.im2col import col2im, im2col
-from minicnn.backends.spec import Array, Pads, Pair
-
-__all__ = [
-    "avgpool2d_backward",
-    "avgpool2d_forward",
-    "global_avgpool2d_backward",
-    "global_avgpool2d_forward",
-    "global_maxpool2d_backward",
-    "global_maxpool2d_forward",
-    "maxpool2d_backward",
-    "maxpool2d_forward",
-]
-
-_DENSE = (1, 1)  # a pooling window has no holes: its dilation
+from minicnn.backends.types import Array, Window
 
 
-def _real_pixels(x: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+def _real_pixels(x: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """(1, OH, OW, KH*KW, 1): 1 where a place of a window lies on the image, 0 on the padding; dtype and device of x."""
     _, H, W, _ = x_shape
-    real = im2col(array_namespace(x).ones((1, H, W, 1), x.dtype), pool_size, strides, pads, _DENSE)
+    real = im2col(array_namespace(x).ones((1, H, W, 1), x.dtype), window)
     return real.reshape(*real.shape[:3], -1, 1)
 
 
-def _counts(x: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+def _counts(x: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """(1, OH, OW, 1): how many real pixels a window has; 1 for none, to divide by."""
-    return array_namespace(x).maximum(_real_pixels(x, x_shape, pool_size, strides, pads).sum(axis=3), 1)
+    return array_namespace(x).maximum(_real_pixels(x, x_shape, window).sum(axis=3), 1)
 
 
-def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Array]:
-    """The padding counts as -inf."""
+def maxpool2d_forward(x: Array, window: Window) -> tuple[Array, Array]:
+    """Largest value of each window; padding is never the largest.
+
+        y[n,oy,ox,c] = max over ky,kx of x[n, oy*SH + ky - top, ox*SW + kx - left, c]
+
+    A NaN is a window's largest value, as for NumPy, JAX and PyTorch, and so is not lost before it reaches
+    the loss. (TensorFlow's `max_pool2d` passes over NaNs on a CPU, its `reduce_max` does not.)
+
+    Returns:
+        y: (N, OH, OW, C); -inf where a window lies on padding alone.
+        argmax: (N, OH, OW, C), int32 (uint8 where KH*KW <= 256): its place
+            ky*KW + kx in its window; the first one, row by row, where several tie or are NaN.
+    """
+    # The padding counts as -inf.
     xp = array_namespace(x)
-    KH, KW = pool_size
-    columns = im2col(x, pool_size, strides, pads, _DENSE, fill=-inf)
+    KH, KW = window.size
+    columns = im2col(x, window, fill=-inf)
     N, OH, OW, _, _, C = columns.shape
     columns = columns.reshape(N, OH, OW, KH * KW, C)
     y = columns.max(axis=3)
     # The first place that reaches the maximum, or holds the NaN; on the image, even where the image itself is -inf.
-    on_image = _real_pixels(x, x.shape, pool_size, strides, pads) > 0
-    winners = (on_image & ((columns == y[:, :, :, None, :]) | xp.isnan(columns))).argmax(axis=3)
-    return y, winners.astype(xp.uint8 if KH * KW <= 256 else xp.int32)
+    on_image = _real_pixels(x, x.shape, window) > 0
+    argmax = (on_image & ((columns == y[:, :, :, None, :]) | xp.isnan(columns))).argmax(axis=3)
+    return y, argmax.astype(xp.uint8 if KH * KW <= 256 else xp.int32)
 
 
-def maxpool2d_backward(
-    dy: Array, winners: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
-) -> Array:
-    """Each window's column is dy at the winner's place and 0 elsewhere; `col2im` adds them up."""
+def maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """Gradient of `maxpool2d_forward`: each dy goes to the pixel that was the largest; overlapping windows add up.
+
+    Returns:
+        dx: (N, H, W, C).
+    """
+    # Each window's column is dy at its place and 0 elsewhere; `col2im` adds them up.
     xp = array_namespace(dy)
-    KH, KW = pool_size
+    KH, KW = window.size
     N, OH, OW, C = dy.shape
     places = xp.arange(KH * KW)[:, None]
-    dcolumns = xp.where(winners[:, :, :, None, :] == places, dy[:, :, :, None, :], 0)
-    return col2im(dcolumns.reshape(N, OH, OW, KH, KW, C), x_shape, pool_size, strides, pads, _DENSE)
+    dcolumns = xp.where(argmax[:, :, :, None, :] == places, dy[:, :, :, None, :], 0)
+    return col2im(dcolumns.reshape(N, OH, OW, KH, KW, C), x_shape, window)
 
 
-def avgpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> Array:
-    """The windows' sums (padding adds 0) over their counts of real pixels."""
-    counts = _counts(x, x.shape, pool_size, strides, pads)
-    return im2col(x, pool_size, strides, pads, _DENSE).sum(axis=(3, 4)) / counts
+def avgpool2d_forward(x: Array, window: Window) -> Array:
+    """Mean of each window over its real pixels: padding is neither added nor counted.
+
+        y[n,oy,ox,c] = sum over in-range ky,kx of x[...] / (number of in-range ky,kx)
+
+    Returns:
+        y: (N, OH, OW, C); 0, the empty sum, where a window lies on padding alone. (That takes pads as large as
+            the window, which neither "same" nor "valid" are, and TensorFlow, Keras and PyTorch accept no others.)
+    """
+    # The windows' sums (padding adds 0) over their counts of real pixels.
+    counts = _counts(x, x.shape, window)
+    return im2col(x, window).sum(axis=(3, 4)) / counts
 
 
-def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
-    """Each window's column is dy / count at every place; `col2im` drops what falls on the padding."""
+def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """Gradient of `avgpool2d_forward`: each dy is shared equally among its window's real pixels.
+
+    Returns:
+        dx: (N, H, W, C).
+    """
+    # Each window's column is dy / count at every place; `col2im` drops what falls on the padding.
     xp = array_namespace(dy)
-    counts = _counts(dy, x_shape, pool_size, strides, pads)
+    counts = _counts(dy, x_shape, window)
     share = (dy / counts)[:, :, :, None, None, :]
     N, OH, OW, C = dy.shape
-    dcolumns = xp.broadcast_to(share, (N, OH, OW, *pool_size, C))
-    return col2im(dcolumns, x_shape, pool_size, strides, pads, _DENSE)
+    dcolumns = xp.broadcast_to(share, (N, OH, OW, *window.size, C))
+    return col2im(dcolumns, x_shape, window)
 
 
 def global_maxpool2d_forward(x: Array) -> tuple[Array, Array]:
-    """One window, the image."""
+    """Largest value of each channel of each image; a NaN is one, as in `maxpool2d_forward`.
+
+    Returns:
+        y: (N, C).
+        argmax: (N, C), int32: its place h*W + w; the first one where several tie or are NaN.
+    """
+    # One window, the image.
     xp = array_namespace(x)
     N, H, W, C = x.shape
     pixels = x.reshape(N, H * W, C)
     return pixels.max(axis=1), pixels.argmax(axis=1).astype(xp.int32)
 
 
-def global_maxpool2d_backward(dy: Array, winners: Array, x_shape: tuple[int, ...]) -> Array:
-    """A comparison with every place, as in `maxpool2d_backward`."""
+def global_maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...]) -> Array:
+    """Gradient of `global_maxpool2d_forward`: dx is dy at the largest pixel, 0 elsewhere; (N, H, W, C)."""
+    # A comparison with every place, as in `maxpool2d_backward`.
     xp = array_namespace(dy)
     _, H, W, _ = x_shape
     places = xp.arange(H * W)[:, None]
-    return xp.where(winners[:, None, :] == places, dy[:, None, :], 0).reshape(x_shape)
+    return xp.where(argmax[:, None, :] == places, dy[:, None, :], 0).reshape(x_shape)
 
 
 def global_avgpool2d_forward(x: Array) -> Array:
-    """As in the spec."""
+    """Mean of each channel of each image: y[n,c] = mean over h,w of x[n,h,w,c]; (N, C)."""
     return x.mean(axis=(1, 2))
 
 
 def global_avgpool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
-    """As in the spec."""
+    """Gradient of `global_avgpool2d_forward`: dx[n,h,w,c] = dy[n,c] / (H*W); (N, H, W, C)."""
     xp = array_namespace(dy)
     _, H, W, _ = x_shape
     return xp.broadcast_to((dy / (H * W))[:, None, None, :], x_shape).copy()

@@ -1,29 +1,17 @@
-"""Optimizer steps: a loop over the parameters around each rule."""
+"""Optimizer steps: a loop over the parameters around each rule.
+
+One call updates every parameter of a model: `params`, `grads` and an optimizer's slots are lists of arrays, one
+entry a parameter. `learning_rate` is the rate of this step; `step` counts from 1.
+"""
 
 from __future__ import annotations
 
 from minicnn.backends.reference._namespace import array_namespace
-from minicnn.backends.spec import Array, Scalar
-
-__all__ = [
-    "accumulate_",
-    "adam_update_",
-    "clip_by_global_norm_",
-    "clip_by_norm_",
-    "clip_by_value_",
-    "exponential_average_",
-    "l1_l2_gradient_",
-    "l1_l2_penalty",
-    "momentum_update_",
-    "nesterov_update_",
-    "rmsprop_update_",
-    "sgd_update_",
-    "weight_decay_",
-]
+from minicnn.backends.types import Array, Scalar
 
 
 def sgd_update_(params: list[Array], grads: list[Array], learning_rate: Scalar) -> None:
-    """As in the spec."""
+    """p -= learning_rate * g."""
     for p, g in zip(params, grads):
         p -= learning_rate * g
 
@@ -31,7 +19,7 @@ def sgd_update_(params: list[Array], grads: list[Array], learning_rate: Scalar) 
 def momentum_update_(
     params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
 ) -> None:
-    """As in the spec."""
+    """m = momentum * m - learning_rate * g;  p += m. Source: Polyak 1964."""
     for p, g, m in zip(params, grads, momenta):
         m *= momentum
         m -= learning_rate * g
@@ -41,7 +29,7 @@ def momentum_update_(
 def nesterov_update_(
     params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
 ) -> None:
-    """As in the spec."""
+    """m = momentum * m - learning_rate * g;  p += momentum * m - learning_rate * g. Source: Sutskever et al. 2013."""
     for p, g, m in zip(params, grads, momenta):
         m *= momentum
         m -= learning_rate * g
@@ -51,15 +39,22 @@ def nesterov_update_(
 def rmsprop_update_(
     params: list[Array],
     grads: list[Array],
-    mean_squares: list[Array],
-    mean_grads: list[Array] | None,
-    momenta: list[Array] | None,
+    slots: tuple[list[Array], list[Array] | None, list[Array] | None],
     learning_rate: Scalar,
     rho: float,
     momentum: float,
     epsilon: float,
 ) -> None:
-    """As in the spec."""
+    """v = rho * v + (1 - rho) * g**2;  p -= learning_rate * g / sqrt(v + epsilon).
+
+    Args:
+        slots: the mean squares v; the mean gradients a or None; the momenta m or None.
+            With a (centered): a = rho * a + (1 - rho) * g, and v - a**2 in place of v under the root.
+            With m: m = momentum * m + (the step above);  p -= m.
+
+    Source: Tieleman & Hinton 2012; Graves 2013, arXiv:1308.0850 (centered).
+    """
+    mean_squares, mean_grads, momenta = slots
     for i, (p, g, v) in enumerate(zip(params, grads, mean_squares)):
         v *= rho
         v += (1 - rho) * g**2
@@ -81,16 +76,23 @@ def rmsprop_update_(
 def adam_update_(
     params: list[Array],
     grads: list[Array],
-    means: list[Array],
-    variances: list[Array],
-    max_variances: list[Array] | None,
+    slots: tuple[list[Array], list[Array], list[Array] | None],
     learning_rate: Scalar,
     step: Scalar,
-    beta_1: float,
-    beta_2: float,
+    betas: tuple[float, float],
     epsilon: float,
 ) -> None:
-    """As in the spec."""
+    """rate = learning_rate * sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    m += (1 - beta_1) * (g - m);  v += (1 - beta_2) * (g**2 - v);  p -= rate * m / (sqrt(v) + epsilon)
+
+    Args:
+        slots: the means m, the variances v; the largest variances u (AMSGrad) or None.
+            With u: u = max(u, v), and u in place of v under the root.
+        betas: beta_1 and beta_2.
+
+    Source: Kingma & Ba 2014, arXiv:1412.6980 (the form before section 2.1); Reddi et al. 2018, arXiv:1904.09237.
+    """
+    (means, variances, max_variances), (beta_1, beta_2) = slots, betas
     rate = learning_rate * (1 - beta_2**step) ** 0.5 / (1 - beta_1**step)
     for i, (p, g, m, v) in enumerate(zip(params, grads, means, variances)):
         xp = array_namespace(p)
@@ -104,47 +106,48 @@ def adam_update_(
 
 
 def weight_decay_(params: list[Array], learning_rate: Scalar, weight_decay: float) -> None:
-    """As in the spec."""
+    """p -= learning_rate * weight_decay * p (decoupled). Source: Loshchilov & Hutter 2017, arXiv:1711.05101."""
     for p in params:
         p -= learning_rate * weight_decay * p
 
 
 def exponential_average_(averages: list[Array], params: list[Array], momentum: float) -> None:
-    """As in the spec."""
+    """a = momentum * a + (1 - momentum) * p (Polyak averaging, `use_ema`)."""
     for a, p in zip(averages, params):
         a *= momentum
         a += (1 - momentum) * p
 
 
 def clip_by_value_(grads: list[Array], limit: float) -> None:
-    """As in the spec."""
+    """Each element into [-limit, limit]."""
     for g in grads:
         g[...] = array_namespace(g).clip(g, -limit, limit)
 
 
 def clip_by_norm_(grads: list[Array], limit: float) -> None:
-    """Each gradient is a model of one parameter."""
+    """Each gradient whose Euclidean norm exceeds `limit` is scaled down to it."""
+    # Each gradient is a model of one parameter.
     for g in grads:
         clip_by_global_norm_([g], limit)
 
 
 def clip_by_global_norm_(grads: list[Array], limit: float) -> None:
-    """As in the spec."""
+    """All gradients by one factor, limit / max(norm of all together, limit). Source: Pascanu et al. 2012, arXiv:1211.5063."""
     norm = sum((g**2).sum() for g in grads) ** 0.5
     for g in grads:
         g *= limit / array_namespace(g).maximum(norm, limit)
 
 
 def l1_l2_penalty(param: Array, l1: float, l2: float) -> Scalar:
-    """As in the spec."""
+    """l1 * sum of |p| + l2 * sum of p**2."""
     return l1 * abs(param).sum() + l2 * (param**2).sum()
 
 
 def l1_l2_gradient_(grad: Array, param: Array, l1: float, l2: float) -> None:
-    """As in the spec."""
+    """grad += l1 * sign(p) + 2 * l2 * p."""
     grad += l1 * array_namespace(param).sign(param) + 2 * l2 * param
 
 
 def accumulate_(target: Array, value: Array) -> None:
-    """As in the spec."""
+    """target += value: gradients add up where a value fans out or a weight is shared."""
     target += value

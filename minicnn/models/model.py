@@ -8,7 +8,7 @@ from typing import Any
 from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
-from minicnn.models.batches import as_arrays
+from minicnn.models.data_checks import as_arrays
 from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct, topological_nodes
 from minicnn.models.plan import Plan
 from minicnn.models.summary import print_summary
@@ -409,7 +409,7 @@ class Model(Trainer, Layer):
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The outputs for arrays. A plan never calls it: it opens the model and runs the layers."""
-        outputs = Plan(self, fuse=False).forward(x if isinstance(x, list) else [x], training)
+        outputs = Plan(self).forward(x if isinstance(x, list) else [x], training)
         return pack_struct(self._output_struct, outputs), None
 
     def __repr__(self) -> str:

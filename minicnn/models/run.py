@@ -6,7 +6,7 @@ from typing import Any
 
 from minicnn import config
 from minicnn.callbacks import BackupAndRestore, CallbackList
-from minicnn.models.batches import set_state_of, state_of
+from minicnn.models.data_adapter import set_state_of, state_of
 from minicnn.saving.atomic import replacing
 from minicnn.saving.weights_file import read_weights, weights_bytes
 

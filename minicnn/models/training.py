@@ -1,8 +1,9 @@
 """`fit`, `evaluate`, `predict`: the training loop.
 
-Follow one pixel: `fit` hands a batch to `train_step`, which calls each layer's `forward`
-(`Conv2D.forward` calls `ops.conv2d_forward`, the kernel), then the loss, then each layer's
-`backward` in the opposite order, then the optimizer. There is nothing else in between.
+Follow one pixel: `fit` hands a batch to `train_step`. That calls `Plan.forward`, which calls each layer's `forward`
+(`Conv2D.forward` calls `ops.conv2d_forward`, the backend's own function); then the loss; then `Plan.backward`, which
+calls each layer's `backward` in the opposite order (`Conv2D.backward`, `ops.conv2d_backward`); then the optimizer.
+A fast backend's function chooses between two drivers (direct, Winograd), and those call compiled code.
 """
 
 from __future__ import annotations
@@ -15,25 +16,22 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, config
-from minicnn.backends import ops
 from minicnn.callbacks import CallbackList
-from minicnn.models.batches import (
-    ArrayBatches,
-    CountedIterator,
+from minicnn.models.compile import Compilable
+from minicnn.models.cuda_graph import CapturedStep
+from minicnn.models.data_adapter import ArrayBatches, CountedIterator, make_batches
+from minicnn.models.data_checks import (
     apply_class_weight,
     as_arrays,
     check_finite,
     check_lengths,
-    make_batches,
     split_validation,
     unpack,
 )
-from minicnn.models.captured import CapturedStep
-from minicnn.models.compilation import Compilable
 from minicnn.models.graph import pack_struct
-from minicnn.models.plan import NumericsError, Plan
+from minicnn.models.guards import NumericsError
+from minicnn.models.plan import Plan, Step
 from minicnn.models.run import Run
-from minicnn.variables import Variable
 
 __all__ = ["Trainer"]
 
@@ -65,60 +63,33 @@ class Trainer(Compilable):
         if not optimizer.built:
             optimizer.build(self.trainable_weights)  # in Keras's order, which files keep
 
-        # Forward: every layer computes its output and sets aside what its gradient will need.
+        # Forward: every layer computes its output, and sets aside in `saved` what its gradient will need.
         y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
-        values = plan.begin(self._feed(x))
-        saved: list[Any] = [None] * len(plan.steps)
-        for i, step in enumerate(plan.steps):
-            values[step.output], saved[i] = step.layer.forward(step.read(values), True)
-            step.forget(values)
-
-        outputs = [values[i] for i in plan.outputs]
-        del values
-        penalties = [kept[0] for step, kept in zip(plan.steps, saved) if step.penalized]
-        loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
+        saved: list[Any] = []
+        penalties: list[Any] = []
+        outputs = plan.forward(self._feed(x), True, saved, penalties)
+        loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
         del outputs
 
-        # Backward: the same layers the other way round; each turns dy into dx and the gradients of its weights.
-        gradients: list[Any] = [None] * len(plan.shapes)
-        for i, dy in zip(plan.outputs, self._compiled_loss.backward(kept, self._logits_for)):
-            dy = dy if dy is None else backends.asarray(dy, plan.dtypes[i])  # a user's loss may return any array
-            gradients[i] = dy if gradients[i] is None else ops.add_forward([gradients[i], dy])
-        dy = kept = None
-        of_weight: dict[Variable, Any] = {}
-        for i in range(len(plan.steps) - 1, -1, -1):
-            step = plan.steps[i]
-            dy, gradients[step.output] = gradients[step.output], None
-            if dy is not None and step.learns:
-                if step.passes_on:
-                    dx, grads = step.layer.backward(dy, saved[i])
-                    step.hand_back(dx, gradients)
-                    dx = None
-                else:
-                    grads = step.layer.backward_weights(dy, saved[i])
-                for variable, trained, grad in zip(step.variables, step.trained, grads):
-                    if trained:
-                        before = of_weight.get(variable)
-                        of_weight[variable] = grad if before is None else ops.add_forward([before, grad])
-                grads = None
-            dy = saved[i] = None
-
+        # Backward: the gradient of the loss at the outputs becomes that of every weight.
+        gradients, _ = plan.backward(self._compiled_loss.backward(kept, plan.logits_for), saved)
+        del kept
         for variable in plan.regularized:
-            if variable in of_weight:
-                variable.regularizer.gradient_(of_weight[variable], variable.value)
+            if variable in gradients:
+                variable.regularizer.gradient_(gradients[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
-        self._track(plan, penalties, loss, own, y, predictions, sample_weight, len(x[0]))
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight)
         # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
-        optimizer.apply([optimizer.scale_loss(grad) for grad in of_weight.values()], list(of_weight))
+        optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))
 
     def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
         """The loss and the metrics of one batch join the running means; nothing is updated."""
         plan = self._plan_for("train")
         y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
         penalties: list[Any] = []
-        outputs = plan.forward(self._feed(x), False, penalties)
-        loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
-        self._track(plan, penalties, loss, own, y, predictions, sample_weight, len(x[0]))
+        outputs = plan.forward(self._feed(x), False, penalties=penalties)
+        loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight)
 
     def predict_step(self, x: list[Any]) -> list[Any]:
         """The outputs for one batch."""
@@ -133,14 +104,13 @@ class Trainer(Compilable):
         y: list[Any],
         predictions: list[Any],
         sample_weight: list[Any] | None,
-        size: int,
     ) -> None:
         """Take a batch into the running means; penalties count with the loss."""
         for penalty in penalties:
             loss = loss + penalty
         for variable in plan.regularized:
             loss = loss + variable.regularizer.penalty(variable.value)
-        self._compiled_loss.track(loss, own, size)
+        self._compiled_loss.track(loss, own, len(y[0]))
         self._compiled_metrics.update(y, predictions, sample_weight)
 
     def _logs(self) -> dict[str, float]:
@@ -478,28 +448,22 @@ class Trainer(Compilable):
             the entry "input" holds x and the gradient at the pixels.
         """
         self._require_graph()
-        plan = Plan(self, fuse=False)  # type: ignore[arg-type]
-        arrays = as_arrays(x, self.input_names, "input")
-        assert arrays is not None
-        values = plan.begin(self._feed(arrays))
-        saved = []
-        for step in plan.steps:
-            values[step.output], kept = step.layer.forward(step.read(values), False)
-            saved.append(kept)
-        output = values[plan.outputs[0]]
-        gradients: list[Any] = [None] * len(plan.shapes)
+        plan = Plan(self, keep=layers, of_inputs=True)  # type: ignore[arg-type]
+        x = as_arrays(x, self.input_names, "input")
+        found: dict[str, list[Any]] = {}
+
+        def see(step: Step, array: Any) -> None:
+            name = step.names[-1]
+            if layers is None or name in layers:
+                found.setdefault(name, []).append(backends.to_numpy(array))
+
+        fed = self._feed(x)
+        saved: list[Any] = []
+        output = plan.forward(fed, False, saved, seen=see)[0]
         seed = output_gradient(output) if callable(output_gradient) else output_gradient
-        gradients[plan.outputs[0]] = backends.asarray(seed, str(output.dtype))
-        found: dict[str, tuple[Any, Any]] = {}
-        for step, kept in zip(reversed(plan.steps), reversed(saved)):
-            dy = gradients[step.output]
-            if dy is None:
-                continue
-            if layers is None or step.layer.name in layers:
-                found[step.layer.name] = (backends.to_numpy(values[step.output]), backends.to_numpy(dy))
-            step.hand_back(step.layer.backward(dy, kept)[0], gradients)
-        found["input"] = (backends.to_numpy(values[plan.inputs[0]]), backends.to_numpy(gradients[plan.inputs[0]]))
-        return backends.to_numpy(output), found
+        _, at_inputs = plan.backward([backends.asarray(seed, str(output.dtype))], saved, seen=see)
+        found["input"] = [backends.to_numpy(fed[0]), backends.to_numpy(at_inputs[0])]
+        return backends.to_numpy(output), {name: (pair[0], pair[1]) for name, pair in found.items() if len(pair) == 2}
 
     # --- what a checkpoint needs beside the weights -------------------------------------
 

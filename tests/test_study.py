@@ -118,7 +118,7 @@ def test_every_figure_is_drawn_in_both_styles(model, image, style, tmp_path):
         study.filters(Sequential([Input((5, 5, 1)), Conv2D(3, 3)]), style=style),
         study.feature_maps(model, image, style=style),
         study.im2col_matrix(image, 3, padding="same", style=style),
-        study.max_pool_winners(image, 2, style=style),
+        study.max_pool_argmax(image, 2, style=style),
         study.gradient_norms(recorder, style=style),
         study.saliency(model, image, style=style),
         study.grad_cam(model, image, class_names=NAMES, style=style),
@@ -392,10 +392,10 @@ def test_im2col_names_the_places_there_are():
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_max_pool_winners_are_tensorflow_argmax(padding):
+def test_max_pool_argmax_are_tensorflow_argmax(padding):
     plane = np.random.default_rng(0).random((7, 5)).astype(np.float32)
     pooled, winners = tf.nn.max_pool_with_argmax(plane[None, :, :, None], 3, 2, padding.upper())
-    figure = study.max_pool_winners(plane, 3, strides=2, padding=padding)
+    figure = study.max_pool_argmax(plane, 3, strides=2, padding=padding)
     np.testing.assert_allclose(images_of(figure)[1], pooled[0, :, :, 0])
     places = figure.axes[0].collections[0].get_offsets()  # (column, row)
     assert {(int(y) * 5 + int(x)) for x, y in places} == set(winners.numpy().ravel().tolist())

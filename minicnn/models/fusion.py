@@ -69,7 +69,8 @@ def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
     for step in steps:
         if id(step) in joined or type(step.layer) not in (Conv2D, Dense, BatchNormalization):
             continue
-        row, arguments = [step], {}
+        row: list[Any] = [step]
+        arguments: dict[str, Any] = {}
         activation = getattr(step.layer, "activation", activations.linear)
         after = only_reader(step)
         if activation is activations.linear and after is not None and is_relu(after.layer):

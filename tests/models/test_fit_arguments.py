@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn.models.batches import make_batches
+from minicnn.models.data_adapter import make_batches
 
 RNG = np.random.default_rng(23)
 SAMPLES, HELD_OUT, BATCH = 45, 23, 7  # neither number of samples is a multiple of a batch

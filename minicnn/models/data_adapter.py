@@ -17,11 +17,9 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import memory
-from minicnn.models.data_checks import as_arrays, check_finite, check_lengths, unpack
+from minicnn.models.data_checks import Batch, as_batch, unpack
 
 __all__ = ["ArrayBatches", "CountedIterator", "IterableBatches", "SequenceBatches", "make_batches", "set_state_of", "state_of"]
-
-Batch = tuple[list[Any], list[Any] | None, list[Any] | None]
 
 
 class _Source:
@@ -122,7 +120,7 @@ class ArrayBatches(_Source):
     """Slices of arrays held in memory, reshuffled in every pass by (seed, number of the pass).
 
     Args:
-        x, y, weights: lists of arrays, one an input or output.
+        arrays: x, y, sample_weight: lists of arrays, one an input or output, or None.
         batch_size: samples a batch; the last may be smaller.
         shuffle: False, True, or "batch" (keeps neighbours together: shuffles whole batches; a smaller one stays last).
         seed: of the order; the same seed and pass give the same order.
@@ -130,17 +128,10 @@ class ArrayBatches(_Source):
     """
 
     def __init__(
-        self,
-        x: list[Any],
-        y: list[Any] | None,
-        weights: list[Any] | None,
-        batch_size: int,
-        shuffle: bool | str = False,
-        seed: int = 0,
-        limit: int | None = None,
+        self, arrays: Batch, batch_size: int, shuffle: bool | str = False, seed: int = 0, limit: int | None = None
     ) -> None:
-        self.x, self.y, self.weights = x, y, weights
-        self.size = len(x[0])
+        self.x, self.y, self.weights = arrays
+        self.size = len(self.x[0])
         self.batch_size: int
         super().__init__(-(-self.size // batch_size), limit, batch_size)
         self.shuffle, self.seed = shuffle, seed
@@ -344,43 +335,28 @@ def _has_own_epoch_end(kind: type) -> bool:
 
 
 def make_batches(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    *,
-    input_names: list[str],
-    output_names: list[str],
+    data: tuple[Any, Any, Any],
+    names: tuple[list[str], list[str]],
     batch_size: int | None,
     shuffle: bool | str,
     seed: int,
     steps: int | None,
-    check: bool = True,
     targets: bool = True,
 ) -> ArrayBatches | IterableBatches | SequenceBatches:
-    """The source that fits what the user passed; without `targets`, only x of what an iterable yields.
+    """The adapter that fits what the user passed.
+
+    Args:
+        data: x, y, sample_weight. names: of the inputs; of the outputs.
+        steps: batches an epoch.
+        targets: whether more than x is read of what an iterable yields.
 
     Raises:
         ValueError: for empty data, lengths that differ, NaN pixels, arguments that do not go
             together with an iterable (Keras's wording).
     """
+    x, y, sample_weight = data
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps <= 0):
         raise ValueError(f"`steps_per_epoch` (or `steps`) must be a positive integer. Received: {steps!r}")
-
-    def split(item: Any) -> Batch:
-        x, y, weights = unpack(item)
-        if not targets:
-            y = weights = None
-        batch_x = as_arrays(x, input_names, "input")
-        batch_y = as_arrays(y, output_names, "output")
-        batch_w = as_arrays(
-            weights, output_names if isinstance(weights, (list, tuple, dict)) else ["sample_weight"], "sample_weight"
-        )
-        assert batch_x is not None
-        check_lengths(batch_x, batch_y, batch_w)
-        if check:
-            check_finite(batch_x, input_names, "input")
-        return batch_x, batch_y, batch_w
-
     is_sequence = hasattr(x, "__getitem__") and hasattr(x, "__len__") and hasattr(x, "on_epoch_end") and not hasattr(x, "shape")
     is_arrays = hasattr(x, "shape") or isinstance(x, (list, tuple, dict)) or hasattr(x, "iloc")
     if not is_arrays and (is_sequence or hasattr(x, "__iter__")):
@@ -390,6 +366,11 @@ def make_batches(
                     f"When providing `x` as a {type(x).__name__}, `{argument}` should not be passed. "
                     f"Instead, it should be included as part of the {type(x).__name__}."
                 )
+
+        def split(item: Any) -> Batch:
+            x, y, weights = unpack(item)
+            return as_batch(x, y, weights, names) if targets else as_batch(x, None, None, names)
+
         if is_sequence:
             return SequenceBatches(x, split, bool(shuffle), seed, steps)
         return IterableBatches(x, split, steps)
@@ -399,21 +380,7 @@ def make_batches(
         isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
     ):
         raise ValueError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}")
-    arrays_x = as_arrays(x, input_names, "input")
-    arrays_y = as_arrays(y, output_names, "output")
-    arrays_w = as_arrays(
-        sample_weight, output_names if isinstance(sample_weight, (list, tuple, dict)) else ["sample_weight"], "sample_weight"
-    )
-    assert arrays_x is not None
-    size = check_lengths(arrays_x, arrays_y, arrays_w)
-    if check:
-        check_finite(arrays_x, input_names, "input")
-    return ArrayBatches(
-        arrays_x,
-        arrays_y,
-        arrays_w,
-        int(batch_size or (min(32, size) if steps is None else -(-size // steps))),
-        shuffle,
-        seed,
-        steps,
-    )
+    arrays = as_batch(x, y, sample_weight, names)
+    size = len(arrays[0][0])
+    default = min(32, size) if steps is None else -(-size // steps)
+    return ArrayBatches(arrays, int(batch_size or default), shuffle, seed, steps)

@@ -9,7 +9,18 @@ import numpy as np
 
 from minicnn import backends, config
 
-__all__ = ["apply_class_weight", "as_arrays", "check_finite", "check_lengths", "split_validation", "unpack"]
+__all__ = [
+    "Batch",
+    "apply_class_weight",
+    "as_arrays",
+    "as_batch",
+    "check_finite",
+    "check_lengths",
+    "split_validation",
+    "unpack",
+]
+
+Batch = tuple[list[Any], list[Any] | None, list[Any] | None]  # x, y, sample_weight
 
 _CHUNK = 1 << 22  # elements looked at in one go when a whole data set is checked
 
@@ -55,6 +66,24 @@ def as_arrays(data: Any, names: list[str], what: str, dtype: str | None = None) 
             raise ValueError(f"Data for {what} '{name}' is a scalar; expected an array whose first axis counts samples.")
         arrays.append(array)
     return arrays
+
+
+def as_batch(x: Any, y: Any, sample_weight: Any, names: tuple[list[str], list[str]]) -> Batch:
+    """Data, of one batch or a whole set, as arrays in the order of the model's inputs and outputs.
+
+    Args:
+        names: of the inputs; of the outputs.
+
+    Raises:
+        ValueError: for data that are missing, of no samples or of different numbers of them, and for NaN pixels.
+    """
+    weight_names = names[1] if isinstance(sample_weight, (list, tuple, dict)) else ["sample_weight"]
+    arrays_x = as_arrays(x, names[0], "input")
+    arrays_y, weights = as_arrays(y, names[1], "output"), as_arrays(sample_weight, weight_names, "sample_weight")
+    assert arrays_x is not None
+    check_lengths(arrays_x, arrays_y, weights)
+    check_finite(arrays_x, names[0], "input")
+    return arrays_x, arrays_y, weights
 
 
 def check_lengths(x: list[Any] | None, y: list[Any] | None, weights: list[Any] | None) -> int:

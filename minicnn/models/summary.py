@@ -113,6 +113,25 @@ def _flops(layer: Any, before: Any, after: Any) -> int:
     )
 
 
+def _totals(model: Any, rows: list[dict[str, Any]]) -> list[str]:
+    """The model's name, and what stands under the table."""
+    trained = sum(v.size for v in model.trainable_weights)
+    frozen = sum(v.size for v in model.non_trainable_weights)
+    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None and model.optimizer.built else 0
+    lines = [
+        f'Model: "{model.name}"',
+        f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",
+    ]
+    lines.append(f" Trainable params: {trained:,} ({readable_size(trained)})")
+    lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
+    if slots:
+        lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
+    lines.append(
+        f" FLOPs per image, forward: {readable_count(sum(row['flops'] for row in rows if not row['name'].startswith(' ')))}"
+    )
+    return lines
+
+
 def print_summary(
     model: Any,
     line_length: int | None = None,
@@ -158,20 +177,7 @@ def print_summary(
         if show_trainable:
             cells.append("Y" if row["trainable"] else "N")
         table.add_row(*cells)
-    trained = sum(v.size for v in model.trainable_weights)
-    frozen = sum(v.size for v in model.non_trainable_weights)
-    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None and model.optimizer.built else 0
-    lines = [
-        f'Model: "{model.name}"',
-        f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",
-    ]
-    lines.append(f" Trainable params: {trained:,} ({readable_size(trained)})")
-    lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
-    if slots:
-        lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
-    lines.append(
-        f" FLOPs per image, forward: {readable_count(sum(row['flops'] for row in rows if not row['name'].startswith(' ')))}"
-    )
+    lines = _totals(model, rows)
     target = io.StringIO() if print_fn is not None else sys.stdout
     # A file or a notebook has no width of its own: leave room for what is to be shown.
     width = line_length or (None if print_fn is None and sys.stdout.isatty() else 100)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,18 @@ from minicnn import backends, config
 from minicnn.callbacks import CallbackList
 from minicnn.models.compile import Compilable
 from minicnn.models.cuda_graph import CapturedStep
-from minicnn.models.data_adapter import ArrayBatches, CountedIterator, make_batches
+from minicnn.models.data_adapter import ArrayBatches, make_batches
 from minicnn.models.data_checks import (
     apply_class_weight,
     as_arrays,
     check_finite,
     check_lengths,
     split_validation,
-    unpack,
 )
 from minicnn.models.graph import pack_struct
 from minicnn.models.guards import NumericsError
 from minicnn.models.plan import Plan, Step
-from minicnn.models.run import Run
+from minicnn.models.run import Run, Validation
 
 __all__ = ["Trainer"]
 
@@ -178,91 +176,37 @@ class Trainer(Compilable):
             raise ValueError("You cannot `class_weight` and `sample_weight` at the same time.")
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
-        source = self._source(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
+        source = self._source((x, y, sample_weight), batch_size, shuffle, steps_per_epoch)
         hooks = self._hooks(callbacks, verbose, epochs, source, history=True)
+        validation = Validation(validation_data, validation_batch_size or batch_size, validation_steps, validation_freq)
+        run = Run(self, source, validation, hooks)
         watch = hooks.watches_numerics  # at every value, for which a device has to be waited for
         captured = backends.on_device() and not watch
         train_step = CapturedStep(self) if captured else functools.partial(self.train_step, watch=watch)
-        self.stop_training = False
-        source.resume(self._passes_done)
-        if hasattr(validation_data, "__next__") and not hasattr(validation_data, "__getitem__"):
-            validation_data = CountedIterator(validation_data)
-        run = Run(self, source, validation_data, hooks)
         with hooks, contextlib.closing(source), self._step_memory() as arena, self._means.of_a_run():
-            hooks.on_train_begin()
-            if run.resumed:  # `BackupAndRestore` found an earlier run
-                initial_epoch = epochs if run.over and not run.batch else run.epoch
-            for epoch in range(initial_epoch, epochs):
-                self.reset_metrics()
-                run.epoch, run.batch = epoch, 0
-                hooks.on_epoch_begin(epoch)  # where a run that is resumed takes its place within the epoch
-                index = run.batch - 1
-                for index, (batch_x, batch_y, weights) in enumerate(run.batches(), run.batch):
-                    self._prepare(batch_x, batch_y)
-                    batch_y = self._targets(batch_y)
-                    if class_weight is not None:
-                        weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
-                    hooks.on_train_batch_begin(index)
-                    try:
-                        train_step(batch_x, batch_y, weights)
-                    except NumericsError as error:
-                        error.batch = index
-                        self._compiled_loss.track(math.nan, [], len(batch_x[0]))
-                        hooks.on_numerics_error(error)
-                        self.stop_training = True
-                    # The next batch may take this one's memory.
-                    del batch_x, batch_y, weights
-                    arena.new_step()
-                    run.batch = index + 1
-                    hooks.on_train_batch_end(index, self._logs)  # computed only if a callback reads them
-                    if self.stop_training:
-                        break
-                if index < 0:
-                    if epoch == initial_epoch and not run.resumed:
-                        raise ValueError(
-                            "Expected data with at least one batch. Received an empty dataset or an exhausted generator."
-                        )
-                    break
-                run.logs = self._logs()
-                if validation_data is not None and _due(epoch + 1, validation_freq):
-                    logs = self._validate(validation_data, validation_batch_size or batch_size, validation_steps, hooks)
-                    run.logs = {**run.logs, **{f"val_{name}": value for name, value in logs.items()}}
-                self._passes_done = source.passes
-                run.epoch, run.batch = epoch + 1, 0
-                hooks.on_epoch_end(epoch, run.logs)
-                if self.stop_training:
-                    break
-            self._passes_done += source.position > 0  # another `fit` does not go on in the middle of this one's data
+            for batch_x, batch_y, weights in run.batches(initial_epoch, epochs, class_weight):
+                try:
+                    train_step(batch_x, batch_y, weights)
+                except NumericsError as error:
+                    run.stop(error)
+                del batch_x, batch_y, weights  # the next batch may take this one's memory
+                arena.new_step()
         self.optimizer.finalize_variable_values(self.trainable_weights)
         hooks.on_train_end(run.logs)
         return self.history
 
     def _source(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        batch_size: int | None,
-        shuffle: bool | str,
-        steps: int | None,
-        check: bool = True,
-        targets: bool = True,
+        self, data: tuple[Any, Any, Any], batch_size: int | None, shuffle: bool | str, steps: int | None, targets: bool = True
     ) -> Any:
-        if x is None:
+        """Where batches of `data`, (x, y, sample_weight), come from."""
+        if data[0] is None:
             raise ValueError("Missing data: `x` is None.")
-        return make_batches(
-            x,
-            y,
-            sample_weight,
-            input_names=getattr(self, "input_names", None) or ["x"],
-            output_names=getattr(self, "output_names", None) or ["y"],
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=self._shuffle_seed,
-            steps=steps,
-            check=check,
-            targets=targets,
-        )
+        return make_batches(data, self._names, batch_size, shuffle, self._shuffle_seed, steps, targets)
+
+    @property
+    def _names(self) -> tuple[list[str], list[str]]:
+        """Of inputs and outputs, as messages about data say them."""
+        return getattr(self, "input_names", None) or ["x"], getattr(self, "output_names", None) or ["y"]
 
     def _targets(self, y: list[Any] | None) -> list[Any]:
         """The targets, checked."""
@@ -278,10 +222,6 @@ class Trainer(Compilable):
         return CallbackList(
             given, add_history=history, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs, steps=source.steps
         )
-
-    def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
-        x, y, weights = unpack(data)
-        return self._evaluate(self._source(x, y, weights, batch_size, False, steps), hooks)
 
     def fit_generator(
         self,
@@ -316,7 +256,7 @@ class Trainer(Compilable):
             [loss, metric, ...] (a number if there is just the loss), or a dict with `return_dict=True`.
         """
         self._assert_compiled("evaluate")
-        source = self._source(x, y, sample_weight, batch_size, False, steps)
+        source = self._source((x, y, sample_weight), batch_size, False, steps)
         hooks = self._hooks(callbacks, verbose, 1, source)
         with self._means.of_a_run():
             logs = self._evaluate(source, hooks)
@@ -357,7 +297,7 @@ class Trainer(Compilable):
 
         Batches of an iterable may be `x`, `(x, y)` or `(x, y, sample_weight)`; only x is read.
         """
-        source = self._source(x, None, None, batch_size, False, steps, targets=False)
+        source = self._source((x, None, None), batch_size, False, steps, targets=False)
         hooks = self._hooks(callbacks, verbose, 1, source)
         self.stop_predicting = False
         parts: list[list[np.ndarray]] = []
@@ -416,16 +356,16 @@ class Trainer(Compilable):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
-        arrays = as_arrays(x, getattr(self, "input_names", None) or ["x"], "input")
+        arrays = as_arrays(x, self._names[0], "input")
         assert arrays is not None
-        check_finite(arrays, getattr(self, "input_names", None) or ["x"], "input")
+        check_finite(arrays, self._names[0], "input")
         self._prepare(arrays, None)
         with self._step_memory():
             outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(arrays)]
         return pack_struct(self._output_struct, outputs)
 
     def _one_batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any] | None]:
-        source = self._source(x, y, sample_weight, None, False, None)
+        source = self._source((x, y, sample_weight), None, False, None)
         if not isinstance(source, ArrayBatches):
             raise ValueError(f"Expected the arrays of one batch. Received: x of type {type(x).__name__}")
         self._prepare(source.x, source.y)
@@ -478,14 +418,3 @@ class Trainer(Compilable):
 def _placed(arrays: list[Any]) -> list[Any]:
     """Arrays where the backend computes."""
     return [backends.asarray(array) for array in arrays]
-
-
-def _due(epoch: int, frequency: int | list[int]) -> bool:
-    """Whether validation is due after this epoch (counted from 1)."""
-    if isinstance(frequency, (int, np.integer)):
-        return epoch % int(frequency) == 0
-    if isinstance(frequency, (list, tuple, set)):
-        return epoch in frequency
-    raise ValueError(
-        f"Expected `validation_freq` to be a list or int. Received: validation_freq={frequency} of the type {type(frequency)}."
-    )

@@ -7,7 +7,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-
 from numba.core.dispatcher import Dispatcher
 
 import minicnn

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minicnn.layers.symbolic import Node
-
-if TYPE_CHECKING:
-    from minicnn.models.model import Model
 
 __all__ = ["PlanTable", "print_summary", "readable_count", "readable_size"]
 
@@ -42,24 +40,26 @@ def readable_count(count: int) -> str:
 class PlanTable(list[dict[str, Any]]):
     """The rows of `model.plan()`: a list of dicts that prints as a table of at most 100 columns."""
 
-    _LAYERS, _OP, _SHAPE = 36, 18, 20  # widths
+    _LAYERS, _KERNEL, _SHAPE = 38, 22, 16  # widths
 
     def __repr__(self) -> str:
-        head = f"{'layers that run as one':{self._LAYERS}}  {'op':{self._OP}}  {'output shape':{self._SHAPE}}"
+        head = f"{'layers that run as one':{self._LAYERS}}  {'kernel':{self._KERNEL}}  {'output shape':{self._SHAPE}}"
         lines = [f"{head}  {'FLOPs':>8}  {'output':>9}"]
         for row in self:
             names = textwrap.wrap(" + ".join(row["layers"]), self._LAYERS)
+            kernel = textwrap.wrap(row["kernel"], self._KERNEL) or [""]
             shape = str(row["output_shape"]).replace("None, ", "")
             flops = readable_count(row["flops"]) if row["flops"] else "-"
-            cells = f"{row['op'][: self._OP]:{self._OP}}  {shape[: self._SHAPE]:{self._SHAPE}}"
-            lines.append(f"{names[0]:{self._LAYERS}}  {cells}  {flops:>8}  {readable_size(row['bytes'], 1):>9}")
-            lines += [f"  {name}" for name in names[1:]]
+            last = f"{shape[: self._SHAPE]:{self._SHAPE}}  {flops:>8}  {readable_size(row['bytes'], 1):>9}"
+            for name, part in itertools.zip_longest(names, kernel, fillvalue=""):
+                lines.append(f"{name:{self._LAYERS}}  {part:{self._KERNEL}}  {last}".rstrip())
+                last = ""
         total = readable_count(sum(row["flops"] for row in self))
         lines.append(f"{len(self)} steps, {total} FLOPs forward; FLOPs and output of one image")
         return "\n".join(lines)
 
 
-def _rows(model: Model, expand_nested: bool, depth: int = 0) -> list[dict[str, Any]]:
+def _rows(model: Any, expand_nested: bool, depth: int = 0) -> list[dict[str, Any]]:
     rows = []
     nodes: list[Node] = getattr(model, "_nodes", [])
     of_layer: dict[int, list[Node]] = {}
@@ -99,7 +99,7 @@ def _rows(model: Model, expand_nested: bool, depth: int = 0) -> list[dict[str, A
             }
         )
         if expand_nested and hasattr(layer, "_nodes"):
-            rows += _rows(layer, True, depth + 1)  # type: ignore[arg-type]
+            rows += _rows(layer, True, depth + 1)
     return rows
 
 
@@ -113,8 +113,27 @@ def _flops(layer: Any, before: Any, after: Any) -> int:
     )
 
 
+def _totals(model: Any, rows: list[dict[str, Any]]) -> list[str]:
+    """The model's name, and what stands under the table."""
+    trained = sum(v.size for v in model.trainable_weights)
+    frozen = sum(v.size for v in model.non_trainable_weights)
+    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None and model.optimizer.built else 0
+    lines = [
+        f'Model: "{model.name}"',
+        f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",
+    ]
+    lines.append(f" Trainable params: {trained:,} ({readable_size(trained)})")
+    lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
+    if slots:
+        lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
+    lines.append(
+        f" FLOPs per image, forward: {readable_count(sum(row['flops'] for row in rows if not row['name'].startswith(' ')))}"
+    )
+    return lines
+
+
 def print_summary(
-    model: Model,
+    model: Any,
     line_length: int | None = None,
     print_fn: Any = None,
     expand_nested: bool = False,
@@ -158,20 +177,7 @@ def print_summary(
         if show_trainable:
             cells.append("Y" if row["trainable"] else "N")
         table.add_row(*cells)
-    trained = sum(v.size for v in model.trainable_weights)
-    frozen = sum(v.size for v in model.non_trainable_weights)
-    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None and model.optimizer.built else 0
-    lines = [
-        f'Model: "{model.name}"',
-        f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",
-    ]
-    lines.append(f" Trainable params: {trained:,} ({readable_size(trained)})")
-    lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
-    if slots:
-        lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
-    lines.append(
-        f" FLOPs per image, forward: {readable_count(sum(row['flops'] for row in rows if not row['name'].startswith(' ')))}"
-    )
+    lines = _totals(model, rows)
     target = io.StringIO() if print_fn is not None else sys.stdout
     # A file or a notebook has no width of its own: leave room for what is to be shown.
     width = line_length or (None if print_fn is None and sys.stdout.isatty() else 100)

@@ -249,7 +249,6 @@ def test_random_layers(target: Target, class_name: str) -> None:
     with pytest.raises(ValueError, match="rank 3"):
         type(layer).from_config(layer.get_config())(x[0, 0])
     y, saved = layer.forward(x, True)
-    assert layer.backward_weights(y, saved) == ()
     with pytest.raises(NotImplementedError, match="no gradient with respect to its images"):
         layer.backward(y, saved)
 

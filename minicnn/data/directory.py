@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import config, shapes
-from .dataset import AUTOTUNE, Dataset
-from .pictures import CHANNELS, read_picture
-from .resize import INTERPOLATIONS, crop_resize, pad_resize, resize
+from minicnn import config, shapes
+from minicnn.data.dataset import AUTOTUNE, Dataset
+from minicnn.data.pictures import CHANNELS, read_picture
+from minicnn.data.resize import INTERPOLATIONS, crop_resize, pad_resize, resize
 
 __all__ = ["image_dataset_from_directory", "picture_files"]
 

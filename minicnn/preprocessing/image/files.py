@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import config, shapes
-from ...data.pictures import open_picture
-from ...data.resize import crop_resize
+from minicnn import config, shapes
+from minicnn.data.pictures import open_picture
+from minicnn.data.resize import crop_resize
 
 __all__ = ["array_to_img", "img_to_array", "load_img", "save_img", "smart_resize"]
 

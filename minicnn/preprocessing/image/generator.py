@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ... import config
-from .iterators import DataFrameIterator, DirectoryIterator, NumpyArrayIterator
-from .transforms import apply_affine_transform, apply_brightness_shift, apply_channel_shift, draw_zoom, flip_axis
+from minicnn import config
+from minicnn.preprocessing.image.iterators import DataFrameIterator, DirectoryIterator, NumpyArrayIterator
+from minicnn.preprocessing.image.transforms import (
+    apply_affine_transform,
+    apply_brightness_shift,
+    apply_channel_shift,
+    draw_zoom,
+    flip_axis,
+)
 
 __all__ = ["ImageDataGenerator"]
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import config, shapes
-from ...data.directory import picture_files
-from ...data.pictures import CHANNELS
-from .files import array_to_img, img_to_array, load_img
+from minicnn import config, shapes
+from minicnn.data.directory import picture_files
+from minicnn.data.pictures import CHANNELS
+from minicnn.preprocessing.image.files import array_to_img, img_to_array, load_img
 
 if TYPE_CHECKING:
-    from .generator import ImageDataGenerator
+    from minicnn.preprocessing.image.generator import ImageDataGenerator
 
 __all__ = ["DataFrameIterator", "DirectoryIterator", "Iterator", "NumpyArrayIterator"]
 
@@ -389,7 +389,7 @@ class DataFrameIterator(_FileIterator):
         dtype: Any = None,
         validate_filenames: bool = True,
     ) -> None:
-        from .generator import ImageDataGenerator
+        from minicnn.preprocessing.image.generator import ImageDataGenerator
 
         generator = image_data_generator or ImageDataGenerator()
         self._check_class_mode(class_mode)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import array_to_img, img_to_array
+from minicnn.preprocessing.image.files import array_to_img, img_to_array
 
 __all__ = [
     "apply_affine_transform",

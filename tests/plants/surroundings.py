@@ -167,7 +167,7 @@ PLANTS = [
     ),
     Plant(
         "featurewise_deviation_of_a_sample",  # ddof = 1
-        "preprocessing/image/generator.py",
+        "preprocessing/image/augmentation.py",
         "self.std = np.std(x, axis=(0, 1, 2))",
         "self.std = np.std(x, axis=(0, 1, 2), ddof=1)",
         ("tests/test_preprocessing.py::TestFlow::test_batches_are_keras_s",),

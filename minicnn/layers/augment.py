@@ -12,30 +12,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import registry
+from minicnn import registry, shapes
 from minicnn.backends import ops
 from minicnn.layers.arguments import reject_unsupported, standardize_data_format
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
 from minicnn.seeds import SeedGenerator
 
-__all__ = [
-    "CenterCrop",
-    "RandomBrightness",
-    "RandomContrast",
-    "RandomCrop",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomTranslation",
-    "RandomZoom",
-    "Resizing",
-]
-
 # Codes of `ops.affine_warp2d`
 _INTERPOLATIONS = {"nearest": 0, "bilinear": 1}
 _FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
 
+_WARP_ARGUMENTS = ("fill_mode", "interpolation", "seed", "fill_value", "data_format")
+
 Range = tuple[float, float]
+
+
+def _warped(x: Any, maps: tuple[Any, ...], size: tuple[int, int], interpolation: str, fill_mode: str, fill_value: float) -> Any:
+    """Each image of `x` under its map, as images of (height, width) = `size`: see `ops.affine_warp2d`."""
+    # NumPy's functions on CuPy's arrays are CuPy's: nothing leaves the device.
+    matrices = np.stack(maps, axis=1).astype(x.dtype)
+    return ops.affine_warp2d(x, matrices, size, _INTERPOLATIONS[interpolation], _FILL_MODES[fill_mode], float(fill_value))
 
 
 def _uniform(words: Any, low: float, high: float) -> Any:
@@ -166,10 +163,7 @@ class RandomWarp(RandomLayer):
 
     def augment(self, x: Any, words: Any) -> Any:
         image = x.shape[1:3]
-        # NumPy's functions on CuPy's arrays are CuPy's: nothing leaves the device.
-        matrices = np.stack(self.maps(words, image), axis=1).astype(x.dtype)
-        interpolation, fill_mode = _INTERPOLATIONS[self.interpolation], _FILL_MODES[self.fill_mode]
-        return ops.affine_warp2d(x, matrices, image, interpolation, fill_mode, float(self.fill_value))
+        return _warped(x, self.maps(words, image), image, self.interpolation, self.fill_mode, self.fill_value)
 
 
 @registry.register("layer")
@@ -212,29 +206,13 @@ class RandomRotation(RandomWarp):
     Args:
         factor: the angle in turns, as (lower, upper) or f for (-f, f): 0.1 is up to 36 degrees either way,
             positive ones counter-clockwise.
-        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
 
-    _own_arguments: ClassVar[tuple[str, ...]] = (
-        "data_format",
-        "factor",
-        "fill_mode",
-        "fill_value",
-        "interpolation",
-        "seed",
-    )
+    _own_arguments: ClassVar[tuple[str, ...]] = ("data_format", "factor", "fill_mode", "fill_value", "interpolation", "seed")
 
-    def __init__(
-        self,
-        factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
+    def __init__(self, factor: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.factor = _range(factor, "factor", -1, 1)
 
     def angles(self, words: Any) -> Any:
@@ -253,15 +231,17 @@ class _HeightWidthWarp(RandomWarp):
     """Base of the layers with a factor for the height and one for the width."""
 
     words_per_image = 2
-    _own_arguments: ClassVar[tuple[str, ...]] = (
-        "height_factor",
-        "width_factor",
-        "fill_mode",
-        "interpolation",
-        "seed",
-        "fill_value",
-        "data_format",
-    )
+    _own_arguments: ClassVar[tuple[str, ...]] = ("height_factor", "width_factor", *_WARP_ARGUMENTS)
+
+    def __init__(self, height_factor: Any, width_factor: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        self._height_range = _range(height_factor, "height_factor", -1, 1)
+        self._width_range = _range(width_factor, "width_factor", -1, 1)
+
+    def _factors(self, words: Any) -> tuple[Any, Any]:
+        """The drawn factors of height and width, each (N,)."""
+        return _uniform(words[:, 0], *self._height_range), _uniform(words[:, 1], *self._width_range)
 
 
 @registry.register("layer")
@@ -271,35 +251,22 @@ class RandomZoom(_HeightWidthWarp):
     Args:
         height_factor: as (lower, upper) or f for (-f, f), above -1; 0.2 shows 20% more rows (zooms out), -0.2 fewer.
         width_factor: likewise; None to keep the aspect ratio.
-        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
 
-    def __init__(
-        self,
-        height_factor: Any,
-        width_factor: Any = None,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
-        self.height_factor = height_factor
+    def __init__(self, height_factor: Any, width_factor: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(height_factor, height_factor if width_factor is None else width_factor, *args, **kwargs)
         self.width_factor = width_factor
-        self._height_range = _range(height_factor, "height_factor", -1, 1)
-        self._width_range = None if width_factor is None else _range(width_factor, "width_factor", -1, 1)
-        if self._height_range[1] == -1 or (self._width_range is not None and self._width_range[1] == -1):
+        if self._height_range[1] == -1 or self._width_range[1] == -1:
             raise ValueError(
                 f"Layer '{self.name}': a factor of -1 shows no pixel. "
                 f"Received: height_factor={height_factor}, width_factor={width_factor}"
             )
 
     def zooms(self, words: Any) -> tuple[Any, Any]:
-        """The drawn factors of height and width, each (N,)."""
-        height = 1 + _uniform(words[:, 0], *self._height_range)
-        return height, height if self._width_range is None else 1 + _uniform(words[:, 1], *self._width_range)
+        """How many times as many rows and columns are shown, each (N,)."""
+        height, width = self._factors(words)
+        return 1 + height, 1 + (height if self.width_factor is None else width)
 
     def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
         height, width = self.zooms(words)
@@ -314,29 +281,13 @@ class RandomTranslation(_HeightWidthWarp):
     Args:
         height_factor: as (lower, upper) or f for (-f, f): the shift down, as a part of the height.
         width_factor: likewise, to the right.
-        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
-
-    def __init__(
-        self,
-        height_factor: Any,
-        width_factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
-        self.height_factor = height_factor
-        self.width_factor = width_factor
-        self._height_range = _range(height_factor, "height_factor", -1, 1)
-        self._width_range = _range(width_factor, "width_factor", -1, 1)
 
     def shifts(self, words: Any, image: tuple[int, int]) -> tuple[Any, Any]:
         """The drawn shifts down and to the right in pixels, each (N,)."""
-        return _uniform(words[:, 0], *self._height_range) * image[0], _uniform(words[:, 1], *self._width_range) * image[1]
+        down, right = self._factors(words)
+        return down * image[0], right * image[1]
 
     def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
         down, right = self.shifts(words, image)
@@ -428,17 +379,10 @@ class _Resized(ImageLayer):
         _, H, W, _ = x.shape
         return ops.zero_pad2d_backward(x, (top, H - top - height, left, W - left - width))
 
-    def _aspect(self, x: Any) -> tuple[int, int]:
-        """Height and width that x must have for the target's aspect ratio, each for x's other extent."""
-        _, H, W, _ = x.shape
-        return int(W * self.height / self.width), int(H * self.width / self.height)
-
     def _largest_window(self, x: Any, interpolation: str = "bilinear") -> Any:
-        """The largest window of the target's aspect ratio amid x, resized."""
-        _, H, W, _ = x.shape
-        height, width = self._aspect(x)
-        height, width = max(min(H, height), 1), max(min(W, width), 1)
-        return self._scaled(self._cropped(x, (H - height) // 2, (W - width) // 2, height, width), interpolation)
+        """The largest window of the target's aspect ratio in the middle of x, resized."""
+        window = shapes.largest_window(x.shape[1:3], (self.height, self.width))
+        return self._scaled(self._cropped(x, *window), interpolation)
 
     def _scaled(self, x: Any, interpolation: str) -> Any:
         if x.shape[1:3] == (self.height, self.width):
@@ -490,8 +434,8 @@ class RandomCrop(_Resized, RandomLayer):
     def augment(self, x: Any, words: Any) -> Any:
         top, left = self.places(words, x.shape[1:3])
         zero = 0 * top
-        matrices = np.stack((zero + 1, zero, left, zero, zero + 1, top), axis=1).astype(x.dtype)
-        return ops.affine_warp2d(x, matrices, (self.height, self.width), _INTERPOLATIONS["nearest"], 0, 0.0)
+        maps = zero + 1, zero, left, zero, zero + 1, top
+        return _warped(x, maps, (self.height, self.width), "nearest", "constant", 0.0)
 
     def transform(self, x: Any, training: bool) -> Any:
         fits = x.shape[1] >= self.height and x.shape[2] >= self.width
@@ -564,7 +508,7 @@ class Resizing(_Resized):
 
     def _padded(self, x: Any) -> Any:
         _, H, W, _ = x.shape
-        height, width = self._aspect(x)
+        height, width = W * self.height // self.width, H * self.width // self.height  # that fit the width and the height
         rows, columns = max(height - H, 0) // 2, max(width - W, 0) // 2  # as many before as after, as in Keras
         fill = float(self.fill_value)
         return ops.rescale(ops.zero_pad2d_forward(ops.rescale(x, 1.0, -fill), (rows, rows, columns, columns)), 1.0, fill)

@@ -146,9 +146,9 @@ PLANTS = [
     ),
     Plant(
         "centre_crop_rounds_the_odd_pixel_up",
-        "data/resize.py",
-        "top, left = (height - crop_height) // 2, (width - crop_width) // 2",
-        "top, left = (height - crop_height + 1) // 2, (width - crop_width + 1) // 2",
+        "shapes.py",
+        "return (image[0] - height) // 2, (image[1] - width) // 2, height, width",
+        "return (image[0] - height + 1) // 2, (image[1] - width + 1) // 2, height, width",
         ("tests/test_data.py::TestResize::test_keeping_proportions",),
     ),
     Plant(

@@ -105,9 +105,7 @@ def load_img(
         )
     box = None
     if keep_aspect_ratio:
-        crop_width = min(image.width, image.height * width // height)
-        crop_height = min(image.height, image.width * height // width)
-        left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
+        top, left, crop_height, crop_width = shapes.largest_window((image.height, image.width), (height, width))
         box = (left, top, left + crop_width, top + crop_height)
     return image.resize((width, height), Image.Resampling[interpolation.upper()], box=box)
 

@@ -119,7 +119,7 @@ def apply_affine_transform(
 
 def moved(x: np.ndarray, sampling: Sampling, **motion: float) -> np.ndarray:
     """`apply_affine_transform` by the amounts that are named in `motion`; the others move nothing."""
-    return apply_affine_transform(x, *(NO_MOTION | motion).values(), *sampling)
+    return apply_affine_transform(x, *(NO_MOTION | motion).values(), *sampling)  # type: ignore[call-arg, arg-type]
 
 
 def random_rotation(x: np.ndarray, rg: float, *sampling: Any, **named: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Augmentation: images flipped, turned, moved, cropped and recoloured at random, in training only.
 
-What is drawn for image n of a batch depends on the layer's key and on n alone, and is drawn
-where the backend computes: the same on every backend and for every number of threads.
-Labels are never touched.
+The random numbers for image n of a batch depend only on the layer's key and on n, and are made
+by the backend: they are the same on every backend and for every number of threads. Labels do not
+change.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _uniform(words: Any, low: float, high: float) -> Any:
 
 
 def _range(factor: Any, argument: str, low: float, high: float) -> Range:
-    """`factor` as (lower, upper): f is (-f, f), cut off at `low`.
+    """`factor` as (lower, upper): a number f stands for (-f, f), but not below `low`.
 
     Raises:
         ValueError: if it does not lie in [low, high].
@@ -102,9 +102,9 @@ class ImageLayer(Layer):
 
 
 class RandomLayer(ImageLayer):
-    """Base of the layers that change images at random in training, and hand them on otherwise.
+    """Base of the layers that change images at random in training, and leave them unchanged in inference.
 
-    A subclass writes `augment(x, words)` and says how many random words an image takes.
+    A subclass writes `augment(x, words)` and says how many random 32-bit words it needs for an image.
     """
 
     words_per_image: ClassVar[int] = 1
@@ -119,7 +119,7 @@ class RandomLayer(ImageLayer):
         raise NotImplementedError
 
     def draw_words(self, count: int) -> Any:
-        """(count, words_per_image) fresh words: row n does not depend on `count`."""
+        """(count, words_per_image) new random words: row n does not depend on `count`."""
         return ops.random_bits(self.generator.next_key(), count * self.words_per_image).reshape(count, self.words_per_image)
 
     def transform(self, x: Any, training: bool) -> Any:
@@ -127,10 +127,10 @@ class RandomLayer(ImageLayer):
 
 
 class RandomWarp(RandomLayer):
-    """Base of the layers that move pixels: each image under its own affine map.
+    """Base of the layers that move pixels: each image is warped by its own affine map.
 
     Args:
-        fill_mode: what lies outside of the image: "reflect", "wrap", "constant" (`fill_value`) or "nearest".
+        fill_mode: the pixels outside of the image: "reflect", "wrap", "constant" (`fill_value`) or "nearest".
         interpolation: "bilinear" or "nearest".
         seed: of the drawn numbers; default from `set_random_seed`.
         fill_value: see `fill_mode`.
@@ -168,11 +168,11 @@ class RandomWarp(RandomLayer):
 
 @registry.register("layer")
 class RandomFlip(RandomWarp):
-    """Images mirrored, each with probability 1/2 in each direction of `mode`.
+    """Images mirrored, in each direction of `mode` with probability 1/2.
 
     Args:
         mode: "horizontal" (left and right change places), "vertical", or "horizontal_and_vertical":
-            both, drawn one by one, so that an image may be mirrored in either, both or neither.
+            each direction is drawn by itself, so that an image is mirrored in one of them, in both or in neither.
         seed, data_format: see `RandomWarp`.
     """
 
@@ -204,8 +204,8 @@ class RandomRotation(RandomWarp):
     """Images turned about their centers.
 
     Args:
-        factor: the angle in turns, as (lower, upper) or f for (-f, f): 0.1 is up to 36 degrees either way,
-            positive ones counter-clockwise.
+        factor: the angle in whole turns, as (lower, upper) or f for (-f, f): 0.1 is up to 36 degrees in either
+            direction. Positive angles turn counter-clockwise.
         fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
 
@@ -279,7 +279,7 @@ class RandomTranslation(_HeightWidthWarp):
     """Images shifted.
 
     Args:
-        height_factor: as (lower, upper) or f for (-f, f): the shift down, as a part of the height.
+        height_factor: as (lower, upper) or f for (-f, f): the shift down, as a fraction of the height.
         width_factor: likewise, to the right.
         fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
@@ -326,7 +326,7 @@ class RandomBrightness(_Recoloring):
     """Images made brighter or darker: a number is added to all pixels of an image.
 
     Args:
-        factor: that number as a part of the value range, as (lower, upper) or f for (-f, f), within [-1, 1].
+        factor: that number as a fraction of the value range, as (lower, upper) or f for (-f, f), within [-1, 1].
         value_range, seed: see `_Recoloring`.
     """
 
@@ -360,7 +360,7 @@ class RandomContrast(_Recoloring):
 
 
 class _Resized(ImageLayer):
-    """Base of the layers whose images come out as (height, width)."""
+    """Base of the layers whose output images have the size (height, width)."""
 
     def __init__(self, height: int, width: int, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -395,7 +395,7 @@ class _Resized(ImageLayer):
 class CenterCrop(_Resized):
     """The central window of (height, width), in training and inference alike.
 
-    An image that is smaller gives its largest window of that aspect ratio, resized.
+    Of a smaller image, the largest window of that aspect ratio is taken and resized.
 
     Args:
         height, width: of the output. data_format: None or "channels_last".
@@ -412,9 +412,9 @@ class CenterCrop(_Resized):
 
 @registry.register("layer")
 class RandomCrop(_Resized, RandomLayer):
-    """In training, a window of (height, width) at a random place, another for each image.
+    """In training, a window of (height, width) at a random place, drawn for each image.
 
-    In inference, and of an image that is smaller, the largest window of that aspect ratio, resized.
+    In inference, and of a smaller image, the largest window of that aspect ratio is taken and resized.
 
     Args:
         height, width: of the output. seed: of the places. data_format: None or "channels_last".

@@ -7,8 +7,6 @@ from typing import Any
 from minicnn import serialization
 from minicnn.layers.base import Layer
 
-__all__ = ["deserialize", "serialize"]
-
 
 def serialize(layer: Layer) -> dict[str, Any]:
     """A layer as Keras's dict {"module", "class_name", "config", "registered_name"}."""

@@ -15,13 +15,13 @@ class KerasTensor:
 
     Attributes:
         shape: with None for the batch axis. dtype: "float32", ... name.
-        node: the `Node` that yields it.
+        node: the call of a layer whose output it is.
     """
 
     def __init__(
         self, shape: Sequence[int | None], dtype: str = "float32", name: str | None = None, node: Node | None = None
     ) -> None:
-        self.shape: Shape = tuple(None if extent is None else int(extent) for extent in shape)
+        self.shape: Shape = tuple(None if size is None else int(size) for size in shape)
         self.dtype = dtype
         self.name = name or registry.unique_name("keras_tensor")
         self.node = node
@@ -43,7 +43,7 @@ class KerasTensor:
         raise TypeError("A symbolic KerasTensor cannot be used as a boolean.")
 
     def __add__(self, other: Any) -> Any:
-        """The one operator that residual networks write; its layer, which stands above this file, is found by its name."""
+        """The layer `Add`, which residual networks write as `+`; looked up by its name, since its file imports this one."""
         if not isinstance(other, KerasTensor):
             return NotImplemented
         return registry.lookup("layer", "Add")()([self, other])

@@ -8,17 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-__all__ = [
-    "Pads",
-    "largest_window",
-    "pair",
-    "resolve_padding",
-    "same_pads",
-    "valid_pads",
-    "window_output",
-    "padded_window",
-    "prod",
-]
 
 Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
 

@@ -173,7 +173,8 @@ def forward_backward(activation: Any) -> tuple[Forward, Backward]:
     def backward(dy: Any, residual: Any) -> Any:
         raise NotImplementedError(
             f"Activation {name!r} has no derivative, so a model cannot be trained with it: minicnn does not differentiate by "
-            f"itself. Set `{name}.forward`, a function x -> (y, residual), and `{name}.backward`, a function (dy, residual) -> dx."
+            f"itself. Set `{name}.forward`, a function x -> (y, residual), and `{name}.backward`, a function (dy, residual) "
+            "-> dx."
         )
 
     return getattr(activation, "forward", forward), getattr(activation, "backward", backward)

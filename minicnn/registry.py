@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-
 _families: dict[str, dict[str, Any]] = {}
 _custom: dict[str, Any] = {}
 _scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_object_scope", default=MappingProxyType({}))

@@ -6,8 +6,6 @@ Ground level: ints and tuples only, so that layers, ops and tests can all stand 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-
 
 Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
 

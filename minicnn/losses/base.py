@@ -13,7 +13,6 @@ from minicnn.backends.types import Array
 from minicnn.losses.targets import Shape, as_array, as_floats, cast, match_ranks, matrix_shape
 from minicnn.tensor import as_tensor
 
-
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
 

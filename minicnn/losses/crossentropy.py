@@ -10,8 +10,8 @@ import numpy as np
 
 from minicnn import config, registry
 from minicnn.backends import ops
-from minicnn.losses.base import RowLoss
 from minicnn.backends.types import Array
+from minicnn.losses.base import RowLoss
 from minicnn.losses.targets import as_array, as_labels, check_labels
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from minicnn import registry
 from minicnn.backends import ops
-from minicnn.losses.base import RowLoss
 from minicnn.backends.types import Array
+from minicnn.losses.base import RowLoss
 
 
 @registry.register("loss")

@@ -11,7 +11,6 @@ from minicnn import backends, config
 from minicnn.backends import memory
 from minicnn.backends.types import Array
 
-
 Shape = tuple[int, ...]
 
 

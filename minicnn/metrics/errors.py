@@ -11,7 +11,6 @@ from minicnn.losses.targets import as_array
 from minicnn.metrics.base import FunctionMetric, Mean
 from minicnn.tensor import as_tensor
 
-
 for _loss in (
     losses.mean_squared_error,
     losses.mean_absolute_error,

@@ -13,12 +13,9 @@ import numpy as np
 
 from minicnn import backends, config, initializers, registry, serialization
 from minicnn.backends import ops
+from minicnn.backends.types import Array
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.variables import Variable
-
-__all__ = ["Optimizer"]
-
-Array = Any
 
 
 class Optimizer:

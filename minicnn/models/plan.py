@@ -19,7 +19,7 @@ from minicnn import backends
 from minicnn.backends import ops
 from minicnn.layers import Layer, fused
 from minicnn.models.graph import Call, flatten_calls
-from minicnn.models.summary import PlanTable
+from minicnn.models.summary import PlanTable, flops_of, sum_of_known
 from minicnn.variables import Variable
 
 if TYPE_CHECKING:
@@ -194,24 +194,27 @@ class Plan:
         return [values[i] for i in self.outputs]
 
     def describe(self, batch_size: int = 1) -> PlanTable:
-        """One row a step: what runs together, output shape, FLOPs and bytes of its output for a batch."""
+        """One row a step: what runs together, output shape, FLOPs and bytes of its output for a batch.
+
+        The last two are None where they depend on the image, whose extents the model leaves open.
+        """
         rows = PlanTable()
-        inner = {call.output: call for call in self.calls}
         for step in self.steps:
             shape = self.shapes[step.output]
-            flops = 0
-            for call in inner.values():
-                if call.layer.name in step.names:
-                    before = [self.shapes[i] for i in call.inputs]
-                    flops += call.layer.count_flops(before if call.takes_list else before[0], self.shapes[call.output])
+            flops = sum_of_known(
+                flops_of(call.layer, [self.shapes[i] for i in call.inputs], call.takes_list, self.shapes[call.output])
+                for call in self.calls
+                if call.layer.name in step.names
+            )
+            numbers = None if None in shape[1:] else math.prod(shape[1:])  # type: ignore[arg-type]
             rows.append(
                 {
                     "layers": list(step.names),
                     "fused": len(step.names) > 1,
                     "op": type(step.core).__name__,
                     "output_shape": shape,
-                    "flops": flops * batch_size,
-                    "bytes": batch_size * math.prod(extent or 1 for extent in shape[1:]) * np.dtype(step.layer.dtype).itemsize,
+                    "flops": None if flops is None else flops * batch_size,
+                    "bytes": None if numbers is None else batch_size * numbers * np.dtype(step.layer.dtype).itemsize,
                 }
             )
         return rows
@@ -314,5 +317,7 @@ class Watched(Layer):
     def _check(self, pass_name: str, arrays: Any) -> None:
         for array in arrays:
             # A sum is NaN or infinite if an element is; only then is it worth looking closer (a sum may overflow).
-            if not math.isfinite(float(array.sum())) and not np.isfinite(backends.to_numpy(array)).all():
+            with np.errstate(over="ignore", invalid="ignore"):
+                finite = math.isfinite(float(array.sum()))
+            if not finite and not np.isfinite(backends.to_numpy(array)).all():
                 raise NumericsError(self.name, pass_name)

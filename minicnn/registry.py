@@ -14,22 +14,6 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-__all__ = [
-    "CustomObjectScope",
-    "aliases_of",
-    "custom_object_scope",
-    "get_custom_objects",
-    "lookup",
-    "names",
-    "objects_in_scope",
-    "register",
-    "register_keras_serializable",
-    "registered_name",
-    "snake_case",
-    "unique_name",
-    "clear_names",
-]
-
 _families: dict[str, dict[str, Any]] = {}
 _custom: dict[str, Any] = {}
 _scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_object_scope", default=MappingProxyType({}))

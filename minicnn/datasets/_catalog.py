@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from . import _store, cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
+from minicnn.datasets import _store, cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
 
 __all__ = ["MODULES", "CachedDataset", "cached", "fetch", "module"]
 

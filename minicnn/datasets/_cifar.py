@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _archive, _unpickle
+from minicnn.datasets import _archive, _unpickle
 
 __all__ = ["read_binary", "read_pickles"]
 

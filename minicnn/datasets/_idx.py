@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._store import Arrays
+from minicnn.datasets._store import Arrays
 
 __all__ = ["FILES", "check_digits", "read_idx_folder"]
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..untrusted import FileFormatError, printable
+from minicnn.untrusted import FileFormatError, printable
 
 __all__ = [
     "Arrays",

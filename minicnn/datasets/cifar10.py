@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import _cifar
-from ._store import Arrays, Download, Layout, Source, read
+from minicnn.datasets import _cifar
+from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
 __all__ = ["CLASS_NAMES", "load_data"]
 

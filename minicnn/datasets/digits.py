@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data.resize import resize
-from ._store import Arrays, Source
+from minicnn.data.resize import resize
+from minicnn.datasets._store import Arrays, Source
 
 __all__ = ["CLASS_NAMES", "load_data"]
 

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import Dataset
-from ..data.experimental import assert_cardinality
-from . import _catalog, _store
-from ._splits import parse_split
-from ._store import DataDir
-from .info import ClassLabel, DatasetInfo, Image, Splits
+from minicnn.data import Dataset
+from minicnn.data.experimental import assert_cardinality
+from minicnn.datasets import _catalog, _store
+from minicnn.datasets._splits import parse_split
+from minicnn.datasets._store import DataDir
+from minicnn.datasets.info import ClassLabel, DatasetInfo, Image, Splits
 
 __all__ = ["as_numpy", "builder", "list_builders", "load"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ._idx import FILES, check_digits, read_idx_folder
-from ._npz import read_npz
-from ._store import Arrays, Download, Layout, Source, read
+from minicnn.datasets._idx import FILES, check_digits, read_idx_folder
+from minicnn.datasets._npz import read_npz
+from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
 __all__ = ["CLASS_NAMES", "load_data"]
 

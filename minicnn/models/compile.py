@@ -196,6 +196,7 @@ class Compilable:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         for variable in self.weights:  # before the optimizer, which then updates the copies
             copy.deepcopy(variable, memo)
+        optimizers.Optimizer.follow_copies(memo)  # one that came before the model
         twin = memo[id(self)] = object.__new__(type(self))
         twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return twin

@@ -37,7 +37,9 @@ def dataset_names() -> list[str]:
 
 
 class _DatasetName(click.ParamType):
-    name = "data set"
+    """A `click.Choice` of `dataset_names()`."""
+
+    name = "choice"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -45,8 +47,11 @@ class _DatasetName(click.ParamType):
         except click.BadParameter as error:
             self.fail(error.message + did_you_mean(str(value), dataset_names()), param, ctx)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        return click.Choice(dataset_names()).shell_complete(ctx, param, incomplete)
+    def get_missing_message(self, *arguments: Any) -> str | None:
+        return click.Choice(dataset_names()).get_missing_message(*arguments)
+
+    def shell_complete(self, *arguments: Any) -> Any:
+        return click.Choice(dataset_names()).shell_complete(*arguments)
 
 
 Dataset = _DatasetName()

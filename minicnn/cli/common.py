@@ -47,11 +47,11 @@ class _DatasetName(click.ParamType):
         except click.BadParameter as error:
             self.fail(error.message + did_you_mean(str(value), dataset_names()), param, ctx)
 
-    def get_missing_message(self, *arguments: Any) -> str | None:
-        return click.Choice(dataset_names()).get_missing_message(*arguments)
+    def get_missing_message(self, *args: Any, **kwargs: Any) -> str | None:
+        return click.Choice(dataset_names()).get_missing_message(*args, **kwargs)
 
-    def shell_complete(self, *arguments: Any) -> Any:
-        return click.Choice(dataset_names()).shell_complete(*arguments)
+    def shell_complete(self, *args: Any, **kwargs: Any) -> Any:
+        return click.Choice(dataset_names()).shell_complete(*args, **kwargs)
 
 
 Dataset = _DatasetName()

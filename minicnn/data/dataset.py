@@ -22,8 +22,6 @@ from minicnn import config
 from minicnn.data.prefetch import closing_iterator, prefetched
 from minicnn.data.structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
 
-__all__ = ["AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Dataset", "DatasetError"]
-
 AUTOTUNE = -1
 INFINITE_CARDINALITY = -1
 UNKNOWN_CARDINALITY = -2

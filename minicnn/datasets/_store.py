@@ -23,20 +23,6 @@ import numpy as np
 
 from minicnn.untrusted import FileFormatError, printable
 
-__all__ = [
-    "Arrays",
-    "DataDir",
-    "DatasetUnavailableError",
-    "Download",
-    "Found",
-    "Layout",
-    "Source",
-    "fetch",
-    "find",
-    "read",
-    "search_dirs",
-]
-
 DataDir = str | os.PathLike[str] | None
 Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x_train, y_train), (x_test, y_test)
 

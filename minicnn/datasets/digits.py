@@ -11,8 +11,6 @@ import numpy as np
 from minicnn.data.resize import resize
 from minicnn.datasets._store import Arrays, Source
 
-__all__ = ["CLASS_NAMES", "load_data"]
-
 CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 SOURCE: Source | None = None  # nothing to look for or to download

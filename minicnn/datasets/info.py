@@ -10,8 +10,6 @@ import numpy as np
 
 from minicnn.datasets._splits import parse_split
 
-__all__ = ["ClassLabel", "DatasetInfo", "Image", "SplitInfo", "Splits"]
-
 
 @dataclass(frozen=True)
 class Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,8 +13,7 @@ from minicnn.datasets import _catalog, _store
 from minicnn.datasets._splits import parse_split
 from minicnn.datasets._store import DataDir
 from minicnn.datasets.info import ClassLabel, DatasetInfo, Image, Splits
-
-__all__ = ["as_numpy", "builder", "list_builders", "load"]
+from minicnn.registry import did_you_mean
 
 
 class Builder(Protocol):
@@ -102,8 +100,7 @@ def builder(name: str, *, data_dir: DataDir = None, download: bool = True) -> Bu
             return foreign
     if module is not None:
         return _OwnBuilder(name, data_dir)
-    near = difflib.get_close_matches(name, _catalog.MODULES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, _catalog.MODULES)
     raise ValueError(
         f"Unknown data set: {name!r}.{hint} minicnn reads {', '.join(_catalog.MODULES)}; tensorflow_datasets, which has "
         f"more, was of no help ({reason})."

@@ -6,15 +6,16 @@ from collections import Counter, deque
 from typing import Any
 
 from minicnn import backends, config, registry
+from minicnn.backends import ops
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
 from minicnn.models.batches import as_arrays
 from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct, topological_nodes
-from minicnn.models.plan import Plan
 from minicnn.models.summary import print_summary
 from minicnn.models.training import Trainer
 from minicnn.saving import deserialize_keras_object, load_weights, save_model, save_weights, serialize_keras_object
 from minicnn.tensor import as_tensor
+from minicnn.variables import Variable
 
 __all__ = ["Functional", "Model"]
 
@@ -408,9 +409,33 @@ class Model(Trainer, Layer):
         return json.dumps(serialize_keras_object(self), **kwargs)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        """The outputs for arrays. A plan never calls it: it opens the model and runs the layers."""
-        outputs = Plan(self, fuse=False).forward(x if isinstance(x, list) else [x], training)
-        return pack_struct(self._output_struct, outputs), None
+        """The outputs for arrays, for a layer that holds this model. A plan of a model around this one opens it instead."""
+        plan = self._plan_for("predict")
+        values = plan.begin(self._feed(list(x) if isinstance(x, (list, tuple)) else [x]))
+        saved = []
+        for step in plan.steps:
+            values[step.output], kept = step.layer.forward(step.read(values), training)
+            saved.append(kept)
+            step.forget(values)
+        return pack_struct(self._output_struct, [values[i] for i in plan.outputs]), (plan, saved)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        """dx (a list for several inputs), and a gradient for every weight, zeros for one that no output hangs on."""
+        plan, kept = saved
+        gradients: list[Any] = [None] * len(plan.shapes)
+        for i, d in zip(plan.outputs, flatten_struct(dy), strict=True):
+            d = backends.asarray(d, plan.dtypes[i])
+            gradients[i] = d if gradients[i] is None else ops.add_forward([gradients[i], d])
+        of_weight: dict[Variable, Any] = {}
+        for step, one in zip(reversed(plan.steps), reversed(kept)):
+            if (d := gradients[step.output]) is not None:
+                dx, grads = step.layer.backward(d, one)
+                step.hand_back(dx, gradients)
+                for variable, grad in zip(step.variables, grads):
+                    of_weight[variable] = grad if variable not in of_weight else ops.add_forward([of_weight[variable], grad])
+        found = [gradients[i] for i in plan.inputs]
+        grads = tuple(of_weight[v] if v in of_weight else v.value * 0 for v in self._weights_with_gradients)
+        return found[0] if len(found) == 1 else found, grads
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -338,6 +338,16 @@ def test_the_nan_watch_names_the_layer_whatever_its_dtype(layer, weight):
         model.train_step([X], [Y], watch=True)
 
 
+def test_the_nan_watch_does_not_mind_large_numbers():
+    """Finite ones, whose sum overflows, or is infinity less infinity on its way; warnings are errors here."""
+    model = minicnn.Sequential(
+        [layers.Input((4,)), layers.Rescaling([3e38, 3e38, -3e38, -3e38]), layers.Rescaling(1e-38), layers.Dense(3)]
+    )
+    model.compile("sgd", "mse")
+    model.train_step([np.ones((64, 4), np.float32)], [np.ones((64, 3), np.float32)], watch=True)
+    assert np.isfinite(model.get_weights()[0]).all()
+
+
 # --- what a layer gets wrong is said --------------------------------------------------
 
 
@@ -637,6 +647,86 @@ def test_a_held_layer_that_is_shared_is_listed_once_and_its_gradients_are_summed
         for module, own in ((minicnn, Twice), (keras, KerasTwice))
     )
     trained_alike(ours, theirs, x=ROWS)
+
+
+def holders_of_models(module, layer_class):
+    """u * v, where (u, v) = pair(inner(x), x): a row of layers, and a graph of two inputs and outputs with a shared layer."""
+
+    class Holding(layer_class):
+        def build(self, input_shape):
+            shape = tuple(input_shape[1:])
+            self.inner = module.Sequential(
+                [
+                    module.layers.Input(shape),
+                    module.layers.Conv2D(4, 3, padding="same", kernel_regularizer="l2"),
+                    module.layers.ReLU(),
+                    module.layers.BatchNormalization(momentum=0.5),
+                    module.layers.Conv2D(3, 1, activation="tanh"),
+                ],
+                name="inner",
+            )
+            a, b = module.layers.Input(shape), module.layers.Input(shape)
+            shared = module.layers.Conv2D(2, 2, activation="relu", name="shared")
+            u = module.layers.Add()([shared(a), shared(b)])
+            self.pair = [module.Model([a, b], [u, module.layers.Conv2D(2, 1)(u)], name="pair")]
+
+        def compute_output_shape(self, input_shape):
+            N, H, W, _ = input_shape
+            return N, H - 1, W - 1, 2
+
+    return Holding
+
+
+class HoldsModels(holders_of_models(minicnn, layers.Layer)):
+    def forward(self, x, training):
+        h, of_inner = self.inner.forward(x[:, ::-1], training)
+        (u, v), of_pair = self.pair[0].forward([h, x], training)
+        return u * v, (u, v, of_inner, of_pair)
+
+    def backward(self, dy, saved):
+        u, v, of_inner, of_pair = saved
+        (dh, dx), pair_grads = self.pair[0].backward([dy * v, dy * u], of_pair)
+        dturned, inner_grads = self.inner.backward(dh, of_inner)
+        return dx + dturned[:, ::-1], (*inner_grads, *pair_grads)
+
+
+class KerasHoldsModels(holders_of_models(keras, keras.layers.Layer)):
+    def call(self, x, training=False):
+        u, v = self.pair[0]([self.inner(x[:, ::-1], training=training), x], training=training)
+        return u * v
+
+
+KerasHoldsModels.__name__ = "HoldsModels"
+
+
+def with_models(module, own):
+    return module.Sequential(
+        [
+            module.layers.Input(X.shape[1:]),
+            module.layers.Conv2D(3, 1),
+            own(name="holder"),
+            module.layers.Flatten(),
+            module.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_models_that_a_layer_holds_are_trained(frozen, tmp_path):
+    ours, theirs = with_models(minicnn, HoldsModels), with_models(keras, KerasHoldsModels)
+    for model in (ours, theirs):
+        model.layers[1].inner.trainable = not frozen
+    before = ours.layers[1].get_weights()
+    trained_alike(ours, theirs)
+    moved = [not np.array_equal(one, other) for one, other in zip(before, ours.layers[1].get_weights(), strict=True)]
+    assert moved == [not frozen] * 8 + [True] * 4
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    if not frozen:
+        with minicnn.utils.custom_object_scope({"HoldsModels": HoldsModels}):
+            assert all(check.passed for check in study.gradcheck(ours))
 
 
 def test_an_activity_penalty_of_a_held_layer_is_refused():

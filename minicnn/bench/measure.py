@@ -21,10 +21,6 @@ from minicnn import optimizers
 from minicnn.bench.worker import ENGINES, environment
 from minicnn.layers import Conv2D, Dense
 
-__all__ = [
-    "busy", "case_of", "describe_machine", "installed_engines", "memory", "quiet_share", "speed", "start_up", "step_flops",
-]  # fmt: skip
-
 WORKER = Path(__file__).with_name("worker.py")
 TURN = 24e9  # FLOPs that one turn of training takes at most, or else four steps: a quarter of a second at 100 GFLOP/s
 NEEDS = {"keras": ("keras",), "torch": ("torch",), "tensorflow": ("tensorflow",), "jax": ("jax",), "minicnn": ("numba",)}

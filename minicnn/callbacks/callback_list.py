@@ -10,8 +10,6 @@ from minicnn.callbacks.csv_logger import CSVLogger
 from minicnn.callbacks.history import History
 from minicnn.callbacks.progress import ProgbarLogger
 
-__all__ = ["CallbackList"]
-
 _HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 _OLDER_NAMES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
 

@@ -13,8 +13,6 @@ from minicnn.callbacks.base import Callback, Logs
 from minicnn.callbacks.monitor import MonitorCallback
 from minicnn.callbacks.progbar import print_message
 
-__all__ = ["BackupAndRestore", "ModelCheckpoint"]
-
 
 class _BatchCounter:
     """Says after every `frequency` batches that it is time; epochs may end in between."""

@@ -9,8 +9,6 @@ import numpy as np
 from minicnn.callbacks.base import Callback, Logs
 from minicnn.callbacks.progbar import print_message
 
-__all__ = ["TerminateOnNaN"]
-
 
 class TerminateOnNaN(Callback):
     """Ends training at a NaN or infinite loss.

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["Progbar", "print_message"]
 
 _REFRESH_SECONDS = 0.1
 

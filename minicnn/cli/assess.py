@@ -9,8 +9,6 @@ from typing import Any
 import click
 import numpy as np
 
-__all__ = ["Assessment", "assess", "compile_for_classes", "loss_for", "print_report", "targets_for"]
-
 
 @dataclass(frozen=True)
 class Assessment:

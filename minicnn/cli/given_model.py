@@ -13,9 +13,8 @@ from typing import Any
 
 import click
 
-from minicnn.cli.common import Picture, Range, did_you_mean, picture_from
-
-__all__ = ["MODEL_HELP", "GivenModel", "image_shape", "input_range", "load_model", "model_from", "refuse_fewer_outputs"]
+from minicnn.cli.common import Picture, Range, picture_from
+from minicnn.registry import did_you_mean
 
 MODEL_HELP = "MODEL is a .keras file, a run folder, the name of a reference model, or package.module:function."
 

@@ -12,8 +12,6 @@ import click
 
 from minicnn.cli.common import Suggesting
 
-__all__ = ["main"]
-
 _COMMANDS = ("train", "evaluate", "predict", "summary", "study", "gradcheck", "data", "bench", "doctor", "warmup")
 
 # What a user can cause: a wrong file, name, shape or number, data that cannot be had, a backend that cannot run here.

@@ -12,7 +12,6 @@ from minicnn.cli.given_model import MODEL_HELP, GivenModel, load_model
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["command"]
 
 _ON_BLACK = ("digits", "fashion_mnist", "mnist")  # data sets whose images are light on black
 

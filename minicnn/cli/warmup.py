@@ -9,8 +9,6 @@ import click
 
 from minicnn.cli.common import compute_options, configure
 
-__all__ = ["command"]
-
 _SMALLER = {"humans_300": (64, 64, 3)}  # the same kernels as at 300×300, in a hundredth of the memory
 _OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")  # for `train --optimizer`
 

@@ -18,11 +18,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import config
-from .prefetch import closing_iterator, prefetched
-from .structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
-
-__all__ = ["AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Dataset", "DatasetError"]
+from minicnn import config
+from minicnn.data.prefetch import closing_iterator, prefetched
+from minicnn.data.structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
 
 AUTOTUNE = -1
 INFINITE_CARDINALITY = -1

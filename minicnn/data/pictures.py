@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import config
 from minicnn.untrusted import FileFormatError, reading, require_regular_file
-
-__all__ = ["CHANNELS", "open_picture", "read_picture"]
 
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
@@ -18,6 +17,12 @@ _GREY_MODES = ("L", "I;16", "I")  # 8, 16 and 32 bits: kept as they are
 # By list, whatever a file's name says: for some of its other formats Pillow starts a program (EPS: Ghostscript).
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MOST_PIXELS = 50_000_000  # more than a telephone's 48 million; decoded they take 4 bytes each
+
+
+def check_data_format(data_format: str | None) -> None:
+    """Raise ValueError for "channels_first", which minicnn does not store; None stands for "channels_last"."""
+    if data_format is not None:
+        config.set_image_data_format(data_format)
 
 
 def open_picture(

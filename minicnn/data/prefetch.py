@@ -9,8 +9,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["closing_iterator", "prefetched"]
-
 _END = object()
 
 

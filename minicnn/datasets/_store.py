@@ -21,21 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..untrusted import FileFormatError, printable
-
-__all__ = [
-    "Arrays",
-    "DataDir",
-    "DatasetUnavailableError",
-    "Download",
-    "Found",
-    "Layout",
-    "Source",
-    "fetch",
-    "find",
-    "read",
-    "search_dirs",
-]
+from minicnn.untrusted import FileFormatError, printable
 
 DataDir = str | os.PathLike[str] | None
 Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x_train, y_train), (x_test, y_test)

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["loads"]
-
 _PLAIN_TYPES = frozenset("biufc")  # NumPy's kinds of numbers
 
 

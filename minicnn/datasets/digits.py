@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data.resize import resize
-from ._store import Arrays, Source
-
-__all__ = ["CLASS_NAMES", "load_data"]
+from minicnn.data.resize import resize
+from minicnn.datasets._store import Arrays, Source
 
 CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._splits import parse_split
-
-__all__ = ["ClassLabel", "DatasetInfo", "Image", "SplitInfo", "Splits"]
+from minicnn.datasets._splits import parse_split
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import Dataset
-from ..data.experimental import assert_cardinality
-from . import _catalog, _store
-from ._splits import parse_split
-from ._store import DataDir
-from .info import ClassLabel, DatasetInfo, Image, Splits
-
-__all__ = ["as_numpy", "builder", "list_builders", "load"]
+from minicnn.data import Dataset
+from minicnn.data.experimental import assert_cardinality
+from minicnn.datasets import _catalog, _store
+from minicnn.datasets._splits import parse_split
+from minicnn.datasets._store import DataDir
+from minicnn.datasets.info import ClassLabel, DatasetInfo, Image, Splits
+from minicnn.registry import did_you_mean
 
 
 class Builder(Protocol):
@@ -102,8 +100,7 @@ def builder(name: str, *, data_dir: DataDir = None, download: bool = True) -> Bu
             return foreign
     if module is not None:
         return _OwnBuilder(name, data_dir)
-    near = difflib.get_close_matches(name, _catalog.MODULES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, _catalog.MODULES)
     raise ValueError(
         f"Unknown data set: {name!r}.{hint} minicnn reads {', '.join(_catalog.MODULES)}; tensorflow_datasets, which has "
         f"more, was of no help ({reason})."

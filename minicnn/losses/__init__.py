@@ -63,20 +63,7 @@ _BY_KIND = {
     "categorical": categorical_crossentropy,
 }
 
-
-def get(identifier: Any) -> Any:
-    """The loss, or loss function, that a string, class, instance, function or config stands for; None stays None."""
-    return serialization.get(identifier, "loss")
-
-
-def serialize(loss: Any) -> Any:
-    """A loss as a config."""
-    return serialization.serialize(loss)
-
-
-def deserialize(name: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The loss that a name or a config describes."""
-    return serialization.deserialize(name, "loss", custom_objects)
+get, serialize, deserialize = serialization.functions_of("loss")
 
 
 def resolve(identifier: Any, y_true_shape: Shape | None = None, y_pred_shape: Shape | None = None) -> Loss | None:

@@ -9,10 +9,9 @@ import numpy as np
 
 from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
-from minicnn.losses.targets import Array, Shape, as_array, as_floats, cast, match_ranks, matrix_shape
+from minicnn.backends.types import Array
+from minicnn.losses.targets import Shape, as_array, as_floats, cast, match_ranks, matrix_shape
 from minicnn.tensor import as_tensor
-
-__all__ = ["Loss", "LossFunctionWrapper", "RowLoss"]
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
@@ -202,8 +201,8 @@ class LossFunctionWrapper(Loss):
 class RowLoss(Loss):
     """A loss that two ops compute row by row, on matrices (M, C).
 
-    A subclass says which: `_forward_rows(predictions, targets) -> (losses (M,), kept)` and
-    `_backward_rows(kept, targets, weights) -> dpredictions (M, C)`.
+    A subclass says which: `_forward_rows(predictions, targets) -> (losses (M,), residual)` and
+    `_backward_rows(residual, targets, weights) -> dpredictions (M, C)`.
     """
 
     def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
@@ -223,7 +222,7 @@ class RowLoss(Loss):
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         raise NotImplementedError
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         raise NotImplementedError
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -236,10 +235,10 @@ class RowLoss(Loss):
 
     def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
         targets, predictions = self._targets(y_true, y_pred)
-        losses, kept = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
+        losses, residual = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
         weights = self._weights(predictions.shape[:-1], sample_weight, y_pred.dtype, self._ignored(y_true)).reshape(-1)
-        return self._total(losses, weights), (kept, targets, weights, y_pred.shape)
+        return self._total(losses, weights), (residual, targets, weights, y_pred.shape)
 
     def backward(self, saved: Any) -> Array:
-        kept, targets, weights, shape = saved
-        return self._backward_rows(kept, targets, weights).reshape(shape)
+        residual, targets, weights, shape = saved
+        return self._backward_rows(residual, targets, weights).reshape(shape)

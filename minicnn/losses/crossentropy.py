@@ -10,17 +10,9 @@ import numpy as np
 
 from minicnn import config, registry
 from minicnn.backends import ops
+from minicnn.backends.types import Array
 from minicnn.losses.base import RowLoss
-from minicnn.losses.targets import Array, as_array, as_labels, check_labels
-
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-]
+from minicnn.losses.targets import as_array, as_labels, check_labels
 
 
 class _CrossEntropy(RowLoss):
@@ -31,6 +23,7 @@ class _CrossEntropy(RowLoss):
     """
 
     _activation: str
+    _own_arguments: tuple[str, ...] = ("from_logits", "label_smoothing", "axis")
 
     def __init__(self, name: str | None, reduction: str | None, dtype: Any, from_logits: bool, axis: int) -> None:
         if isinstance(axis, bool):
@@ -68,6 +61,9 @@ class _CrossEntropy(RowLoss):
     def _probabilities(self, saved: Any) -> Array:
         """The activation's output, from what `forward` on logits saved."""
         return saved[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {argument: getattr(self, argument) for argument in self._own_arguments}
 
 
 def _smooth(targets: Array, label_smoothing: float, share: float) -> Array:
@@ -121,18 +117,10 @@ class CategoricalCrossentropy(_CrossEntropy):
             return ops.softmax_cross_entropy_forward(predictions, targets)
         return ops.cross_entropy_forward(predictions, targets, config.epsilon()), predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         if self.from_logits:
-            return ops.softmax_cross_entropy_backward(kept, targets, weights)
-        return ops.cross_entropy_backward(kept, targets, weights, config.epsilon())
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-        }
+            return ops.softmax_cross_entropy_backward(residual, targets, weights)
+        return ops.cross_entropy_backward(residual, targets, weights, config.epsilon())
 
 
 @registry.register("loss")
@@ -168,21 +156,13 @@ class BinaryCrossentropy(_CrossEntropy):
             return ops.sigmoid_cross_entropy_forward(predictions, targets), predictions
         return ops.binary_cross_entropy_forward(predictions, targets, config.epsilon()), predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         if self.from_logits:
-            return ops.sigmoid_cross_entropy_backward(kept, targets, weights)
-        return ops.binary_cross_entropy_backward(kept, targets, weights, config.epsilon())
+            return ops.sigmoid_cross_entropy_backward(residual, targets, weights)
+        return ops.binary_cross_entropy_backward(residual, targets, weights, config.epsilon())
 
     def _probabilities(self, saved: Any) -> Array:
         return ops.sigmoid_forward(saved[0])
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-        }
 
 
 @registry.register("loss")
@@ -199,6 +179,7 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
     """
 
     _activation = "Softmax"
+    _own_arguments = ("from_logits", "ignore_class")
 
     def __init__(
         self,
@@ -251,12 +232,12 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         losses, _ = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
         return losses, predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         """On probabilities p: softmax(log(clip(p))) - onehot, divided by p inside the clip's bounds, 0 outside."""
         if self.from_logits:
-            return ops.sparse_softmax_cross_entropy_backward(kept, targets, weights)
-        p = self._clip(kept)
-        inside = np.equal(p, kept, out=ops.rescale(kept, 1.0, 0.0), casting="unsafe")
+            return ops.sparse_softmax_cross_entropy_backward(residual, targets, weights)
+        p = self._clip(residual)
+        inside = np.equal(p, residual, out=ops.rescale(residual, 1.0, 0.0), casting="unsafe")
         logits = ops.rescale(p, 1.0, 0.0)
         _, probabilities = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
         dlogits = ops.sparse_softmax_cross_entropy_backward(probabilities, targets, weights)
@@ -270,9 +251,6 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         p = ops.rescale(probabilities, 1.0, 0.0)
         np.maximum(p, config.epsilon(), out=p)
         return np.minimum(p, 1 - config.epsilon(), out=p)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignore_class}
 
 
 @registry.register("loss")

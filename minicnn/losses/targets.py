@@ -9,10 +9,8 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import memory
+from minicnn.backends.types import Array
 
-__all__ = ["as_array", "as_floats", "as_labels", "cast", "check_labels", "match_ranks", "matrix_shape", "target_kind"]
-
-Array = Any
 Shape = tuple[int, ...]
 
 

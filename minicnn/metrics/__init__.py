@@ -78,20 +78,7 @@ __all__ = [
     "top_k_categorical_accuracy",
 ]
 
-
-def get(identifier: Any) -> Any:
-    """The metric, or metric function, that a string, class, instance, function or config stands for; None stays None."""
-    return serialization.get(identifier, "metric")
-
-
-def serialize(metric: Any) -> Any:
-    """A metric as a config."""
-    return serialization.serialize(metric)
-
-
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The metric that a name or a config describes."""
-    return serialization.deserialize(config, "metric", custom_objects)
+get, serialize, deserialize = serialization.functions_of("metric")
 
 
 _ACCURACIES: dict[str, type[Metric]] = {

@@ -9,11 +9,10 @@ import numpy as np
 
 from minicnn import backends, config, initializers, registry, serialization
 from minicnn.backends import ops
-from minicnn.losses.targets import Array, as_array, cast, match_ranks
+from minicnn.backends.types import Array
+from minicnn.losses.targets import as_array, cast, match_ranks
 from minicnn.tensor import as_tensor
 from minicnn.variables import Variable
-
-__all__ = ["Mean", "MeanMetricWrapper", "Metric", "Sum"]
 
 
 class Metric:
@@ -194,3 +193,15 @@ class MeanMetricWrapper(Mean):
         config = dict(config)
         fn = serialization.deserialize(config.pop("fn"), "metric function")
         return cls(fn, **serialization.deserialize(config))
+
+
+class FunctionMetric(MeanMetricWrapper):
+    """Base of the metrics that are means of one of minicnn's functions: its arguments are attributes, and the config."""
+
+    def __init__(self, fn: Callable[..., Any], name: str | None, dtype: Any, **kwargs: Any) -> None:
+        super().__init__(fn, name, dtype, **kwargs)
+        for argument, value in kwargs.items():
+            setattr(self, argument, value)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}

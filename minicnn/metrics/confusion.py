@@ -12,8 +12,6 @@ from minicnn.losses.targets import as_array, match_ranks
 from minicnn.metrics.base import Metric
 from minicnn.tensor import as_tensor
 
-__all__ = ["AUC", "Precision", "Recall"]
-
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """numerator / denominator; 0 where the denominator is 0."""

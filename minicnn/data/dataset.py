@@ -405,7 +405,7 @@ class Dataset:
                 `steps_per_epoch`, only `BackupAndRestore` saves.)
             reshuffle_each_iteration: whether each pass has an order of its own; by default it has.
         """
-        if buffer_size == INFINITE_CARDINALITY:  # TensorFlow's word for all elements
+        if buffer_size == INFINITE_CARDINALITY:  # in TensorFlow, this means all elements
             buffer_size = max(self._cardinality, 1)
         if buffer_size < 1:
             raise ValueError(f"`buffer_size` must be greater than zero. Received: buffer_size={buffer_size}")
@@ -507,7 +507,7 @@ class Dataset:
                 with closing_iterator(self) as elements:
                     while (element := context.run(next, elements, _END)) is not _END:
                         found.append(element)
-                        yield map_structure(np.copy, element)  # who gets it may write into it
+                        yield map_structure(np.copy, element)  # a copy: the consumer may write into it
                 kept = found
                 return
             for element in kept:
@@ -531,7 +531,7 @@ class Dataset:
     # ---- looking in
 
     def apply(self, transformation_func: Callable[[Dataset], _Result]) -> _Result:
-        """`transformation_func` of this data set: lets a function of one's own stand in a chain of calls."""
+        """`transformation_func` of this data set: so that a user's function can be part of a chain of calls."""
         return transformation_func(self)
 
     def with_options(self, options: Any, name: str | None = None) -> Dataset:

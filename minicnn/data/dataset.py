@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minicnn import config
-from minicnn.data.prefetch import closing_iterator, prefetched
+from minicnn.data.prefetch import END, closing_iterator, prefetched
 from minicnn.data.structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
 
 AUTOTUNE = -1
@@ -28,7 +28,6 @@ UNKNOWN_CARDINALITY = -2
 
 _AUTOTUNED_BUFFER = 2
 _DRAWS_AT_ONCE = 1024
-_END = object()
 
 _Result = TypeVar("_Result")
 
@@ -505,7 +504,7 @@ class Dataset:
                 context = contextvars.copy_context()  # the same elements, whichever pass comes first
                 context.run(config.running_pass.set, None)
                 with closing_iterator(self) as elements:
-                    while (element := context.run(next, elements, _END)) is not _END:
+                    while (element := context.run(next, elements, END)) is not END:
                         found.append(element)
                         yield map_structure(np.copy, element)  # a copy: the consumer may write into it
                 kept = found

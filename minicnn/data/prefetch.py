@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-_END = object()
+END = object()
 
 
 class _Failure:
@@ -51,7 +51,7 @@ def prefetched(elements: Iterable[Any], buffer_size: int) -> Iterator[Any]:
                     ready.put(element)
                     if stopped.is_set():
                         return
-            ready.put(_END)
+            ready.put(END)
         except BaseException as error:
             ready.put(_Failure(error))
 
@@ -59,7 +59,7 @@ def prefetched(elements: Iterable[Any], buffer_size: int) -> Iterator[Any]:
     thread = threading.Thread(target=run, args=(produce,), name="minicnn-prefetch", daemon=True)
     thread.start()
     try:
-        while (element := ready.get()) is not _END:
+        while (element := ready.get()) is not END:
             if isinstance(element, _Failure):
                 raise element.error
             yield element

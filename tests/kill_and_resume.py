@@ -46,7 +46,7 @@ import minicnn
 from minicnn import callbacks, layers
 from minicnn.backends import numba_cpu  # noqa: F401 - before the fork
 from minicnn.data import Dataset
-from minicnn.models.batches import ArrayBatches  # noqa: F401 - before the fork
+from minicnn.models.data_adapter import ArrayBatches  # noqa: F401 - before the fork
 from minicnn.preprocessing.image import ImageDataGenerator
 
 EPOCHS = 12

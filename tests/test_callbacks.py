@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import minicnn
 from minicnn import callbacks
 from minicnn.callbacks import progbar
-from minicnn.models.plan import NumericsError
+from minicnn.models.guards import NumericsError
 
 LOSSES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.5001, 0.75, 1.0, float("nan")]), min_size=1, max_size=12)
 

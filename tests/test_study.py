@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import backends, config, study
+from minicnn.backends.types import window_over
 from minicnn.layers import (
     Add,
     BatchNormalization,
@@ -25,9 +28,8 @@ from minicnn.layers import (
     ReLU,
     Softmax,
     ZeroPadding2D,
-    fused,
 )
-from minicnn.models import Model, Sequential
+from minicnn.models import Model, Sequential, fusion
 from minicnn.registry import custom_object_scope
 from minicnn.study.labels import class_indices, probabilities
 
@@ -118,7 +120,7 @@ def test_every_figure_is_drawn_in_both_styles(model, image, style, tmp_path):
         study.filters(Sequential([Input((5, 5, 1)), Conv2D(3, 3)]), style=style),
         study.feature_maps(model, image, style=style),
         study.im2col_matrix(image, 3, padding="same", style=style),
-        study.max_pool_winners(image, 2, style=style),
+        study.max_pool_argmax(image, 2, style=style),
         study.gradient_norms(recorder, style=style),
         study.saliency(model, image, style=style),
         study.grad_cam(model, image, class_names=NAMES, style=style),
@@ -392,10 +394,10 @@ def test_im2col_names_the_places_there_are():
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_max_pool_winners_are_tensorflow_argmax(padding):
+def test_max_pool_argmax_are_tensorflow_argmax(padding):
     plane = np.random.default_rng(0).random((7, 5)).astype(np.float32)
     pooled, winners = tf.nn.max_pool_with_argmax(plane[None, :, :, None], 3, 2, padding.upper())
-    figure = study.max_pool_winners(plane, 3, strides=2, padding=padding)
+    figure = study.max_pool_argmax(plane, 3, strides=2, padding=padding)
     np.testing.assert_allclose(images_of(figure)[1], pooled[0, :, :, 0])
     places = figure.axes[0].collections[0].get_offsets()  # (column, row)
     assert {(int(y) * 5 + int(x)) for x, y in places} == set(winners.numpy().ravel().tolist())
@@ -416,17 +418,19 @@ def test_trace_names_the_ops_and_shows_tensorflows_values(model, image):
     before = dict(vars(backends.ops))
     traced = study.trace(model, image, (4, 4))
     _, _, conv, pool, deep, scores = in_tensorflow(model, image)
-    del conv  # is never stored: convolution, ReLU and pooling are one op
+    del conv  # is never stored: ReLU and pooling are epilogues of the convolution
     by_layer = {call.layer: call for call in traced.calls}
     assert list(by_layer) == ["conv+pool", "deep", "flat", "scores"]
-    assert by_layer["conv+pool"].ops == ("conv2d_relu_maxpool_forward",)
+    assert by_layer["conv+pool"].ops == ("conv2d_forward",)
+    window = window_over((9, 9), (3, 3), (1, 1), "valid")
+    assert by_layer["conv+pool"].algorithm == backends.ops.conv2d_algorithm((32, 9, 9, 3), (3, 3, 3, 4), window) != ""
     assert by_layer["conv+pool"].kind == "Conv2D+MaxPooling2D"
     assert by_layer["flat"].ops == ()
     for name, maps in (("conv+pool", pool), ("deep", deep)):
         np.testing.assert_allclose(by_layer[name].values, maps.numpy()[0][by_layer[name].place], atol=1e-5)
     np.testing.assert_allclose(by_layer["scores"].values, tf.nn.softmax(tf.stack(scores)), atol=1e-5)
     np.testing.assert_array_equal(traced.pixel_values, image[4, 4])
-    assert "ops.conv2d_relu_maxpool_forward" in str(traced)
+    assert f"ops.conv2d_forward, by {by_layer['conv+pool'].algorithm}" in str(traced)
     assert "conv+pool (Conv2D+MaxPooling2D): 9×9×3 -> 3×3×4" in str(traced)
     assert "no op: the same numbers in another shape" in str(traced)
     assert dict(vars(backends.ops)) == before  # the listeners are gone
@@ -476,7 +480,7 @@ def test_trace_lists_the_ops_that_fit_calls(image, monkeypatch):
     text = str(traced)
     assert "in training ops.draw_key_, ops.dropout_forward\n      otherwise no op: its input is passed on" in text
     assert "no op: the layer's own code" in text  # the mirror
-    assert "otherwise ops.batchnorm_relu_inference" in text
+    assert "otherwise ops.batchnorm_inference" in text
     (activation, probabilities), *others = traced.left_to_the_loss
     assert (activation, others) == ("softmax", [])
     np.testing.assert_allclose(probabilities, tf.nn.softmax(traced.calls[-1].values), rtol=1e-5)
@@ -615,17 +619,22 @@ def failures(model):
 def test_gradcheck_runs_what_fit_runs(monkeypatch):
     assert failures(mirrored()) == set()  # a bias before batch normalization included, whose gradient vanishes
     with monkeypatch.context() as patched:
-        patched.setattr(fused, "is_own", lambda layer: True)  # so that a plan makes no border around a user's layer
+        patched.setattr(fusion, "is_own", lambda layer: True)  # so that a plan makes no border around a user's layer
         failed = failures(mirrored())
     assert {layer for layer, _ in failed} == {"fit on numba"}
     assert ("fit on numba", "scores/kernel") in failed
 
 
-def test_gradcheck_sees_ops_that_only_a_fused_plan_calls(monkeypatch):
-    module = backends.backend_module()
-    right = module.conv2d_relu_backward
+def test_gradcheck_sees_ops_that_only_fit_calls(monkeypatch):
+    module = importlib.import_module("minicnn.backends.numba_cpu.conv")
+    right = module.conv2d_backward
+
+    def wrong_bias_behind_a_relu(dy, x, kernel, window, y=None, *rest):
+        dx, dkernel, dbias = right(dy, x, kernel, window, y, *rest)
+        return dx, dkernel, dbias if y is None else 1.01 * dbias
+
     with monkeypatch.context() as patched:
-        patched.setattr(module, "conv2d_relu_backward", lambda *a: (*right(*a)[:-1], 1.01 * right(*a)[-1]))
+        patched.setattr(module, "conv2d_backward", wrong_bias_behind_a_relu)
         backends.set_backend(backends.backend())
         failed = failures(mirrored())
     backends.set_backend(backends.backend())

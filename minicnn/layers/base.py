@@ -185,6 +185,10 @@ class Layer:
         """Floating-point operations of one forward pass over one image (multiply and add count as two)."""
         return 0
 
+    def algorithm(self, input_shape: Any) -> str:
+        """How the backend in use computes a forward pass over inputs of `input_shape`; "" where there is but one way."""
+        return ""
+
     def add_weight(
         self,
         shape: Sequence[int] | None = None,

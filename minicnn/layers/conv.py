@@ -179,6 +179,12 @@ class Conv2D(Affine):
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
         return 2 * prod(output_shape[1:]) * prod(self.kernel_size) * input_shape[-1] // self.groups  # type: ignore[operator, arg-type]
 
+    def algorithm(self, input_shape: Shape) -> str:
+        if None in input_shape:
+            return "depends on the image's size"
+        kernel_shape = (*self.kernel_size, input_shape[-1] // self.groups, self.filters)  # type: ignore[operator]
+        return ops.conv2d_algorithm(input_shape, kernel_shape, self.window_over(input_shape))
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"activity_regularizer": regularizers.serialize(self.activity_regularizer)}
 

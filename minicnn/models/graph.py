@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from minicnn.layers import Layer
 from minicnn.layers.symbolic import KerasTensor, Node
+from minicnn.variables import Variable
 
-if TYPE_CHECKING:
-    from minicnn.models.model import Model
-
-__all__ = ["Call", "calls_of", "check_calls", "flatten_calls", "flatten_struct", "pack_struct", "topological_nodes"]
+__all__ = ["Call", "Graph", "calls_of", "check_calls", "flatten_calls", "flatten_struct", "pack_struct", "topological_nodes"]
 
 _MOST_CALLS = 10_000
+
+
+class Graph(Protocol):
+    """What a model is to those who walk over it: nodes in topological order, from its inputs to its outputs."""
+
+    name: str
+    _inputs: list[KerasTensor]
+    _outputs: list[KerasTensor]
+    _nodes: list[Node]
+
+    @property
+    def trainable_weights(self) -> list[Variable]: ...
 
 
 def flatten_struct(struct: Any) -> list[Any]:
@@ -98,7 +108,7 @@ class Call:
         self.output = output
 
 
-def flatten_calls(model: Model) -> tuple[list[Call], list[int], list[int], list[tuple[int | None, ...]]]:
+def flatten_calls(model: Graph) -> tuple[list[Call], list[int], list[int], list[tuple[int | None, ...]]]:
     """The model as straight-line code; models inside it are opened.
 
     Returns:
@@ -112,12 +122,12 @@ def flatten_calls(model: Model) -> tuple[list[Call], list[int], list[int], list[
         shapes.append(shape)
         return len(shapes) - 1
 
-    def walk(inner: Model, arguments: list[int]) -> list[int]:
+    def walk(inner: Graph, arguments: list[int]) -> list[int]:
         number = {id(tensor): value for tensor, value in zip(inner._inputs, arguments)}
         for node in inner._nodes:
             read = [number[id(tensor)] for tensor in node.inputs]
             if hasattr(node.layer, "_nodes"):  # a model used as a layer
-                results = walk(cast("Model", node.layer), read)
+                results = walk(cast(Graph, node.layer), read)
             else:
                 output = new_value(node.outputs[0].shape)
                 calls.append(Call(node.layer, tuple(read), node.takes_list, output))

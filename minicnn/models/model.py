@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from typing import Any
 
 from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
-from minicnn.models.batches import as_arrays
+from minicnn.models.data_checks import as_arrays
 from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct, topological_nodes
+from minicnn.models.graph_config import config_of_graph, tensors_of_config
 from minicnn.models.plan import Plan
 from minicnn.models.summary import print_summary
 from minicnn.models.training import Trainer
@@ -284,119 +285,14 @@ class Model(Trainer, Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The graph as plain data, in Keras 3's functional format."""
-        index_of: dict[int, int] = {}  # node -> its place among its layer's nodes in this model
-        counts: dict[int, int] = {}
-        own = [layer._inbound_nodes[0] for layer in self._input_layers if layer._inbound_nodes] + self._nodes
-        for node in own:
-            # A model used as a layer counts the node it was made with as its first (Keras's numbering).
-            first = 1 if isinstance(node.layer, Model) and not hasattr(node.layer, "_is_sequential") else 0
-            index_of[id(node)] = counts.setdefault(id(node.layer), first)
-            counts[id(node.layer)] += 1
-        cut = {id(t): layer for t, layer in zip(self._inputs, self._input_layers)}
-
-        def history(tensor: KerasTensor) -> list[Any]:
-            if id(tensor) in cut:
-                return [cut[id(tensor)].name, 0, 0]
-            assert tensor.node is not None
-            at = [id(one) for one in tensor.node.outputs].index(id(tensor))
-            return [tensor.node.layer.name, index_of[id(tensor.node)], at]
-
-        def tensor_config(tensor: KerasTensor) -> dict[str, Any]:
-            return {
-                "class_name": "__keras_tensor__",
-                "config": {"shape": list(tensor.shape), "dtype": tensor.dtype, "keras_history": history(tensor)},
-            }
-
-        layers = []
-        for layer in self._sublayers:
-            entry = serialize_keras_object(layer)
-            entry["name"] = layer.name
-            entry["inbound_nodes"] = []
-            for node in self._nodes:
-                if node.layer is layer:
-                    tensors = [tensor_config(tensor) for tensor in node.inputs]
-                    entry["inbound_nodes"].append({"args": [tensors] if node.takes_list else tensors, "kwargs": {}})
-            layers.append(entry)
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "layers": layers,
-            "input_layers": pack_struct(self._input_struct, [history(tensor) for tensor in self._inputs]),
-            "output_layers": pack_struct(self._output_struct, [history(tensor) for tensor in self._outputs]),
-        }
+        return config_of_graph(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Model:
         """A model with the graph of `get_config`, and fresh weights."""
         layers = {entry["name"]: deserialize_keras_object(entry, custom_objects=custom_objects) for entry in config["layers"]}
-        made: dict[tuple[str, int, int], KerasTensor] = {}
-        for layer in layers.values():
-            if isinstance(layer, InputLayer):
-                made[(layer.name, 0, 0)] = layer.output
-
-        def histories(struct: Any) -> list[Any]:
-            """The tensors, as (layer, call, output), that the arguments of a call name."""
-            flat: list[Any] = []
-            if isinstance(struct, dict) and struct.get("class_name") == "__keras_tensor__":
-                flat.append(tuple(struct["config"]["keras_history"]))
-            elif isinstance(struct, (dict, list, tuple)):
-                for value in struct.values() if isinstance(struct, dict) else struct:
-                    flat += histories(value)
-            return flat
-
-        def find(struct: Any) -> Any:
-            if isinstance(struct, dict) and struct.get("class_name") == "__keras_tensor__":
-                return made[tuple(struct["config"]["keras_history"])]
-            if isinstance(struct, dict):
-                return {key: find(value) for key, value in struct.items()}
-            if isinstance(struct, (list, tuple)):
-                return [find(item) for item in struct]
-            return struct
-
-        def leaf(struct: Any) -> Any:
-            if isinstance(struct, (list, tuple)) and len(struct) == 3 and isinstance(struct[0], str):
-                return made[(struct[0], struct[1], struct[2])]
-            if isinstance(struct, dict):
-                return {key: leaf(value) for key, value in struct.items()}
-            return [leaf(item) for item in struct]
-
-        # A layer's calls stand in order; its next one waits until the last tensor that it reads is made.
-        calls = {entry["name"]: deque(entry["inbound_nodes"]) for entry in config["layers"]}
-        unmade = {name: histories(queue[0]["args"]) for name, queue in calls.items() if queue}
-        waiting: dict[Any, list[str]] = {}  # a tensor -> the layers whose next call reads it
-        ready = deque(unmade)
-        counts: Counter[str] = Counter()
-        total = 0
-        while ready:
-            entry = ready.popleft()
-            layer, queue, keys = layers[entry], calls[entry], unmade[entry]
-            while keys and keys[-1] in made:
-                keys.pop()
-            if keys:
-                waiting.setdefault(keys[-1], []).append(entry)
-                continue
-            first = 1 if isinstance(layer, Model) and not hasattr(layer, "_is_sequential") else 0
-            total = check_calls(str(config.get("name")), total + calls_of(layer))
-            for at, tensor in enumerate(flatten_struct(layer(*find(queue.popleft()["args"])))):
-                key = (layer.name, first + counts[entry], at)
-                made[key] = tensor
-                ready.extend(waiting.pop(key, ()))
-            counts[entry] += 1
-            if queue:
-                unmade[entry] = histories(queue[0]["args"])
-                ready.append(entry)
-        unresolved = [name for name, queue in calls.items() if queue]
-        if unresolved:
-            raise ValueError(
-                "Invalid Functional model configuration. The graph of the Functional model either has loops or disconnected "
-                f"nodes. The following layers failed to be resolved: {unresolved}"
-            )
-        return cls(
-            inputs=leaf(config["input_layers"]),
-            outputs=leaf(config["output_layers"]),
-            name=config.get("name"),
-            trainable=config.get("trainable", True),
-        )
+        inputs, outputs = tensors_of_config(config, layers)
+        return cls(inputs=inputs, outputs=outputs, name=config.get("name"), trainable=config.get("trainable", True))
 
     def get_build_config(self) -> dict[str, Any] | None:
         return None
@@ -409,7 +305,7 @@ class Model(Trainer, Layer):
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The outputs for arrays. A plan never calls it: it opens the model and runs the layers."""
-        outputs = Plan(self, fuse=False).forward(x if isinstance(x, list) else [x], training)
+        outputs = Plan(self).forward(x if isinstance(x, list) else [x], training)
         return pack_struct(self._output_struct, outputs), None
 
     def __repr__(self) -> str:

@@ -6,7 +6,8 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from minicnn.models.compiled import CompiledLoss, CompiledMetrics
+from minicnn.models.output_losses import OutputLosses
+from minicnn.models.output_metrics import OutputMetrics
 
 __all__ = ["RunningMeans"]
 
@@ -14,8 +15,8 @@ __all__ = ["RunningMeans"]
 class _OfThread(threading.local):
     """The copies with which this thread runs the model, if any."""
 
-    loss: CompiledLoss | None = None
-    metrics: CompiledMetrics | None = None
+    loss: OutputLosses | None = None
+    metrics: OutputMetrics | None = None
 
 
 class RunningMeans:
@@ -28,25 +29,25 @@ class RunningMeans:
         loss, metrics: of the run that this thread is in; outside of any, the model's own. None before they are known.
     """
 
-    def __init__(self, loss: CompiledLoss | None = None, metrics: CompiledMetrics | None = None) -> None:
+    def __init__(self, loss: OutputLosses | None = None, metrics: OutputMetrics | None = None) -> None:
         self._loss, self._metrics = loss, metrics
         self._holder: dict[str, object] = {}  # "run": the run that has the model's own
         self._copies = _OfThread()
 
     @property
-    def loss(self) -> CompiledLoss | None:
+    def loss(self) -> OutputLosses | None:
         return self._copies.loss or self._loss
 
     @loss.setter
-    def loss(self, loss: CompiledLoss | None) -> None:
+    def loss(self, loss: OutputLosses | None) -> None:
         self._loss = loss
 
     @property
-    def metrics(self) -> CompiledMetrics | None:
+    def metrics(self) -> OutputMetrics | None:
         return self._copies.metrics or self._metrics
 
     @metrics.setter
-    def metrics(self, metrics: CompiledMetrics | None) -> None:
+    def metrics(self, metrics: OutputMetrics | None) -> None:
         self._metrics = metrics
 
     @contextlib.contextmanager
@@ -69,5 +70,5 @@ class RunningMeans:
             if self._holder.get("run") is run:
                 del self._holder["run"]
 
-    def __reduce__(self) -> tuple[type, tuple[CompiledLoss | None, CompiledMetrics | None]]:
+    def __reduce__(self) -> tuple[type, tuple[OutputLosses | None, OutputMetrics | None]]:
         return RunningMeans, (self.loss, self.metrics)  # a copy of the model is in no run

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
+from minicnn.layers import Layer
 from minicnn.layers.symbolic import Node
 
-if TYPE_CHECKING:
-    from minicnn.models.model import Model
-
-__all__ = ["PlanTable", "print_summary", "readable_count", "readable_size"]
+__all__ = ["PlanTable", "flops_of", "print_summary", "readable_count", "readable_size", "sum_of_known"]
 
 
-def readable_size(numbers: int, bytes_each: int = 4) -> str:
+def readable_size(numbers: int | None, bytes_each: int = 4) -> str:
     """Memory of so many numbers, as Keras writes it.
 
-    >>> readable_size(225610)
-    '881.29 KB'
+    >>> readable_size(225610), readable_size(None)
+    ('881.29 KB', '?')
     """
+    if numbers is None:
+        return "?"
     size = float(numbers * bytes_each)
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1024 or unit == "GB":
@@ -27,12 +29,14 @@ def readable_size(numbers: int, bytes_each: int = 4) -> str:
     return f"{size:.2f} {unit}"
 
 
-def readable_count(count: int) -> str:
+def readable_count(count: int | None) -> str:
     """A count in thousands, millions or billions.
 
-    >>> readable_count(1_769_472)
-    '1.77 M'
+    >>> readable_count(1_769_472), readable_count(None)
+    ('1.77 M', '?')
     """
+    if count is None:
+        return "?"
     for factor, unit in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
         if count >= factor:
             return f"{count / factor:.2f} {unit}"
@@ -42,24 +46,26 @@ def readable_count(count: int) -> str:
 class PlanTable(list[dict[str, Any]]):
     """The rows of `model.plan()`: a list of dicts that prints as a table of at most 100 columns."""
 
-    _LAYERS, _OP, _SHAPE = 36, 18, 20  # widths
+    _LAYERS, _KERNEL, _SHAPE = 38, 22, 16  # widths
 
     def __repr__(self) -> str:
-        head = f"{'layers that run as one':{self._LAYERS}}  {'op':{self._OP}}  {'output shape':{self._SHAPE}}"
+        head = f"{'layers that run as one':{self._LAYERS}}  {'kernel':{self._KERNEL}}  {'output shape':{self._SHAPE}}"
         lines = [f"{head}  {'FLOPs':>8}  {'output':>9}"]
         for row in self:
             names = textwrap.wrap(" + ".join(row["layers"]), self._LAYERS)
-            shape = str(row["output_shape"]).replace("None, ", "")
-            flops = readable_count(row["flops"]) if row["flops"] else "-"
-            cells = f"{row['op'][: self._OP]:{self._OP}}  {shape[: self._SHAPE]:{self._SHAPE}}"
-            lines.append(f"{names[0]:{self._LAYERS}}  {cells}  {flops:>8}  {readable_size(row['bytes'], 1):>9}")
-            lines += [f"  {name}" for name in names[1:]]
-        total = readable_count(sum(row["flops"] for row in self))
+            kernel = textwrap.wrap(row["kernel"], self._KERNEL) or [""]
+            shape = str(row["output_shape"]).replace("None, ", "", 1)
+            flops = "-" if row["flops"] == 0 else readable_count(row["flops"])
+            last = f"{shape[: self._SHAPE]:{self._SHAPE}}  {flops:>8}  {readable_size(row['bytes'], 1):>9}"
+            for name, part in itertools.zip_longest(names, kernel, fillvalue=""):
+                lines.append(f"{name:{self._LAYERS}}  {part:{self._KERNEL}}  {last}".rstrip())
+                last = ""
+        total = readable_count(sum_of_known(row["flops"] for row in self))
         lines.append(f"{len(self)} steps, {total} FLOPs forward; FLOPs and output of one image")
         return "\n".join(lines)
 
 
-def _rows(model: Model, expand_nested: bool, depth: int = 0) -> list[dict[str, Any]]:
+def _rows(model: Any, expand_nested: bool, depth: int = 0) -> list[dict[str, Any]]:
     rows = []
     nodes: list[Node] = getattr(model, "_nodes", [])
     of_layer: dict[int, list[Node]] = {}
@@ -68,15 +74,14 @@ def _rows(model: Model, expand_nested: bool, depth: int = 0) -> list[dict[str, A
     straight = hasattr(model, "_is_sequential")
     for layer in model.layers:
         calls = of_layer.get(id(layer), [])
-        flops = 0
         shape: Any = "?"
         if calls:
             shape = ", ".join(str(tensor.shape) for tensor in calls[0].outputs)
         elif layer._inbound_nodes and not layer._inbound_nodes[0].inputs:
             shape = str(layer._inbound_nodes[0].outputs[0].shape)
-        for node in calls:
-            before = [tensor.shape for tensor in node.inputs]
-            flops += _flops(layer, before if node.takes_list else before[0], node.outputs[0].shape)
+        flops = sum_of_known(
+            flops_of(layer, [tensor.shape for tensor in node.inputs], node.takes_list, node.outputs[0].shape) for node in calls
+        )
         sources = (
             ""
             if straight
@@ -99,22 +104,56 @@ def _rows(model: Model, expand_nested: bool, depth: int = 0) -> list[dict[str, A
             }
         )
         if expand_nested and hasattr(layer, "_nodes"):
-            rows += _rows(layer, True, depth + 1)  # type: ignore[arg-type]
+            rows += _rows(layer, True, depth + 1)
     return rows
 
 
-def _flops(layer: Any, before: Any, after: Any) -> int:
-    """Of one call; of all inner layers where a model is used as a layer."""
-    if not hasattr(layer, "_nodes"):
-        return int(layer.count_flops(before, after))
-    return sum(
-        _flops(node.layer, [t.shape for t in node.inputs] if node.takes_list else node.inputs[0].shape, node.outputs[0].shape)
-        for node in layer._nodes
-    )
+def flops_of(layer: Any, before: list[Any], takes_list: bool, after: Any) -> int | None:
+    """Of one call on inputs of these shapes, one image; of all inner layers where a model is used as a layer.
+
+    None where it depends on the image: where an extent is None.
+    """
+    if hasattr(layer, "_nodes"):
+        return sum_of_known(
+            flops_of(node.layer, [tensor.shape for tensor in node.inputs], node.takes_list, node.outputs[0].shape)
+            for node in layer._nodes
+        )
+    known = all(extent is not None for shape in (*before, after) for extent in shape[1:])
+    if not known and type(layer).count_flops is not Layer.count_flops:
+        return None
+    return int(layer.count_flops(before if takes_list else before[0], after))
+
+
+def sum_of_known(counts: Iterable[int | None]) -> int | None:
+    """Their sum; None if one is."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
+
+
+def _totals(model: Any, rows: list[dict[str, Any]]) -> list[str]:
+    """The model's name, and what stands under the table."""
+    trained = sum(v.size for v in model.trainable_weights)
+    frozen = sum(v.size for v in model.non_trainable_weights)
+    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None and model.optimizer.built else 0
+    lines = [
+        f'Model: "{model.name}"',
+        f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",
+    ]
+    lines.append(f" Trainable params: {trained:,} ({readable_size(trained)})")
+    lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
+    if slots:
+        lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
+    total = sum_of_known(row["flops"] for row in rows if not row["name"].startswith(" "))
+    lines.append(f" FLOPs per image, forward: {readable_count(total)}")
+    return lines
 
 
 def print_summary(
-    model: Model,
+    model: Any,
     line_length: int | None = None,
     print_fn: Any = None,
     expand_nested: bool = False,
@@ -151,27 +190,14 @@ def print_summary(
             f"{escape(row['name'])} ({row['class']})",
             escape(row["shape"]),
             "0 (unbuilt)" if row["params"] is None else f"{row['params']:,}",
-            readable_count(row["flops"]) if row["flops"] else "-",
+            "-" if row["flops"] == 0 else readable_count(row["flops"]),
         ]
         if not straight:
             cells.append(escape(row["connected"]))
         if show_trainable:
             cells.append("Y" if row["trainable"] else "N")
         table.add_row(*cells)
-    trained = sum(v.size for v in model.trainable_weights)
-    frozen = sum(v.size for v in model.non_trainable_weights)
-    slots = sum(v.size for v in model.optimizer.variables) if model.optimizer is not None and model.optimizer.built else 0
-    lines = [
-        f'Model: "{model.name}"',
-        f" Total params: {trained + frozen + slots:,} ({readable_size(trained + frozen + slots)})",
-    ]
-    lines.append(f" Trainable params: {trained:,} ({readable_size(trained)})")
-    lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
-    if slots:
-        lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
-    lines.append(
-        f" FLOPs per image, forward: {readable_count(sum(row['flops'] for row in rows if not row['name'].startswith(' ')))}"
-    )
+    lines = _totals(model, rows)
     target = io.StringIO() if print_fn is not None else sys.stdout
     # A file or a notebook has no width of its own: leave room for what is to be shown.
     width = line_length or (None if print_fn is None and sys.stdout.isatty() else 100)

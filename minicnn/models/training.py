@@ -1,39 +1,35 @@
 """`fit`, `evaluate`, `predict`: the training loop.
 
-Follow one pixel: `fit` hands a batch to `train_step`, which calls each layer's `forward`
-(`Conv2D.forward` calls `ops.conv2d_forward`, the kernel), then the loss, then each layer's
-`backward` in the opposite order, then the optimizer. There is nothing else in between.
+Follow one pixel: `fit` hands a batch to `train_step`. That calls `Plan.forward`, which calls each layer's `forward`
+(`Conv2D.forward` calls `ops.conv2d_forward`, the backend's own function); then the loss; then `Plan.backward`, which
+calls each layer's `backward` in the opposite order (`Conv2D.backward`, `ops.conv2d_backward`); then the optimizer.
+A fast backend's function chooses between two drivers (direct, Winograd), and those call compiled code.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from typing import Any
 
 import numpy as np
 
 from minicnn import backends, config
-from minicnn.backends import ops
 from minicnn.callbacks import CallbackList
-from minicnn.models.batches import (
-    ArrayBatches,
-    CountedIterator,
+from minicnn.models.compile import Compilable
+from minicnn.models.cuda_graph import CapturedStep
+from minicnn.models.data_adapter import ArrayBatches, make_batches
+from minicnn.models.data_checks import (
     apply_class_weight,
     as_arrays,
     check_finite,
     check_lengths,
-    make_batches,
     split_validation,
-    unpack,
 )
-from minicnn.models.captured import CapturedStep
-from minicnn.models.compilation import Compilable
 from minicnn.models.graph import pack_struct
-from minicnn.models.plan import NumericsError, Plan
-from minicnn.models.run import Run
-from minicnn.variables import Variable
+from minicnn.models.guards import NumericsError
+from minicnn.models.plan import Plan, Step
+from minicnn.models.run import Run, Validation
 
 __all__ = ["Trainer"]
 
@@ -65,60 +61,33 @@ class Trainer(Compilable):
         if not optimizer.built:
             optimizer.build(self.trainable_weights)  # in Keras's order, which files keep
 
-        # Forward: every layer computes its output and sets aside what its gradient will need.
+        # Forward: every layer computes its output, and sets aside in `saved` what its gradient will need.
         y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
-        values = plan.begin(self._feed(x))
-        saved: list[Any] = [None] * len(plan.steps)
-        for i, step in enumerate(plan.steps):
-            values[step.output], saved[i] = step.layer.forward(step.read(values), True)
-            step.forget(values)
-
-        outputs = [values[i] for i in plan.outputs]
-        del values
-        penalties = [kept[0] for step, kept in zip(plan.steps, saved) if step.penalized]
-        loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
+        saved: list[Any] = []
+        penalties: list[Any] = []
+        outputs = plan.forward(self._feed(x), True, saved, penalties)
+        loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
         del outputs
 
-        # Backward: the same layers the other way round; each turns dy into dx and the gradients of its weights.
-        gradients: list[Any] = [None] * len(plan.shapes)
-        for i, dy in zip(plan.outputs, self._compiled_loss.backward(kept, self._logits_for)):
-            dy = dy if dy is None else backends.asarray(dy, plan.dtypes[i])  # a user's loss may return any array
-            gradients[i] = dy if gradients[i] is None else ops.add_forward([gradients[i], dy])
-        dy = kept = None
-        of_weight: dict[Variable, Any] = {}
-        for i in range(len(plan.steps) - 1, -1, -1):
-            step = plan.steps[i]
-            dy, gradients[step.output] = gradients[step.output], None
-            if dy is not None and step.learns:
-                if step.passes_on:
-                    dx, grads = step.layer.backward(dy, saved[i])
-                    step.hand_back(dx, gradients)
-                    dx = None
-                else:
-                    grads = step.layer.backward_weights(dy, saved[i])
-                for variable, trained, grad in zip(step.variables, step.trained, grads):
-                    if trained:
-                        before = of_weight.get(variable)
-                        of_weight[variable] = grad if before is None else ops.add_forward([before, grad])
-                grads = None
-            dy = saved[i] = None
-
+        # Backward: the gradient of the loss at the outputs becomes that of every weight.
+        gradients, _ = plan.backward(self._compiled_loss.backward(kept, plan.logits_for), saved)
+        del kept
         for variable in plan.regularized:
-            if variable in of_weight:
-                variable.regularizer.gradient_(of_weight[variable], variable.value)
+            if variable in gradients:
+                variable.regularizer.gradient_(gradients[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
-        self._track(plan, penalties, loss, own, y, predictions, sample_weight, len(x[0]))
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight)
         # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
-        optimizer.apply([optimizer.scale_loss(grad) for grad in of_weight.values()], list(of_weight))
+        optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))
 
     def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
         """The loss and the metrics of one batch join the running means; nothing is updated."""
         plan = self._plan_for("train")
         y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
         penalties: list[Any] = []
-        outputs = plan.forward(self._feed(x), False, penalties)
-        loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, self._logits_for)
-        self._track(plan, penalties, loss, own, y, predictions, sample_weight, len(x[0]))
+        outputs = plan.forward(self._feed(x), False, penalties=penalties)
+        loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight)
 
     def predict_step(self, x: list[Any]) -> list[Any]:
         """The outputs for one batch."""
@@ -133,14 +102,13 @@ class Trainer(Compilable):
         y: list[Any],
         predictions: list[Any],
         sample_weight: list[Any] | None,
-        size: int,
     ) -> None:
         """Take a batch into the running means; penalties count with the loss."""
         for penalty in penalties:
             loss = loss + penalty
         for variable in plan.regularized:
             loss = loss + variable.regularizer.penalty(variable.value)
-        self._compiled_loss.track(loss, own, size)
+        self._compiled_loss.track(loss, own, len(y[0]))
         self._compiled_metrics.update(y, predictions, sample_weight)
 
     def _logs(self) -> dict[str, float]:
@@ -208,91 +176,37 @@ class Trainer(Compilable):
             raise ValueError("You cannot `class_weight` and `sample_weight` at the same time.")
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation((x, y, sample_weight), validation_split)
-        source = self._source(x, y, sample_weight, batch_size, shuffle, steps_per_epoch)
+        source = self._source((x, y, sample_weight), batch_size, shuffle, steps_per_epoch)
         hooks = self._hooks(callbacks, verbose, epochs, source, history=True)
+        validation = Validation(validation_data, validation_batch_size or batch_size, validation_steps, validation_freq)
+        run = Run(self, source, validation, hooks)
         watch = hooks.watches_numerics  # at every value, for which a device has to be waited for
         captured = backends.on_device() and not watch
         train_step = CapturedStep(self) if captured else functools.partial(self.train_step, watch=watch)
-        self.stop_training = False
-        source.resume(self._passes_done)
-        if hasattr(validation_data, "__next__") and not hasattr(validation_data, "__getitem__"):
-            validation_data = CountedIterator(validation_data)
-        run = Run(self, source, validation_data, hooks)
         with hooks, contextlib.closing(source), self._step_memory() as arena, self._means.of_a_run():
-            hooks.on_train_begin()
-            if run.resumed:  # `BackupAndRestore` found an earlier run
-                initial_epoch = epochs if run.over and not run.batch else run.epoch
-            for epoch in range(initial_epoch, epochs):
-                self.reset_metrics()
-                run.epoch, run.batch = epoch, 0
-                hooks.on_epoch_begin(epoch)  # where a run that is resumed takes its place within the epoch
-                index = run.batch - 1
-                for index, (batch_x, batch_y, weights) in enumerate(run.batches(), run.batch):
-                    self._prepare(batch_x, batch_y)
-                    batch_y = self._targets(batch_y)
-                    if class_weight is not None:
-                        weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
-                    hooks.on_train_batch_begin(index)
-                    try:
-                        train_step(batch_x, batch_y, weights)
-                    except NumericsError as error:
-                        error.batch = index
-                        self._compiled_loss.track(math.nan, [], len(batch_x[0]))
-                        hooks.on_numerics_error(error)
-                        self.stop_training = True
-                    # The next batch may take this one's memory.
-                    del batch_x, batch_y, weights
-                    arena.new_step()
-                    run.batch = index + 1
-                    hooks.on_train_batch_end(index, self._logs)  # computed only if a callback reads them
-                    if self.stop_training:
-                        break
-                if index < 0:
-                    if epoch == initial_epoch and not run.resumed:
-                        raise ValueError(
-                            "Expected data with at least one batch. Received an empty dataset or an exhausted generator."
-                        )
-                    break
-                run.logs = self._logs()
-                if validation_data is not None and _due(epoch + 1, validation_freq):
-                    logs = self._validate(validation_data, validation_batch_size or batch_size, validation_steps, hooks)
-                    run.logs = {**run.logs, **{f"val_{name}": value for name, value in logs.items()}}
-                self._passes_done = source.passes
-                run.epoch, run.batch = epoch + 1, 0
-                hooks.on_epoch_end(epoch, run.logs)
-                if self.stop_training:
-                    break
-            self._passes_done += source.position > 0  # another `fit` does not go on in the middle of this one's data
+            for batch_x, batch_y, weights in run.batches(initial_epoch, epochs, class_weight):
+                try:
+                    train_step(batch_x, batch_y, weights)
+                except NumericsError as error:
+                    run.stop(error)
+                del batch_x, batch_y, weights  # the next batch may take this one's memory
+                arena.new_step()
         self.optimizer.finalize_variable_values(self.trainable_weights)
         hooks.on_train_end(run.logs)
         return self.history
 
     def _source(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        batch_size: int | None,
-        shuffle: bool | str,
-        steps: int | None,
-        check: bool = True,
-        targets: bool = True,
+        self, data: tuple[Any, Any, Any], batch_size: int | None, shuffle: bool | str, steps: int | None, targets: bool = True
     ) -> Any:
-        if x is None:
+        """Where batches of `data`, (x, y, sample_weight), come from."""
+        if data[0] is None:
             raise ValueError("Missing data: `x` is None.")
-        return make_batches(
-            x,
-            y,
-            sample_weight,
-            input_names=getattr(self, "input_names", None) or ["x"],
-            output_names=getattr(self, "output_names", None) or ["y"],
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=self._shuffle_seed,
-            steps=steps,
-            check=check,
-            targets=targets,
-        )
+        return make_batches(data, self._names, batch_size, shuffle, self._shuffle_seed, steps, targets)
+
+    @property
+    def _names(self) -> tuple[list[str], list[str]]:
+        """Of inputs and outputs, as messages about data say them."""
+        return getattr(self, "input_names", None) or ["x"], getattr(self, "output_names", None) or ["y"]
 
     def _targets(self, y: list[Any] | None) -> list[Any]:
         """The targets, checked."""
@@ -308,10 +222,6 @@ class Trainer(Compilable):
         return CallbackList(
             given, add_history=history, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs, steps=source.steps
         )
-
-    def _validate(self, data: Any, batch_size: int | None, steps: int | None, hooks: CallbackList) -> dict[str, float]:
-        x, y, weights = unpack(data)
-        return self._evaluate(self._source(x, y, weights, batch_size, False, steps), hooks)
 
     def fit_generator(
         self,
@@ -346,7 +256,7 @@ class Trainer(Compilable):
             [loss, metric, ...] (a number if there is just the loss), or a dict with `return_dict=True`.
         """
         self._assert_compiled("evaluate")
-        source = self._source(x, y, sample_weight, batch_size, False, steps)
+        source = self._source((x, y, sample_weight), batch_size, False, steps)
         hooks = self._hooks(callbacks, verbose, 1, source)
         with self._means.of_a_run():
             logs = self._evaluate(source, hooks)
@@ -387,7 +297,7 @@ class Trainer(Compilable):
 
         Batches of an iterable may be `x`, `(x, y)` or `(x, y, sample_weight)`; only x is read.
         """
-        source = self._source(x, None, None, batch_size, False, steps, targets=False)
+        source = self._source((x, None, None), batch_size, False, steps, targets=False)
         hooks = self._hooks(callbacks, verbose, 1, source)
         self.stop_predicting = False
         parts: list[list[np.ndarray]] = []
@@ -446,16 +356,16 @@ class Trainer(Compilable):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
-        arrays = as_arrays(x, getattr(self, "input_names", None) or ["x"], "input")
+        arrays = as_arrays(x, self._names[0], "input")
         assert arrays is not None
-        check_finite(arrays, getattr(self, "input_names", None) or ["x"], "input")
+        check_finite(arrays, self._names[0], "input")
         self._prepare(arrays, None)
         with self._step_memory():
             outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(arrays)]
         return pack_struct(self._output_struct, outputs)
 
     def _one_batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any] | None]:
-        source = self._source(x, y, sample_weight, None, False, None)
+        source = self._source((x, y, sample_weight), None, False, None)
         if not isinstance(source, ArrayBatches):
             raise ValueError(f"Expected the arrays of one batch. Received: x of type {type(x).__name__}")
         self._prepare(source.x, source.y)
@@ -478,28 +388,22 @@ class Trainer(Compilable):
             the entry "input" holds x and the gradient at the pixels.
         """
         self._require_graph()
-        plan = Plan(self, fuse=False)  # type: ignore[arg-type]
-        arrays = as_arrays(x, self.input_names, "input")
-        assert arrays is not None
-        values = plan.begin(self._feed(arrays))
-        saved = []
-        for step in plan.steps:
-            values[step.output], kept = step.layer.forward(step.read(values), False)
-            saved.append(kept)
-        output = values[plan.outputs[0]]
-        gradients: list[Any] = [None] * len(plan.shapes)
+        plan = Plan(self, keep=layers, of_inputs=True)  # type: ignore[arg-type]
+        x = as_arrays(x, self.input_names, "input")
+        found: dict[str, list[Any]] = {}
+
+        def see(step: Step, array: Any) -> None:
+            name = step.names[-1]
+            if layers is None or name in layers:
+                found.setdefault(name, []).append(backends.to_numpy(array))
+
+        fed = self._feed(x)
+        saved: list[Any] = []
+        output = plan.forward(fed, False, saved, seen=see)[0]
         seed = output_gradient(output) if callable(output_gradient) else output_gradient
-        gradients[plan.outputs[0]] = backends.asarray(seed, str(output.dtype))
-        found: dict[str, tuple[Any, Any]] = {}
-        for step, kept in zip(reversed(plan.steps), reversed(saved)):
-            dy = gradients[step.output]
-            if dy is None:
-                continue
-            if layers is None or step.layer.name in layers:
-                found[step.layer.name] = (backends.to_numpy(values[step.output]), backends.to_numpy(dy))
-            step.hand_back(step.layer.backward(dy, kept)[0], gradients)
-        found["input"] = (backends.to_numpy(values[plan.inputs[0]]), backends.to_numpy(gradients[plan.inputs[0]]))
-        return backends.to_numpy(output), found
+        _, at_inputs = plan.backward([backends.asarray(seed, str(output.dtype))], saved, seen=see)
+        found["input"] = [backends.to_numpy(fed[0]), backends.to_numpy(at_inputs[0])]
+        return backends.to_numpy(output), {name: (pair[0], pair[1]) for name, pair in found.items() if len(pair) == 2}
 
     # --- what a checkpoint needs beside the weights -------------------------------------
 
@@ -514,14 +418,3 @@ class Trainer(Compilable):
 def _placed(arrays: list[Any]) -> list[Any]:
     """Arrays where the backend computes."""
     return [backends.asarray(array) for array in arrays]
-
-
-def _due(epoch: int, frequency: int | list[int]) -> bool:
-    """Whether validation is due after this epoch (counted from 1)."""
-    if isinstance(frequency, (int, np.integer)):
-        return epoch % int(frequency) == 0
-    if isinstance(frequency, (list, tuple, set)):
-        return epoch in frequency
-    raise ValueError(
-        f"Expected `validation_freq` to be a list or int. Received: validation_freq={frequency} of the type {type(frequency)}."
-    )

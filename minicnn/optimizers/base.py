@@ -451,7 +451,7 @@ class Optimizer:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy with slots of its own. A model's variables are no part of it: it updates the same ones, or their
-        copies where those were made before, as a model's copy does.
+        copies where those are made too, by a model's copy, before (they stand in `memo`) or later (`follow_copies`).
         """
         twin = memo[id(self)] = object.__new__(type(self))
         shared = {id(v): v for v in (*self._trainable_variables, *self._undecayed[0]) if id(v) not in memo}
@@ -459,7 +459,21 @@ class Optimizer:
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         for key in shared:
             del memo[key]
+        memo.setdefault(id(Optimizer), []).append(twin)
         return twin
+
+    @staticmethod
+    def follow_copies(memo: dict[int, Any]) -> None:
+        """Let the optimizers that were copied with this `memo` update the copies of variables that it holds by now."""
+
+        def copied(variable: Variable) -> Variable:
+            return memo.get(id(variable), variable)
+
+        for twin in memo.get(id(Optimizer), ()):
+            excluded, names = twin._undecayed
+            twin._undecayed = {copied(variable) for variable in excluded}, names
+            twin._trainable_variables = [copied(variable) for variable in twin._trainable_variables]
+            twin._index = {copied(variable): place for variable, place in twin._index.items()}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the learning rate of now."""

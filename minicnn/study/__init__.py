@@ -10,7 +10,7 @@ cell's last line returns.
 | training | `learning_curves`, `GradientNorms` and `gradient_norms` |
 | results | `confusion_matrix`, `mistakes_gallery` |
 | inside a model | `filters`, `feature_maps`, `saliency`, `grad_cam` |
-| how an op works | `im2col_matrix`, `max_pool_winners` |
+| how an op works | `im2col_matrix`, `max_pool_argmax` |
 | without pictures | `trace`, `gradcheck`, `layer_outputs`, `saliency_map`, `grad_cam_map` |
 """
 
@@ -22,7 +22,7 @@ from minicnn.study.features import feature_maps, layer_outputs
 from minicnn.study.filters import filters
 from minicnn.study.gradcheck import GradientCheck, gradcheck
 from minicnn.study.gradients import GradientNorms, gradient_norms
-from minicnn.study.pooling import max_pool_winners
+from minicnn.study.pooling import max_pool_argmax
 from minicnn.study.results import confusion_matrix, mistakes_gallery
 from minicnn.study.samples import label_counts, sample_grid
 from minicnn.study.trace import Trace, TracedCall, trace
@@ -44,7 +44,7 @@ __all__ = [
     "label_counts",
     "layer_outputs",
     "learning_curves",
-    "max_pool_winners",
+    "max_pool_argmax",
     "mistakes_gallery",
     "saliency",
     "saliency_map",

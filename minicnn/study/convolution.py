@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from minicnn import shapes
 from minicnn.backends.reference.im2col import im2col
+from minicnn.backends.types import window_over
 from minicnn.study.style import DIVERGING, StudyFigure, color, displayable, show_image, styled
 
 __all__ = ["im2col_matrix"]
@@ -48,18 +49,16 @@ def im2col_matrix(
     picture = displayable(image)
     white = 255 if picture.dtype == np.uint8 else 1
     x = np.asarray(image, np.float64).reshape(1, *picture.shape[:2], -1)
-    window, steps = shapes.pair(kernel_size, "kernel_size"), shapes.pair(strides, "strides")
-    pads = shapes.resolve_padding(padding, x.shape[1:3], window, steps)
-    OH, OW = shapes.window_output(x.shape[1:3], window, steps, pads)
+    size = shapes.pair(kernel_size, "kernel_size")
+    window = window_over(x.shape[1:3], size, shapes.pair(strides, "strides"), padding)
+    steps, pads, (OH, OW) = window.strides, window.pads, window.output
     if OH < 1 or OW < 1:
-        raise ValueError(f"A kernel of {window} does not fit into an image of {x.shape[1:3]} with padding {padding!r}.")
-    weights = _upright_edges(window) if kernel is None else np.asarray(kernel, np.float64)
-    if weights.shape[:2] != window or weights.ndim > 3 or weights.shape[2:] not in ((), (x.shape[3],)):
-        raise ValueError(
-            f"`kernel` must be of shape {window}, or {(*window, x.shape[3])}. Received: kernel.shape={weights.shape}"
-        )
-    weights = np.broadcast_to(weights.reshape(*window, -1), (*window, x.shape[3]))
-    columns = im2col(x, window, steps, pads, (1, 1))[0]  # (OH, OW, KH, KW, C)
+        raise ValueError(f"A kernel of {size} does not fit into an image of {x.shape[1:3]} with padding {padding!r}.")
+    weights = _upright_edges(size) if kernel is None else np.asarray(kernel, np.float64)
+    if weights.shape[:2] != size or weights.ndim > 3 or weights.shape[2:] not in ((), (x.shape[3],)):
+        raise ValueError(f"`kernel` must be of shape {size}, or {(*size, x.shape[3])}. Received: kernel.shape={weights.shape}")
+    weights = np.broadcast_to(weights.reshape(*size, -1), (*size, x.shape[3]))
+    columns = im2col(x, window)[0]  # (OH, OW, KH, KW, C)
     if place is None:
         oy, ox = (int(i) for i in np.unravel_index(columns.reshape(OH, OW, -1).var(axis=-1).argmax(), (OH, OW)))
     else:
@@ -67,7 +66,7 @@ def im2col_matrix(
     if not (0 <= oy < OH and 0 <= ox < OW):
         raise ValueError(f"`place` must be an output pixel, rows 0..{OH - 1} and columns 0..{OW - 1}. Received: place={place}")
     patch = columns[oy, ox]
-    seen = im2col((picture / white).reshape(x.shape), window, steps, pads, (1, 1))[0, oy, ox]  # the patch as it is drawn
+    seen = im2col((picture / white).reshape(x.shape), window)[0, oy, ox]  # the patch as it is drawn
     matrix = columns.reshape(OH * OW, -1)
     row = oy * OW + ox
 
@@ -79,7 +78,7 @@ def im2col_matrix(
     mark: dict[str, Any] = {"fill": False, "linewidth": 2.0, "edgecolor": color(1)}
     show_image(left, picture)
     left.set(title=f"image {x.shape[1]}×{x.shape[2]}×{x.shape[3]}")
-    left.add_patch(Rectangle((ox * steps[1] - pads[2] - 0.5, oy * steps[0] - pads[0] - 0.5), window[1], window[0], **mark))
+    left.add_patch(Rectangle((ox * steps[1] - pads[2] - 0.5, oy * steps[0] - pads[0] - 0.5), size[1], size[0], **mark))
     left.set_facecolor(matplotlib.rcParams["grid.color"])  # the padding
     margin = max(pads)
     left.set(xlim=(-0.5 - margin, x.shape[2] - 0.5 + margin), ylim=(x.shape[1] - 0.5 + margin, -0.5 - margin))
@@ -111,10 +110,10 @@ def im2col_matrix(
     return figure
 
 
-def _upright_edges(window: tuple[int, int]) -> np.ndarray:
+def _upright_edges(size: tuple[int, int]) -> np.ndarray:
     """A kernel that is 0 on even ground: the slope from left to right, smoothed up and down. Of 3×3: Sobel's."""
-    slope = np.arange(window[1]) - (window[1] - 1) / 2
-    weight = 1 + np.minimum(np.arange(window[0]), np.arange(window[0])[::-1])
+    slope = np.arange(size[1]) - (size[1] - 1) / 2
+    weight = 1 + np.minimum(np.arange(size[0]), np.arange(size[0])[::-1])
     return np.asarray(np.outer(weight, slope))
 
 

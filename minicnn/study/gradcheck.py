@@ -8,7 +8,7 @@ v leans on g itself, v = g/|g| + r/|r| with a random r: the left side cannot van
 accident, and r sees what g misses. That is computed in float64 on the reference backend,
 on a copy of the model. Source: Baydin et al. 2015, arXiv:1502.05767, section 2.1.
 
-What `fit` runs is other code: the backend in use, layers fused, float32, where a finite difference
+What `fit` runs is other code: the backend in use, with epilogues joined, in float32, where a finite difference
 drowns in rounding errors. So its gradients are compared with those of the reference, which the differences
 have just shown to be right, for the same weights, images and random masks.
 """
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, config
-from minicnn.models.graph import flatten_calls
+from minicnn.models.plan import Plan
 from minicnn.optimizers import SGD
 
 __all__ = ["GradientCheck", "gradcheck"]
@@ -150,17 +150,16 @@ def _error(f: Callable[[], float], place: np.ndarray, gradient: np.ndarray, rng:
 
 
 def _check_layers(model: Any, rng: np.random.Generator, batch_size: int, directions: int) -> list[_Row]:
-    calls, _, _, shapes = flatten_calls(model)
-    sizes: list[Any] = [shape[1:] for shape in shapes]
+    plan = Plan(model, keep=None)
     rows: list[_Row] = []
     checked: list[Any] = []
-    for call in calls:
-        layer = call.layer
+    for step in plan.steps:
+        layer = step.layers[0]
         if any(layer is other for other in checked):
             continue
         checked.append(layer)
-        inputs = [rng.standard_normal((batch_size, *sizes[i])) for i in call.inputs]
-        x: Any = inputs if call.takes_list else inputs[0]
+        inputs = [rng.standard_normal((batch_size, *plan.shapes[i][1:])) for i in step.inputs]  # type: ignore[arg-type]
+        x: Any = inputs if step.takes_list else inputs[0]
         restore = state_of(layer)
 
         def run(layer: Any = layer, x: Any = x, restore: Callable[[], None] = restore) -> tuple[Any, Any]:
@@ -175,7 +174,7 @@ def _check_layers(model: Any, rng: np.random.Generator, batch_size: int, directi
             return float((run()[0] * dy).sum())
 
         kind = type(layer).__name__
-        for index, (place, gradient) in enumerate(zip(inputs, dx if call.takes_list else [dx])):
+        for index, (place, gradient) in enumerate(zip(inputs, dx if step.takes_list else [dx])):
             name = "dx" if len(inputs) == 1 else f"dx[{index}]"
             rows.append((layer.name, kind, name, place.shape, _error(objective, place, np.array(gradient), rng, directions)))
         for variable, gradient in zip(layer._weights_with_gradients, grads):

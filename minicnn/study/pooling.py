@@ -1,4 +1,4 @@
-"""What max pooling kept: the pixel that won each window."""
+"""What max pooling takes: the largest pixel of each window."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 
 from minicnn import backends, shapes
 from minicnn.backends import ops
+from minicnn.backends.types import window_over
 from minicnn.study.style import SEQUENTIAL, StudyFigure, color, styled
 
-__all__ = ["max_pool_winners"]
+__all__ = ["max_pool_argmax"]
 
 _MOST_NUMBERS = 12  # rows or columns of a map whose values are written into its pixels
 
 
 @styled
-def max_pool_winners(
+def max_pool_argmax(
     feature_map: Any,
     pool_size: Any = 2,
     *,
@@ -25,7 +26,7 @@ def max_pool_winners(
     channel: int = 0,
     title: str | None = None,
 ) -> StudyFigure:
-    """A map before and after max pooling, with the winners marked: these pixels alone get a gradient.
+    """A map before and after max pooling, with the largest pixel of each window marked: these alone get a gradient.
 
     Args:
         feature_map: (H, W), (H, W, channels) or (1, H, W, channels).
@@ -37,17 +38,16 @@ def max_pool_winners(
     maps = np.asarray(feature_map, np.float32)
     maps = maps[0] if maps.ndim == 4 else maps
     plane = maps if maps.ndim == 2 else maps[..., channel]
-    window = shapes.pair(pool_size, "pool_size")
-    steps = window if strides is None else shapes.pair(strides, "strides")
-    pads = shapes.resolve_padding(padding, plane.shape, window, steps)
-    if min(shapes.window_output(plane.shape, window, steps, pads)) < 1:
-        raise ValueError(f"A window of {window} does not fit into a map of {plane.shape} with padding {padding!r}.")
-    pooled, winners = ops.maxpool2d_forward(backends.asarray(plane[None, :, :, None].copy()), window, steps, pads)
-    pooled, winners = (np.asarray(backends.to_numpy(array))[0, :, :, 0] for array in (pooled, winners))
-    # winner = ky * KW + kx, in the window at (oy * SH - top, ox * SW - left)
-    oy, ox = np.indices(winners.shape)
-    rows = oy * steps[0] - pads[0] + winners // window[1]
-    cols = ox * steps[1] - pads[2] + winners % window[1]
+    size = shapes.pair(pool_size, "pool_size")
+    window = window_over(plane.shape, size, size if strides is None else shapes.pair(strides, "strides"), padding)
+    if min(window.output) < 1:
+        raise ValueError(f"A window of {size} does not fit into a map of {plane.shape} with padding {padding!r}.")
+    pooled, argmax = ops.maxpool2d_forward(backends.asarray(plane[None, :, :, None].copy()), window)
+    pooled, argmax = (np.asarray(backends.to_numpy(array))[0, :, :, 0] for array in (pooled, argmax))
+    # argmax = ky * KW + kx, in the window at (oy * SH - top, ox * SW - left)
+    oy, ox = np.indices(argmax.shape)
+    rows = oy * window.strides[0] - window.pads[0] + argmax // size[1]
+    cols = ox * window.strides[1] - window.pads[2] + argmax % size[1]
 
     figure = StudyFigure(figsize=(8.6, 4.2), layout="constrained")
     if title:

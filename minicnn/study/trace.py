@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minicnn import activations, backends, shapes
+from minicnn import activations, backends
 from minicnn.backends import ops
-from minicnn.layers import Conv2D, Dense, fused
+from minicnn.backends.types import Window
+from minicnn.layers import Conv2D, Dense
+from minicnn.models import fusion
 from minicnn.models.graph import flatten_calls
 from minicnn.study.features import one_image
 from minicnn.study.gradcheck import state_of
@@ -75,6 +78,7 @@ class TracedCall:
     Attributes:
         layer, kind: the layers' names and classes, joined by "+".
         ops: the backend's ops that `fit` calls for it in the forward pass, in order.
+        algorithm: how the backend computes a convolution, in batches of 32; "" for other layers.
         predict_ops: those without training, which computed the values.
         without_ops: what it does where it calls none.
         input_shapes, output_shape: without the batch axis.
@@ -87,6 +91,7 @@ class TracedCall:
     kind: str
     ops: tuple[str, ...]
     predict_ops: tuple[str, ...]
+    algorithm: str
     without_ops: str
     input_shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
@@ -107,7 +112,8 @@ class TracedCall:
         return "\n      ".join(lines)
 
     def _called(self, names: tuple[str, ...]) -> str:
-        return ", ".join(f"ops.{name}" for name in names) if names else f"no op: {self.without_ops}"
+        by = f", by {self.algorithm}" if self.algorithm else ""
+        return ", ".join(f"ops.{name}" for name in names) + by if names else f"no op: {self.without_ops}"
 
 
 @dataclass(frozen=True)
@@ -176,39 +182,44 @@ def trace(model: Any, image: Any, pixel: tuple[int, int] | None = None) -> Trace
     traced = []
     for step, ops_of_fit, ops_of_predict in zip(plan.steps, in_training, without):
         read, y = [backends.to_numpy(values[i]) for i in step.inputs], backends.to_numpy(values[step.output])
-        row = getattr(step.core, "layers", (step.core,))
+        row = step.layers
         places[step.output] = place = _follow_row(row, places[step.inputs[0]], read[0].shape, y.shape)
         traced.append(
             TracedCall(
                 "+".join(step.names),
-                "+".join(type(layer).__name__ for layer in row),
+                step.kind,
                 ops_of_fit,
                 ops_of_predict,
+                row[0].algorithm((32, *read[0].shape[1:])),
                 _change(read[0], y),
                 tuple(tuple(array.shape[1:]) for array in read),
                 tuple(y.shape[1:]),
                 place,
                 _at(y, place),
-                _sum_of(row, read[0], y, place),
+                _sum_of(step, read[0], y, place),
             )
         )
-    _, _, outputs, _ = flatten_calls(model)
-    made_by = {call.output: call.layer for call in plan.calls}
+    calls, _, outputs, _ = flatten_calls(model)
+    made_by = {call.output: call.layer for call in calls}
     left = []
     for i in plan.logits_for:
-        name = fused.last_activation(made_by[outputs[i]])
+        name = fusion.last_activation(made_by[outputs[i]])
         left.append((str(name), _at(activations.get(name)(values[plan.outputs[i]]), None)))
     return Trace(model.name, start, _at(x, start), tuple(traced), tuple(left))
 
 
-def _run(plan: Any, arrays: list[Any], training: bool) -> tuple[list[tuple[str, ...]], list[Any]]:
+def _run(plan: Any, arrays: list[Any], training: bool) -> tuple[list[tuple[str, ...]], dict[int, Any]]:
     """The ops that each step calls, and every value."""
-    values = plan.begin(arrays)
+    values = dict(zip(plan.inputs, arrays))
     called = []
-    for step in plan.steps:
-        with _listening() as heard:
-            values[step.output] = step.layer.forward(step.read(values), training)[0]
-        called.append(tuple(heard))
+    with _listening() as heard:
+
+        def see(step: Any, y: Any) -> None:
+            values[step.output] = y
+            called.append(tuple(heard))
+            heard.clear()
+
+        plan.forward(arrays, training, seen=see)
     return called, values
 
 
@@ -219,24 +230,27 @@ def _change(x: np.ndarray, y: np.ndarray) -> str:
     return "its input is passed on" if x.shape == y.shape else "the same numbers in another shape"
 
 
-def _sum_of(row: Any, x: np.ndarray, y: np.ndarray, place: tuple[int, int] | None) -> TracedSum | None:
+def _sum_of(step: Any, x: np.ndarray, y: np.ndarray, place: tuple[int, int] | None) -> TracedSum | None:
     """The sum behind the largest value of a step that begins with a convolution or a dense layer."""
-    first = row[0]
-    summed = fused.is_own(first) and (
-        place is not None if isinstance(first, Conv2D) else isinstance(first, Dense) and x.ndim == 2
+    first, pool = step.layers[0], step.epilogues.get("pool")
+    summed = fusion.is_own(first) and (
+        (place is not None and first.groups == 1) if isinstance(first, Conv2D) else isinstance(first, Dense) and x.ndim == 2
     )
     if not summed:
         return None
     channel = int(np.argmax(np.abs(_at(y, place))))
     bias = 0.0 if first.bias is None else float(first.bias.numpy()[channel])
-    candidates = _pooled(row, x.shape, place) if place is not None and hasattr(row[-1], "pool_size") else [place]
+    candidates: list[tuple[int, int] | None] = [place]
+    if pool is not None and place is not None:  # the convolution's pixels in the pooling's window
+        between = first.compute_output_shape(x.shape)
+        rows, columns = _covered(pool.window_over(between), place, between[1:3])
+        candidates = list(itertools.product(rows, columns))
     found = []
     for candidate in candidates:
-        at, values, weights = _window(first, x, candidate, channel)
+        at, values, weights = _terms(first, x, candidate, channel)
         found.append((float((values * weights).sum()), candidate, at, values, weights))
     total, where, at, values, weights = max(found, key=lambda entry: entry[0])
     order = np.argsort(-np.abs(values * weights), kind="stable")[:3]
-    relu = any(fused.is_relu(layer) for layer in row[1:])
     return TracedSum(
         channel,
         where,
@@ -245,33 +259,27 @@ def _sum_of(row: Any, x: np.ndarray, y: np.ndarray, place: tuple[int, int] | Non
         tuple(Term(tuple(map(int, at[i])), float(values[i]), float(weights[i])) for i in order),
         total,
         bias,
-        "relu" if relu else getattr(first.activation, "__name__", type(first.activation).__name__),
+        "relu" if "relu" in step.epilogues else getattr(first.activation, "__name__", type(first.activation).__name__),
     )
 
 
-def _pooled(row: Any, shape: tuple[int, ...], place: tuple[int, int]) -> list[tuple[int, int] | None]:
-    """The convolution's pixels in the window of the pooling behind it."""
-    conv, pool = row[0], row[-1]
-    size = conv.compute_output_shape(shape)[1:3]
-    pads = shapes.resolve_padding(pool.padding, size, pool.pool_size, pool.strides)
-    rows, columns = (
-        [at for at in range(first, first + reach) if 0 <= at < extent]
-        for first, reach, extent in zip(
-            (place[0] * pool.strides[0] - pads[0], place[1] * pool.strides[1] - pads[2]), pool.pool_size, size
-        )
-    )
-    return [(i, j) for i in rows for j in columns]
+def _covered(window: Window, place: tuple[int, int], image: Any) -> list[list[int]]:
+    """The rows and the columns of an image that the window at one place of the output lies on."""
+    top, _, left, _ = window.pads
+    firsts = place[0] * window.strides[0] - top, place[1] * window.strides[1] - left
+    taps = zip(firsts, window.size, window.dilation, image)
+    return [[at for at in range(first, first + size * hole, hole) if 0 <= at < extent] for first, size, hole, extent in taps]
 
 
-def _window(layer: Any, x: np.ndarray, place: Any, channel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _terms(layer: Any, x: np.ndarray, place: Any, channel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a value sums over, each flat and in float64: where the inputs stand, the inputs, their weights."""
     kernel = layer.kernel.numpy()[..., channel].astype(np.float64)
     if isinstance(layer, Dense):
         return np.arange(x.shape[1])[:, None], x[0].astype(np.float64), kernel
-    pads = shapes.resolve_padding(layer.padding, x.shape[1:3], layer.kernel_size, layer.strides, layer.dilation_rate)
+    window = layer.window_over(x.shape)
     rows, columns = (
-        place[axis] * layer.strides[axis] - pad + layer.dilation_rate[axis] * np.arange(layer.kernel_size[axis])
-        for axis, pad in ((0, pads[0]), (1, pads[2]))
+        place[axis] * window.strides[axis] - pad + window.dilation[axis] * np.arange(window.size[axis])
+        for axis, pad in ((0, window.pads[0]), (1, window.pads[2]))
     )
     at = np.stack(np.meshgrid(rows, columns, np.arange(x.shape[3]), indexing="ij"), axis=-1).reshape(-1, 3)
     inside = (at[:, 0] >= 0) & (at[:, 0] < x.shape[1]) & (at[:, 1] >= 0) & (at[:, 1] < x.shape[2])
@@ -300,18 +308,16 @@ def _follow(
     """The output pixel whose window is centred nearest to the input pixel `place`; None where the output has no pixels."""
     if place is None or len(after) != 4:
         return None
-    window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
-    if window is None:  # the same pixel, moved by what a padding layer put before it
+    if not hasattr(layer, "window_over"):  # the same pixel, moved by what a padding layer put before it
         (top, _), (left, _) = getattr(layer, "padding", ((0, 0), (0, 0)))
         return min(place[0] + top, after[1] - 1), min(place[1] + left, after[2] - 1)
-    dilation = getattr(layer, "dilation_rate", (1, 1))
-    pads = shapes.resolve_padding(layer.padding, before[1:3], window, layer.strides, dilation)  # type: ignore[arg-type]
+    window = layer.window_over(before)
     found = []
-    for axis, pad in ((0, pads[0]), (1, pads[2])):
+    for axis, pad in ((0, window.pads[0]), (1, window.pads[2])):
         # Output o looks at o * stride - pad ... o * stride - pad + reach - 1.
-        reach = (window[axis] - 1) * dilation[axis] + 1
-        nearest = (place[axis] + pad - reach // 2 + layer.strides[axis] // 2) // layer.strides[axis]
-        found.append(min(max(nearest, 0), after[1 + axis] - 1))
+        stride, reach = window.strides[axis], (window.size[axis] - 1) * window.dilation[axis] + 1
+        nearest = (place[axis] + pad - reach // 2 + stride // 2) // stride
+        found.append(min(max(nearest, 0), window.output[axis] - 1))
     return found[0], found[1]
 
 

@@ -18,7 +18,7 @@ from minicnn.backends import ops
 from tests.layers.checks import check_configs, pair_of
 from tests.ops.checks import Target, seeds
 
-TARGETS = {"numba": Target("numba_cpu", "float32"), "reference": Target("reference", "float32")}
+TARGETS = {"numba": Target("numba", "float32"), "reference": Target("reference", "float32")}
 FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
 some_cases = settings(max_examples=50)
 
@@ -249,7 +249,6 @@ def test_random_layers(target: Target, class_name: str) -> None:
     with pytest.raises(ValueError, match="rank 3"):
         type(layer).from_config(layer.get_config())(x[0, 0])
     y, saved = layer.forward(x, True)
-    assert layer.backward_weights(y, saved) == ()
     with pytest.raises(NotImplementedError, match="no gradient with respect to its images"):
         layer.backward(y, saved)
 

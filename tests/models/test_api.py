@@ -232,6 +232,33 @@ def test_plan_tells_what_runs():
     assert [name for row in rows for name in row["layers"]] == [layer.name for layer in model.layers]
 
 
+def test_a_model_for_images_of_any_size_says_what_it_does_not_know():
+    model = minicnn.Sequential(
+        [
+            layers.Input((None, None, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Dropout(0.5),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    plan = model.plan()
+    assert [(row["flops"], row["bytes"]) for row in plan] == [(None, None), (0, None), (None, 4 * 4), (2 * 4 * 3, 3 * 4)]
+    lines = str(plan).splitlines()
+    assert "(None, None, 4)" in lines[1]
+    assert lines[1].split()[-2:] == ["?", "?"]
+    assert lines[2].split()[-2:] == ["-", "?"]
+    assert lines[-1].startswith("4 steps, ? FLOPs forward")
+    printed = []
+    model.summary(print_fn=printed.append)
+    assert "FLOPs per image, forward: ?" in printed[0]
+    inside = layers.Input((None, None, 3))
+    outer = Model(inside, layers.Dense(2)(model(inside)))
+    assert [row["flops"] for row in outer.plan()] == [None, 0, None, 24, 2 * 3 * 2]
+    outer.summary(print_fn=printed.append)
+    assert "FLOPs per image, forward: ?" in printed[1]
+
+
 def test_uint8_pixels_are_taken_as_floats():
     pixels = (X * 255).astype(np.uint8)
     model = compiled()

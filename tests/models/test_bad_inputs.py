@@ -8,8 +8,8 @@ import pytest
 import minicnn
 from minicnn import layers
 from minicnn.backends import ops
-from minicnn.models import batches
-from minicnn.models.plan import NumericsError
+from minicnn.models import data_checks
+from minicnn.models.guards import NumericsError
 
 X = np.random.default_rng(0).random((12, 8, 8, 3), np.float32)
 Y = np.arange(12) % 3
@@ -74,7 +74,7 @@ def test_bad_data(model, case):
 @pytest.mark.parametrize("sample", [0, 1, -1])
 def test_a_nan_is_found_wherever_it_is_in_large_data(model, sample):
     """Data are looked at in chunks: before, at and behind their border."""
-    border = batches._CHUNK // X[0].size
+    border = data_checks._CHUNK // X[0].size
     many = np.zeros((border + 2, *X.shape[1:]), np.float32)
     many[border + sample, 7, 7, 2] = np.nan
     message = rf"Received nan in sample {border + sample}, at position \(7, 7, 2\)"
@@ -84,7 +84,7 @@ def test_a_nan_is_found_wherever_it_is_in_large_data(model, sample):
         model.predict(many, verbose=0)
 
 
-@pytest.mark.parametrize("place", [0, batches._CHUNK - 1, batches._CHUNK, batches._CHUNK + 4])
+@pytest.mark.parametrize("place", [0, data_checks._CHUNK - 1, data_checks._CHUNK, data_checks._CHUNK + 4])
 def test_the_nan_watch_looks_at_every_element(place):
     """However many elements a layer's output has."""
 
@@ -97,9 +97,9 @@ def test_the_nan_watch_looks_at_every_element(place):
         def backward(self, dy, saved):
             return dy, ()
 
-    wide = minicnn.Sequential([layers.Input((batches._CHUNK + 5,)), Spoiled(name="spoiled")])
+    wide = minicnn.Sequential([layers.Input((data_checks._CHUNK + 5,)), Spoiled(name="spoiled")])
     wide.compile("sgd", "mse")
-    x = [np.zeros((1, batches._CHUNK + 5), np.float32)]
+    x = [np.zeros((1, data_checks._CHUNK + 5), np.float32)]
     with pytest.raises(NumericsError, match="forward pass of layer 'spoiled'"):
         wide.train_step(x, x, watch=True)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn.models.batches import make_batches
+from minicnn.models.data_adapter import make_batches
 
 RNG = np.random.default_rng(23)
 SAMPLES, HELD_OUT, BATCH = 45, 23, 7  # neither number of samples is a multiple of a batch
@@ -411,14 +411,7 @@ def test_half_floats_whose_sum_overflows_are_data_like_others():
 
 
 def sources():
-    arguments = {
-        "input_names": ["x"],
-        "output_names": ["y"],
-        "sample_weight": None,
-        "seed": 5,
-        "steps": None,
-        "batch_size": None,
-    }
+    arguments = {"names": (["x"], ["y"]), "seed": 5, "steps": None, "batch_size": None}
     names = {
         "arrays": {"x": X, "y": Y, "batch_size": BATCH, "shuffle": True},
         "arrays with steps": {"x": X, "y": Y, "batch_size": BATCH, "shuffle": True, "steps": 3},
@@ -441,7 +434,8 @@ def test_a_source_goes_on_where_another_stood(name):
 
     def fresh(state=None):
         given = sources()[name]
-        source = make_batches(**{**given, "x": given["x"]() if callable(given["x"]) else given["x"]})
+        x, y = given.pop("x"), given.pop("y")
+        source = make_batches((x() if callable(x) else x, y, None), **given)
         source.resume(0)
         if state is not None:
             source.set_state(state)

@@ -7,8 +7,7 @@ import pytest
 
 import minicnn
 from minicnn import layers
-from minicnn.backends import ops, spec
-from minicnn.backends.reference import fused as compositions
+from minicnn.models import fusion
 
 RNG = np.random.default_rng(2)
 X = RNG.random((10, 13, 13, 3), np.float32)
@@ -43,25 +42,18 @@ def trained(frozen=()):
     return model
 
 
-@pytest.fixture
-def readable_fusion(monkeypatch):
-    """The reference backend, offering every fused op as its composition."""
-    minicnn.set_backend("reference")
-    for file in spec.FUSED.values():
-        for name in file:
-            monkeypatch.setitem(ops.__dict__, name, getattr(compositions, name))
-    yield
-    monkeypatch.undo()
+@pytest.fixture(params=["numba", "reference"])
+def on(request):
+    minicnn.set_backend(request.param)
+    yield request.param
     minicnn.set_backend("numba")
 
 
 @pytest.mark.parametrize("frozen", [(), (0,), (3,), (0, 2, 3)])
-def test_fused_training_is_training(readable_fusion, monkeypatch, frozen):
+def test_fused_training_is_training(on, monkeypatch, frozen):
     fused = trained(frozen)
     assert [row["layers"] for row in fused.plan() if row["fused"]] != []
-    for file in spec.FUSED.values():
-        for name in file:
-            monkeypatch.delitem(ops.__dict__, name)
+    monkeypatch.setattr(fusion, "fuse", lambda steps, outputs: steps)
     plain = trained(frozen)
     assert not any(row["fused"] for row in plain.plan())
     for one, two in zip(fused.get_weights(), plain.get_weights(), strict=True):
@@ -69,14 +61,36 @@ def test_fused_training_is_training(readable_fusion, monkeypatch, frozen):
     np.testing.assert_allclose(fused.predict(X, verbose=0), plain.predict(X, verbose=0), rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_fused(readable_fusion):
+def test_what_is_fused(on):
     model = minicnn.Sequential([layers.Input((13, 13, 3)), *chain()])
-    kinds = [row["op"] for row in model.plan()]
-    assert kinds == ["ConvReLUMaxPool", "Conv", "BatchNormReLU", "ConvMaxPool", "ConvReLU", "Flatten", "DenseReLU", "Dense"]
+    assert [row["op"] for row in model.plan()] == [
+        "Conv2D+MaxPooling2D",
+        "Conv2D",
+        "BatchNormalization+ReLU",
+        "Conv2D+MaxPooling2D",
+        "Conv2D+Activation",
+        "Flatten",
+        "Dense+ReLU",
+        "Dense",
+    ]
+
+
+@pytest.mark.parametrize("spoil", [{"max_value": 6.0}, {"negative_slope": 0.1}, {"threshold": 0.5}])
+def test_another_relu_is_no_epilogue(spoil):
+    model = minicnn.Sequential([layers.Input((5, 5, 1)), layers.Conv2D(2, 3), layers.ReLU(**spoil), layers.MaxPooling2D(2)])
+    assert [row["op"] for row in model.plan()] == ["Conv2D", "ReLU", "MaxPooling2D"]
+
+
+def test_a_layer_of_a_user_takes_no_epilogue():
+    class Own(layers.Conv2D):
+        pass
+
+    model = minicnn.Sequential([layers.Input((5, 5, 1)), Own(2, 3), layers.ReLU(), layers.MaxPooling2D(2)])
+    assert [row["op"] for row in model.plan()] == ["Own", "ReLU", "MaxPooling2D"]
 
 
 @pytest.mark.parametrize("activation", ["relu", None])
-def test_an_image_too_small_for_the_window_is_refused_as_without_fusion(readable_fusion, activation):
+def test_an_image_too_small_for_the_window_is_refused_as_without_fusion(on, activation):
     image = layers.Input((None, None, 1))
     model = minicnn.Model(image, layers.MaxPooling2D(3, name="pool")(layers.Conv2D(8, 3, activation=activation)(image)))
     assert len(model._plan_for("predict").steps) == 1
@@ -85,12 +99,12 @@ def test_an_image_too_small_for_the_window_is_refused_as_without_fusion(readable
         model.predict(np.zeros((2, 4, 4, 1)), verbose=0)
 
 
-def test_a_value_that_somebody_reads_is_not_fused_away(readable_fusion):
+def test_a_value_that_somebody_reads_is_not_fused_away(on):
     image = layers.Input((13, 13, 3))
     a = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
     b = layers.MaxPooling2D(1)(a)
     model = minicnn.Model(image, layers.Add()([a, b]))
-    assert [row["op"] for row in model.plan()] == ["ConvReLU", "MaxPooling2D", "Add"]
+    assert [row["op"] for row in model.plan()] == ["Conv2D", "MaxPooling2D", "Add"]
     maps = minicnn.Model(image, [a, b])
-    assert [row["op"] for row in maps.plan()] == ["ConvReLU", "MaxPooling2D"]
+    assert [row["op"] for row in maps.plan()] == ["Conv2D", "MaxPooling2D"]
     np.testing.assert_array_equal(*maps.predict(X, verbose=0))

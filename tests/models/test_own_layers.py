@@ -15,7 +15,7 @@ import pytest
 import minicnn
 from minicnn import layers, study
 from minicnn.layers import base
-from minicnn.models.plan import NumericsError
+from minicnn.models.guards import NumericsError
 
 RNG = np.random.default_rng(4)
 X = RNG.random((24, 8, 9, 3), np.float32)

@@ -7,9 +7,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 import minicnn
-from minicnn import callbacks, layers
+from minicnn import backends, callbacks, layers
 
 RNG = np.random.default_rng(3)
 X = RNG.random((160, 16, 16, 3), np.float32)
@@ -37,30 +38,80 @@ def model_with_everything():
     return model
 
 
-def test_from_fit_to_the_kernel_are_at_most_four_calls():
-    model = model_with_everything()
-    minicnn.set_backend("numba")
-    model.fit(X, Y, epochs=1, verbose=0)
-    seen = []
+# --- the way of a pixel -----------------------------------------------------------------
 
-    def watch(frame, event, argument):
-        # The op's own Python frame is the last one before compiled code: one more call leads into the kernel.
-        if event == "call" and frame.f_code.co_name.startswith("conv2d") and "numba_cpu" in frame.f_code.co_filename:
-            names, walker = [], frame
-            while walker is not None and walker.f_code.co_name != "fit":
-                names.append(walker.f_code.co_name)
+
+def ways_of(run, backend):
+    """Every way by which `run` comes to compiled code, or, where nothing is compiled, to an op.
+
+    A way is all Python frames, whatever they are called, from `run`'s own method of the model to the last one before the
+    kernel; {name of the kernel: its ways}.
+    """
+    ways = {}
+
+    def listening(name, function):
+        def called(*args, **kwargs):
+            frames, walker = [], sys._getframe(1)
+            while walker is not None and walker.f_code.co_name != "ways_of":
+                frames.append(walker.f_code)
                 walker = walker.f_back
-            if walker is not None:
-                seen.append(names[::-1])
+            ways.setdefault(name, []).append([code.co_qualname for code in reversed(frames)][1:])  # without the lambda
+            return function(*args, **kwargs)
 
-    sys.setprofile(watch)
-    try:
-        model.fit(X[:32], Y[:32], epochs=1, verbose=0)
-    finally:
-        sys.setprofile(None)
-    assert seen
-    # train_step -> Layer.forward or backward -> op, and then the kernel itself: four calls.
-    assert max(len(names) for names in seen) <= 3, seen
+        return called
+
+    with pytest.MonkeyPatch.context() as patch:
+        if backend == "numba":
+            for module in [m for name, m in sys.modules.items() if name.startswith("minicnn.backends.numba_cpu.")]:
+                for name, function in list(vars(module).items()):
+                    if isinstance(function, Dispatcher) and function.__module__ == module.__name__:
+                        patch.setattr(module, name, listening(f"{module.__name__.split('.')[-1]}.{name}", function))
+        else:  # the op's own frame is the last one
+            for name, function in list(vars(backends.ops).items()):
+                patch.setitem(vars(backends.ops), name, listening(name, function))
+        run()
+    if backend != "numba":
+        for name in ways:
+            for way in ways[name]:
+                way.append(name)
+    return ways
+
+
+@pytest.fixture(params=["numba", "reference", "loops"])
+def backend(request):
+    minicnn.set_backend(request.param)
+    yield request.param
+    minicnn.set_backend("numba")
+
+
+def test_from_fit_to_the_kernel_are_at_most_six_frames(backend):
+    x, y = X[:2, :7, :7], Y[:2]
+    minicnn.set_random_seed(1)
+    model = minicnn.Sequential(
+        [
+            layers.Input((7, 7, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(4, 2, strides=2),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, y, epochs=1, verbose=0)
+    for run, first, passes in (
+        (lambda: model.fit(x, y, epochs=1, verbose=0), ["Trainer.fit", "Trainer.train_step"], ["forward", "backward"]),
+        (lambda: model.predict(x, verbose=0), ["Trainer.predict", "Trainer.predict_step"], ["forward"]),
+    ):
+        ways = [way for of_kernel in ways_of(run, backend).values() for way in of_kernel]
+        assert max(len(way) for way in ways) <= 6, max(ways, key=len)
+        for name in passes:
+            of_conv = [way for way in ways if f"conv2d_{name}" in way]
+            # Each of the two layers, fused or not, passes through the page that a student reads.
+            assert len(of_conv) >= 2
+            for way in of_conv:
+                assert way[:4] == [*first, f"Plan.{name}", f"Conv2D.{name}"], way
+                assert way[4] == f"conv2d_{name}"
 
 
 class Traced(callbacks.Callback):

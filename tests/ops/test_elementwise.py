@@ -130,7 +130,7 @@ def test_activation_at_infinity(target: Target, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["relu", "elu", "leaky_relu", "selu"])
 def test_activation_at_its_kink(target: Target, name: str) -> None:
-    """At 0 the slope is the one from below, as the spec's `x > 0` says."""
+    """At 0 the slope is the one from below, as the reference's `x > 0` says."""
     parameters = PLAIN_PARAMETERS.get(name, {})
     x = np.zeros(5, target.dtype)
     dy = target.normal(0, 5)
@@ -191,8 +191,8 @@ def test_dropout_of_a_large_array(target: Target) -> None:
 def test_zero_pad2d_equals_tensorflow(target: Target, shape: tuple[int, ...], pads: tuple[int, ...], seed: int) -> None:
     top, bottom, left, right = pads
     x = target.normal(seed, *shape)
-    frame = [(0, 0), (top, bottom), (left, right), (0, 0)]
-    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: tf.pad(x, frame), [x], seed + 1, target)
+    margins = [(0, 0), (top, bottom), (left, right), (0, 0)]
+    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: tf.pad(x, margins), [x], seed + 1, target)
     y = target.ops.zero_pad2d_forward(x, pads)
     target.check(y, expected)
     dx = target.ops.zero_pad2d_backward(dy, pads)

@@ -9,6 +9,10 @@
 Where rows and columns make too few tiles to fill a card, the sum is cut into chunks, which a
 second kernel adds in order. Tiles and chunks follow from shapes alone and nothing is added
 atomically: one seed gives the same bits on every run.
+
+A ReLU costs no pass over memory of its own: forwards it is applied before a result is written,
+backwards where the gradient is read anyway. Groups of channels are left to the reference's
+lines; their product is cuBLAS's, so that a step with groups cannot be captured.
 """
 
 from __future__ import annotations
@@ -16,11 +20,20 @@ from __future__ import annotations
 from math import gcd
 from typing import NamedTuple
 
-from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, blocks, empty, inputs, launch, tf32, vector_width
-from minicnn.backends.spec import Array, Pads, Pair
-from minicnn.shapes import window_output
-
-__all__ = ["conv2d_backward_input", "conv2d_backward_kernel", "conv2d_forward", "convolution", "sum_chunks"]
+from minicnn.backends.cupy_gpu.compile import (
+    THREADS,
+    blocks,
+    column_chunks,
+    empty,
+    inputs,
+    launch,
+    real_type,
+    tf32,
+    vector_width,
+)
+from minicnn.backends.cupy_gpu.pool import maxpool2d_backward, maxpool2d_forward, maxpool2d_relu_backward
+from minicnn.backends.reference import conv as reference
+from minicnn.backends.types import Array, Window
 
 _FULL = 200  # tiles that keep a large card busy
 _LEAST_DEPTH = 128  # products a chunk should have, to be worth adding up
@@ -75,95 +88,131 @@ def choose_chunk(tiles: int, depth: int, step: int) -> int:
     return -(-depth // max(chunks, 1) // step) * step
 
 
-def conv2d_forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair) -> Array:
-    """A block owns a tile of output pixels and channels."""
-    return convolution(x, kernel, bias, strides, pads, dilation, relu=False)
-
-
-def convolution(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, relu: bool) -> Array:
-    """`conv2d_forward`; with `relu` max(that, 0), before a tile is written."""
+def conv2d_forward(
+    x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool = False, pool: Window | None = None
+) -> tuple[Array, Array | None]:
+    """A block owns a tile of output pixels and channels. A pooling is a launch of its own."""
+    if window.groups > 1:
+        return reference.conv2d_forward(x, kernel, bias, window, relu, pool)
     x, kernel, bias = inputs("conv2d_forward", x, kernel, bias)
-    N, H, W, C_in = x.shape
-    KH, KW, _, C_out = kernel.shape
-    OH, OW = window_output((H, W), (KH, KW), strides, pads, dilation)
-    geometry = _geometry(x.shape, kernel.shape, (OH, OW), strides, pads, dilation)
+    (KH, KW, C_in, C_out), (OH, OW), N = kernel.shape, window.output, len(x)
     vectors = {"VECTOR": vector_width(C_in, x), "KERNEL_VECTOR": vector_width(C_out, kernel)}
-    sizes = (N * OH * OW, C_out, KH * KW * C_in)
-    return _product("conv2d_forward", (x, kernel, bias), (N, OH, OW, C_out), sizes, geometry, vectors, bias, (int(relu),))
+    geometry = _geometry(x.shape, kernel.shape, window)
+    product = _Product("conv2d_forward", N * OH * OW, C_out, KH * KW * C_in, geometry, vectors)
+    y = _multiply(product, (x, kernel, bias), (N, OH, OW, C_out), bias, (int(relu),))
+    return (y, None) if pool is None else maxpool2d_forward(y, pool)
 
 
-def conv2d_backward_input(
-    dy: Array, kernel: Array, x_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair
-) -> Array:
-    """Gathers: a block owns a tile of input pixels and channels, of one phase of the stride."""
-    dy, kernel = inputs("conv2d_backward_input", dy, kernel)
-    N, H, W, C_in = x_shape
-    KH, KW, _, C_out = kernel.shape
-    SH, SW = strides
-    geometry = _geometry(x_shape, kernel.shape, dy.shape[1:3], strides, pads, dilation)
-    geometry["PERIOD_Y"], geometry["PERIOD_X"] = SH // gcd(SH, dilation[0]), SW // gcd(SW, dilation[1])
+def conv2d_backward(
+    dy: Array,
+    x: Array,
+    kernel: Array,
+    window: Window,
+    y: Array | None = None,
+    pool: Window | None = None,
+    argmax: Array | None = None,
+    need_dx: bool = True,
+) -> tuple[Array | None, Array, Array]:
+    """dbias comes from the pass behind the ReLU. With ReLU and pooling that pass reads the pooled pixels alone:
+    each dy goes to one pixel of the convolution's output, which leaves the sum as it is."""
+    if window.groups > 1:
+        return reference.conv2d_backward(dy, x, kernel, window, y, pool, argmax, need_dx)
+    z_shape = (len(x), *window.output, kernel.shape[3])
+    if pool is not None and y is None:
+        dy, pool = maxpool2d_backward(dy, argmax, z_shape, pool), None
+    dz, dbias = _relu_and_bias_backward(dy, y, need_dz=pool is None)
+    if pool is not None:
+        dz = maxpool2d_relu_backward(dy, argmax, y, z_shape, pool)
+    dx = _backward_input(dz, kernel, x.shape, window) if need_dx else None
+    return dx, _backward_kernel(dz, x, kernel.shape, window), dbias
+
+
+def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
+    """The reference's, for groups."""
+    return "implicit GEMM" if window.groups == 1 else reference.conv2d_algorithm(x_shape, kernel_shape, window)
+
+
+def _backward_input(dz: Array, kernel: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """dx. Gathers: a block owns a tile of input pixels and channels, of one phase of the stride."""
+    dz, kernel = inputs("conv2d_backward", dz, kernel)
+    (N, H, W, C_in), (KH, KW, _, C_out), (SH, SW), (DH, DW) = x_shape, kernel.shape, window.strides, window.dilation
+    geometry = _geometry(x_shape, kernel.shape, window)
+    geometry["PERIOD_Y"], geometry["PERIOD_X"] = SH // gcd(SH, DH), SW // gcd(SW, DW)
     depth = -(-KH // geometry["PERIOD_Y"]) * -(-KW // geometry["PERIOD_X"]) * C_out
     rows = N * -(-H // SH) * -(-W // SW)
-    vectors = {"VECTOR": vector_width(C_out, dy, kernel)}
-    return _product("conv2d_backward_input", (dy, kernel), x_shape, (rows, C_in, depth), geometry, vectors, phases=SH * SW)
+    vectors = {"VECTOR": vector_width(C_out, dz, kernel)}
+    product = _Product("conv2d_backward_input", rows, C_in, depth, geometry, vectors, phases=SH * SW)
+    return _multiply(product, (dz, kernel), x_shape)
 
 
-def conv2d_backward_kernel(
-    x: Array, dy: Array, kernel_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair
-) -> Array:
-    """A block owns a tile of taps and channels, over one chunk of the output pixels of all images."""
-    x, dy = inputs("conv2d_backward_kernel", x, dy)
-    N, OH, OW, C_out = dy.shape
-    KH, KW, C_in, _ = kernel_shape
-    geometry = _geometry(x.shape, kernel_shape, (OH, OW), strides, pads, dilation)
-    vectors = {"VECTOR": vector_width(C_in, x), "KERNEL_VECTOR": vector_width(C_out, dy)}
-    sizes = (KH * KW * C_in, C_out, N * OH * OW)
-    return _product("conv2d_backward_kernel", (x, dy), kernel_shape, sizes, geometry, vectors)
+def _backward_kernel(dz: Array, x: Array, kernel_shape: tuple[int, ...], window: Window) -> Array:
+    """dkernel. A block owns a tile of taps and channels, over one chunk of the output pixels of all images."""
+    dz, x = inputs("conv2d_backward", dz, x)
+    (N, OH, OW, C_out), (KH, KW, C_in, _) = dz.shape, kernel_shape
+    vectors = {"VECTOR": vector_width(C_in, x), "KERNEL_VECTOR": vector_width(C_out, dz)}
+    geometry = _geometry(x.shape, kernel_shape, window)
+    product = _Product("conv2d_backward_kernel", KH * KW * C_in, C_out, N * OH * OW, geometry, vectors)
+    return _multiply(product, (x, dz), kernel_shape)
 
 
-def sum_chunks(partial: Array, bias: Array | None = None, relu: int = 0) -> Array:
-    """The sum over the first axis, in order, plus `bias` along the last; with `relu` max(that, 0)."""
-    y = empty(partial.shape[1:], partial.dtype)
-    arguments = (partial, bias, y, len(partial), y.size, relu)
-    launch(
-        "chunks.cu", "sum_chunks", blocks(y.size), (THREADS,), arguments, {"real": C_TYPES[y.dtype.name]}, {"C": y.shape[-1]}
-    )
-    return y
+def _relu_and_bias_backward(dy: Array, y: Array | None, need_dz: bool) -> tuple[Array | None, Array]:
+    """dz, which is dy without a ReLU, and behind one dy where y > 0, else 0 (None without `need_dz`); and dbias,
+    its sum over the pixels. One pass: a block adds one chunk of pixels, and the chunks are added in order."""
+    dy, y = inputs("conv2d_backward", dy, y)
+    C = dy.shape[-1]
+    rows = dy.size // C
+    grid, rows_per_chunk = column_chunks(rows, C)
+    partial = empty((grid[1], C), dy.dtype)
+    dz = dy if y is None else empty(dy.shape, dy.dtype) if need_dz else None
+    name, arrays = ("bias_backward", (dy,)) if y is None else ("relu_bias_backward", (dy, y, dz))
+    launch("bias.cu", name, grid, (32, 8), (*arrays, partial, rows, rows_per_chunk), real_type(dy), {"C": C})
+    return dz, _sum_chunks(partial)
 
 
-def _geometry(
-    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], output: Pair, strides: Pair, pads: Pads, dilation: Pair
-) -> dict[str, int]:
+class _Product(NamedTuple):
+    """A matrix product (rows, depth) x (depth, columns) by the kernel `name`, and what that is compiled with."""
+
+    name: str
+    rows: int
+    cols: int
+    depth: int
+    geometry: dict[str, int]
+    vectors: dict[str, int]  # how many channels one load takes
+    phases: int = 1  # products of these sizes
+
+
+def _geometry(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> dict[str, int]:
     """The constants of `kernels/patches.cuh`."""
-    (_, H, W, C_in), (KH, KW, _, C_out), (OH, OW) = x_shape, kernel_shape, output
-    (SH, SW), (DH, DW), (top, _, left, _) = strides, dilation, pads
+    (_, H, W, C_in), (KH, KW, _, C_out), (OH, OW) = x_shape, kernel_shape, window.output
+    (SH, SW), (DH, DW), (top, _, left, _) = window.strides, window.dilation, window.pads
     names = ("H", "W", "C_IN", "KH", "KW", "C_OUT", "OH", "OW", "SH", "SW", "DH", "DW", "TOP", "LEFT")
     return dict(zip(names, (H, W, C_in, KH, KW, C_out, OH, OW, SH, SW, DH, DW, top, left)))
 
 
-def _product(
-    name: str,
+def _multiply(
+    product: _Product,
     operands: tuple[Array | None, ...],
     shape: tuple[int, ...],
-    sizes: tuple[int, int, int],
-    geometry: dict[str, int],
-    vectors: dict[str, int],
     bias: Array | None = None,
     relu: tuple[int, ...] = (),
-    phases: int = 1,
 ) -> Array:
-    """Launch the product `name` of (rows, columns, summed over) = `sizes`; a result of `shape`.
-
-    `relu` is that argument of the kernel, if it has one.
-    """
-    rows, cols, depth = sizes
-    dtype = operands[0].dtype  # type: ignore[union-attr]
-    tile = choose_tile(rows, cols, dtype.name)
+    """Launch a product; a result of `shape`. `relu` is that argument of the kernel, if it has one."""
+    name, rows, cols, depth, geometry, vectors, phases = product
+    first: Array = operands[0]
+    tile = choose_tile(rows, cols, first.dtype.name)
     chunk = choose_chunk(tile.covering(rows, cols) * phases, depth, tile.BLOCK_K)
     chunks = -(-depth // chunk)
-    out = empty((chunks, *shape), dtype)
+    out = empty((chunks, *shape), first.dtype)
     grid = (-(-rows // tile.BLOCK_M), -(-cols // tile.BLOCK_N), chunks * phases)
-    constants = {**tile._asdict(), **vectors, "TF32": int(tf32() and dtype.name == "float32")}
-    arguments = (*operands, out, len(operands[0]), chunk, *relu)  # type: ignore[arg-type]
-    launch(f"{name}.cu", name, grid, (tile.threads,), arguments, {"real": C_TYPES[dtype.name]}, geometry, constants)
-    return out[0] if chunks == 1 else sum_chunks(out, bias, *relu)
+    constants = {**tile._asdict(), **vectors, "TF32": int(tf32() and first.dtype.name == "float32")}
+    arguments = (*operands, out, len(first), chunk, *relu)
+    launch(f"{name}.cu", name, grid, (tile.threads,), arguments, real_type(first), geometry, constants)
+    return out[0] if chunks == 1 else _sum_chunks(out, bias, *relu)
+
+
+def _sum_chunks(partial: Array, bias: Array | None = None, relu: int = 0) -> Array:
+    """The sum over the first axis, in order, plus `bias` along the last; with `relu` max(that, 0)."""
+    y = empty(partial.shape[1:], partial.dtype)
+    arguments = (partial, bias, y, len(partial), y.size, relu)
+    launch("chunks.cu", "sum_chunks", blocks(y.size), (THREADS,), arguments, real_type(y), {"C": y.shape[-1]})
+    return y

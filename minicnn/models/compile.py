@@ -12,12 +12,14 @@ import numpy as np
 
 from minicnn import backends, losses, metrics, optimizers, serialization
 from minicnn.backends import memory
-from minicnn.layers import fused
 from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor
-from minicnn.models.compiled import CompiledLoss, CompiledMetrics
+from minicnn.models import fusion
 from minicnn.models.graph import flatten_calls
-from minicnn.models.plan import Plan, memory_errors_name_the_layer
+from minicnn.models.guards import memory_errors_name_the_layer
+from minicnn.models.output_losses import OutputLosses
+from minicnn.models.output_metrics import OutputMetrics
+from minicnn.models.plan import Plan
 from minicnn.models.running_means import RunningMeans
 from minicnn.models.summary import PlanTable
 from minicnn.variables import Variable
@@ -98,8 +100,8 @@ class Compilable:
         compiled_loss: Any = None
         compiled_metrics: Any = None
         if names:  # otherwise the outputs are known at the first batch only
-            compiled_loss = CompiledLoss(loss, loss_weights, names)
-            compiled_metrics = CompiledMetrics(metrics, weighted_metrics, names)
+            compiled_loss = OutputLosses(loss, loss_weights, names)
+            compiled_metrics = OutputMetrics(metrics, weighted_metrics, names)
         # Everything was understood: only now does anything change.
         self.optimizer, self.loss = new_optimizer, loss
         self._compile_arguments = arguments
@@ -185,7 +187,7 @@ class Compilable:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes over: all but plans and step memory, which it makes anew."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_logits_for", "_memory")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_memory")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -194,6 +196,7 @@ class Compilable:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         for variable in self.weights:  # before the optimizer, which then updates the copies
             copy.deepcopy(variable, memo)
+        optimizers.Optimizer.follow_copies(memo)  # one that came before the model
         twin = memo[id(self)] = object.__new__(type(self))
         twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return twin
@@ -203,7 +206,6 @@ class Compilable:
     def _forget_plans(self) -> None:
         """After a change of layers, backend, trainable flags or loss."""
         self._plans: dict[str, Plan] = {}
-        self._logits_for: tuple[int, ...] = ()
         self._memory = memory.ArenaOfThread()
 
     def _plan_for(self, use: str, *, watch: bool = False) -> Plan:
@@ -219,10 +221,9 @@ class Compilable:
                 readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
                 # Only where nobody but the one loss reads an activation may it be left to that loss.
                 last = [
-                    fused.last_activation(by_output[i].layer) if i in by_output and readers[i] == 1 else None for i in outputs
+                    fusion.last_activation(by_output[i].layer) if i in by_output and readers[i] == 1 else None for i in outputs
                 ]
-                self._logits_for = self._compiled_loss.logits_for(last)
-                plan = Plan(self, logits_for=self._logits_for, watch_numerics=watch)  # type: ignore[arg-type]
+                plan = Plan(self, logits_for=self._compiled_loss.logits_for(last), watch_numerics=watch)  # type: ignore[arg-type]
             else:
                 plan = Plan(self)  # type: ignore[arg-type]
             self._plans[key] = plan
@@ -234,9 +235,11 @@ class Compilable:
         with self._memory.arena as arena, memory_errors_name_the_layer():
             yield arena
 
-    def plan(self) -> PlanTable:
-        """What a step runs: one dict a step, with the layers that run as one, FLOPs and bytes an image. Prints as a table."""
-        return self.training_plan().describe()
+    def plan(self, batch_size: int = 32) -> PlanTable:
+        """What a step runs: one dict a step, with the layers that run as one, the kernel that computes a convolution for
+        batches of `batch_size`, and FLOPs and bytes an image. Prints as a table.
+        """
+        return self.training_plan().describe(batch_size)
 
     def training_plan(self) -> Plan:
         """The plan that `fit` runs; the one to predict with where the model is not compiled."""
@@ -258,9 +261,9 @@ class Compilable:
         names = self.output_names
         arguments = self._compile_arguments
         if self._compiled_loss is None:
-            self._means.loss = CompiledLoss(arguments["loss"], arguments["loss_weights"], names)
+            self._means.loss = OutputLosses(arguments["loss"], arguments["loss_weights"], names)
         if self._compiled_metrics is None:
-            self._means.metrics = CompiledMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
+            self._means.metrics = OutputMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
         shapes = [tensor.shape for tensor in self._outputs]
         if self._compiled_metrics.built is None:
             self._compiled_loss.resolve_shapes(y, shapes)

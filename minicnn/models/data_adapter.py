@@ -1,6 +1,6 @@
-"""Where batches come from: arrays, any iterable or generator of batches, indexable sequences.
+"""Data adapters: where batches come from. Arrays, any iterable or generator of batches, indexable sequences.
 
-Every source yields `(x, y, sample_weight)`, three lists with one array per model input or
+Every adapter yields `(x, y, sample_weight)`, three lists with one array per model input or
 output (y and sample_weight may be None), in the model's order.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import itertools
-import math
 import warnings
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -18,176 +17,9 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import memory
+from minicnn.models.data_checks import Batch, as_batch, unpack
 
-__all__ = [
-    "ArrayBatches",
-    "Batch",
-    "CountedIterator",
-    "IterableBatches",
-    "SequenceBatches",
-    "apply_class_weight",
-    "make_batches",
-    "set_state_of",
-    "split_validation",
-    "state_of",
-    "unpack",
-]
-
-Batch = tuple[list[Any], list[Any] | None, list[Any] | None]
-_CHUNK = 1 << 22  # elements looked at in one go when a whole data set is checked
-
-
-def as_arrays(data: Any, names: list[str], what: str, dtype: str | None = None) -> list[np.ndarray] | None:
-    """`data` (array, list or dict of arrays, frames, tensors) as one array per name.
-
-    Raises:
-        ValueError: if names are missing, there are too many arrays, or they are not where the backend can read them.
-    """
-    if data is None:
-        return None
-    if isinstance(data, dict):
-        missing = [name for name in names if name not in data]
-        if missing:
-            raise ValueError(
-                f'Missing data for {what} "{missing[0]}". You passed a data dictionary with keys {list(data)}. '
-                f"Expected: {names}"
-            )
-        parts = [data[name] for name in names]
-    elif len(names) > 1:
-        if not isinstance(data, (list, tuple)) or len(data) != len(names):
-            count = len(data) if isinstance(data, (list, tuple)) else 1
-            raise ValueError(f"The model has {len(names)} {what}s {names}, but received {count} array(s).")
-        parts = list(data)
-    elif isinstance(data, (list, tuple)) and len(data) == 1 and hasattr(data[0], "shape") and len(data[0].shape) > 0:
-        parts = list(data)
-    else:
-        parts = [data]
-    arrays = []
-    for name, part in zip(names, parts):
-        if part is None:
-            raise ValueError(f"No data for {what} '{name}'.")
-        if hasattr(part, "__cuda_array_interface__") and not backends.on_device():
-            raise ValueError(
-                f"Data for {what} '{name}' lie on a GPU, and the backend '{backends.backend()}' computes on the CPU. "
-                'Choose `minicnn.set_backend("cupy")`, or copy them to the host.'
-            )
-        array = part if isinstance(part, np.ndarray) or hasattr(part, "__cuda_array_interface__") else np.asarray(part)
-        if array.dtype == object or array.dtype.kind not in "biuf":
-            raise ValueError(f"Data for {what} '{name}' cannot be used: expected numbers, received dtype={array.dtype}.")
-        if array.ndim == 0:
-            raise ValueError(f"Data for {what} '{name}' is a scalar; expected an array whose first axis counts samples.")
-        arrays.append(array)
-    return arrays
-
-
-def check_lengths(x: list[Any] | None, y: list[Any] | None, weights: list[Any] | None) -> int:
-    """The common number of samples.
-
-    Raises:
-        ValueError: if the numbers differ or are 0 (Keras's wording).
-    """
-    groups = [("x", x), ("y", y), ("sample_weight", weights)]
-    sizes = {len(array) for _, arrays in groups for array in arrays or []}
-    if len(sizes) > 1:
-        listing = "".join(f"'{name}' sizes: {', '.join(str(len(a)) for a in arrays)}\n" for name, arrays in groups if arrays)
-        raise ValueError(
-            f"Data cardinality is ambiguous. Make sure all arrays contain the same number of samples.{listing}".rstrip()
-        )
-    size = sizes.pop()
-    if size == 0:
-        raise ValueError("Expected data with at least one sample. Received empty arrays: 'x' has 0 samples.")
-    return size
-
-
-def check_finite(arrays: list[Any], names: list[str], what: str) -> None:
-    """Raise ValueError, naming the input and the sample, where float data hold a NaN or an infinity."""
-    for name, array in zip(names, arrays):
-        if array.dtype.kind != "f" or array.size == 0:
-            continue
-        rows = max(1, _CHUNK // max(1, array[0].size))
-        for start in range(0, len(array), rows):
-            part = array[start : start + rows]
-            with np.errstate(over="ignore", invalid="ignore"):  # a sum of finite numbers may overflow: then look closer
-                if math.isfinite(float(part.sum())):
-                    continue
-            finite = np.isfinite(backends.to_numpy(part))
-            if not finite.all():
-                place = tuple(int(i) for i in np.argwhere(~finite)[0])
-                value = float(part[place])
-                raise ValueError(
-                    f"Data for {what} '{name}' must be finite. Received {value} in sample {start + place[0]}, at "
-                    f"position {place[1:]}. "
-                    "Clean the data first, for example with `numpy.nan_to_num`."
-                )
-
-
-def split_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
-    """The last `fraction` of the samples as validation data (before any shuffling), as Keras does."""
-    if not 0 < fraction < 1:
-        raise ValueError(f"`validation_split` must be between 0 and 1, excluded. Received: validation_split={fraction}")
-
-    def first_of(data: Any) -> Any:
-        while isinstance(data, (list, tuple, dict)):
-            data = next(iter(data.values())) if isinstance(data, dict) else data[0]
-        return data
-
-    if not hasattr(first_of(arrays[0]), "__len__") or not hasattr(first_of(arrays[0]), "shape"):
-        raise ValueError(
-            "Argument `validation_split` is only supported for tensors or NumPy arrays. "
-            f"Received: x of type {type(arrays[0]).__name__}"
-        )
-    size = len(first_of(arrays[0]))
-    at = math.floor(size * (1 - fraction))
-    if at == 0 or at == size:
-        raise ValueError(
-            f"Training data contains {size} samples, which is not sufficient to split it into a validation and training set "
-            f"as specified by `validation_split={fraction}`. Either provide more data, or a different value for the "
-            "`validation_split` argument."
-        )
-
-    def cut(data: Any, part: slice) -> Any:
-        if data is None:
-            return None
-        if isinstance(data, dict):
-            return {key: cut(value, part) for key, value in data.items()}
-        if isinstance(data, (list, tuple)) and len(data) != size:
-            return [cut(value, part) for value in data]
-        return np.asarray(data)[part] if not hasattr(data, "iloc") else data.iloc[part]
-
-    before, after = slice(0, at), slice(at, size)
-    train, validation = (tuple(cut(data, part) for data in arrays) for part in (before, after))
-    return train, validation
-
-
-def apply_class_weight(
-    class_weight: dict[int, float], y: list[Any] | None, weights: list[Any] | None, output_rank: int
-) -> list[Any]:
-    """Sample weights from class weights: the label's, or the hot column's (1 for a class that is not listed).
-
-    Args:
-        class_weight: {class: factor}.
-        y: the targets: labels, also with a last axis of one, or one-hot rows of the output's rank. Of an output
-            (N, ..., C) each position has a weight of its own.
-        weights: given sample weights, which are multiplied, or None.
-        output_rank: axes of the model's output.
-    """
-    if y is None or len(y) != 1:
-        raise ValueError("`class_weight` is only supported for Models with a single output.")
-    target = np.asarray(backends.to_numpy(y[0]))
-    if target.ndim > 1 and target.shape[-1] == 1:
-        target = target[..., 0]
-    elif target.ndim > 1 and target.ndim == output_rank:
-        target = np.argmax(target, axis=-1)
-    classes, places = np.unique(np.round(target).astype(np.int64), return_inverse=True)
-    factors = np.array([class_weight.get(int(label), 1.0) for label in classes], config.floatx())[places.reshape(target.shape)]
-    if weights is None:
-        return [factors]
-    given = np.asarray(backends.to_numpy(weights[0]), config.floatx())
-    if given.ndim > 1 and given.shape[-1] == 1:
-        given = given[..., 0]
-    rank = max(given.ndim, factors.ndim)
-    given, factors = (array.reshape(array.shape + (1,) * (rank - array.ndim)) for array in (given, factors))
-    return [given * factors]
+__all__ = ["ArrayBatches", "CountedIterator", "IterableBatches", "SequenceBatches", "make_batches", "set_state_of", "state_of"]
 
 
 class _Source:
@@ -288,7 +120,7 @@ class ArrayBatches(_Source):
     """Slices of arrays held in memory, reshuffled in every pass by (seed, number of the pass).
 
     Args:
-        x, y, weights: lists of arrays, one an input or output.
+        arrays: x, y, sample_weight: lists of arrays, one an input or output, or None.
         batch_size: samples a batch; the last may be smaller.
         shuffle: False, True, or "batch" (keeps neighbours together: shuffles whole batches; a smaller one stays last).
         seed: of the order; the same seed and pass give the same order.
@@ -296,17 +128,10 @@ class ArrayBatches(_Source):
     """
 
     def __init__(
-        self,
-        x: list[Any],
-        y: list[Any] | None,
-        weights: list[Any] | None,
-        batch_size: int,
-        shuffle: bool | str = False,
-        seed: int = 0,
-        limit: int | None = None,
+        self, arrays: Batch, batch_size: int, shuffle: bool | str = False, seed: int = 0, limit: int | None = None
     ) -> None:
-        self.x, self.y, self.weights = x, y, weights
-        self.size = len(x[0])
+        self.x, self.y, self.weights = arrays
+        self.size = len(self.x[0])
         self.batch_size: int
         super().__init__(-(-self.size // batch_size), limit, batch_size)
         self.shuffle, self.seed = shuffle, seed
@@ -503,22 +328,6 @@ class SequenceBatches(_Source):
             yield self.split(self.source[int(index)])
 
 
-def unpack(data: Any) -> tuple[Any, Any, Any]:
-    """What stands for a batch or for validation data as (x, y, sample_weight), None for what is not there.
-
-    Raises:
-        ValueError: for a tuple or list of more than three (Keras's wording).
-    """
-    parts: tuple[Any, ...] = tuple(data) if isinstance(data, (list, tuple)) else (data,)
-    if not 1 <= len(parts) <= 3:
-        raise ValueError(
-            "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found a tuple of "
-            f"{len(parts)}."
-        )
-    x, y, sample_weight = (*parts, None, None)[:3]
-    return x, y, sample_weight
-
-
 def _has_own_epoch_end(kind: type) -> bool:
     """Whether somebody wrote an `on_epoch_end` for these data: that of Keras's base class does nothing."""
     writer = next((base for base in kind.__mro__ if "on_epoch_end" in vars(base)), None)
@@ -526,43 +335,28 @@ def _has_own_epoch_end(kind: type) -> bool:
 
 
 def make_batches(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    *,
-    input_names: list[str],
-    output_names: list[str],
+    data: tuple[Any, Any, Any],
+    names: tuple[list[str], list[str]],
     batch_size: int | None,
     shuffle: bool | str,
     seed: int,
     steps: int | None,
-    check: bool = True,
     targets: bool = True,
 ) -> ArrayBatches | IterableBatches | SequenceBatches:
-    """The source that fits what the user passed; without `targets`, only x of what an iterable yields.
+    """The adapter that fits what the user passed.
+
+    Args:
+        data: x, y, sample_weight. names: of the inputs; of the outputs.
+        steps: batches an epoch.
+        targets: whether more than x is read of what an iterable yields.
 
     Raises:
         ValueError: for empty data, lengths that differ, NaN pixels, arguments that do not go
             together with an iterable (Keras's wording).
     """
+    x, y, sample_weight = data
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps <= 0):
         raise ValueError(f"`steps_per_epoch` (or `steps`) must be a positive integer. Received: {steps!r}")
-
-    def split(item: Any) -> Batch:
-        x, y, weights = unpack(item)
-        if not targets:
-            y = weights = None
-        batch_x = as_arrays(x, input_names, "input")
-        batch_y = as_arrays(y, output_names, "output")
-        batch_w = as_arrays(
-            weights, output_names if isinstance(weights, (list, tuple, dict)) else ["sample_weight"], "sample_weight"
-        )
-        assert batch_x is not None
-        check_lengths(batch_x, batch_y, batch_w)
-        if check:
-            check_finite(batch_x, input_names, "input")
-        return batch_x, batch_y, batch_w
-
     is_sequence = hasattr(x, "__getitem__") and hasattr(x, "__len__") and hasattr(x, "on_epoch_end") and not hasattr(x, "shape")
     is_arrays = hasattr(x, "shape") or isinstance(x, (list, tuple, dict)) or hasattr(x, "iloc")
     if not is_arrays and (is_sequence or hasattr(x, "__iter__")):
@@ -572,6 +366,11 @@ def make_batches(
                     f"When providing `x` as a {type(x).__name__}, `{argument}` should not be passed. "
                     f"Instead, it should be included as part of the {type(x).__name__}."
                 )
+
+        def split(item: Any) -> Batch:
+            x, y, weights = unpack(item)
+            return as_batch(x, y, weights, names) if targets else as_batch(x, None, None, names)
+
         if is_sequence:
             return SequenceBatches(x, split, bool(shuffle), seed, steps)
         return IterableBatches(x, split, steps)
@@ -581,21 +380,7 @@ def make_batches(
         isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1
     ):
         raise ValueError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}")
-    arrays_x = as_arrays(x, input_names, "input")
-    arrays_y = as_arrays(y, output_names, "output")
-    arrays_w = as_arrays(
-        sample_weight, output_names if isinstance(sample_weight, (list, tuple, dict)) else ["sample_weight"], "sample_weight"
-    )
-    assert arrays_x is not None
-    size = check_lengths(arrays_x, arrays_y, arrays_w)
-    if check:
-        check_finite(arrays_x, input_names, "input")
-    return ArrayBatches(
-        arrays_x,
-        arrays_y,
-        arrays_w,
-        int(batch_size or (min(32, size) if steps is None else -(-size // steps))),
-        shuffle,
-        seed,
-        steps,
-    )
+    arrays = as_batch(x, y, sample_weight, names)
+    size = len(arrays[0][0])
+    default = min(32, size) if steps is None else -(-size // steps)
+    return ArrayBatches(arrays, int(batch_size or default), shuffle, seed, steps)

@@ -1,17 +1,16 @@
-"""What `compile` was given, resolved for a model's outputs: losses and metrics per output."""
+"""`OutputLosses`: the losses that `compile` was given, one an output."""
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from minicnn import losses, metrics
+from minicnn import losses
 from minicnn.variables import Variable
 
-__all__ = ["CompiledLoss", "CompiledMetrics"]
+__all__ = ["OutputLosses", "per_output", "wrong_count"]
 
 Shape = Any  # of ints, None for the batch axis
 
@@ -23,7 +22,7 @@ _LINKS = {
 }
 
 
-def _wrong_count(argument: str, given: Any, names: list[str]) -> ValueError:
+def wrong_count(argument: str, given: Any, names: list[str]) -> ValueError:
     return ValueError(
         f"For a model with multiple outputs, when providing the `{argument}` argument as a list, it should have as many "
         f"entries as the model has outputs. Received: {argument}={given} of length {len(given)} whereas the model has "
@@ -31,7 +30,7 @@ def _wrong_count(argument: str, given: Any, names: list[str]) -> ValueError:
     )
 
 
-def _per_output(given: Any, names: list[str], argument: str) -> list[Any]:
+def per_output(given: Any, names: list[str], argument: str) -> list[Any]:
     """One entry an output, from a single one, a list or a dict by output name."""
     if isinstance(given, dict):
         unknown = [key for key in given if key not in names]
@@ -44,12 +43,12 @@ def _per_output(given: Any, names: list[str], argument: str) -> list[Any]:
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)):
         if len(given) != len(names):
-            raise _wrong_count(argument, given, names)
+            raise wrong_count(argument, given, names)
         return list(given)
     return [given] * len(names)
 
 
-class CompiledLoss:
+class OutputLosses:
     """One loss an output, their weighted sum, and the running means of all of them.
 
     The total is a mean over samples. An output's own loss is a mean over batches, a smaller last one counted like the
@@ -64,9 +63,9 @@ class CompiledLoss:
 
     def __init__(self, loss: Any, loss_weights: Any, output_names: list[str]) -> None:
         self.names = output_names
-        self.losses = [self._resolve(one) for one in _per_output(loss, output_names, "loss")]
+        self.losses = [self._resolve(one) for one in per_output(loss, output_names, "loss")]
         weights = (
-            _per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
+            per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
         )
         self.factors = [1.0 if w is None else float(w) for w in weights]
         self._start_means()
@@ -79,7 +78,7 @@ class CompiledLoss:
         ]
         self._total, self._samples, self._batches, *self._own = self.variables
 
-    def with_own_means(self) -> CompiledLoss:
+    def with_own_means(self) -> OutputLosses:
         """The same losses, with other means."""
         twin = copy.copy(self)
         twin._start_means()
@@ -168,95 +167,3 @@ class CompiledLoss:
         """Start the means again."""
         for variable in (self._total, self._samples, self._batches, *self._own):
             variable.value.fill(0)
-
-
-class CompiledMetrics:
-    """Metrics an output; made at the first batch, since "accuracy" depends on the targets' shapes.
-
-    Args:
-        metrics, weighted_metrics: what `compile` got. output_names: of the model.
-    """
-
-    def __init__(self, metrics: Any, weighted_metrics: Any, output_names: list[str]) -> None:
-        self.names = output_names
-        self.asked = [(self._lists(metrics, "metrics"), False), (self._lists(weighted_metrics, "weighted_metrics"), True)]
-        self.built: list[tuple[int, Any, bool]] | None = None  # (output, metric, weighted)
-
-    def with_own_state(self) -> CompiledMetrics:
-        """The same metrics, with another state.
-
-        Raises:
-            TypeError: for a metric that cannot be copied.
-        """
-        try:
-            twin = copy.deepcopy(self)
-        except TypeError as error:
-            raise TypeError(
-                "An evaluation while another run of the model goes on needs copies of its metrics "
-                f"{[metric.name for metric in self.metrics]}: {error}"
-            ) from error
-        twin.reset()
-        return twin
-
-    def _lists(self, given: Any, argument: str) -> list[list[Any]]:
-        if given is None:
-            return [[] for _ in self.names]
-        if isinstance(given, (list, tuple)) and len(self.names) == 1:
-            flat = given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
-            return [list(flat)]
-        if (
-            isinstance(given, (list, tuple))
-            and not any(isinstance(one, (list, tuple)) for one in given)
-            and len(given) != len(self.names)
-        ):
-            raise _wrong_count(argument, given, self.names)
-        entries = _per_output(given, self.names, argument)
-        return [[] if one is None else list(one) if isinstance(one, (list, tuple)) else [one] for one in entries]
-
-    def build(self, targets: list[Any], output_shapes: list[Shape]) -> None:
-        """Make the metrics for targets and outputs of these shapes."""
-        self.built = []
-        for lists, weighted in self.asked:
-            for output, identifiers in enumerate(lists):
-                for identifier in identifiers:
-                    metric = metrics.resolve(identifier, tuple(targets[output].shape), output_shapes[output])
-                    self.built.append((output, metric, weighted))
-
-    @property
-    def metrics(self) -> list[Any]:
-        return [metric for _, metric, _ in self.built or []]
-
-    def update(self, targets: list[Any], predictions: list[Any], weights: list[Any] | None) -> None:
-        """Take a batch in."""
-        for output, metric, weighted in self.built or []:
-            weight = None
-            if weighted and weights is not None:
-                weight = weights[output] if len(weights) > 1 else weights[0]
-            metric.update_state(targets[output], predictions[output], sample_weight=weight)
-
-    def results(self) -> dict[str, float]:
-        """Name -> value so far, in the order asked for.
-
-        The names are Keras's: with several outputs "output_name"; where that is taken already, a weighted metric's is
-        "weighted_name" ("output_weighted_name"), and then a number is appended.
-        """
-        found: dict[str, float] = {}
-        taken: Counter[str] = Counter()
-        for output, metric, weighted in self.built or []:
-            prefix = "" if len(self.names) == 1 else f"{self.names[output]}_"
-            name = prefix + metric.name
-            if weighted and taken[name]:
-                name = f"{prefix}weighted_{metric.name}"
-            taken[name] += 1
-            if taken[name] > 1:
-                name += f"_{taken[name] - 1}"
-            value = metric.result()
-            if isinstance(value, dict):
-                found.update({key: float(one) for key, one in value.items()})
-            else:
-                found[name] = float(value) if getattr(value, "ndim", 0) == 0 else value
-        return found
-
-    def reset(self) -> None:
-        for metric in self.metrics:
-            metric.reset_state()

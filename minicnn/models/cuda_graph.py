@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minicnn import backends
-
-if TYPE_CHECKING:
-    from minicnn.models.training import Trainer
 
 __all__ = ["CapturedStep"]
 
@@ -21,7 +18,7 @@ class CapturedStep:
     reads or changes (weights, slots, statistics, keys, counters, means) lies on the device already.
     """
 
-    def __init__(self, model: Trainer) -> None:
+    def __init__(self, model: Any) -> None:
         self._model = model
         self._captured_for: tuple[Any, ...] = ()  # plan, optimizer, rate, means: with another one, the step is another
         self._graph: Any = None

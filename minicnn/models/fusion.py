@@ -1,0 +1,87 @@
+"""Which neighbours a plan joins: a ReLU and a max pooling become epilogues of the layer before them.
+
+A kernel has each result at hand, in registers or in cache, when it stores it. What follows element by element or window
+by window costs next to nothing there, and a pass over memory anywhere else.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from minicnn import activations, registry
+from minicnn.layers import Activation, BatchNormalization, Conv2D, Dense, Layer, MaxPooling2D, ReLU, Softmax
+
+__all__ = ["fuse", "is_own", "is_relu", "last_activation", "without_activation"]
+
+
+def is_own(layer: Any) -> bool:
+    """Whether a layer is one of minicnn's, and no class that a user wrote or derived."""
+    return bool(registry.aliases_of("layer", type(layer)))
+
+
+def is_relu(layer: Layer) -> bool:
+    """Whether a layer computes plain max(x, 0) and nothing else."""
+    if type(layer) is ReLU:
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return type(layer) is Activation and layer.activation is activations.relu
+
+
+def last_activation(layer: Layer) -> str | None:
+    """The name of the activation that a layer ends with; None for none, or where more than that makes its output."""
+    if layer.activity_regularizer is not None or not is_own(layer):
+        return None
+    if type(layer) is Softmax:
+        return "softmax"
+    function = getattr(layer, "activation", None)
+    if function is None or function is activations.linear:
+        return None
+    return getattr(function, "__name__", None)
+
+
+def without_activation(layer: Layer) -> Layer | None:
+    """A twin of the layer, with the same weights, that leaves its activation out; None if it is nothing but that."""
+    if isinstance(layer, (Activation, Softmax)):
+        return None
+    twin = copy.copy(layer)
+    object.__setattr__(twin, "activation", activations.linear)
+    return twin
+
+
+def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
+    """The steps, with epilogues joined to the step before them; the values `outputs` must stay.
+
+    A value may disappear inside a step if exactly one step reads it and nobody else asks for it.
+    """
+    readers: dict[int, list[Any]] = {}
+    for step in steps:
+        for value in step.inputs:
+            readers.setdefault(value, []).append(step)
+
+    def only_reader(step: Any) -> Any:
+        """The step behind this one, if the value between them may disappear."""
+        after = readers.get(step.output, [])
+        if len(after) != 1 or step.output in outputs or step.layer.activity_regularizer is not None:
+            return None
+        return after[0] if after[0].layer.dtype == step.layer.dtype else None
+
+    joined: set[int] = set()
+    for step in steps:
+        if id(step) in joined or type(step.layer) not in (Conv2D, Dense, BatchNormalization):
+            continue
+        row: list[Any] = [step]
+        arguments: dict[str, Any] = {}
+        activation = getattr(step.layer, "activation", activations.linear)
+        after = only_reader(step)
+        if activation is activations.linear and after is not None and is_relu(after.layer):
+            arguments["relu"] = True
+            row.append(after)
+            after = only_reader(after)
+        pools = type(step.layer) is Conv2D and activation in (activations.linear, activations.relu)
+        if pools and after is not None and type(after.layer) is MaxPooling2D:
+            arguments["pool"] = after.layer
+            row.append(after)
+        if row[-1].layer.activity_regularizer is None:
+            step.join(row[1:], arguments)
+            joined.update(id(one) for one in row[1:])
+    return [step for step in steps if id(step) not in joined]

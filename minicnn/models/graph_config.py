@@ -1,0 +1,140 @@
+"""A model's graph as plain data, in Keras 3's functional format, and back."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any
+
+from minicnn.layers import InputLayer
+from minicnn.layers.symbolic import KerasTensor
+from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct
+from minicnn.saving import serialize_keras_object
+
+__all__ = ["config_of_graph", "tensors_of_config"]
+
+
+def _first_call(layer: Any) -> int:
+    """The number of a layer's first call: a model used as a layer counts the node that it was made with (Keras's way)."""
+    return 1 if hasattr(layer, "_nodes") and not hasattr(layer, "_is_sequential") else 0
+
+
+def config_of_graph(model: Any) -> dict[str, Any]:
+    """The layers and how they are connected."""
+    index_of: dict[int, int] = {}  # node -> its place among its layer's nodes in this model
+    counts: dict[int, int] = {}
+    own = [layer._inbound_nodes[0] for layer in model._input_layers if layer._inbound_nodes] + model._nodes
+    for node in own:
+        index_of[id(node)] = counts.setdefault(id(node.layer), _first_call(node.layer))
+        counts[id(node.layer)] += 1
+    cut = {id(tensor): layer for tensor, layer in zip(model._inputs, model._input_layers)}
+
+    def history(tensor: KerasTensor) -> list[Any]:
+        if id(tensor) in cut:
+            return [cut[id(tensor)].name, 0, 0]
+        assert tensor.node is not None
+        at = [id(one) for one in tensor.node.outputs].index(id(tensor))
+        return [tensor.node.layer.name, index_of[id(tensor.node)], at]
+
+    def tensor_config(tensor: KerasTensor) -> dict[str, Any]:
+        settings = {"shape": list(tensor.shape), "dtype": tensor.dtype, "keras_history": history(tensor)}
+        return {"class_name": "__keras_tensor__", "config": settings}
+
+    layers = []
+    for layer in model._sublayers:
+        entry = serialize_keras_object(layer)
+        entry["name"] = layer.name
+        entry["inbound_nodes"] = []
+        for node in model._nodes:
+            if node.layer is layer:
+                tensors = [tensor_config(tensor) for tensor in node.inputs]
+                entry["inbound_nodes"].append({"args": [tensors] if node.takes_list else tensors, "kwargs": {}})
+        layers.append(entry)
+    return {
+        "name": model.name,
+        "trainable": model.trainable,
+        "layers": layers,
+        "input_layers": pack_struct(model._input_struct, [history(tensor) for tensor in model._inputs]),
+        "output_layers": pack_struct(model._output_struct, [history(tensor) for tensor in model._outputs]),
+    }
+
+
+_Key = tuple[str, int, int]  # a tensor as a config names it: layer, number of the call, number of the output
+
+
+def _is_tensor(struct: Any) -> bool:
+    return isinstance(struct, dict) and struct.get("class_name") == "__keras_tensor__"
+
+
+def _keys(struct: Any) -> list[_Key]:
+    """The tensors that the arguments of a call name."""
+    if _is_tensor(struct):
+        return [tuple(struct["config"]["keras_history"])]
+    if isinstance(struct, (dict, list, tuple)):
+        return [key for value in (struct.values() if isinstance(struct, dict) else struct) for key in _keys(value)]
+    return []
+
+
+def _arguments(struct: Any, made: dict[_Key, KerasTensor]) -> Any:
+    """The arguments of a call, with tensors in place of what names them."""
+    if _is_tensor(struct):
+        return made[tuple(struct["config"]["keras_history"])]
+    if isinstance(struct, dict):
+        return {key: _arguments(value, made) for key, value in struct.items()}
+    if isinstance(struct, (list, tuple)):
+        return [_arguments(item, made) for item in struct]
+    return struct
+
+
+def _ends(struct: Any, made: dict[_Key, KerasTensor]) -> Any:
+    """The model's inputs or outputs, as tensors in their structure."""
+    if isinstance(struct, (list, tuple)) and len(struct) == 3 and isinstance(struct[0], str):
+        return made[(struct[0], struct[1], struct[2])]
+    if isinstance(struct, dict):
+        return {key: _ends(item, made) for key, item in struct.items()}
+    return [_ends(item, made) for item in struct]
+
+
+def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[Any, Any]:
+    """Call the layers as a config says; the inputs and outputs of the graph, in their structures.
+
+    Args:
+        layers: those of the config, by name.
+
+    Raises:
+        ValueError: for a graph with loops or loose ends (Keras's wording).
+    """
+    made: dict[_Key, KerasTensor] = {}
+    for layer in layers.values():
+        if isinstance(layer, InputLayer):
+            made[(layer.name, 0, 0)] = layer.output
+    # A layer's calls stand in order; its next one waits until the last tensor that it reads is made.
+    calls = {entry["name"]: deque(entry["inbound_nodes"]) for entry in config["layers"]}
+    unmade = {name: _keys(queue[0]["args"]) for name, queue in calls.items() if queue}
+    waiting: dict[_Key, list[str]] = {}  # a tensor -> the layers whose next call reads it
+    ready = deque(unmade)
+    counts: Counter[str] = Counter()
+    total = 0
+    while ready:
+        entry = ready.popleft()
+        layer, queue, keys = layers[entry], calls[entry], unmade[entry]
+        while keys and keys[-1] in made:
+            keys.pop()
+        if keys:
+            waiting.setdefault(keys[-1], []).append(entry)
+            continue
+        total = check_calls(str(config.get("name")), total + calls_of(layer))
+        for at, tensor in enumerate(flatten_struct(layer(*_arguments(queue.popleft()["args"], made)))):
+            key = (layer.name, _first_call(layer) + counts[entry], at)
+            made[key] = tensor
+            ready.extend(waiting.pop(key, ()))
+        counts[entry] += 1
+        if queue:
+            unmade[entry] = _keys(queue[0]["args"])
+            ready.append(entry)
+    unresolved = [name for name, queue in calls.items() if queue]
+    if unresolved:
+        raise ValueError(
+            "Invalid Functional model configuration. The graph of the Functional model either has loops or disconnected "
+            f"nodes. The following layers failed to be resolved: {unresolved}"
+        )
+    return _ends(config["input_layers"], made), _ends(config["output_layers"], made)

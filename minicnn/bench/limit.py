@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends.numba_cpu._microkernel import MR, NR, multiply
+from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, Panel, Rows, Start, Tile, address, multiply
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.numba_cpu._pool import get_num_threads
 
@@ -19,12 +19,12 @@ REPEATS = 2000
 
 @tasks
 def _tiles(task: int, worker: int, a: Any, b: Any, c: Any, table: Any, repeats: int) -> None:
-    a_at = a.ctypes.data + 4 * task * a.shape[1]
-    b_at = b.ctypes.data + 4 * task * b.shape[1]
-    c_at = c.ctypes.data + 4 * task * c.shape[1]
-    rows, columns = table.ctypes.data, table.ctypes.data + 8 * MR
+    a_at = address(a) + 4 * task * a.shape[1]
+    b_at = address(b) + 4 * task * b.shape[1]
+    c_at = address(c) + 4 * task * c.shape[1]
+    c_rows = Tile(c_at, address(table) + 8 * MR, MR, NR)
     for _ in range(repeats):
-        multiply(a_at, rows, MR, 1, 0, DEPTH, 1, b_at, 0, NR, c_at, 0, c_at, columns, NR, np.float32(-np.inf))
+        multiply(Rows(a_at, address(table), 0, 1), Panel(b_at, 0, NR), c_rows, Start(c_at, 0), 1, DEPTH, NO_BOUND)
 
 
 def flops_a_second(turns: int = 3) -> float:

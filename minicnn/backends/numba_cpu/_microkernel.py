@@ -1,6 +1,6 @@
 """One small product carries every convolution, both its gradients, and Dense.
 
-    C[m, :NR] = start + sum over p < k1, q < k2 of A[a_rows[m] + p·step1 + q·step2] · B[p·step_b1 + q·step_b2 : +NR]
+    C[m, :NR] = start + sum over p < k1, q < k2 of A[offsets[m] + p·step1 + q·step2] · B[p·step1 + q·step2 : +NR]
 
 for the few rows m of one *tile*. The tile's sums stay in vector registers from the first
 product to the last: each step loads one row of B (NR floats), and for each row of the tile
@@ -10,11 +10,11 @@ is what lets a core multiply at its peak.
 A is never copied into shape. It is *addressed*: where row m begins is looked up in a table
 of offsets, and two steps walk the sum. Convolution is a matter of what one writes there:
 
-|                         | a row is                | the table a_rows            | the sum walks                     |
+|                         | a row is                | the table of offsets        | the sum walks                     |
 |-------------------------|-------------------------|-----------------------------|-----------------------------------|
-| conv2d_forward          | an output pixel         | its window's first pixel    | KH kernel rows of KW·C_in floats  |
-| conv2d_backward_kernel  | a weight (ky, kx, ci)   | its first pixel in the image| all output pixels (OH, OW)        |
-| conv2d_backward_input   | an output pixel of dy   | that pixel                  | the channels of dy                |
+| convolution, forward    | an output pixel         | its window's first pixel    | KH kernel rows of KW·C_in floats  |
+| gradient of its kernel  | a weight (ky, kx, ci)   | its first pixel in the image| all output pixels (OH, OW)        |
+| gradient of its input   | an output pixel of dy   | that pixel                  | the channels of dy                |
 | dense                   | a sample                | its row                     | the features                      |
 
 An im2col (the reference backend's way) would write each pixel KH·KW times to memory and
@@ -38,16 +38,15 @@ doi:10.1145/2764454; Georganas et al. 2018 (direct convolutions by register bloc
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import VL, shared
-
-__all__ = ["MR", "NR", "multiply"]
+from minicnn.backends.numba_cpu._compile import VL, part, shared, words
 
 NV = 2
 """Vectors in a row of a tile."""
@@ -58,10 +57,61 @@ NR = NV * VL
 MR = 12 if VL == 16 else 6
 """Most rows of a tile: MR·NV sums, NV vectors of B and one of A must fit the registers (32 with AVX-512, else 16)."""
 
+NO_BOUND, ZERO = np.float32(-np.inf), np.float32(0)
+"""What `multiply` takes for its lower bound: none, or a ReLU's."""
+
+ZEROS = np.zeros(NR, np.float32)
+
+
+class Rows(NamedTuple):
+    """The factor A: row m begins at offsets[m]; two steps, in floats, go along the sum.
+
+    Here and below, `at` is the address of float32, `offsets` that of a table of int64 that count floats from `at`.
+    """
+
+    at: int
+    offsets: int
+    step1: int
+    step2: int
+
+
+class Panel(NamedTuple):
+    """The factor B, read NR floats at a time, and its steps along the same sum."""
+
+    at: int
+    step1: int
+    step2: int
+
+
+class Tile(NamedTuple):
+    """The result C: so many rows of at most NR columns; row m begins at offsets[m], nothing beyond its columns is touched."""
+
+    at: int
+    offsets: int
+    rows: int
+    columns: int
+
+
+class Start(NamedTuple):
+    """Where the sums start from: at + step * the row's offset in C.
+
+    A step of 0 takes one row for all (a bias, or zeros); the address of C with a step of 1 adds to what C holds.
+    """
+
+    at: int
+    step: int
+
+
 F32, I64, I32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 VECTOR = ir.VectorType(F32, VL)
 LANES = ir.VectorType(I64, VL)
 MASK = ir.VectorType(ir.IntType(1), VL)
+
+
+@part
+def address(array: Any) -> int:
+    """Where an array's numbers begin."""
+    return np.int64(array.ctypes.data)
 
 
 def spread(builder: Any, scalar: Any, kind: Any) -> Any:
@@ -88,7 +138,7 @@ def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:
 
 def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, done: Any) -> None:
     """The product for a tile of so many rows and vectors a row, from `block` to a branch to `done`."""
-    a, a_rows, k1, step1, k2, step2, b, step_b1, step_b2, start, start_step, c, c_rows, _, columns, floor = function.args
+    a, a_rows, step1, step2, b, step_b1, step_b2, c, c_rows, _, columns, start, start_step, k1, k2, bound = function.args
     builder = ir.IRBuilder(block)
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
     a, b, c, start = (builder.inttoptr(address, F32.as_pointer()) for address in (a, b, c, start))
@@ -158,7 +208,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     builder.cbranch(builder.icmp_signed("<", p_next, k1), outer, end)
 
     builder.position_at_end(end)
-    lowest = spread(builder, floor, VECTOR)
+    lowest = spread(builder, bound, VECTOR)
     # A NaN compares false and so stays: ReLU must not hide it.
     final = [builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value) for value in new]
     builder.cbranch(whole, end_whole, end_part)
@@ -181,7 +231,7 @@ def _tile_function(module: Any) -> Any:
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     done = function.append_basic_block("done")
-    rows, columns = function.args[13], function.args[14]
+    rows, columns = function.args[9], function.args[10]
     vectors = builder.udiv(builder.add(columns, ir.Constant(I64, VL - 1)), ir.Constant(I64, VL))
     choice = builder.switch(builder.add(builder.mul(vectors, ir.Constant(I64, MR)), rows), done)
     for vectors, rows in itertools.product(range(1, NV + 1), range(1, MR + 1)):
@@ -193,69 +243,28 @@ def _tile_function(module: Any) -> Any:
 
 
 @intrinsic
-def _tile(
-    typingctx: Any,
-    a: Any,
-    a_rows: Any,
-    k1: Any,
-    step1: Any,
-    k2: Any,
-    step2: Any,
-    b: Any,
-    step_b1: Any,
-    step_b2: Any,
-    start: Any,
-    start_step: Any,
-    c: Any,
-    c_rows: Any,
-    rows: Any,
-    columns: Any,
-    floor: Any,
-) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.call(_tile_function(builder.module), args)
+def _tile(typingctx: Any, a: Any, b: Any, c: Any, start: Any, k1: Any, k2: Any, lower_bound: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        numbers = [number for group in values[:4] for number in cgutils.unpack_tuple(builder, group)]
+        builder.call(_tile_function(builder.module), [*numbers, *values[4:]])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 15, types.float32), codegen
+    return types.void(a, b, c, start, types.int64, types.int64, types.float32), codegen
 
 
-@shared(types.void(*[types.int64] * 15, types.float32))
-def multiply(a, a_rows, rows, k1, step1, k2, step2, b, step_b1, step_b2, start, start_step, c, c_rows, columns, floor):  # type: ignore[no-untyped-def]
-    """C[m, :columns] = max(floor, start + A[m, :] · B[:, :columns]) for m < rows: tile by tile, of nearly equal heights.
-
-    All of a, b, c and start are addresses of float32; offsets and steps count floats.
+@shared(types.void(words(Rows), words(Panel), words(Tile), words(Start), types.int64, types.int64, types.float32))
+def multiply(a, b, c, start, k1, k2, lower_bound):  # type: ignore[no-untyped-def]
+    """C = max(lower_bound, start + A · B), tile by tile, of nearly equal heights.
 
     Args:
-        a, a_rows: row m of A begins at a + a_rows[m]; a_rows is the address of a table of int64.
-        rows: rows of A and C.
-        k1, step1, k2, step2: the sum's outer and inner extent, and A's step for each.
-        b, step_b1, step_b2: B, and its steps for the same two extents; NR floats are read at each.
-        start, start_step: where the sums start from: start + start_step * c_rows[m]. A step of 0 takes one row for all
-            (a bias, or zeros); start = c with a step of 1 adds to what C holds.
-        c, c_rows: row m of C begins at c + c_rows[m].
-        columns: at most NR; only that many columns of C and start are touched.
-        floor: 0 for a ReLU, -inf for none.
+        a, b, c, start: `Rows`, `Panel`, `Tile` and `Start`.
+        k1, k2: the sum's outer and inner extent.
+        lower_bound: 0 for a ReLU, -inf for none.
     """
-    tiles = (rows + MR - 1) // MR
+    tiles = (c.rows + MR - 1) // MR
     m = 0
     for i in range(tiles):
-        until = rows * (i + 1) // tiles
-        _tile(
-            a,
-            a_rows + 8 * m,
-            k1,
-            step1,
-            k2,
-            step2,
-            b,
-            step_b1,
-            step_b2,
-            start,
-            start_step,
-            c,
-            c_rows + 8 * m,
-            until - m,
-            columns,
-            floor,
-        )
-        m = until
+        end = c.rows * (i + 1) // tiles
+        rows = Rows(a.at, a.offsets + 8 * m, a.step1, a.step2)
+        _tile(rows, b, Tile(c.at, c.offsets + 8 * m, end - m, c.columns), start, k1, k2, lower_bound)
+        m = end

@@ -1,31 +1,18 @@
-"""What the micro-kernel is handed: tables of offsets, matrices in panels of NR columns, images in a frame of zeros."""
+"""What the micro-kernel is handed: tables of offsets, matrices in panels of NR columns, images with zeros around them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._microkernel import NR
-from minicnn.backends.numba_cpu._unpool import unpool_row
+from minicnn.backends.numba_cpu._maxpool import Pixels, Windows, maxpool_backward_row
+from minicnn.backends.numba_cpu._microkernel import NR, ZERO, address
 
-__all__ = [
-    "blocks_of",
-    "fill_panels",
-    "frame_image",
-    "pack",
-    "pack_taps",
-    "pack_transposed",
-    "pixel_offsets",
-    "start_row",
-    "taps_inside",
-    "unframe_image",
-]
-
-ZERO = np.float32(0)
 WIDE = np.uint64(NR)
+NO_BIAS = np.zeros(0, np.float32)
+NO_ARGMAX = np.zeros((1, 1, 1, 1), np.uint8)
 
 
 def blocks_of(columns: int) -> int:
@@ -33,13 +20,20 @@ def blocks_of(columns: int) -> int:
     return -(-columns // NR)
 
 
-def start_row(bias: np.ndarray | None, columns: int) -> np.ndarray:
-    """What every sum starts from: the bias or zeros, (blocks * NR,)."""
-    start = empty((blocks_of(columns) * NR,))
-    start.fill(0)
-    if bias is not None:
-        start[:columns] = bias
+@part
+def start_row(bias: Any, columns: int) -> Any:
+    """What every sum starts from, (columns up to whole panels,): the bias, zeros where there is none (no element)."""
+    start = np.zeros((columns + NR - 1) // NR * NR, np.float32)
+    for co in range(bias.size):
+        start[co] = bias[co]
     return start
+
+
+@part
+def row_offsets(table: Any, step: int) -> None:
+    """table[m] = m * step: where the micro-kernel finds the rows of a matrix."""
+    for m in range(table.size):
+        table[m] = m * step
 
 
 @part
@@ -94,131 +88,127 @@ def pack_taps(panel: int, worker: int, kernel: Any, packed: Any, flip: bool) -> 
                 packed[ci_block, co_block, tap, k, j] = kernel[source, ci, co] if ci < C_in and co < C_out else ZERO
 
 
+class OutputGradient(NamedTuple):
+    """The gradient at the end of a convolution, and what leads it back to the convolution's own output, its map.
+
+    Attributes:
+        dy, y, argmax: (N, PH, PW, C_out), behind a ReLU and a max pooling or without them.
+        relu, pooled: whether y, and whether argmax, is read.
+        pool: the pooling's geometry. OH, OW: of the map before it.
+    """
+
+    dy: Any
+    y: Any
+    argmax: Any
+    relu: bool
+    pooled: bool
+    pool: Any
+    OH: int
+    OW: int
+
+
 @part
-def fill_panels(
-    n: int,
-    dy: Any,
-    y: Any,
-    winners: Any,
-    panels: Any,
-    top: int,
-    left: int,
-    pool: Any,
-    relu: bool,
-    pooled: bool,
-    gradient: Any,
-    totals: Any,
-) -> None:
-    """The gradient at a convolution's output, in panels, from dy behind its ReLU and its max pooling; of image n.
+def fill_panels(n: int, gradient: Any, panels: Any, top: int, left: int, totals: Any) -> None:
+    """The gradient at the map of image n, in panels.
 
     Args:
-        dy, y, winners: (N, PH, PW, C_out), after the pooling (or without one); y for the ReLU's mask.
-        panels: (blocks, height, width, NR), a frame in which pixel (0, 0) of the map stands at (top, left).
-        pool: (KH, KW, SH, SW, top, left, OH, OW) of the pooling and the map before it.
-        gradient: (PW, NR), scratch.
+        gradient: an `OutputGradient`.
+        panels: (blocks, height, width, NR), in which pixel (0, 0) of the map stands at (top, left); 0 outside of the map.
         totals: (blocks * NR,), to which the map's sum is added: the gradient of a bias.
     """
+    dy, y, argmax, relu, pooled, pool, OH, OW = gradient
     _, PH, PW, C_out = dy.shape
-    KH, KW, SH, SW, pool_top, pool_left, OH, OW = pool
-    overlapping = SH < KH or SW < KW
-    whole = pool_top == 0 and pool_left == 0 and (PH - 1) * SH + KH <= OH and (PW - 1) * SW + KW <= OW
-    if pooled and (overlapping or not whole or winners.itemsize != 1):
-        _fill_overlapping(n, dy, y, winners, panels, top, left, pool, relu, gradient, totals)
+    overlapping = pool.SH < pool.KH or pool.SW < pool.KW
+    whole = (PH - 1) * pool.SH + pool.KH <= OH and (PW - 1) * pool.SW + pool.KW <= OW and pool.top == 0 and pool.left == 0
+    if pooled and (overlapping or not whole or argmax.itemsize != 1):
+        _fill_overlapping(n, gradient, panels, top, left, totals)
         return
-    ones, none = np.ones(NR, np.float32), np.zeros(C_out if pooled else PW * C_out, np.uint8)
+    ones, zeros = np.ones(NR, np.float32), np.zeros(C_out if pooled else PW * C_out, np.uint8)
     _, height, width, _ = panels.shape
     for block in range(panels.shape[0]):
         first = block * NR
         for py in range(PH):
-            at = ((n * PH + py) * PW) * C_out + first
-            unpool_row(
-                dy.ctypes.data + 4 * at,
-                y.ctypes.data + 4 * at if relu else ones.ctypes.data,
+            begin = ((n * PH + py) * PW) * C_out + first
+            windows = Windows(
+                address(dy) + 4 * begin,
+                address(y) + 4 * begin if relu else address(ones),
                 C_out if relu else 0,
-                winners.ctypes.data + at if pooled else none.ctypes.data,
-                PW,
+                address(argmax) + begin if pooled else address(zeros),
                 C_out,
+                PW,
                 min(NR, C_out - first),
-                panels.ctypes.data + 4 * ((block * height + top + py * SH) * width + left) * NR,
-                KH,
-                KW,
-                width * NR,
-                SW * NR,
-                totals.ctypes.data + 4 * first,
             )
+            at = address(panels) + 4 * ((block * height + top + py * pool.SH) * width + left) * NR
+            pixels = Pixels(at, width * NR, pool.SW * NR, pool.KH, pool.KW)
+            maxpool_backward_row(windows, pixels, address(totals) + 4 * first)
 
 
 @part
-def _fill_overlapping(
-    n: int, dy: Any, y: Any, winners: Any, panels: Any, top: int, left: int, pool: Any, relu: bool, gradient: Any, totals: Any
-) -> None:
+def _fill_overlapping(n: int, gradient: Any, panels: Any, top: int, left: int, totals: Any) -> None:
     """`fill_panels` where windows overlap or hang over the edge: each adds to what is there."""
+    dy, y, argmax, relu, _, pool, OH, OW = gradient
     _, PH, PW, C_out = dy.shape
-    KH, KW, SH, SW, pool_top, pool_left, OH, OW = pool
-    clear(panels.reshape(panels.size))
+    row = np.empty((PW, NR), np.float32)
+    clear(panels)
     for block in range(panels.shape[0]):
         first = block * NR
-        total = totals[first : first + NR]
         for py in range(PH):
-            gradient_row(dy[n, py], y[n, py], first, relu, gradient, 0, total)
-            ky_begin, ky_end = taps_inside(py, SH, pool_top, KH, OH)
+            gradient_row(dy[n, py], y[n, py], first, relu, row, totals[first : first + NR])
+            ky_begin, ky_end = taps_inside(py, pool.SH, pool.top, pool.KH, OH)
             for px in range(PW):
-                winner = winners[n, py, px, first : min(first + NR, C_out)]
-                kx_begin, kx_end = taps_inside(px, SW, pool_left, KW, OW)
-                oy, ox = top + py * SH - pool_top, left + px * SW - pool_left
+                largest = argmax[n, py, px, first : min(first + NR, C_out)]
+                kx_begin, kx_end = taps_inside(px, pool.SW, pool.left, pool.KW, OW)
+                oy, ox = top + py * pool.SH - pool.top, left + px * pool.SW - pool.left
                 for ky in range(ky_begin, ky_end):
                     for kx in range(kx_begin, kx_end):
-                        to_winner(gradient[px], winner, np.int32(ky * KW + kx), True, panels[block, oy + ky, ox + kx])
+                        to_argmax(row[px], largest, np.int32(ky * pool.KW + kx), True, panels[block, oy + ky, ox + kx])
 
 
 @part
-def clear(values: Any) -> None:
+def clear(array: Any) -> None:
     """All to 0."""
+    values = array.reshape(array.size)
     for i in range(values.size):
         values[i] = ZERO
 
 
 @part
-def gradient_row(source: Any, passed: Any, first: int, relu: bool, panel: Any, left: int, total: Any) -> None:
-    """panel[left + px, j] = source[px, first + j] where passed (the ReLU's output) is positive, 0 beyond the last channel.
-
-    The sum over the row is added to `total`.
-    """
-    PW, C = source.shape
+def gradient_row(dy: Any, y: Any, first: int, relu: bool, row: Any, total: Any) -> None:
+    """row[px, j] = dy[px, first + j], with `relu` where y is positive, 0 beyond the last channel; `total` += its sum."""
+    PW, C = dy.shape
     begin, end = np.uint64(first), np.uint64(min(NR, C - first))  # unsigned: not tested for being negative
     for px in range(PW):
-        target = panel[left + px]
+        target = row[px]
         if end == WIDE:
             for j in range(WIDE):
-                g, positive = source[px, begin + j], passed[px, begin + j] > ZERO
+                g, positive = dy[px, begin + j], y[px, begin + j] > ZERO
                 target[j] = g if positive or not relu else ZERO
         else:
             for j in range(end):
-                g, positive = source[px, begin + j], passed[px, begin + j] > ZERO
+                g, positive = dy[px, begin + j], y[px, begin + j] > ZERO
                 target[j] = g if positive or not relu else ZERO
             for j in range(end, WIDE):
                 target[j] = ZERO
     for px in range(PW):
-        target = panel[left + px]
         for j in range(NR):
-            total[j] += target[j]
+            total[j] += row[px, j]
 
 
 @part
-def to_winner(gradient: Any, winner: Any, tap: Any, add: bool, target: Any) -> None:
-    """target[j] (+)= gradient[j] where this tap won, else 0.
+def to_argmax(gradient: Any, argmax: Any, tap: Any, add: bool, target: Any) -> None:
+    """target[j] (+)= gradient[j] where this tap had the largest pixel, else 0.
 
     Both are loaded before they are looked at, else LLVM would branch around the load; and a trip
     count that it knew it would unroll instead of vectorising.
     """
     if add:
-        for j in range(winner.size):
-            g, won = gradient[j], np.int32(winner[j])
-            target[j] += g if won == tap else ZERO
+        for j in range(argmax.size):
+            g, largest = gradient[j], np.int32(argmax[j])
+            target[j] += g if largest == tap else ZERO
     else:
-        for j in range(winner.size):
-            g, won = gradient[j], np.int32(winner[j])
-            target[j] = g if won == tap else ZERO
+        for j in range(argmax.size):
+            g, largest = gradient[j], np.int32(argmax[j])
+            target[j] = g if largest == tap else ZERO
 
 
 @part
@@ -230,33 +220,33 @@ def taps_inside(place: int, stride: int, before: int, window: int, size: int) ->
 
 
 @part
-def frame_image(x: Any, n: int, top: int, left: int, frame: Any) -> None:
-    """Image n of x into `frame` (height, width, C) with pixel (0, 0) at (top, left) and zeros around it.
+def pad_image(x: Any, n: int, top: int, left: int, padded: Any) -> None:
+    """Image n of x into `padded` (height, width, C), with pixel (0, 0) at (top, left) and zeros around it.
 
-    A negative `top` cuts rows off, and so does a frame that is too low.
+    A negative `top` cuts rows off, and so does too low a target.
     """
     _, H, W, C = x.shape
-    height, width, _ = frame.shape
+    height, width, _ = padded.shape
     for h in range(height):
         row = h - top
         inside = 0 <= row < H
         for w in range(left if inside else width):
             for c in range(C):
-                frame[h, w, c] = ZERO
+                padded[h, w, c] = ZERO
         if inside:
             for w in range(W):
                 for c in range(C):
-                    frame[h, left + w, c] = x[n, row, w, c]
+                    padded[h, left + w, c] = x[n, row, w, c]
             for w in range(left + W, width):
                 for c in range(C):
-                    frame[h, w, c] = ZERO
+                    padded[h, w, c] = ZERO
 
 
 @part
-def unframe_image(frame: Any, top: int, left: int, x: Any, n: int) -> None:
-    """The other way: image n of x out of its frame."""
+def crop_image(padded: Any, top: int, left: int, x: Any, n: int) -> None:
+    """The other way: image n of x out of what lies around it."""
     _, H, W, C = x.shape
     for h in range(H):
         for w in range(W):
             for c in range(C):
-                x[n, h, w, c] = frame[top + h, left + w, c]
+                x[n, h, w, c] = padded[top + h, left + w, c]

@@ -8,6 +8,7 @@ does not depend on the number of threads.
 
 from __future__ import annotations
 
+import inspect
 import platform
 from collections.abc import Callable
 from math import gcd
@@ -20,8 +21,6 @@ from numba.extending import intrinsic
 
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._pool import BODY, get_num_threads, run
-
-__all__ = ["even_parts", "parallel_for", "tasks"]
 
 _I32, _I64, _POINTER = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
@@ -85,7 +84,11 @@ def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any
         callee = context.declare_function(module, compiled.fndesc)
         restore = _flush_subnormals(module, inside)
         with cgutils.for_range_slice(inside, first, end, ir.Constant(_I64, 1)) as (task, _):
-            context.call_conv.call_function(inside, callee, types.void, task_signature.args, [task, worker, *arguments])
+            given = [task, worker, *arguments]
+            if inspect.getfullargspec(function.dispatcher.py_func).varargs:  # the last ones as a tuple
+                named = len(task_signature.args) - 1
+                given[named:] = [context.make_tuple(inside, task_signature.args[named], given[named:])]
+            context.call_conv.call_function(inside, callee, types.void, task_signature.args, given)
         restore()
         inside.ret_void()
 
@@ -97,15 +100,18 @@ def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any
     return types.void(types.intp, types.intp, function, args), codegen
 
 
-def tasks(function: Callable[..., None]) -> Any:
-    """Decorator: function(task, worker, *args) becomes function(tasks, work, *args), a parallel loop that Python calls."""
+def tasks(function: Callable[..., None], source: Callable[..., Any] | None = None) -> Any:
+    """Decorator: function(task, worker, *args) becomes function(tasks, work, *args), a parallel loop that Python calls.
+
+    `source`: as in `compiled`, where `function` is a wrapper itself.
+    """
     one_task = part(function)
 
     def entry(tasks, work, *args):  # type: ignore[no-untyped-def]
         parallel_for(tasks, work, one_task, args)
 
     entry.__module__, entry.__qualname__, entry.__doc__ = function.__module__, function.__qualname__, function.__doc__
-    return compiled(entry, source=function)
+    return compiled(entry, source=source or function)
 
 
 def even_parts(pieces: int) -> int:

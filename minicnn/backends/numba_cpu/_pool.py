@@ -40,8 +40,6 @@ from numba.extending import intrinsic
 
 from minicnn.backends.numba_cpu._compile import address_of, compiled, part, shared
 
-__all__ = ["BODY", "MOST", "get_num_threads", "run", "set_num_threads"]
-
 WORTH = 20_000
 """Floating-point operations (or elements touched, times 4) that are worth waking a second thread for: about 10 us."""
 

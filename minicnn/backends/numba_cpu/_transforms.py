@@ -22,19 +22,18 @@ Barabasz, Anderson, Soodhalter & Gregg 2020, arXiv:1803.10986.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from fractions import Fraction
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import VL, address_of
-from minicnn.backends.numba_cpu._microkernel import F32, I32, I64, LANES, MASK, VECTOR, load_vector, spread
-
-__all__ = ["POINTS", "SIDE", "apply", "matrices", "transform"]
+from minicnn.backends.numba_cpu._compile import VL, address_of, words
+from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NO_BOUND, VECTOR, load_vector, spread
 
 SIDE = 6
 """Pixels along a tile of input."""
@@ -101,103 +100,109 @@ def _combine(builder: Any, fma: Any, coefficients: tuple[Fraction, ...], values:
     return total
 
 
-@intrinsic(prefer_literal=True)
-def _tile(
-    typingctx: Any,
-    kind: Any,
-    r: Any,
-    source: Any,
-    source_row: Any,
-    source_column: Any,
-    target: Any,
-    target_row: Any,
-    target_column: Any,
-    columns: Any,
-    rows_inside: Any,
-    columns_inside: Any,
-    start: Any,
-    floor: Any,
-) -> Any:
-    which, matrix = kind.literal_value, _matrix(kind.literal_value, r.literal_value)
-    of_user = which in (OUTPUT, KERNEL_GRADIENT)  # written where nothing may be touched beyond the last channel
+class Grid(NamedTuple):
+    """The pixels of a tile: the address of the first one, and the way to the next row and column, in floats."""
 
-    def emit(module: Any, builder: Any, args: Any, inside: Any) -> None:
-        """One vector of channels of a tile; `inside` a mask of the lanes that are channels, or None for all."""
-        source, source_row, source_column, target, target_row, target_column, rows_inside, columns_inside, start, floor = args
-        constant = lambda value: ir.Constant(I64, value)  # noqa: E731
-        kinds = [VECTOR.as_pointer(), I32, MASK, VECTOR]
-        masked_load = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, kinds), f"llvm.masked.load.v{VL}f32.p0")
-        masked_store = cgutils.get_or_insert_function(
-            module, ir.FunctionType(ir.VoidType(), [VECTOR, *kinds[:3]]), f"llvm.masked.store.v{VL}f32.p0"
+    at: int
+    row: int
+    column: int
+
+
+class Finish(NamedTuple):
+    """What OUTPUT does with its tile: rows and columns that lie on the map, the address of the bias, 0 for a ReLU or -inf."""
+
+    rows: int
+    columns: int
+    start: int
+    lower_bound: Any
+
+
+NO_FINISH = Finish(0, 0, 0, NO_BOUND)
+_FINISH = types.NamedTuple((types.int64, types.int64, types.int64, types.float32), Finish)
+_SIGNATURE = types.void(words(Grid), words(Grid), types.int64, _FINISH)
+
+
+def _masked(builder: Any, inside: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
+    """load(pointer) and store(value, pointer) of a vector; `inside` a mask of the lanes that are channels, or None for all."""
+    if inside is None:
+        return functools.partial(load_vector, builder), lambda value, pointer: setattr(
+            builder.store(value, pointer), "align", 4
         )
-        fma = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{VL}f32")
-        zero, align = ir.Constant(VECTOR, [0.0] * VL), ir.Constant(I32, 4)
+    module, align = builder.module, ir.Constant(I32, 4)
+    kinds = [VECTOR.as_pointer(), I32, MASK, VECTOR]
+    load = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, kinds), f"llvm.masked.load.v{VL}f32.p0")
+    store = cgutils.get_or_insert_function(
+        module, ir.FunctionType(ir.VoidType(), [VECTOR, *kinds[:3]]), f"llvm.masked.store.v{VL}f32.p0"
+    )
+    zero = ir.Constant(VECTOR, [0.0] * VL)
+    return (
+        lambda pointer: builder.call(load, [pointer, align, inside, zero]),
+        lambda value, pointer: builder.call(store, [value, pointer, align, inside]),
+    )
 
-        def at(base: Any, row: Any, i: int, column: Any, j: int) -> Any:
-            offset = builder.add(builder.mul(row, constant(4 * i)), builder.mul(column, constant(4 * j)))
-            return builder.inttoptr(builder.add(base, offset), VECTOR.as_pointer())
 
-        def load(pointer: Any) -> Any:
-            return (
-                load_vector(builder, pointer) if inside is None else builder.call(masked_load, [pointer, align, inside, zero])
-            )
+def _emit_vector(builder: Any, kind: int, matrix: Matrix, grids: list[list[Any]], finish: list[Any], inside: Any) -> None:
+    """One vector of channels of a tile, between two grids; `inside` as in `_masked`."""
+    constant = lambda value: ir.Constant(I64, value)  # noqa: E731
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{VL}f32")
+    load, store = _masked(builder, inside)
+    _, store_whole = _masked(builder, None)
+    source, target = grids
+    rows_inside, columns_inside, start, lower_bound = finish
 
-        size, columns_of = len(matrix[0]), []
-        for j in range(size):
-            values = [load(at(source, source_row, i, source_column, j)) for i in range(size)]
-            columns_of.append([_combine(builder, fma, row, values) for row in matrix])
-        begun = load(builder.inttoptr(start, VECTOR.as_pointer())) if which == OUTPUT else None
-        lowest = spread(builder, floor, VECTOR) if which == OUTPUT else None
-        spare = cgutils.alloca_once(builder, VECTOR) if which == OUTPUT else None
-        for i in range(len(matrix)):
-            for j, row in enumerate(matrix):
-                value = _combine(builder, fma, row, [column[i] for column in columns_of])
-                pointer = at(target, target_row, i, target_column, j)
-                if which == OUTPUT:
-                    value = builder.fadd(value, begun)
-                    # A NaN compares false and so stays: ReLU must not hide it.
-                    value = builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
-                    drawn = builder.and_(
-                        builder.icmp_signed("<", constant(i), rows_inside),
-                        builder.icmp_signed("<", constant(j), columns_inside),
-                    )
-                    pointer = builder.select(drawn, pointer, spare)  # pixels beyond the map's edge go nowhere
-                if which == INPUT_GRADIENT:  # tiles overlap
-                    value = builder.fadd(value, load_vector(builder, pointer))
-                if inside is not None and of_user:
-                    builder.call(masked_store, [value, pointer, align, inside])
-                else:
-                    builder.store(value, pointer).align = 4
+    def at(grid: list[Any], i: int, j: int) -> Any:
+        base, row, column = grid
+        offset = builder.add(builder.mul(row, constant(4 * i)), builder.mul(column, constant(4 * j)))
+        return builder.inttoptr(builder.add(base, offset), VECTOR.as_pointer())
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        module = builder.module
-        _, _, source, source_row, source_column, target, target_row, target_column, columns, *rest = args
-        vectors = builder.udiv(builder.add(columns, ir.Constant(I64, VL - 1)), ir.Constant(I64, VL))
-        rows_inside, columns_inside, start, floor = rest
-        with cgutils.for_range(builder, vectors) as loop:
-            begin = builder.mul(loop.index, ir.Constant(I64, 4 * VL))
-            here = [
-                builder.add(source, begin),
-                source_row,
-                source_column,
-                builder.add(target, begin),
-                target_row,
-                target_column,
-            ]
-            here += [rows_inside, columns_inside, builder.add(start, begin), floor]
-            left = builder.sub(columns, builder.mul(loop.index, ir.Constant(I64, VL)))
-            with builder.if_else(builder.icmp_signed(">=", left, ir.Constant(I64, VL))) as (whole, part):
+    size, columns_of = len(matrix[0]), []
+    for j in range(size):
+        values = [load(at(source, i, j)) for i in range(size)]
+        columns_of.append([_combine(builder, fma, row, values) for row in matrix])
+    if kind == OUTPUT:
+        begun, lowest = load(builder.inttoptr(start, VECTOR.as_pointer())), spread(builder, lower_bound, VECTOR)
+        nowhere = cgutils.alloca_once(builder, VECTOR)
+    for i in range(len(matrix)):
+        for j, row in enumerate(matrix):
+            value = _combine(builder, fma, row, [column[i] for column in columns_of])
+            pointer = at(target, i, j)
+            if kind == OUTPUT:
+                value = builder.fadd(value, begun)
+                # A NaN compares false and so stays: ReLU must not hide it.
+                value = builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
+                on_map = builder.and_(
+                    builder.icmp_signed("<", constant(i), rows_inside), builder.icmp_signed("<", constant(j), columns_inside)
+                )
+                pointer = builder.select(on_map, pointer, nowhere)
+            if kind == INPUT_GRADIENT:  # tiles overlap
+                value = builder.fadd(value, load_vector(builder, pointer))
+            # Scratch memory is written in whole vectors, a user's array not beyond its last channel.
+            (store if kind in (OUTPUT, KERNEL_GRADIENT) else store_whole)(value, pointer)
+
+
+@intrinsic(prefer_literal=True)
+def _tile(typingctx: Any, kind: Any, r: Any, source: Any, target: Any, channels: Any, finish: Any) -> Any:
+    which, matrix = kind.literal_value, _matrix(kind.literal_value, r.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source, target, finish = (cgutils.unpack_tuple(builder, values[i]) for i in (2, 3, 5))
+        channels, constant = values[4], lambda value: ir.Constant(I64, value)
+        rows, columns, start, lower_bound = finish
+        with cgutils.for_range(builder, builder.udiv(builder.add(channels, constant(VL - 1)), constant(VL))) as loop:
+            begin = builder.mul(loop.index, constant(4 * VL))
+            grids = [[builder.add(base, begin), row, column] for base, row, column in (source, target)]
+            here = [rows, columns, builder.add(start, begin), lower_bound]
+            left = builder.sub(channels, builder.mul(loop.index, constant(VL)))
+            with builder.if_else(builder.icmp_signed(">=", left, constant(VL))) as (whole, part):
                 with whole:
-                    emit(module, builder, here, None)
+                    _emit_vector(builder, which, matrix, grids, here, None)
                 with part:
                     lanes = ir.Constant(LANES, list(range(VL)))
-                    emit(module, builder, here, builder.icmp_signed("<", lanes, spread(builder, left, LANES)))
+                    inside = builder.icmp_signed("<", lanes, spread(builder, left, LANES))
+                    _emit_vector(builder, which, matrix, grids, here, inside)
         return context.get_dummy_value()
 
-    return types.void(kind, r, *[types.int64] * 10, types.float32), codegen
-
-
-_SIGNATURE = types.void(*[types.int64] * 10, types.float32)
+    return types.void(kind, r, source, target, types.int64, finish), codegen
 
 
 @functools.cache
@@ -206,45 +211,31 @@ def transform(kind: int, r: int) -> int:
 
     kind: INPUT          V = B^T d B        6×6 pixels                       -> 6×6
           KERNEL         U = G g G^T        r×r weights                      -> 6×6
-          OUTPUT         y = A^T M A        6×6 -> m×m pixels, plus `start`, at least `floor`, and only those inside
+          OUTPUT         y = A^T M A        6×6 -> m×m pixels, plus the bias, at least the bound, and only those on the map
           OUTPUT_GRADIENT  dM = A dy A^T    m×m pixels                       -> 6×6
           INPUT_GRADIENT   dd += B dV B^T   6×6 -> 6×6 pixels, added to what is there
           KERNEL_GRADIENT  dg = G^T dU G    6×6 -> r×r weights
     """
 
-    def tile(source, source_row, source_column, target, target_row, target_column, columns, rows_inside, columns_inside, start, floor):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
-        _tile(kind, r, source, source_row, source_column, target, target_row, target_column, columns, rows_inside, columns_inside, start, floor)  # fmt: skip  # noqa: E501
+    def tile(source, target, channels, finish):  # type: ignore[no-untyped-def]
+        _tile(kind, r, source, target, channels, finish)
 
     return address_of(tile, _SIGNATURE)
 
 
 @intrinsic
-def apply(
-    typingctx: Any,
-    transform: Any,
-    source: Any,
-    source_row: Any,
-    source_column: Any,
-    target: Any,
-    target_row: Any,
-    target_column: Any,
-    columns: Any,
-    rows_inside: Any,
-    columns_inside: Any,
-    start: Any,
-    floor: Any,
-) -> Any:
+def apply(typingctx: Any, transform: Any, source: Any, target: Any, channels: Any, finish: Any) -> Any:
     """Run a `transform` on one tile.
 
     Args:
-        source, target: addresses of the tile's first pixel; steps from row to row and column to column count floats.
-        columns: channels. Scratch memory (all targets but OUTPUT's and KERNEL_GRADIENT's) is written in whole vectors.
-        rows_inside, columns_inside, start, floor: for OUTPUT: how much of the tile is stored, the bias's address.
+        source, target: `Grid`s. Scratch memory (all targets but OUTPUT's and KERNEL_GRADIENT's) is written in whole vectors.
+        channels: how many.
+        finish: for OUTPUT; else `NO_FINISH`.
     """
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.VoidType(), [I64] * 10 + [F32]).as_pointer()
-        builder.call(builder.inttoptr(args[0], function), args[1:])
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]]).as_pointer()
+        builder.call(builder.inttoptr(values[0], function), values[1:])
         return context.get_dummy_value()
 
-    return types.void(types.int64, *[types.int64] * 10, types.float32), codegen
+    return types.void(types.int64, *_SIGNATURE.args), codegen

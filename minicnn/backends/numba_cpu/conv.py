@@ -1,10 +1,16 @@
 """Convolution and its gradients: three loop nests around one micro-kernel (see `_microkernel`).
 
-`forward_rows`, `input_gradient` and `kernel_gradient` below differ only in which two of the indices
+`forward_rows`, `kernel_gradient` and `input_gradient` below differ only in which two of the indices
 (pixel, ky, kx, ci, co) span the tile and which are summed: the reference backend's im2col
-product, permuted, and never stored. `fused` puts the same three between other neighbours.
+product, permuted, and never stored.
 
-float64 goes to the reference backend: it exists for gradient checks, not for speed.
+What follows a convolution is done while its result is at hand. Forward, a task computes a band of rows, with
+bias and ReLU while each tile is still in registers, and pools it at once. Backward, a task takes one image after the
+other: the gradient is led back through pooling and ReLU into panels for the micro-kernel, which serve
+both the kernel's gradient and the input's; the bias's is summed on the way.
+
+`winograd` does the same with fewer multiplications, where that is faster. float64 and groups go to the
+reference backend.
 """
 
 from __future__ import annotations
@@ -13,412 +19,407 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu import winograd
 from minicnn.backends.numba_cpu._compile import compiled, part
-from minicnn.backends.numba_cpu._microkernel import NR, multiply
+from minicnn.backends.numba_cpu._geometry import (
+    CHUNKS,
+    NO_POOL,
+    Geometry,
+    geometry_of,
+    memory_for_padding,
+    padded_image,
+    sum_chunks,
+)
+from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
 from minicnn.backends.numba_cpu._panels import (
+    NO_ARGMAX,
+    NO_BIAS,
+    OutputGradient,
     blocks_of,
     clear,
+    crop_image,
+    fill_panels,
     pack,
     pack_taps,
     pixel_offsets,
     start_row,
-    unframe_image,
 )
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
-from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, Walk, frames_for, image_of, sum_chunks, walk_of
-from minicnn.shapes import window_output
+from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_argmax
+from minicnn.backends.reference import conv as reference
+from minicnn.backends.types import Array, Window
 
-__all__ = ["conv2d_backward_input", "conv2d_backward_kernel", "conv2d_forward"]
-
-Array = Any
-Pair = tuple[int, int]
-Pads = tuple[int, int, int, int]
-
-ZERO = np.float32(0)
 BAND_BYTES = 192 * 1024  # of image that a task reads: with the kernel's panel it stays in a core's L2
+MAP_BYTES = 128 * 1024  # of output that a task computes before it pools
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
-
-
-def band_rows(N: int, rows: int, most: int) -> int:
-    """Of so many output rows of each of N images, those of a task: at most `most`, fewer if the images are too few to share."""
-    bands = max(-(-rows // max(1, most)), even_parts(N) if N < CHUNKS else 1)
-    return max(1, -(-rows // bands))
 
 
 # --- forward ------------------------------------------------------------------------
 
 
-def conv2d_forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+def conv2d_forward(
+    x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool = False, pool: Window | None = None
+) -> tuple[Array, Array | None]:
     """Parallel over bands of output rows; a tile is MR output pixels by NR output channels."""
-    if x.dtype != np.float32:
-        return reference.conv2d_forward(x, kernel, bias, strides, pads, dilation)
-    return forward(x, kernel, bias, strides, pads, dilation, NO_FLOOR)
+    if x.dtype != np.float32 or window.groups != 1:
+        return reference.conv2d_forward(x, kernel, bias, window, relu, pool)
+    if winograd.pays(x.shape, kernel.shape, window):
+        return winograd.forward(x, kernel, bias, window, relu, pool)
+    (N, H, W, _), C_out, (OH, OW) = x.shape, kernel.shape[3], window.output
+    geometry = geometry_of(H, W, window)
+    if pool is None:
+        y, argmax, pooling = empty((N, OH, OW, C_out)), NO_ARGMAX, NO_POOL
+    else:
+        y, pooling = empty((N, *pool.output, C_out)), geometry_of(OH, OW, pool)
+        argmax = memory_for_argmax(y.shape, pool)
+    band, workspace = _forward_workspace(x.shape, kernel.shape, geometry, None if pool is None else pooling)
+    arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
+    _forward(arrays, tuple(workspace), tuple(geometry), tuple(pooling), relu, pool is not None, band)
+    return y, None if pool is None else argmax
 
 
-def forward(x: Array, kernel: Array, bias: Array | None, strides: Pair, pads: Pads, dilation: Pair, floor: np.float32) -> Array:
-    """max(floor, conv2d_forward(...))."""
-    if winograd.pays(x.shape, kernel.shape, strides, pads, dilation):
-        return winograd.forward(x, kernel, bias, pads, floor)[0]
-    KH, KW, C_in, C_out = kernel.shape
-    OH, OW = window_output(x.shape[1:3], (KH, KW), strides, pads, dilation)
-    walk = walk_of(x.shape, kernel.shape, strides, pads, dilation)
-    rows = band_rows(x.shape[0], OH, BAND_BYTES // max(1, walk.SH * walk.width * C_in * 4))
-    y = empty((x.shape[0], OH, OW, C_out))
-    packed = memory_for_panels(kernel.shape, x.shape[0] * OH * OW)
-    frames = frames_for(walk, x.shape, (rows - 1) * walk.SH + (KH - 1) * walk.DH + 1)
-    _forward(x, kernel, start_row(bias, C_out), y, packed, frames, empty((2, rows * OW), np.int64), walk, floor)
-    return y
+def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
+    """Winograd's, or the loops of this file."""
+    if window.groups != 1:
+        return reference.conv2d_algorithm(x_shape, kernel_shape, window)
+    r = kernel_shape[0]
+    m = winograd.SIDE + 1 - r
+    return f"Winograd F({m}x{m}, {r}x{r})" if winograd.pays(x_shape, kernel_shape, window) else "direct"
 
 
-class Panels(NamedTuple):
-    """A kernel as the micro-kernel reads it: weight k of the channels from block*NR on is at `at` + block*`block` + k*`row`."""
+class ForwardWorkspace(NamedTuple):
+    """Scratch memory of a forward pass.
+
+    Attributes:
+        packed: the kernel in panels, (blocks, KH*KW*C_in, NR); no block where it is better read where it lies.
+        padded: each thread's rows of a padded image.
+        maps: each thread's rows of output before they are pooled, (threads, rows, OW, C_out).
+    """
+
+    packed: Any
+    padded: Any
+    maps: Any
+
+
+def _forward_workspace(
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], geometry: Geometry, pool: Geometry | None
+) -> tuple[int, ForwardWorkspace]:
+    """How many rows of the result a task computes, its band; and the memory for that."""
+    (N, _, _, C_in), C_out, (OH, OW) = x_shape, kernel_shape[3], (geometry.OH, geometry.OW)
+    if pool is None:
+        rows = band = _band_rows(N, OH, BAND_BYTES // max(1, geometry.SH * geometry.width * C_in * 4))
+        maps = empty((1, 1, 1, 1))
+    else:
+        band = _band_rows(N, pool.OH, min(MAP_BYTES // (OW * C_out * 4), OH) // pool.SH)
+        rows = min(OH, (band - 1) * pool.SH + pool.KH)
+        maps = empty((MOST, rows, OW, C_out))
+    packs = N * OH * OW > FEW_PIXELS or C_out % NR != 0
+    packed = empty((blocks_of(C_out) if packs else 0, geometry.KH * geometry.KW * C_in, NR))
+    read = (rows - 1) * geometry.SH + (geometry.KH - 1) * geometry.DH + 1
+    return band, ForwardWorkspace(packed, memory_for_padding(geometry, x_shape, read), maps)
+
+
+def _band_rows(N: int, rows: int, most: int) -> int:
+    """Of so many output rows of each of N images, those of a task: at most `most`, fewer if the images are too few to share."""
+    bands = max(-(-rows // max(1, most)), even_parts(N) if N < CHUNKS else 1)
+    return max(1, -(-rows // bands))
+
+
+class Weights(NamedTuple):
+    """A kernel as `forward_rows` reads it: weight k of the channels from block*NR on is at `at` + block*`block` + k*`row`.
+
+    Attributes:
+        start: what the sums start from: the bias, or zeros.
+        lower_bound: of the result: 0 for a ReLU.
+    """
 
     at: int
     block: int
     row: int
-
-
-def memory_for_panels(kernel: tuple[int, ...], pixels: int) -> np.ndarray:
-    """For `panels_of`: none where so few pixels are computed that the kernel is better read where it lies."""
-    KH, KW, C_in, C_out = kernel
-    packs = pixels > FEW_PIXELS or C_out % NR != 0
-    return empty((blocks_of(C_out) if packs else 0, KH * KW * C_in, NR))
+    start: Any
+    lower_bound: Any
 
 
 @part
-def panels_of(kernel: Any, packed: Any) -> Any:
-    """The kernel in panels, (blocks, KH*KW*C_in, NR), or as it is where there are none."""
+def _weights_of(kernel: Any, packed: Any, bias: Any, relu: bool) -> Any:
+    """The kernel in panels, or as it is where there is no memory for them."""
     KH, KW, C_in, C_out = kernel.shape
+    start, lower_bound = start_row(bias, C_out), ZERO if relu else NO_BOUND
     if packed.shape[0] == 0:
-        return Panels(kernel.ctypes.data, NR, C_out)
+        return Weights(address(kernel), NR, C_out, start, lower_bound)
     parallel_for(packed.shape[0], kernel.size, pack, (kernel.reshape(KH * KW * C_in, C_out), packed))
-    return Panels(packed.ctypes.data, packed.shape[1] * NR, NR)
+    return Weights(address(packed), packed.shape[1] * NR, NR, start, lower_bound)
 
 
 @part
-def forward_rows(
-    image: int, pixels: int, table: Any, panels: Any, start: Any, y: int, walk: Any, C_in: int, C_out: int, floor: Any
-) -> None:
-    """y[pixel, co] = max(floor, start[co] + sum over ky,kx,ci of image[pixel's window] * kernel[ky,kx,ci,co]).
+def forward_rows(image: int, y: int, pixels: int, table: Any, weights: Any, geometry: Any, channels: Any) -> None:
+    """y[pixel, co] = max(lower bound, start[co] + sum over ky,kx,ci of image[pixel's window] * kernel[ky,kx,ci,co]).
 
     Args:
         image, y: addresses; `table` says where each pixel's window begins in one and its channels in the other.
+        channels: C_in and C_out.
     """
-    a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * table.shape[1]
+    C_in, C_out = channels
+    a_rows, c_rows = address(table), address(table) + 8 * table.shape[1]
+    # The sum's extents: kernel rows, each one run of KW*C_in floats of the image; dilated, its taps one by one.
+    outer, k1, step1, k2 = 1, geometry.KH, geometry.DH * geometry.width * C_in, geometry.KW * C_in
+    if geometry.DW != 1:
+        outer, k1, step1, k2 = geometry.KH, geometry.KW, geometry.DW * C_in, C_in
     for block in range((C_out + NR - 1) // NR):
-        columns = min(NR, C_out - block * NR)
-        b = panels.at + 4 * block * panels.block
-        begin, c = start.ctypes.data + 4 * block * NR, y + 4 * block * NR
-        # The sum's extents: kernel rows, each one run of KW*C_in floats of the image; dilated, its taps one by one.
-        outer, k1, step1, k2 = 1, walk.KH, walk.DH * walk.width * C_in, walk.KW * C_in
-        if walk.DW != 1:
-            outer, k1, step1, k2 = walk.KH, walk.KW, walk.DW * C_in, C_in
+        b = weights.at + 4 * block * weights.block
+        c = Tile(y + 4 * block * NR, c_rows, pixels, min(NR, C_out - block * NR))
+        start = Start(address(weights.start) + 4 * block * NR, 0)
         for ky in range(outer):
-            a = image + 4 * ky * walk.DH * walk.width * C_in
-            if ky > 0:
-                begin = c
-            last = ky == outer - 1
-            multiply(
-                a,
-                a_rows,
-                pixels,
-                k1,
-                step1,
-                k2,
-                1,
-                b,
-                k2 * panels.row,
-                panels.row,
-                begin,
-                min(ky, 1),
-                c,
-                c_rows,
-                columns,
-                floor if last else NO_FLOOR,
-            )
-            b += 4 * k1 * k2 * panels.row
+            a = Rows(image + 4 * ky * geometry.DH * geometry.width * C_in, a_rows, step1, 1)
+            lower_bound = weights.lower_bound if ky == outer - 1 else NO_BOUND
+            multiply(a, Panel(b, k2 * weights.row, weights.row), c, start, k1, k2, lower_bound)
+            b += 4 * k1 * k2 * weights.row
+            start = Start(c.at, 1)
 
 
 @part
 def _forward_band(
-    task: int, worker: int, x: Any, panels: Any, start: Any, y: Any, frames: Any, table: Any, walk: Any, floor: Any
+    task: int, worker: int, arrays: Any, weights: Any, table: Any, workspace: Any, geometries: Any, band: Any
 ) -> None:
-    _, OH, OW, C_out = y.shape
-    rows = table.shape[1] // OW
-    bands = (OH + rows - 1) // rows
-    n, oy = task // bands, task % bands * rows
-    image = image_of(x, n, oy * walk.SH, frames, worker, walk)
-    at = y.ctypes.data + 4 * (n * OH + oy) * OW * C_out
-    forward_rows(image, min(rows, OH - oy) * OW, table, panels, start, at, walk, x.shape[3], C_out, floor)
+    """So many rows of y."""
+    x, y, argmax = arrays
+    geometry, pool = geometries
+    rows, pooled = band
+    (_, PH, _, C_out), OH, OW = y.shape, geometry.OH, geometry.OW
+    bands = (PH + rows - 1) // rows
+    n, py = task // bands, task % bands * rows
+    py_end = min(py + rows, PH)
+    # The rows of the map that are computed: with a pooling, those that its windows see.
+    oy = max(0, py * pool.SH - pool.top)
+    oy_end = min(OH, (py_end - 1) * pool.SH - pool.top + pool.KH)
+    image = padded_image(x, n, oy * geometry.SH, workspace.padded, worker, geometry)
+    target = workspace.maps[worker if pooled else 0]
+    at = address(target) if pooled else address(y) + 4 * (n * OH + oy) * OW * C_out
+    forward_rows(image, at, (oy_end - oy) * OW, table, weights, geometry, (x.shape[3], C_out))
+    if pooled:
+        max_of_rows(target, oy, (y, argmax), n, (py, py_end), OH, pool)
 
 
 @compiled
-def _forward(x, kernel, start, y, packed, frames, table, walk, floor):  # type: ignore[no-untyped-def]
-    N, OH, OW, C_out = y.shape
-    KH, KW, C_in, _ = kernel.shape
-    panels = panels_of(kernel, packed)
-    pixel_offsets(table[0], OW, walk.SH * walk.width * C_in, walk.SW * C_in)
+def _forward(arrays, workspace, geometry, pool, relu, pooled, band):  # type: ignore[no-untyped-def]
+    x, kernel, bias, y, argmax = arrays
+    workspace, geometry, pool = ForwardWorkspace(*workspace), Geometry(*geometry), Geometry(*pool)
+    (N, PH, _, C_out), C_in, OH, OW = y.shape, x.shape[3], geometry.OH, geometry.OW
+    weights = _weights_of(kernel, workspace.packed, bias, relu)
+    table = np.empty((2, min(OH, (band - 1) * pool.SH + pool.KH) * OW), np.int64)
+    pixel_offsets(table[0], OW, geometry.SH * geometry.width * C_in, geometry.SW * C_in)
     pixel_offsets(table[1], OW, OW * C_out, C_out)
-    bands = (OH + table.shape[1] // OW - 1) // (table.shape[1] // OW)
-    parallel_for(N * bands, y.size * KH * KW * C_in, _forward_band, (x, panels, start, y, frames, table, walk, floor))
-
-
-# --- gradient with respect to the input ---------------------------------------------
-
-
-def conv2d_backward_input(
-    dy: Array, kernel: Array, x_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair
-) -> Array:
-    """Parallel over n: each thread owns dx[n], so there are no races; a tile is MR pixels by NR input channels.
-
-    A tile of products with one kernel tap is added to dx where that tap had read: pixels SW
-    apart. So any stride costs the same, nothing is computed in vain, and there is no col2im.
-    Where dx has no more pixels than dy (stride 1, padding "same"), pixels of dx gather instead: the
-    same as a forward pass over dy with the kernel turned round, whose sums are longer.
-    """
-    if dy.dtype != np.float32:
-        return reference.conv2d_backward_input(dy, kernel, x_shape, strides, pads, dilation)
-    walk = walk_of(x_shape, kernel.shape, strides, pads, dilation)
-    dx = empty(x_shape)
-    panels, packed, table, frames, gathers = memory_for_input_gradient(dy.shape[1], dy.shape[2], kernel.shape, x_shape, walk)
-    _backward_input(dy, kernel, dx, panels, packed, frames, table, walk, gathers)
-    return dx
-
-
-def memory_for_input_gradient(OH: int, OW: int, kernel: tuple[int, ...], x: tuple[int, ...], walk: Walk) -> tuple[Any, ...]:
-    """Scratch memory, and whether `input_gradient` gathers."""
-    _, H, W, C_in = x
-    KH, KW, _, C_out = kernel
-    gathers = (
-        (walk.SH, walk.SW, walk.DH, walk.DW) == (1, 1, 1, 1)
-        and 5 * H * W <= 6 * OH * OW
-        and walk.top < KH
-        and walk.left < KW
-        and walk.height - H - walk.top < KH
-        and walk.width - W - walk.left < KW
-    )
-    height, width = (H + KH - 1, W + KW - 1) if gathers else (OH, OW)
-    panels = empty((MOST, blocks_of(C_out), height, width, NR))
-    packed = empty((blocks_of(C_in), blocks_of(C_out), KH * KW, NR, NR))
-    table = empty((2, H * W if gathers else OH * OW), np.int64)
-    frames = frames_for(walk, x, 1 if gathers else walk.height)
-    return panels, packed, table, frames, gathers
-
-
-@part
-def input_gradient(
-    n: int, worker: int, panels: Any, packed: Any, dx: Any, frames: Any, table: Any, zeros: Any, walk: Any, gathers: bool
-) -> None:
-    """dx[n] from the panels of dy[n]: dx[pixel, ci] = sum over ky,kx,co of dy[...] * kernel[ky,kx,ci,co]."""
-    _, H, W, C_in = dx.shape
-    ci_blocks, co_blocks, taps, _, _ = packed.shape
-    panel = panels.shape[2] * panels.shape[3] * NR
-    dy = panels.ctypes.data + 4 * worker * co_blocks * panel
-    pixels = table.shape[1]
-    a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * pixels
-    framed = walk.height != H or walk.width != W
-    target = dx.ctypes.data + 4 * n * H * W * C_in
-    if not gathers:
-        if framed:
-            target = frames.ctypes.data + 4 * worker * frames.shape[1] * frames.shape[2] * frames.shape[3]
-            clear(frames[worker].reshape(walk.height * walk.width * C_in))
-        else:
-            clear(dx[n].reshape(H * W * C_in))
-    for ci_block in range(ci_blocks):
-        columns = min(NR, C_in - ci_block * NR)
-        b = packed.ctypes.data + 4 * ci_block * co_blocks * taps * NR * NR
-        c = target + 4 * ci_block * NR
-        if gathers:
-            for co_block in range(co_blocks):
-                a = dy + 4 * co_block * panel
-                k2 = walk.KW * NR
-                step1 = panels.shape[3] * NR
-                begin = c if co_block > 0 else zeros.ctypes.data
-                multiply(
-                    a,
-                    a_rows,
-                    pixels,
-                    walk.KH,
-                    step1,
-                    k2,
-                    1,
-                    b,
-                    k2 * NR,
-                    NR,
-                    begin,
-                    min(co_block, 1),
-                    c,
-                    c_rows,
-                    columns,
-                    NO_FLOOR,
-                )
-                b += 4 * taps * NR * NR
-        else:
-            for ky in range(walk.KH):
-                for kx in range(walk.KW):
-                    at = c + 4 * (ky * walk.DH * walk.width + kx * walk.DW) * C_in
-                    multiply(
-                        dy, a_rows, pixels, co_blocks, panel, NR, 1, b, taps * NR * NR, NR, at, 1, at, c_rows, columns, NO_FLOOR
-                    )
-                    b += 4 * NR * NR
-    if framed and not gathers:
-        unframe_image(frames[worker], walk.top, walk.left, dx, n)
-
-
-@part
-def input_offsets(table: Any, OW: int, W: int, C_in: int, panels: Any, walk: Any, gathers: bool) -> None:
-    """The table for `input_gradient`: where a pixel of dy stands in a panel, and where in dx (or its frame)."""
-    if gathers:
-        pixel_offsets(table[0], W, panels.shape[3] * NR, NR)
-        pixel_offsets(table[1], W, W * C_in, C_in)
-    else:
-        pixel_offsets(table[0], OW, OW * NR, NR)
-        pixel_offsets(table[1], OW, walk.SH * walk.width * C_in, walk.SW * C_in)
-
-
-@part
-def border_of(walk: Any, gathers: bool) -> tuple[int, int]:
-    """Where dy's first pixel stands in a panel: behind a border where dx gathers from beyond dy's edge."""
-    return (walk.KH - 1 - walk.top, walk.KW - 1 - walk.left) if gathers else (0, 0)
-
-
-@part
-def _backward_input_image(
-    n: int,
-    worker: int,
-    dy: Any,
-    panels: Any,
-    packed: Any,
-    dx: Any,
-    frames: Any,
-    table: Any,
-    zeros: Any,
-    walk: Any,
-    gathers: bool,
-) -> None:
-    _, OH, OW, C_out = dy.shape
-    top, left = border_of(walk, gathers)
-    if gathers:
-        clear(panels[worker].reshape(panels[worker].size))
-    for block in range(panels.shape[1]):
-        for oy in range(OH):
-            for ox in range(OW):
-                for j in range(NR):
-                    co = block * NR + j
-                    panels[worker, block, top + oy, left + ox, j] = dy[n, oy, ox, co] if co < C_out else ZERO
-    input_gradient(n, worker, panels, packed, dx, frames, table, zeros, walk, gathers)
-
-
-@compiled
-def _backward_input(dy, kernel, dx, panels, packed, frames, table, walk, gathers):  # type: ignore[no-untyped-def]
-    N, _, W, C_in = dx.shape
-    _, _, OW, C_out = dy.shape
-    KH, KW, _, _ = kernel.shape
-    taps = kernel.reshape(KH * KW, C_in, C_out)
-    zeros = np.zeros(NR, np.float32)
-    parallel_for(packed.shape[0] * packed.shape[1], kernel.size, pack_taps, (taps, packed, gathers))
-    input_offsets(table, OW, W, C_in, panels, walk, gathers)
     parallel_for(
-        N, dy.size * taps.size // C_out, _backward_input_image, (dy, panels, packed, dx, frames, table, zeros, walk, gathers)
+        N * ((PH + band - 1) // band),
+        N * OH * OW * kernel.size,
+        _forward_band,
+        ((x, y, argmax), weights, table, workspace, (geometry, pool), (band, pooled)),
     )
 
 
-# --- gradient with respect to the kernel --------------------------------------------
+# --- gradients ----------------------------------------------------------------------
 
 
-def conv2d_backward_kernel(
-    x: Array, dy: Array, kernel_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair
-) -> Array:
-    """Parallel over chunks of images, summed at the end; a tile is MR weights (ky, kx, ci) by NR output channels."""
-    if x.dtype != np.float32:
-        return reference.conv2d_backward_kernel(x, dy, kernel_shape, strides, pads, dilation)
-    KH, KW, C_in, C_out = kernel_shape
-    walk = walk_of(x.shape, kernel_shape, strides, pads, dilation)
-    dkernel = empty((KH, KW, C_in, C_out))
-    panels = empty((MOST, blocks_of(C_out), dy.shape[1] * dy.shape[2], NR))
-    partial, table, frames = memory_for_kernel_gradient(kernel_shape, x.shape, walk)
-    _backward_kernel(x, dy, dkernel, partial, panels, frames, table, walk)
-    return dkernel
+def conv2d_backward(
+    dy: Array,
+    x: Array,
+    kernel: Array,
+    window: Window,
+    y: Array | None = None,
+    pool: Window | None = None,
+    argmax: Array | None = None,
+    need_dx: bool = True,
+) -> tuple[Array | None, Array, Array]:
+    """Parallel over chunks of images: a thread owns dx[n] and its chunk's sums, so there are no races."""
+    if dy.dtype != np.float32 or window.groups != 1:
+        return reference.conv2d_backward(dy, x, kernel, window, y, pool, argmax, need_dx)
+    if winograd.pays(x.shape, kernel.shape, window):
+        return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
+    geometry = geometry_of(x.shape[1], x.shape[2], window)
+    pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
+    gathers = need_dx and _gathers(x.shape, geometry)
+    dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((kernel.shape[3],))
+    workspace = _backward_workspace(x.shape, kernel.shape, geometry, need_dx, gathers)
+    inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
+    flags = y is not None, pool is not None, need_dx, gathers
+    _backward(inputs, (dx, dkernel, dbias), tuple(workspace), tuple(geometry), tuple(pooling), flags)
+    return dx if need_dx else None, dkernel, dbias
 
 
-def memory_for_kernel_gradient(kernel: tuple[int, ...], x: tuple[int, ...], walk: Walk) -> tuple[Any, ...]:
-    """Scratch memory: the chunks' sums, a table of offsets, frames."""
-    KH, KW, C_in, C_out = kernel
-    partial = empty((max(1, min(x[0], CHUNKS)), KH * KW * C_in, C_out))
-    return partial, empty((2, KH * KW * C_in), np.int64), frames_for(walk, x, walk.height)
+def _gathers(x_shape: tuple[int, ...], geometry: Geometry) -> bool:
+    """Whether `input_gradient` is faster by gathering: where dx has no more pixels than dy (stride 1, padding "same")."""
+    _, H, W, _ = x_shape
+    return (
+        (geometry.SH, geometry.SW, geometry.DH, geometry.DW) == (1, 1, 1, 1)
+        and 5 * H * W <= 6 * geometry.OH * geometry.OW
+        and max(geometry.top, geometry.height - H - geometry.top) < geometry.KH
+        and max(geometry.left, geometry.width - W - geometry.left) < geometry.KW
+    )
+
+
+class BackwardWorkspace(NamedTuple):
+    """Scratch memory of a backward pass.
+
+    Attributes:
+        partial: each chunk's sum of the kernel's gradient, (chunks, KH*KW*C_in, C_out).
+        totals: and of the bias's, (chunks, blocks * NR).
+        panels: each thread's gradient at the map of one image, (threads, co_blocks, height, width, NR).
+        padded: each thread's padded image.
+        packed: the kernel in panels for `input_gradient`, (ci_blocks, co_blocks, KH*KW, NR, NR).
+        padded_dx: each thread's padded gradient of an image.
+    """
+
+    partial: Any
+    totals: Any
+    panels: Any
+    padded: Any
+    packed: Any
+    padded_dx: Any
+
+
+def _backward_workspace(
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], geometry: Geometry, need_dx: bool, gathers: bool
+) -> BackwardWorkspace:
+    (N, H, W, C_in), (KH, KW, _, C_out) = x_shape, kernel_shape
+    chunks, blocks = max(1, min(N, CHUNKS)), blocks_of(C_out)
+    height, width = (H + KH - 1, W + KW - 1) if gathers else (geometry.OH, geometry.OW)
+    return BackwardWorkspace(
+        partial=empty((chunks, KH * KW * C_in, C_out)),
+        totals=empty((chunks, blocks * NR)),
+        panels=empty((MOST, blocks, height, width, NR)),
+        padded=memory_for_padding(geometry, x_shape, geometry.height),
+        packed=empty((blocks_of(C_in), blocks, KH * KW, NR, NR) if need_dx else (1, 1, 1, 1, 1)),
+        padded_dx=memory_for_padding(geometry, x_shape, geometry.height if need_dx and not gathers else 1),
+    )
 
 
 @part
-def kernel_gradient(
-    image: int,
-    dy: int,
-    panel: int,
-    OH: int,
-    OW: int,
-    row: int,
-    partial: Any,
-    chunk: int,
-    add: bool,
-    table: Any,
-    zeros: Any,
-    walk: Any,
-    C_in: int,
-) -> None:
-    """partial[chunk, (ky, kx, ci), co] (+)= sum over oy,ox of image[oy*SH + ky*DH, ox*SW + kx*DW, ci] * dy[oy, ox, co].
+def kernel_gradient(image: int, dy: Any, partial: Any, add: bool, table: Any, geometry: Any, C_in: int) -> None:
+    """partial[(ky, kx, ci), co] (+)= sum over oy,ox of image[oy*SH + ky*DH, ox*SW + kx*DW, ci] * dy[oy, ox, co].
+
+    A tile is MR weights (ky, kx, ci) by NR output channels.
 
     Args:
-        image, dy: addresses: the image in its frame, and the first pixel of dy in panels, `panel` floats each with
-            rows of `row` floats.
+        image: address of the padded image. dy: its map's gradient, as `Panel`'s steps: the address of the first pixel
+            in the first panel, the way to the next panel, and from row to row.
         add: to what is in `partial`, instead of replacing it.
+        table: where a weight (ky, kx, ci) meets the image first, and its row of the kernel.
     """
-    _, taps, C_out = partial.shape
-    a_rows, c_rows = table.ctypes.data, table.ctypes.data + 8 * taps
+    at, panel, row = dy
+    taps, C_out = partial.shape
+    a = Rows(image, address(table), geometry.SH * geometry.width * C_in, geometry.SW * C_in)
     for block in range((C_out + NR - 1) // NR):
-        columns = min(NR, C_out - block * NR)
-        b = dy + 4 * block * panel
-        c = partial.ctypes.data + 4 * (chunk * taps * C_out + block * NR)
-        begin = c if add else zeros.ctypes.data
-        step1, step2 = walk.SH * walk.width * C_in, walk.SW * C_in
-        multiply(image, a_rows, taps, OH, step1, OW, step2, b, row, NR, begin, 1 if add else 0, c, c_rows, columns, NO_FLOOR)
+        c = Tile(address(partial) + 4 * block * NR, address(table) + 8 * taps, taps, min(NR, C_out - block * NR))
+        start = Start(c.at, 1) if add else Start(address(ZEROS), 0)
+        multiply(a, Panel(at + 4 * block * panel, row, NR), c, start, geometry.OH, geometry.OW, NO_BOUND)
 
 
 @part
-def kernel_offsets(table: Any, walk: Any, C_in: int, C_out: int) -> None:
-    """The table for `kernel_gradient`: where a weight (ky, kx, ci) meets the image first, and its row of the kernel."""
-    for tap in range(walk.KH * walk.KW):
-        ky, kx = tap // walk.KW, tap % walk.KW
+def kernel_offsets(table: Any, geometry: Any, C_in: int, C_out: int) -> None:
+    """The table for `kernel_gradient`."""
+    for tap in range(geometry.KH * geometry.KW):
+        ky, kx = tap // geometry.KW, tap % geometry.KW
         for ci in range(C_in):
-            table[0, tap * C_in + ci] = (ky * walk.DH * walk.width + kx * walk.DW) * C_in + ci
+            table[0, tap * C_in + ci] = (ky * geometry.DH * geometry.width + kx * geometry.DW) * C_in + ci
             table[1, tap * C_in + ci] = (tap * C_in + ci) * C_out
 
 
 @part
-def _backward_kernel_chunk(
-    chunk: int, worker: int, x: Any, dy: Any, partial: Any, panels: Any, frames: Any, table: Any, zeros: Any, walk: Any
+def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geometry: Any, gathers: bool) -> None:
+    """dx[n] from the panels of dy[n]: dx[pixel, ci] = sum over ky,kx,co of dy[...] * kernel[ky,kx,ci,co].
+
+    A tile is MR pixels by NR input channels. A tile of products with one kernel tap is added to dx where that tap had
+    read: pixels SW apart. So any stride costs the same, nothing is computed in vain, and there is no col2im.
+    With `gathers`, pixels of dx collect instead: the same as a forward pass over dy with the kernel's taps in
+    reverse order, whose sums are longer.
+    """
+    _, H, W, C_in = dx.shape
+    ci_blocks, co_blocks, taps, _, _ = workspace.packed.shape
+    _, _, height, width, _ = workspace.panels.shape
+    panel, dy = height * width * NR, address(workspace.panels[worker])
+    pixels, a_rows, c_rows = table.shape[1], address(table), address(table) + 8 * table.shape[1]
+    padded = not gathers and (geometry.height != H or geometry.width != W)
+    if not gathers:
+        clear(workspace.padded_dx[worker] if padded else dx[n])
+    target = address(workspace.padded_dx[worker]) if padded else address(dx[n])
+    for ci_block in range(ci_blocks):
+        columns = min(NR, C_in - ci_block * NR)
+        b = address(workspace.packed[ci_block])
+        c = target + 4 * ci_block * NR
+        if gathers:
+            for co_block in range(co_blocks):
+                a = Rows(dy + 4 * co_block * panel, a_rows, width * NR, 1)
+                start = Start(c, 1) if co_block > 0 else Start(address(ZEROS), 0)
+                weights = Panel(b, geometry.KW * NR * NR, NR)
+                multiply(a, weights, Tile(c, c_rows, pixels, columns), start, geometry.KH, geometry.KW * NR, NO_BOUND)
+                b += 4 * taps * NR * NR
+        else:
+            a = Rows(dy, a_rows, panel, 1)
+            for tap in range(taps):
+                ky, kx = tap // geometry.KW, tap % geometry.KW
+                at = c + 4 * (ky * geometry.DH * geometry.width + kx * geometry.DW) * C_in
+                weights = Panel(b, taps * NR * NR, NR)
+                multiply(a, weights, Tile(at, c_rows, pixels, columns), Start(at, 1), co_blocks, NR, NO_BOUND)
+                b += 4 * NR * NR
+    if padded:
+        crop_image(workspace.padded_dx[worker], geometry.top, geometry.left, dx, n)
+
+
+@part
+def _backward_chunk(
+    chunk: int, worker: int, x: Any, gradient: Any, dx: Any, workspace: Any, geometry: Any, tables: Any
 ) -> None:
-    N, OH, OW, C_out = dy.shape
-    chunks, _, _ = partial.shape
-    blocks, pixels = panels.shape[1], panels.shape[2]
-    at = panels.ctypes.data + 4 * worker * blocks * pixels * NR
+    """A chunk's images, one after the other."""
+    kernel_table, input_table, need_dx, gathers = tables
+    (N, _, _, C_in), panel, totals = x.shape, workspace.panels[worker], workspace.totals[chunk]
+    chunks = workspace.partial.shape[0]
+    _, height, width, _ = panel.shape
+    # dx gathers from beyond dy's edge too: from a border of zeros.
+    top, left = (geometry.KH - 1 - geometry.top, geometry.KW - 1 - geometry.left) if gathers else (0, 0)
+    clear(totals)
+    clear(panel)  # the border stays zero
+    dy = address(panel) + 4 * (top * width + left) * NR, height * width * NR, width * NR
     first, end = chunk * N // chunks, (chunk + 1) * N // chunks
     for n in range(first, end):
-        image = image_of(x, n, 0, frames, worker, walk)
-        for block in range(blocks):
-            pack(block, worker, dy[n].reshape(pixels, C_out), panels[worker])
-        kernel_gradient(image, at, pixels * NR, OH, OW, OW * NR, partial, chunk, n > first, table, zeros, walk, x.shape[3])
+        fill_panels(n, gradient, panel, top, left, totals)
+        image = padded_image(x, n, 0, workspace.padded, worker, geometry)
+        kernel_gradient(image, dy, workspace.partial[chunk], n > first, kernel_table, geometry, C_in)
+        if need_dx:
+            input_gradient(n, worker, dx, workspace, input_table, geometry, gathers)
 
 
 @compiled
-def _backward_kernel(x, dy, dkernel, partial, panels, frames, table, walk):  # type: ignore[no-untyped-def]
-    chunks, taps, C_out = partial.shape
+def _backward(inputs, outputs, workspace, geometry, pool, flags):  # type: ignore[no-untyped-def]
+    (dy, y, argmax, x, kernel), (dx, dkernel, dbias), (relu, pooled, need_dx, gathers) = inputs, outputs, flags
+    workspace, geometry, pool = BackwardWorkspace(*workspace), Geometry(*geometry), Geometry(*pool)
+    (_, H, W, _), (KH, KW, C_in, C_out) = x.shape, kernel.shape
+    (chunks, taps, _), OH, OW = workspace.partial.shape, geometry.OH, geometry.OW
     if dy.size == 0:
-        clear(dkernel.reshape(dkernel.size))
+        clear(dkernel)
+        clear(dbias)
         return
-    kernel_offsets(table, walk, x.shape[3], C_out)
-    zeros = np.zeros(NR, np.float32)
-    parallel_for(chunks, dy.size * taps, _backward_kernel_chunk, (x, dy, partial, panels, frames, table, zeros, walk))
-    parallel_for((taps + 7) // 8, partial.size, sum_chunks, (partial, dkernel.reshape(taps, C_out)))
+    kernel_table = np.empty((2, taps), np.int64)
+    kernel_offsets(kernel_table, geometry, C_in, C_out)
+    # Where `input_gradient` finds a pixel of dy in a panel, and where the pixel of dx (padded) that it adds to.
+    input_table = np.empty((2, H * W if gathers else OH * OW), np.int64)
+    if need_dx:
+        packed = workspace.packed
+        parallel_for(
+            packed.shape[0] * packed.shape[1], kernel.size, pack_taps, (kernel.reshape(KH * KW, C_in, C_out), packed, gathers)
+        )
+        pixel_offsets(input_table[0], W if gathers else OW, workspace.panels.shape[3] * NR, NR)
+        if gathers:
+            pixel_offsets(input_table[1], W, W * C_in, C_in)
+        else:
+            pixel_offsets(input_table[1], OW, geometry.SH * geometry.width * C_in, geometry.SW * C_in)
+    gradient = OutputGradient(dy, y, argmax, relu, pooled, pool, OH, OW)
+    tables = kernel_table, input_table, need_dx, gathers
+    work = x.shape[0] * OH * OW * kernel.size
+    parallel_for(chunks, work, _backward_chunk, (x, gradient, dx, workspace, geometry, tables))
+    parallel_for((taps + 7) // 8, workspace.partial.size, sum_chunks, (workspace.partial, dkernel.reshape(taps, C_out)))
+    clear(dbias)
+    for chunk in range(chunks):
+        for co in range(C_out):
+            dbias[co] += workspace.totals[chunk, co]

@@ -1,79 +1,33 @@
-"""Elementwise ops: runs of RUN elements are the tasks, and LLVM turns each loop into vectors.
+"""Elementwise ops: a formula for one element, from which LLVM makes loops over vectors; runs of RUN elements are the tasks.
 
 Constants are float32, since one float64 in a loop would make the whole loop float64.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from math import erfc, floor
 from typing import Any
 
 import numpy as np
 
-from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._parallel import tasks
-
-__all__ = [
-    "add_forward",
-    "bounded_relu_backward",
-    "bounded_relu_forward",
-    "concatenate_backward",
-    "concatenate_forward",
-    "draw_key_",
-    "dropout_backward",
-    "dropout_forward",
-    "elu_backward",
-    "elu_forward",
-    "gelu_backward",
-    "gelu_forward",
-    "gelu_tanh_backward",
-    "gelu_tanh_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "random_bits",
-    "relu_backward",
-    "relu_forward",
-    "rescale",
-    "selu_backward",
-    "selu_forward",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
-    "softmax_backward",
-    "softmax_forward",
-    "softplus_backward",
-    "softplus_forward",
-    "tanh_backward",
-    "tanh_forward",
-    "zero_pad2d_backward",
-    "zero_pad2d_forward",
-]
-
-Array = Any
-Pads = tuple[int, int, int, int]
+from minicnn.backends.reference import elementwise as reference
+from minicnn.backends.types import Array, Pads
 
 F = np.float32
 RUN = 8192  # elements of a task: with its results in a core's L2, and worth the call
 ROWS = 64  # rows of a task, where a row is one problem
 
-ZERO, HALF, ONE, TWO = F(0), F(0.5), F(1), F(2)
+ZERO, HALF, ONE = F(0), F(0.5), F(1)
 SELU_SCALE, SELU_ALPHA = F(1.0507009873554805), F(1.6732632423543772)
 SQRT_HALF = F(0.7071067811865476)
 INVERSE_SQRT_2PI = F(0.3989422804014327)
 SQRT_2_OVER_PI, GELU_CUBIC = F(0.7978845608028654), F(0.044715)
-
-
-def over_elements(kernel: Any, twin: Any, arrays: tuple[Array, ...], *scalars: float, work: int = 1) -> Array:
-    """kernel(task, worker, *arrays, y, *scalars) over runs of flat arrays of one shape; `twin` of the reference for float64."""
-    shape, size = arrays[0].shape, arrays[0].size
-    if arrays[0].dtype != F:
-        return twin(*arrays, *scalars)
-    y = empty(shape)
-    kernel(-(-size // RUN), size * work, *[array.reshape(-1) for array in arrays], y.reshape(-1), *[F(s) for s in scalars])
-    return y
 
 
 @part
@@ -82,124 +36,96 @@ def run(task: int, size: int) -> tuple[Any, Any]:
     return np.uint64(task * RUN), np.uint64(min(size, (task + 1) * RUN))
 
 
+def elementwise(arrays: int, work: int = 1) -> Callable[[Callable[..., Any]], Callable[..., Array]]:
+    """Decorator: a formula for one element of one or two arrays, and numbers, becomes the reference's op of the same name.
+
+    `work` is about how many operations an element takes. float64 goes to the reference.
+    """
+
+    def make(formula: Callable[..., Any]) -> Callable[..., Array]:
+        twin, result = getattr(reference, formula.__name__), part(formula)
+
+        def of_one(task, worker, x, y, *numbers):  # type: ignore[no-untyped-def]
+            for i in range(*run(task, y.size)):
+                y[i] = result(x[i], *numbers)
+
+        def of_two(task, worker, dy, x, dx, *numbers):  # type: ignore[no-untyped-def]
+            for i in range(*run(task, dx.size)):
+                dx[i] = result(dy[i], x[i], *numbers)
+
+        kernel = tasks(of_one if arrays == 1 else of_two, source=formula)
+
+        @functools.wraps(twin, assigned=("__name__", "__qualname__", "__doc__"))
+        def op(x: Array, *rest: Any, **named: Any) -> Array:
+            if named or x.dtype != F:
+                given = inspect.signature(twin).bind(x, *rest, **named).args
+                return op(*given) if x.dtype == F else twin(*given)
+            y, size = empty(x.shape), x.size
+            flat = [array.reshape(-1) for array in (x, *rest[: arrays - 1], y)]
+            kernel(-(-size // RUN), size * work, *flat, *[F(number) for number in rest[arrays - 1 :]])
+            return y
+
+        return op
+
+    return make
+
+
 # --- ReLU and its relatives ---------------------------------------------------------
 
 
-def relu_forward(x: Array) -> Array:
-    """A NaN stays one."""
-    return over_elements(_relu_forward, reference.relu_forward, (x,))
+@elementwise(1)
+def relu_forward(x: Any) -> Any:
+    return ZERO if x < ZERO else x  # a NaN stays one
 
 
-@tasks
-def _relu_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = ZERO if x[i] < ZERO else x[i]
+@elementwise(2)
+def relu_backward(dy: Any, y: Any) -> Any:
+    return dy if y > ZERO else ZERO
 
 
-def relu_backward(dy: Array, y: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_relu_backward, reference.relu_backward, (dy, y))
+@elementwise(1)
+def bounded_relu_forward(x: Any, negative_slope: Any, max_value: Any, threshold: Any) -> Any:
+    inner = x if x >= threshold else negative_slope * (x - threshold)
+    return max_value if x >= max_value else inner
 
 
-@tasks
-def _relu_backward(task: int, worker: int, dy: Any, y: Any, dx: Any) -> None:
-    for i in range(*run(task, y.size)):
-        dx[i] = dy[i] if y[i] > ZERO else ZERO
+@elementwise(2)
+def bounded_relu_backward(dy: Any, x: Any, negative_slope: Any, max_value: Any, threshold: Any) -> Any:
+    inner = dy if x > threshold else negative_slope * dy
+    return ZERO if x >= max_value else inner
 
 
-def bounded_relu_forward(x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
-    """As in the spec."""
-    return over_elements(_bounded_relu_forward, reference.bounded_relu_forward, (x,), negative_slope, max_value, threshold)
+@elementwise(1)
+def leaky_relu_forward(x: Any, negative_slope: Any) -> Any:
+    return x if x > ZERO else negative_slope * x
 
 
-@tasks
-def _bounded_relu_forward(task: int, worker: int, x: Any, y: Any, negative_slope: Any, max_value: Any, threshold: Any) -> None:
-    for i in range(*run(task, x.size)):
-        inner = x[i] if x[i] >= threshold else negative_slope * (x[i] - threshold)
-        y[i] = max_value if x[i] >= max_value else inner
-
-
-def bounded_relu_backward(dy: Array, x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
-    """As in the spec."""
-    return over_elements(_bounded_relu_backward, reference.bounded_relu_backward, (dy, x), negative_slope, max_value, threshold)
-
-
-@tasks
-def _bounded_relu_backward(
-    task: int, worker: int, dy: Any, x: Any, dx: Any, negative_slope: Any, max_value: Any, threshold: Any
-) -> None:
-    for i in range(*run(task, x.size)):
-        inner = dy[i] if x[i] > threshold else negative_slope * dy[i]
-        dx[i] = ZERO if x[i] >= max_value else inner
-
-
-def leaky_relu_forward(x: Array, negative_slope: float) -> Array:
-    """As in the spec."""
-    return over_elements(_leaky_relu_forward, reference.leaky_relu_forward, (x,), negative_slope)
-
-
-@tasks
-def _leaky_relu_forward(task: int, worker: int, x: Any, y: Any, negative_slope: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = x[i] if x[i] > ZERO else negative_slope * x[i]
-
-
-def leaky_relu_backward(dy: Array, x: Array, negative_slope: float) -> Array:
-    """As in the spec."""
-    return over_elements(_leaky_relu_backward, reference.leaky_relu_backward, (dy, x), negative_slope)
-
-
-@tasks
-def _leaky_relu_backward(task: int, worker: int, dy: Any, x: Any, dx: Any, negative_slope: Any) -> None:
-    for i in range(*run(task, x.size)):
-        dx[i] = dy[i] if x[i] > ZERO else negative_slope * dy[i]
+@elementwise(2)
+def leaky_relu_backward(dy: Any, x: Any, negative_slope: Any) -> Any:
+    return dy if x > ZERO else negative_slope * dy
 
 
 # --- activations with an exponential ------------------------------------------------
 
 
-def elu_forward(x: Array, alpha: float) -> Array:
-    """exp(x) - 1 without cancellation near 0."""
-    return over_elements(_elu_forward, reference.elu_forward, (x,), alpha, work=10)
+@elementwise(1, work=10)
+def elu_forward(x: Any, alpha: Any) -> Any:
+    return x if x > ZERO else alpha * np.expm1(x)  # exp(x) - 1 without cancellation near 0
 
 
-@tasks
-def _elu_forward(task: int, worker: int, x: Any, y: Any, alpha: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = x[i] if x[i] > ZERO else alpha * np.expm1(x[i])
+@elementwise(2, work=10)
+def elu_backward(dy: Any, x: Any, alpha: Any) -> Any:
+    return dy if x > ZERO else dy * alpha * np.exp(x)
 
 
-def elu_backward(dy: Array, x: Array, alpha: float) -> Array:
-    """As in the spec."""
-    return over_elements(_elu_backward, reference.elu_backward, (dy, x), alpha, work=10)
+@elementwise(1, work=10)
+def selu_forward(x: Any) -> Any:
+    return SELU_SCALE * (x if x > ZERO else SELU_ALPHA * np.expm1(x))
 
 
-@tasks
-def _elu_backward(task: int, worker: int, dy: Any, x: Any, dx: Any, alpha: Any) -> None:
-    for i in range(*run(task, x.size)):
-        dx[i] = dy[i] if x[i] > ZERO else dy[i] * alpha * np.exp(x[i])
-
-
-def selu_forward(x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_selu_forward, reference.selu_forward, (x,), work=10)
-
-
-@tasks
-def _selu_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = SELU_SCALE * (x[i] if x[i] > ZERO else SELU_ALPHA * np.expm1(x[i]))
-
-
-def selu_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_selu_backward, reference.selu_backward, (dy, x), work=10)
-
-
-@tasks
-def _selu_backward(task: int, worker: int, dy: Any, x: Any, dx: Any) -> None:
-    for i in range(*run(task, x.size)):
-        dx[i] = SELU_SCALE * dy[i] * (ONE if x[i] > ZERO else SELU_ALPHA * np.exp(x[i]))
+@elementwise(2, work=10)
+def selu_backward(dy: Any, x: Any) -> Any:
+    return SELU_SCALE * dy * (ONE if x > ZERO else SELU_ALPHA * np.exp(x))
 
 
 @part
@@ -208,52 +134,29 @@ def normal_cdf(x: Any) -> Any:
     return HALF * F(erfc(-x * SQRT_HALF))
 
 
-def gelu_forward(x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_gelu_forward, reference.gelu_forward, (x,), work=20)
+@elementwise(1, work=20)
+def gelu_forward(x: Any) -> Any:
+    return x * normal_cdf(x)
 
 
-@tasks
-def _gelu_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = x[i] * normal_cdf(x[i])
+@elementwise(2, work=30)
+def gelu_backward(dy: Any, x: Any) -> Any:
+    return dy * (normal_cdf(x) + x * INVERSE_SQRT_2PI * np.exp(-HALF * x * x))
 
 
-def gelu_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_gelu_backward, reference.gelu_backward, (dy, x), work=30)
+@elementwise(1, work=20)
+def gelu_tanh_forward(x: Any) -> Any:
+    u = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)
+    return HALF * x * (ONE + np.tanh(u))
 
 
-@tasks
-def _gelu_backward(task: int, worker: int, dy: Any, x: Any, dx: Any) -> None:
-    for i in range(*run(task, x.size)):
-        dx[i] = dy[i] * (normal_cdf(x[i]) + x[i] * INVERSE_SQRT_2PI * np.exp(-HALF * x[i] * x[i]))
-
-
-def gelu_tanh_forward(x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_gelu_tanh_forward, reference.gelu_tanh_forward, (x,), work=20)
-
-
-@tasks
-def _gelu_tanh_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        u = SQRT_2_OVER_PI * (x[i] + GELU_CUBIC * x[i] * x[i] * x[i])
-        y[i] = HALF * x[i] * (ONE + np.tanh(u))
-
-
-def gelu_tanh_backward(dy: Array, x: Array) -> Array:
+@elementwise(2, work=20)
+def gelu_tanh_backward(dy: Any, x: Any) -> Any:
     """dx = dy * ((1 + t) / 2 + x/2 * (1 - t**2) * du/dx), t = tanh(u), u the argument in `gelu_tanh_forward`."""
-    return over_elements(_gelu_tanh_backward, reference.gelu_tanh_backward, (dy, x), work=20)
-
-
-@tasks
-def _gelu_tanh_backward(task: int, worker: int, dy: Any, x: Any, dx: Any) -> None:
-    for i in range(*run(task, x.size)):
-        square = x[i] * x[i]
-        t = np.tanh(SQRT_2_OVER_PI * x[i] * (ONE + GELU_CUBIC * square))
-        du = SQRT_2_OVER_PI * (ONE + F(3) * GELU_CUBIC * square)
-        dx[i] = dy[i] * HALF * (ONE + t + x[i] * (ONE - t * t) * du)
+    square = x * x
+    t = np.tanh(SQRT_2_OVER_PI * x * (ONE + GELU_CUBIC * square))
+    du = SQRT_2_OVER_PI * (ONE + F(3) * GELU_CUBIC * square)
+    return dy * HALF * (ONE + t + x * (ONE - t * t) * du)
 
 
 @part
@@ -263,71 +166,35 @@ def sigmoid(x: Any) -> Any:
     return (ONE if x >= ZERO else e) / (ONE + e)
 
 
-def silu_forward(x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_silu_forward, reference.silu_forward, (x,), work=10)
+@elementwise(1, work=10)
+def silu_forward(x: Any) -> Any:
+    return x * sigmoid(x)
 
 
-@tasks
-def _silu_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = x[i] * sigmoid(x[i])
+@elementwise(2, work=10)
+def silu_backward(dy: Any, x: Any) -> Any:
+    s = sigmoid(x)
+    return dy * s * (ONE + x * (ONE - s))
 
 
-def silu_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_silu_backward, reference.silu_backward, (dy, x), work=10)
+@elementwise(1, work=10)
+def sigmoid_forward(x: Any) -> Any:
+    return sigmoid(x)
 
 
-@tasks
-def _silu_backward(task: int, worker: int, dy: Any, x: Any, dx: Any) -> None:
-    for i in range(*run(task, x.size)):
-        s = sigmoid(x[i])
-        dx[i] = dy[i] * s * (ONE + x[i] * (ONE - s))
+@elementwise(2)
+def sigmoid_backward(dy: Any, y: Any) -> Any:
+    return dy * y * (ONE - y)
 
 
-def sigmoid_forward(x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_sigmoid_forward, reference.sigmoid_forward, (x,), work=10)
+@elementwise(1, work=20)
+def tanh_forward(x: Any) -> Any:
+    return np.tanh(x)
 
 
-@tasks
-def _sigmoid_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = sigmoid(x[i])
-
-
-def sigmoid_backward(dy: Array, y: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_sigmoid_backward, reference.sigmoid_backward, (dy, y))
-
-
-@tasks
-def _sigmoid_backward(task: int, worker: int, dy: Any, y: Any, dx: Any) -> None:
-    for i in range(*run(task, y.size)):
-        dx[i] = dy[i] * y[i] * (ONE - y[i])
-
-
-def tanh_forward(x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_tanh_forward, reference.tanh_forward, (x,), work=20)
-
-
-@tasks
-def _tanh_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = np.tanh(x[i])
-
-
-def tanh_backward(dy: Array, y: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_tanh_backward, reference.tanh_backward, (dy, y))
-
-
-@tasks
-def _tanh_backward(task: int, worker: int, dy: Any, y: Any, dx: Any) -> None:
-    for i in range(*run(task, y.size)):
-        dx[i] = dy[i] * (ONE - y[i] * y[i])
+@elementwise(2)
+def tanh_backward(dy: Any, y: Any) -> Any:
+    return dy * (ONE - y * y)
 
 
 @part
@@ -336,26 +203,14 @@ def softplus(x: Any) -> Any:
     return (ZERO if x < ZERO else x) + np.log1p(np.exp(-abs(x)))
 
 
-def softplus_forward(x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_softplus_forward, reference.softplus_forward, (x,), work=20)
+@elementwise(1, work=20)
+def softplus_forward(x: Any) -> Any:
+    return softplus(x)
 
 
-@tasks
-def _softplus_forward(task: int, worker: int, x: Any, y: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = softplus(x[i])
-
-
-def softplus_backward(dy: Array, x: Array) -> Array:
-    """As in the spec."""
-    return over_elements(_softplus_backward, reference.softplus_backward, (dy, x), work=10)
-
-
-@tasks
-def _softplus_backward(task: int, worker: int, dy: Any, x: Any, dx: Any) -> None:
-    for i in range(*run(task, x.size)):
-        dx[i] = dy[i] * sigmoid(x[i])
+@elementwise(2, work=10)
+def softplus_backward(dy: Any, x: Any) -> Any:
+    return dy * sigmoid(x)
 
 
 def softmax_forward(x: Array) -> Array:
@@ -453,7 +308,7 @@ def dropout_backward(dy: Array, rate: float, key: Array) -> Array:
 
 
 def random_bits(key: Array, count: int) -> Array:
-    """As in the spec."""
+    """Parallel over runs."""
     bits = empty((count,), np.uint32)
     _random_bits(-(-count // RUN), count * 10, key, bits)
     return bits
@@ -470,7 +325,7 @@ def _random_bits(task: int, worker: int, key: Any, bits: Any) -> None:
 
 
 def draw_key_(state: Array) -> Array:
-    """As in the spec."""
+    """Into step memory."""
     key = empty((2,), np.uint32)
     key[...] = state
     state[1:] += np.uint32(1)
@@ -481,7 +336,7 @@ def draw_key_(state: Array) -> Array:
 
 
 def zero_pad2d_forward(x: Array, pads: Pads) -> Array:
-    """As in the spec."""
+    """Into step memory."""
     N, H, W, C = x.shape
     top, bottom, left, right = pads
     y = empty((N, H + top + bottom, W + left + right, C), x.dtype)
@@ -494,7 +349,7 @@ def zero_pad2d_forward(x: Array, pads: Pads) -> Array:
 
 
 def zero_pad2d_backward(dy: Array, pads: Pads) -> Array:
-    """As in the spec."""
+    """Into step memory."""
     N, H, W, C = dy.shape
     top, bottom, left, right = pads
     dx = empty((N, H - top - bottom, W - left - right, C), dy.dtype)
@@ -502,19 +357,13 @@ def zero_pad2d_backward(dy: Array, pads: Pads) -> Array:
     return dx
 
 
-def rescale(x: Array, scale: float, offset: float) -> Array:
-    """As in the spec."""
-    return over_elements(_rescale, reference.rescale, (x,), scale, offset)
-
-
-@tasks
-def _rescale(task: int, worker: int, x: Any, y: Any, scale: Any, offset: Any) -> None:
-    for i in range(*run(task, x.size)):
-        y[i] = x[i] * scale + offset
+@elementwise(1)
+def rescale(x: Any, scale: Any, offset: Any) -> Any:
+    return x * scale + offset
 
 
 def add_forward(xs: list[Array]) -> Array:
-    """From left to right."""
+    """From left to right, into step memory."""
     y = empty(np.broadcast_shapes(*[x.shape for x in xs]), xs[0].dtype)
     y[...] = xs[0]
     for x in xs[1:]:
@@ -523,14 +372,14 @@ def add_forward(xs: list[Array]) -> Array:
 
 
 def concatenate_forward(xs: list[Array], axis: int) -> Array:
-    """As in the spec."""
+    """Into step memory."""
     shape = list(xs[0].shape)
     shape[axis] = sum(x.shape[axis] for x in xs)
     return np.concatenate(xs, axis=axis, out=empty(tuple(shape), xs[0].dtype))
 
 
 def concatenate_backward(dy: Array, sizes: list[int], axis: int) -> list[Array]:
-    """As in the spec."""
+    """Into step memory."""
     pieces, begin = [], 0
     for size in sizes:
         here = [slice(None)] * dy.ndim

@@ -6,16 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.numba_cpu._pool import MOST
-
-__all__ = ["adjust_colors", "affine_warp2d", "resize2d_bilinear", "resize2d_nearest"]
-
-Array = Any
-Pair = tuple[int, int]
+from minicnn.backends.reference import image as reference
+from minicnn.backends.types import Array, Pair
 
 THREE = np.uint64(3)
 APART = 64  # floats between two threads' scratch rows: what one writes is not in a line that the other fetches ahead
@@ -47,12 +43,13 @@ def _warped(x: Array, matrices: Array, image: Pair, warp: Any, fill_mode: int, f
     y = empty((x.shape[0], *image, x.shape[3]))
     row = MOST, 2, image[1] + APART
     pixels, shares = empty(row, np.int32), empty(row)
-    warp(x.shape[0], y.size * 10, x, matrices, y, pixels, shares, fill_mode, np.float32(fill_value))
+    warp(x.shape[0], y.size * 10, x, matrices, y, (pixels, shares), (fill_mode, np.float32(fill_value)))
     return y
 
 
 @tasks
-def _warp_nearest(n: int, worker: int, x, matrices, y, pixels, shares, fill_mode, fill_value) -> None:  # type: ignore[no-untyped-def]
+def _warp_nearest(n: int, worker: int, x: Any, matrices: Any, y: Any, scratch: Any, fill: Any) -> None:
+    pixels, (fill_mode, fill_value) = scratch[0], fill
     _, H, W, C = x.shape
     _, OH, OW, _ = y.shape
     a0, a1, a2, b0, b1, b2 = matrices[n]
@@ -83,7 +80,8 @@ def _warp_nearest(n: int, worker: int, x, matrices, y, pixels, shares, fill_mode
 
 
 @tasks
-def _warp_bilinear(n: int, worker: int, x, matrices, y, pixels, shares, fill_mode, fill_value) -> None:  # type: ignore[no-untyped-def]
+def _warp_bilinear(n: int, worker: int, x: Any, matrices: Any, y: Any, scratch: Any, fill: Any) -> None:
+    (pixels, shares), (fill_mode, fill_value) = scratch, fill
     _, H, W, C = x.shape
     _, OH, OW, _ = y.shape
     a0, a1, a2, b0, b1, b2 = matrices[n]
@@ -147,7 +145,7 @@ def resize2d_nearest(x: Array, image: Pair) -> Array:
 
 
 @tasks
-def _resize2d_nearest(n: int, worker: int, x, y) -> None:  # type: ignore[no-untyped-def]
+def _resize2d_nearest(n: int, worker: int, x: Any, y: Any) -> None:
     _, H, W, C = x.shape
     _, OH, OW, _ = y.shape
     for oy in range(OH):
@@ -168,7 +166,7 @@ def adjust_colors(x: Array, factors: Array, offsets: Array, low: float, high: fl
 
 
 @tasks
-def _adjust_colors(n: int, worker: int, x, factors, offsets, low, high, y) -> None:  # type: ignore[no-untyped-def]
+def _adjust_colors(n: int, worker: int, x: Any, factors: Any, offsets: Any, low: Any, high: Any, y: Any) -> None:
     _, H, W, C = x.shape
     for h in range(H):
         for w in range(W):

@@ -1,61 +1,71 @@
-"""Losses and the counts behind accuracies: a task is ROWS rows, a row is one sample."""
+"""Losses and the counts behind accuracies: a task is ROWS rows, a row is one sample.
+
+`@row_loss` and `@row_gradient` make the op of that name out of what is done with one row.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.numba_cpu.elementwise import ROWS, sigmoid, softplus
-from minicnn.backends.reference import accumulate_mean_
-
-__all__ = [
-    "absolute_error_backward",
-    "absolute_error_forward",
-    "accumulate_mean_",
-    "binary_cross_entropy_backward",
-    "binary_cross_entropy_forward",
-    "binary_matches",
-    "categorical_matches",
-    "cross_entropy_backward",
-    "cross_entropy_forward",
-    "sigmoid_cross_entropy_backward",
-    "sigmoid_cross_entropy_forward",
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_forward",
-    "sparse_categorical_matches",
-    "sparse_softmax_cross_entropy_backward",
-    "sparse_softmax_cross_entropy_forward",
-    "squared_error_backward",
-    "squared_error_forward",
-]
-
-Array = Any
+from minicnn.backends.reference import loss as reference
+from minicnn.backends.types import Array
 
 F = np.float32
 ZERO, ONE, TWO = F(0), F(1), F(2)
 
 
-def _per_row(kernel: Any, twin: Any, predictions: Array, targets: Array, *scalars: float) -> Array:
-    """kernel(task, worker, predictions, targets, losses, *scalars): a number for each row; `twin` for float64."""
-    if predictions.dtype != F:
-        return twin(predictions, targets, *scalars)
-    losses = empty((predictions.shape[0],))
-    kernel(tasks_of(predictions), predictions.size * 10, predictions, targets, losses, *[F(s) for s in scalars])
-    return losses
+@part
+def rows_of(task: int, rows: int) -> tuple[int, int]:
+    """First and end row of a task."""
+    return task * ROWS, min(rows, (task + 1) * ROWS)
 
 
-def _per_element(kernel: Any, twin: Any, predictions: Array, targets: Array, weights: Array, *scalars: float) -> Array:
-    """kernel(task, worker, predictions, targets, weights, dpredictions, *scalars); `twin` for float64."""
-    if predictions.dtype != F:
-        return twin(predictions, targets, weights, *scalars)
-    dpredictions = empty(predictions.shape)
-    kernel(tasks_of(predictions), predictions.size * 10, predictions, targets, weights, dpredictions, *[F(s) for s in scalars])
-    return dpredictions
+def row_loss(of_row: Callable[..., Any]) -> Callable[..., Array]:
+    """Decorator: of_row(predictions, targets, *numbers), a row's loss, becomes the reference's op of the same name."""
+    result = part(of_row)
+
+    def of_rows(task, worker, predictions, targets, losses, *numbers):  # type: ignore[no-untyped-def]
+        for m in range(*rows_of(task, losses.size)):
+            losses[m] = result(predictions[m], targets[m], *numbers)
+
+    return _op(of_row, of_rows, 2, lambda predictions: predictions.shape[:1])
+
+
+def row_gradient(of_row: Callable[..., Any]) -> Callable[..., Array]:
+    """Decorator: of_row(predictions, targets, weight, out, *numbers) fills in `out`, and becomes the reference's op."""
+    fill = part(of_row)
+
+    def of_rows(task, worker, predictions, targets, weights, out, *numbers):  # type: ignore[no-untyped-def]
+        for m in range(*rows_of(task, weights.size)):
+            fill(predictions[m], targets[m], weights[m], out[m], *numbers)
+
+    return _op(of_row, of_rows, 3, lambda predictions: predictions.shape)
+
+
+def _op(of_row: Callable[..., Any], of_rows: Callable[..., None], arrays: int, shape: Callable[[Array], Any]) -> Any:
+    """The op with the reference's name and signature; float64 goes to the reference."""
+    twin, kernel = getattr(reference, of_row.__name__), tasks(of_rows, source=of_row)
+
+    @functools.wraps(twin, assigned=("__name__", "__qualname__", "__doc__"))
+    def op(predictions: Array, *rest: Any, **named: Any) -> Array:
+        if named or predictions.dtype != F:
+            given = inspect.signature(twin).bind(predictions, *rest, **named).args
+            return op(*given) if predictions.dtype == F else twin(*given)
+        out = empty(shape(predictions))
+        numbers = [F(number) for number in rest[arrays - 1 :]]
+        kernel(tasks_of(predictions), predictions.size * 10, predictions, *rest[: arrays - 1], out, *numbers)
+        return out
+
+    return op
 
 
 def tasks_of(matrix: Array) -> int:
@@ -64,9 +74,12 @@ def tasks_of(matrix: Array) -> int:
 
 
 @part
-def rows_of(task: int, rows: int) -> tuple[int, int]:
-    """First and end row of a task."""
-    return task * ROWS, min(rows, (task + 1) * ROWS)
+def row_sum(row: Any) -> Any:
+    """Sum of a row."""
+    total = ZERO
+    for c in range(row.size):
+        total += row[c]
+    return total
 
 
 @part
@@ -104,7 +117,7 @@ def log_softmax(logits: Any, probabilities: Any) -> Any:
 
 
 def softmax_cross_entropy_forward(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """As in the spec."""
+    """Parallel over rows."""
     if logits.dtype != F:
         return reference.softmax_cross_entropy_forward(logits, targets)
     losses, probabilities = empty((logits.shape[0],)), empty(logits.shape)
@@ -122,27 +135,15 @@ def _softmax_cross_entropy_forward(task: int, worker: int, logits: Any, targets:
         losses[m] = loss
 
 
-def softmax_cross_entropy_backward(probabilities: Array, targets: Array, weights: Array) -> Array:
-    """As in the spec."""
-    return _per_element(
-        _softmax_cross_entropy_backward, reference.softmax_cross_entropy_backward, probabilities, targets, weights
-    )
-
-
-@tasks
-def _softmax_cross_entropy_backward(
-    task: int, worker: int, probabilities: Any, targets: Any, weights: Any, dlogits: Any
-) -> None:
-    for m in range(*rows_of(task, probabilities.shape[0])):
-        total = ZERO
-        for c in range(probabilities.shape[1]):
-            total += targets[m, c]
-        for c in range(probabilities.shape[1]):
-            dlogits[m, c] = weights[m] * (probabilities[m, c] * total - targets[m, c])
+@row_gradient
+def softmax_cross_entropy_backward(probabilities: Any, targets: Any, weight: Any, dlogits: Any) -> None:
+    total = row_sum(targets)
+    for c in range(probabilities.size):
+        dlogits[c] = weight * (probabilities[c] * total - targets[c])
 
 
 def sparse_softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Array]:
-    """As in the spec."""
+    """Parallel over rows."""
     if logits.dtype != F:
         return reference.sparse_softmax_cross_entropy_forward(logits, labels)
     losses, probabilities = empty((logits.shape[0],)), empty(logits.shape)
@@ -158,228 +159,118 @@ def _sparse_softmax_cross_entropy_forward(
         losses[m] = log_softmax(logits[m], probabilities[m]) - logits[m, labels[m]]
 
 
-def sparse_softmax_cross_entropy_backward(probabilities: Array, labels: Array, weights: Array) -> Array:
-    """As in the spec."""
-    return _per_element(
-        _sparse_softmax_cross_entropy_backward, reference.sparse_softmax_cross_entropy_backward, probabilities, labels, weights
-    )
-
-
-@tasks
-def _sparse_softmax_cross_entropy_backward(
-    task: int, worker: int, probabilities: Any, labels: Any, weights: Any, dlogits: Any
-) -> None:
-    for m in range(*rows_of(task, probabilities.shape[0])):
-        for c in range(probabilities.shape[1]):
-            dlogits[m, c] = weights[m] * (probabilities[m, c] - (ONE if c == labels[m] else ZERO))
+@row_gradient
+def sparse_softmax_cross_entropy_backward(probabilities: Any, label: Any, weight: Any, dlogits: Any) -> None:
+    for c in range(probabilities.size):
+        dlogits[c] = weight * (probabilities[c] - (ONE if c == label else ZERO))
 
 
 # --- cross-entropy of given probabilities -------------------------------------------
 
 
-@part
-def row_sum(row: Any) -> Any:
-    """Sum of a row."""
-    total = ZERO
-    for c in range(row.size):
-        total += row[c]
-    return total
+@row_loss
+def cross_entropy_forward(probabilities: Any, targets: Any, epsilon: Any) -> Any:
+    S = row_sum(probabilities)
+    loss = ZERO
+    for c in range(probabilities.size):
+        loss -= targets[c] * np.log(clip(probabilities[c] / S, epsilon))
+    return loss
 
 
-def cross_entropy_forward(probabilities: Array, targets: Array, epsilon: float) -> Array:
-    """As in the spec."""
-    return _per_row(_cross_entropy_forward, reference.cross_entropy_forward, probabilities, targets, epsilon)
-
-
-@tasks
-def _cross_entropy_forward(task: int, worker: int, probabilities: Any, targets: Any, losses: Any, epsilon: Any) -> None:
-    for m in range(*rows_of(task, probabilities.shape[0])):
-        S = row_sum(probabilities[m])
-        loss = ZERO
-        for c in range(probabilities.shape[1]):
-            loss -= targets[m, c] * np.log(clip(probabilities[m, c] / S, epsilon))
-        losses[m] = loss
-
-
-def cross_entropy_backward(probabilities: Array, targets: Array, weights: Array, epsilon: float) -> Array:
-    """With p = probabilities / S:  dp = -weights * targets / p inside the clip's bounds, 0 outside;
+@row_gradient
+def cross_entropy_backward(probabilities: Any, targets: Any, weight: Any, dprobabilities: Any, epsilon: Any) -> None:
+    """With p = probabilities / S:  dp = -weight * targets / p inside the clip's bounds, 0 outside;
     dprobabilities = (dp - sum over c of dp * p) / S."""
-    return _per_element(_cross_entropy_backward, reference.cross_entropy_backward, probabilities, targets, weights, epsilon)
+    S = row_sum(probabilities)
+    dot = ZERO
+    for c in range(probabilities.size):
+        p = probabilities[c] / S
+        dp = -weight * targets[c] / p if clip(p, epsilon) == p else ZERO
+        dprobabilities[c] = dp
+        dot += dp * p
+    for c in range(probabilities.size):
+        dprobabilities[c] = (dprobabilities[c] - dot) / S
 
 
-@tasks
-def _cross_entropy_backward(
-    task: int, worker: int, probabilities: Any, targets: Any, weights: Any, dprobabilities: Any, epsilon: Any
-) -> None:
-    for m in range(*rows_of(task, probabilities.shape[0])):
-        S = row_sum(probabilities[m])
-        dot = ZERO
-        for c in range(probabilities.shape[1]):
-            p = probabilities[m, c] / S
-            dp = -weights[m] * targets[m, c] / p if clip(p, epsilon) == p else ZERO
-            dprobabilities[m, c] = dp
-            dot += dp * p
-        for c in range(probabilities.shape[1]):
-            dprobabilities[m, c] = (dprobabilities[m, c] - dot) / S
+@row_loss
+def binary_cross_entropy_forward(probabilities: Any, targets: Any, epsilon: Any) -> Any:
+    loss = ZERO
+    for c in range(probabilities.size):
+        p, t = clip(probabilities[c], epsilon), targets[c]
+        loss -= t * np.log(p) + (ONE - t) * np.log(ONE - p)
+    return loss / F(probabilities.size)
 
 
-def binary_cross_entropy_forward(probabilities: Array, targets: Array, epsilon: float) -> Array:
-    """As in the spec."""
-    return _per_row(_binary_cross_entropy_forward, reference.binary_cross_entropy_forward, probabilities, targets, epsilon)
+@row_gradient
+def binary_cross_entropy_backward(probabilities: Any, targets: Any, weight: Any, dprobabilities: Any, epsilon: Any) -> None:
+    for c in range(probabilities.size):
+        p, t = probabilities[c], targets[c]
+        dp = weight / F(probabilities.size) * ((ONE - t) / (ONE - p) - t / p)
+        dprobabilities[c] = dp if clip(p, epsilon) == p else ZERO
 
 
-@tasks
-def _binary_cross_entropy_forward(task: int, worker: int, probabilities: Any, targets: Any, losses: Any, epsilon: Any) -> None:
-    C = probabilities.shape[1]
-    for m in range(*rows_of(task, probabilities.shape[0])):
-        loss = ZERO
-        for c in range(C):
-            p, t = clip(probabilities[m, c], epsilon), targets[m, c]
-            loss -= t * np.log(p) + (ONE - t) * np.log(ONE - p)
-        losses[m] = loss / F(C)
-
-
-def binary_cross_entropy_backward(probabilities: Array, targets: Array, weights: Array, epsilon: float) -> Array:
-    """As in the spec."""
-    return _per_element(
-        _binary_cross_entropy_backward, reference.binary_cross_entropy_backward, probabilities, targets, weights, epsilon
-    )
-
-
-@tasks
-def _binary_cross_entropy_backward(
-    task: int, worker: int, probabilities: Any, targets: Any, weights: Any, dprobabilities: Any, epsilon: Any
-) -> None:
-    C = probabilities.shape[1]
-    for m in range(*rows_of(task, probabilities.shape[0])):
-        for c in range(C):
-            p, t = probabilities[m, c], targets[m, c]
-            dp = weights[m] / F(C) * ((ONE - t) / (ONE - p) - t / p)
-            dprobabilities[m, c] = dp if clip(p, epsilon) == p else ZERO
-
-
-def sigmoid_cross_entropy_forward(logits: Array, targets: Array) -> Array:
+@row_loss
+def sigmoid_cross_entropy_forward(logits: Any, targets: Any) -> Any:
     """max(z, 0) + log1p(exp(-|z|)) is softplus(z)."""
-    return _per_row(_sigmoid_cross_entropy_forward, reference.sigmoid_cross_entropy_forward, logits, targets)
+    loss = ZERO
+    for c in range(logits.size):
+        loss += softplus(logits[c]) - logits[c] * targets[c]
+    return loss / F(logits.size)
 
 
-@tasks
-def _sigmoid_cross_entropy_forward(task: int, worker: int, logits: Any, targets: Any, losses: Any) -> None:
-    C = logits.shape[1]
-    for m in range(*rows_of(task, logits.shape[0])):
-        loss = ZERO
-        for c in range(C):
-            loss += softplus(logits[m, c]) - logits[m, c] * targets[m, c]
-        losses[m] = loss / F(C)
-
-
-def sigmoid_cross_entropy_backward(logits: Array, targets: Array, weights: Array) -> Array:
-    """As in the spec."""
-    return _per_element(_sigmoid_cross_entropy_backward, reference.sigmoid_cross_entropy_backward, logits, targets, weights)
-
-
-@tasks
-def _sigmoid_cross_entropy_backward(task: int, worker: int, logits: Any, targets: Any, weights: Any, dlogits: Any) -> None:
-    C = logits.shape[1]
-    for m in range(*rows_of(task, logits.shape[0])):
-        for c in range(C):
-            dlogits[m, c] = weights[m] / F(C) * (sigmoid(logits[m, c]) - targets[m, c])
+@row_gradient
+def sigmoid_cross_entropy_backward(logits: Any, targets: Any, weight: Any, dlogits: Any) -> None:
+    for c in range(logits.size):
+        dlogits[c] = weight / F(logits.size) * (sigmoid(logits[c]) - targets[c])
 
 
 # --- errors -------------------------------------------------------------------------
 
 
-def squared_error_forward(predictions: Array, targets: Array) -> Array:
-    """As in the spec."""
-    return _per_row(_squared_error_forward, reference.squared_error_forward, predictions, targets)
+@row_loss
+def squared_error_forward(predictions: Any, targets: Any) -> Any:
+    loss = ZERO
+    for c in range(predictions.size):
+        loss += (predictions[c] - targets[c]) ** 2
+    return loss / F(predictions.size)
 
 
-@tasks
-def _squared_error_forward(task: int, worker: int, predictions: Any, targets: Any, losses: Any) -> None:
-    C = predictions.shape[1]
-    for m in range(*rows_of(task, predictions.shape[0])):
-        loss = ZERO
-        for c in range(C):
-            loss += (predictions[m, c] - targets[m, c]) ** 2
-        losses[m] = loss / F(C)
+@row_gradient
+def squared_error_backward(predictions: Any, targets: Any, weight: Any, dpredictions: Any) -> None:
+    for c in range(predictions.size):
+        dpredictions[c] = weight * TWO / F(predictions.size) * (predictions[c] - targets[c])
 
 
-def squared_error_backward(predictions: Array, targets: Array, weights: Array) -> Array:
-    """As in the spec."""
-    return _per_element(_squared_error_backward, reference.squared_error_backward, predictions, targets, weights)
+@row_loss
+def absolute_error_forward(predictions: Any, targets: Any) -> Any:
+    loss = ZERO
+    for c in range(predictions.size):
+        loss += abs(predictions[c] - targets[c])
+    return loss / F(predictions.size)
 
 
-@tasks
-def _squared_error_backward(task: int, worker: int, predictions: Any, targets: Any, weights: Any, dpredictions: Any) -> None:
-    C = predictions.shape[1]
-    for m in range(*rows_of(task, predictions.shape[0])):
-        for c in range(C):
-            dpredictions[m, c] = weights[m] * TWO / F(C) * (predictions[m, c] - targets[m, c])
-
-
-def absolute_error_forward(predictions: Array, targets: Array) -> Array:
-    """As in the spec."""
-    return _per_row(_absolute_error_forward, reference.absolute_error_forward, predictions, targets)
-
-
-@tasks
-def _absolute_error_forward(task: int, worker: int, predictions: Any, targets: Any, losses: Any) -> None:
-    C = predictions.shape[1]
-    for m in range(*rows_of(task, predictions.shape[0])):
-        loss = ZERO
-        for c in range(C):
-            loss += abs(predictions[m, c] - targets[m, c])
-        losses[m] = loss / F(C)
-
-
-def absolute_error_backward(predictions: Array, targets: Array, weights: Array) -> Array:
-    """As in the spec."""
-    return _per_element(_absolute_error_backward, reference.absolute_error_backward, predictions, targets, weights)
-
-
-@tasks
-def _absolute_error_backward(task: int, worker: int, predictions: Any, targets: Any, weights: Any, dpredictions: Any) -> None:
-    C = predictions.shape[1]
-    for m in range(*rows_of(task, predictions.shape[0])):
-        for c in range(C):
-            dpredictions[m, c] = weights[m] / F(C) * np.sign(predictions[m, c] - targets[m, c])
+@row_gradient
+def absolute_error_backward(predictions: Any, targets: Any, weight: Any, dpredictions: Any) -> None:
+    for c in range(predictions.size):
+        dpredictions[c] = weight / F(predictions.size) * np.sign(predictions[c] - targets[c])
 
 
 # --- accuracies ---------------------------------------------------------------------
 
 
-def categorical_matches(predictions: Array, targets: Array) -> Array:
-    """As in the spec."""
-    return _per_row(_categorical_matches, reference.categorical_matches, predictions, targets)
+@row_loss
+def categorical_matches(predictions: Any, targets: Any) -> Any:
+    return ONE if argmax(predictions) == argmax(targets) else ZERO
 
 
-@tasks
-def _categorical_matches(task: int, worker: int, predictions: Any, targets: Any, matches: Any) -> None:
-    for m in range(*rows_of(task, predictions.shape[0])):
-        matches[m] = ONE if argmax(predictions[m]) == argmax(targets[m]) else ZERO
+@row_loss
+def sparse_categorical_matches(predictions: Any, label: Any) -> Any:
+    return ONE if argmax(predictions) == label else ZERO
 
 
-def sparse_categorical_matches(predictions: Array, labels: Array) -> Array:
-    """As in the spec."""
-    return _per_row(_sparse_categorical_matches, reference.sparse_categorical_matches, predictions, labels)
-
-
-@tasks
-def _sparse_categorical_matches(task: int, worker: int, predictions: Any, labels: Any, matches: Any) -> None:
-    for m in range(*rows_of(task, predictions.shape[0])):
-        matches[m] = ONE if argmax(predictions[m]) == labels[m] else ZERO
-
-
-def binary_matches(predictions: Array, targets: Array, threshold: float) -> Array:
-    """As in the spec."""
-    return _per_row(_binary_matches, reference.binary_matches, predictions, targets, threshold)
-
-
-@tasks
-def _binary_matches(task: int, worker: int, predictions: Any, targets: Any, matches: Any, threshold: Any) -> None:
-    C = predictions.shape[1]
-    for m in range(*rows_of(task, predictions.shape[0])):
-        equal = 0
-        for c in range(C):
-            equal += (ONE if predictions[m, c] > threshold else ZERO) == targets[m, c]
-        matches[m] = F(equal) / F(C)
+@row_loss
+def binary_matches(predictions: Any, targets: Any, threshold: Any) -> Any:
+    equal = 0
+    for c in range(predictions.size):
+        equal += (ONE if predictions[c] > threshold else ZERO) == targets[c]
+    return F(equal) / F(predictions.size)

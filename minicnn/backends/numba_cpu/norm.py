@@ -14,39 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import compiled, part
+from minicnn.backends.numba_cpu._microkernel import NO_BOUND, ZERO
 from minicnn.backends.numba_cpu._parallel import parallel_for
-
-__all__ = [
-    "batchnorm_backward",
-    "batchnorm_forward",
-    "batchnorm_inference",
-    "batchnorm_inference_backward",
-    "moving_average_update_",
-]
-
-Array = Any
+from minicnn.backends.reference import norm as reference
+from minicnn.backends.types import Array
 
 F = np.float32
-ZERO, ONE, NO_FLOOR = F(0), F(1), F(-np.inf)
+ONE = F(1)
 CHUNKS = 32  # of rows, whatever the number of threads
 RUN_BYTES = 8192  # of rows whose mean and deviations are summed while in L1
+NONE = np.zeros(0, np.float32)  # for a gamma or a beta that is None
 
 
 def _rows(x: Array) -> Array:
     """All axes but the channels as one."""
     return x.reshape(-1, x.shape[-1])
-
-
-def _or_constant(value: Array | None, constant: float, C: int) -> Array:
-    """`value`, or C times a constant for None."""
-    if value is not None:
-        return value
-    array = empty((C,))
-    array.fill(constant)
-    return array
 
 
 @part
@@ -55,85 +39,43 @@ def rows_of(chunk: int, chunks: int, rows: int) -> tuple[int, int]:
     return chunk * rows // chunks, (chunk + 1) * rows // chunks
 
 
-# --- ops ----------------------------------------------------------------------------
+@part
+def _factors(gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: Any) -> Any:
+    """Mean, scale and beta of each channel: y = (x - mean) * scale + beta."""
+    factors = np.empty((3, mean.size), np.float32)
+    for c in range(mean.size):
+        factors[0, c] = mean[c]
+        factors[1, c] = (gamma[c] if gamma.size > 0 else ONE) / np.sqrt(variance[c] + epsilon)
+        factors[2, c] = beta[c] if beta.size > 0 else ZERO
+    return factors
 
 
-def batchnorm_forward(x: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> tuple[Array, Array, Array]:
-    """Parallel over chunks of rows."""
+@part
+def _write_y(chunk: int, worker: int, x: Any, y: Any, factors: Any, lower_bound: Any) -> None:
+    """y = max(lower bound, (x - mean) * scale + beta). A NaN stays one."""
+    rows, C = x.shape
+    first, end = rows_of(chunk, CHUNKS, rows)
+    mean, scale, beta = factors[0], factors[1], factors[2]
+    for m in range(first, end):
+        for c in range(C):
+            normalized = (x[m, c] - mean[c]) * scale[c] + beta[c]
+            y[m, c] = lower_bound if normalized < lower_bound else normalized
+
+
+# --- forward ------------------------------------------------------------------------
+
+
+def batchnorm_forward(
+    x: Array, gamma: Array | None, beta: Array | None, epsilon: float, relu: bool = False
+) -> tuple[Array, Array, Array]:
+    """Parallel over chunks of rows; the ReLU belongs to the second pass."""
     if x.dtype != F:
-        return reference.batchnorm_forward(x, gamma, beta, epsilon)
-    return forward(x, gamma, beta, epsilon, NO_FLOOR)
-
-
-def forward(x: Array, gamma: Array | None, beta: Array | None, epsilon: float, floor: np.float32) -> tuple[Array, Array, Array]:
-    """`batchnorm_forward`, and max(floor, y) for its y."""
+        return reference.batchnorm_forward(x, gamma, beta, epsilon, relu)
     C = x.shape[-1]
     y, mean, variance = empty(x.shape), empty((C,)), empty((C,))
-    gamma, beta = _or_constant(gamma, 1, C), _or_constant(beta, 0, C)
-    _forward(_rows(x), _rows(y), gamma, beta, mean, variance, F(epsilon), floor, empty((CHUNKS, 4, C)), empty((3, C)))
+    affine = NONE if gamma is None else gamma, NONE if beta is None else beta
+    _forward(_rows(x), _rows(y), affine, (mean, variance), F(epsilon), relu, empty((CHUNKS, 4, C)))
     return y, mean, variance
-
-
-def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """Parallel over chunks of rows."""
-    if x.dtype != F:
-        return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon)
-    return gradients(dy, x, dy, gamma, mean, variance, epsilon, True, False)
-
-
-def batchnorm_inference(
-    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float
-) -> Array:
-    """Parallel over chunks of rows."""
-    if x.dtype != F:
-        return reference.batchnorm_inference(x, gamma, beta, mean, variance, epsilon)
-    return inference(x, gamma, beta, mean, variance, epsilon, NO_FLOOR)
-
-
-def inference(
-    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float, floor: np.float32
-) -> Array:
-    """max(floor, batchnorm_inference(...))."""
-    C = x.shape[-1]
-    y = empty(x.shape)
-    gamma, beta = _or_constant(gamma, 1, C), _or_constant(beta, 0, C)
-    _inference(_rows(x), _rows(y), gamma, beta, mean, variance, F(epsilon), floor, empty((3, C)))
-    return y
-
-
-def batchnorm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """As `batchnorm_backward`, without the terms that come through the statistics."""
-    if x.dtype != F:
-        return reference.batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon)
-    return gradients(dy, x, dy, gamma, mean, variance, epsilon, False, False)
-
-
-def gradients(
-    dy: Array,
-    x: Array,
-    y: Array,
-    gamma: Array | None,
-    mean: Array,
-    variance: Array,
-    epsilon: float,
-    training: bool,
-    relu: bool,
-) -> tuple[Array, Array, Array]:
-    """Gradients of either, with `training` through the statistics too, with `relu` behind a ReLU whose output is y."""
-    C = x.shape[-1]
-    dx, dgamma, dbeta = empty(x.shape), empty((C,)), empty((C,))
-    gamma = _or_constant(gamma, 1, C)
-    scratch = empty((CHUNKS, 2, C)), empty((4, C))
-    arrays = _rows(dy), _rows(x), _rows(y), _rows(dx), gamma, dgamma, dbeta, mean, variance
-    _backward(*arrays, F(epsilon), training, relu, *scratch)
-    return dx, dgamma, dbeta
-
-
-# --- kernels: forward -------------------------------------------------------------
 
 
 @part
@@ -175,30 +117,10 @@ def _chunk_moments(chunk: int, worker: int, x: Any, sums: Any) -> None:
         merge(mean, deviation, F(begin - first), run_mean, run_deviation, count)
 
 
-@part
-def _write_y(chunk: int, worker: int, x: Any, y: Any, factors: Any, floor: Any) -> None:
-    """y = max(floor, (x - mean) * scale + beta); factors: mean, scale and beta of each channel. A NaN stays one."""
-    rows, C = x.shape
-    first, end = rows_of(chunk, CHUNKS, rows)
-    mean, scale, beta = factors[0], factors[1], factors[2]
-    for m in range(first, end):
-        for c in range(C):
-            normalized = (x[m, c] - mean[c]) * scale[c] + beta[c]
-            y[m, c] = floor if normalized < floor else normalized
-
-
 @compiled
-def _inference(x, y, gamma, beta, mean, variance, epsilon, floor, factors):  # type: ignore[no-untyped-def]
-    for c in range(x.shape[1]):
-        factors[0, c] = mean[c]
-        factors[1, c] = gamma[c] / np.sqrt(variance[c] + epsilon)
-        factors[2, c] = beta[c]
-    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, floor))
-
-
-@compiled
-def _forward(x, y, gamma, beta, mean, variance, epsilon, floor, sums, factors):  # type: ignore[no-untyped-def]
+def _forward(x, y, affine, statistics, epsilon, relu, sums):  # type: ignore[no-untyped-def]
     rows, C = x.shape
+    (gamma, beta), (mean, variance) = affine, statistics
     parallel_for(CHUNKS, x.size * 4, _chunk_moments, (x, sums))
     mean[:] = ZERO
     variance[:] = ZERO
@@ -207,18 +129,64 @@ def _forward(x, y, gamma, beta, mean, variance, epsilon, floor, sums, factors): 
         merge(mean, variance, F(first), sums[chunk, 0], sums[chunk, 1], F(end - first))
     for c in range(C):
         variance[c] /= F(rows)
-        factors[0, c] = mean[c]
-        factors[1, c] = gamma[c] / np.sqrt(variance[c] + epsilon)
-        factors[2, c] = beta[c]
-    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, floor))
+    factors = _factors(gamma, beta, mean, variance, epsilon)
+    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, ZERO if relu else NO_BOUND))
 
 
-# --- kernels: gradients -----------------------------------------------------------
+def batchnorm_inference(
+    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float, relu: bool = False
+) -> Array:
+    """Parallel over chunks of rows."""
+    if x.dtype != F:
+        return reference.batchnorm_inference(x, gamma, beta, mean, variance, epsilon, relu)
+    y = empty(x.shape)
+    affine = NONE if gamma is None else gamma, NONE if beta is None else beta
+    _inference(_rows(x), _rows(y), affine, (mean, variance), F(epsilon), relu)
+    return y
+
+
+@compiled
+def _inference(x, y, affine, statistics, epsilon, relu):  # type: ignore[no-untyped-def]
+    factors = _factors(affine[0], affine[1], statistics[0], statistics[1], epsilon)
+    parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, ZERO if relu else NO_BOUND))
+
+
+# --- gradients ----------------------------------------------------------------------
+
+
+def batchnorm_backward(
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Parallel over chunks of rows; both passes look at y for the ReLU's mask."""
+    if x.dtype != F:
+        return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon, y)
+    return _gradients(dy, x, y, gamma, (mean, variance), epsilon, True)
+
+
+def batchnorm_inference_backward(
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """As `batchnorm_backward`, without the terms that come through the statistics."""
+    if x.dtype != F:
+        return reference.batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon, y)
+    return _gradients(dy, x, y, gamma, (mean, variance), epsilon, False)
+
+
+def _gradients(
+    dy: Array, x: Array, y: Array | None, gamma: Array | None, statistics: Any, epsilon: float, training: bool
+) -> tuple[Array, Array, Array]:
+    C = x.shape[-1]
+    outputs = dx, dgamma, dbeta = empty(x.shape), empty((C,)), empty((C,))
+    inputs = _rows(dy), _rows(x), _rows(dy if y is None else y)
+    affine = (NONE if gamma is None else gamma), *statistics, F(epsilon)
+    _backward(inputs, affine, (_rows(dx), dgamma, dbeta), training, y is not None, empty((CHUNKS, 2, C)))
+    return outputs
 
 
 @part
-def _chunk_products(chunk: int, worker: int, dy: Any, x: Any, y: Any, mean: Any, relu: bool, sums: Any) -> None:
+def _chunk_products(chunk: int, worker: int, inputs: Any, mean: Any, relu: bool, sums: Any) -> None:
     """sums[chunk] = sum of dy and of dy * (x - mean), dy behind a ReLU whose output is y."""
+    dy, x, y = inputs
     rows, C = x.shape
     first, end = rows_of(chunk, CHUNKS, rows)
     total, product = sums[chunk, 0], sums[chunk, 1]
@@ -232,8 +200,9 @@ def _chunk_products(chunk: int, worker: int, dy: Any, x: Any, y: Any, mean: Any,
 
 
 @part
-def _write_dx(chunk: int, worker: int, dy: Any, x: Any, y: Any, dx: Any, relu: bool, factors: Any) -> None:
+def _write_dx(chunk: int, worker: int, inputs: Any, dx: Any, relu: bool, factors: Any) -> None:
     """dx = scale * dy + slope * (x - mean) + shift; factors: mean, scale, slope and shift of each channel."""
+    dy, x, y = inputs
     rows, C = x.shape
     first, end = rows_of(chunk, CHUNKS, rows)
     mean, scale, slope, shift = factors[0], factors[1], factors[2], factors[3]
@@ -244,9 +213,10 @@ def _write_dx(chunk: int, worker: int, dy: Any, x: Any, y: Any, dx: Any, relu: b
 
 
 @compiled
-def _backward(dy, x, y, dx, gamma, dgamma, dbeta, mean, variance, epsilon, training, relu, sums, factors):  # type: ignore[no-untyped-def]
+def _backward(inputs, affine, outputs, training, relu, sums):  # type: ignore[no-untyped-def]
+    (_, x, _), (gamma, mean, variance, epsilon), (dx, dgamma, dbeta) = inputs, affine, outputs
     rows, C = x.shape
-    parallel_for(CHUNKS, x.size * 4, _chunk_products, (dy, x, y, mean, relu, sums))
+    parallel_for(CHUNKS, x.size * 4, _chunk_products, (inputs, mean, relu, sums))
     dgamma[:] = ZERO
     dbeta[:] = ZERO
     for chunk in range(CHUNKS):
@@ -254,18 +224,19 @@ def _backward(dy, x, y, dx, gamma, dgamma, dbeta, mean, variance, epsilon, train
             dbeta[c] += sums[chunk, 0, c]
             dgamma[c] += sums[chunk, 1, c]
     # gamma / std * (dy - dbeta / M - x_hat * dgamma / M), x_hat = (x - mean) / std, as factors of dy, x - mean and 1
+    factors = np.empty((4, C), np.float32)
     for c in range(C):
         inverse = ONE / np.sqrt(variance[c] + epsilon)
         dgamma[c] *= inverse
         factors[0, c] = mean[c]
-        factors[1, c] = gamma[c] * inverse
+        factors[1, c] = (gamma[c] if gamma.size > 0 else ONE) * inverse
         factors[2, c] = -factors[1, c] * inverse * dgamma[c] / F(rows) if training else ZERO
         factors[3, c] = -factors[1, c] * dbeta[c] / F(rows) if training else ZERO
-    parallel_for(CHUNKS, x.size * 4, _write_dx, (dy, x, y, dx, relu, factors))
+    parallel_for(CHUNKS, x.size * 4, _write_dx, (inputs, dx, relu, factors))
 
 
 def moving_average_update_(average: Array, value: Array, momentum: float) -> None:
-    """As in the spec."""
+    """One loop, without copies."""
     if average.dtype != F:
         return reference.moving_average_update_(average, value, momentum)
     _moving_average(average.reshape(-1), value.reshape(-1), F(momentum))

@@ -6,95 +6,75 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._panels import taps_inside, to_winner
+from minicnn.backends.numba_cpu._geometry import Geometry, geometry_of
+from minicnn.backends.numba_cpu._panels import taps_inside, to_argmax
 from minicnn.backends.numba_cpu._parallel import tasks
-from minicnn.shapes import window_output
-
-__all__ = [
-    "avgpool2d_backward",
-    "avgpool2d_forward",
-    "global_avgpool2d_backward",
-    "global_avgpool2d_forward",
-    "global_maxpool2d_backward",
-    "global_maxpool2d_forward",
-    "maxpool2d_backward",
-    "maxpool2d_forward",
-]
-
-Array = Any
-Pair = tuple[int, int]
-Pads = tuple[int, int, int, int]
+from minicnn.backends.reference import pool as reference
+from minicnn.backends.types import Array, Window
 
 
-@part
-def uncovered(H: int, W: int, OH: int, OW: int, pool_size: Pair, strides: Pair, pads: Pads) -> bool:
-    """Whether some pixel is in no window or in several, so that its gradient must be added to zeros."""
-    return pads != (0, 0, 0, 0) or strides != pool_size or OH * strides[0] != H or OW * strides[1] != W
+def memory_for_argmax(shape: tuple[int, ...], window: Window) -> np.ndarray:
+    """For the places of the largest pixels, of the smallest type that numbers them."""
+    return empty(shape, np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32)
 
 
-def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Array]:
+def maxpool2d_forward(x: Array, window: Window) -> tuple[Array, Array]:
     """Parallel over n."""
     if x.dtype != np.float32:
-        return reference.maxpool2d_forward(x, pool_size, strides, pads)
+        return reference.maxpool2d_forward(x, window)
     N, H, W, C = x.shape
-    shape = (N, *window_output((H, W), pool_size, strides, pads), C)
-    y = empty(shape)
-    winners = empty(shape, np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
-    _maxpool2d_forward(N, x.size * 4, x, y, winners, pool_size, strides, pads)
-    return y, winners
+    y = empty((N, *window.output, C))
+    argmax = memory_for_argmax(y.shape, window)
+    _maxpool2d_forward(N, x.size * 4, x, y, argmax, tuple(geometry_of(H, W, window)))
+    return y, argmax
 
 
 @tasks
-def _maxpool2d_forward(n: int, worker: int, x, y, winners, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
-    max_of_rows(x[n], 0, x.shape[1], y, winners, n, 0, y.shape[1], pool_size, strides, pads)
+def _maxpool2d_forward(n: int, worker: int, x: Any, y: Any, argmax: Any, geometry: Any) -> None:
+    max_of_rows(x[n], 0, (y, argmax), n, (0, y.shape[1]), x.shape[1], Geometry(*geometry))
 
 
 @part
-def max_of_rows(  # type: ignore[no-untyped-def]
-    rows, row: int, H: int, y, winners, n: int, oy_begin: int, oy_end: int, pool_size, strides, pads
-) -> None:
-    """y[n, oy] and winners[n, oy] for oy_begin <= oy < oy_end, from `rows` (rows, W, C): the image's rows from `row` on."""
+def max_of_rows(rows: Any, row: int, outputs: Any, n: int, span: Any, H: int, pool: Any) -> None:
+    """y[n, oy] and argmax[n, oy] for span[0] <= oy < span[1].
+
+    Args:
+        rows: (rows, W, C), those of an image of height H from `row` on.
+        outputs: y and argmax.
+    """
+    y, argmax = outputs
     _, W, C = rows.shape
-    OW = y.shape[2]
-    best, winner = np.empty(C, np.float32), np.empty(C, np.int32)
-    for oy in range(oy_begin, oy_end):
-        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
-        for ox in range(OW):
-            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
-            top, left = oy * strides[0] + ky_begin - pads[0] - row, ox * strides[1] + kx_begin - pads[2]
-            if pool_size == (2, 2) and ky_end - ky_begin == 2 and kx_end - kx_begin == 2:
-                max_of_four(
-                    rows[top, left],
-                    rows[top, left + 1],
-                    rows[top + 1, left],
-                    rows[top + 1, left + 1],
-                    y[n, oy, ox],
-                    winners[n, oy, ox],
-                )
+    best, place = np.empty(C, np.float32), np.empty(C, np.int32)
+    for oy in range(span[0], span[1]):
+        ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
+        for ox in range(y.shape[2]):
+            kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
+            top, left = oy * pool.SH + ky_begin - pool.top - row, ox * pool.SW + kx_begin - pool.left
+            if pool.KH == 2 and pool.KW == 2 and ky_end - ky_begin == 2 and kx_end - kx_begin == 2:
+                max_of_four(rows[top : top + 2, left : left + 2], y[n, oy, ox], argmax[n, oy, ox])
                 continue
             if ky_begin == ky_end or kx_begin == kx_end:  # on padding alone
-                y[n, oy, ox], winners[n, oy, ox] = -np.inf, 0
+                y[n, oy, ox], argmax[n, oy, ox] = -np.inf, 0
                 continue
             for ky in range(ky_begin, ky_end):
                 for kx in range(kx_begin, kx_end):
                     pixel = rows[top + ky - ky_begin, left + kx - kx_begin]
-                    tap = np.int32(ky * pool_size[1] + kx)
+                    tap = np.int32(ky * pool.KW + kx)
                     if ky == ky_begin and kx == kx_begin:
                         for c in range(C):
                             best[c] = pixel[c]
-                            winner[c] = tap
+                            place[c] = tap
                     else:
                         for c in range(C):
-                            value, old, old_tap = pixel[c], best[c], winner[c]
+                            value, old, old_tap = pixel[c], best[c], place[c]
                             larger = exceeds(value, old)
                             best[c] = value if larger else old
-                            winner[c] = tap if larger else old_tap
+                            place[c] = tap if larger else old_tap
             for c in range(C):
                 y[n, oy, ox, c] = best[c]
-                winners[n, oy, ox, c] = winner[c]
+                argmax[n, oy, ox, c] = place[c]
 
 
 @part
@@ -104,8 +84,9 @@ def exceeds(value: Any, best: Any) -> Any:
 
 
 @part
-def max_of_four(p0: Any, p1: Any, p2: Any, p3: Any, best: Any, winner: Any) -> None:
+def max_of_four(pixels: Any, best: Any, place: Any) -> None:
     """The window of 2 by 2, by far the commonest: four loads and no scratch memory."""
+    p0, p1, p2, p3 = pixels[0, 0], pixels[0, 1], pixels[1, 0], pixels[1, 1]
     for c in range(best.size):
         value, tap = p0[c], np.int32(0)
         if exceeds(p1[c], value):
@@ -115,62 +96,62 @@ def max_of_four(p0: Any, p1: Any, p2: Any, p3: Any, best: Any, winner: Any) -> N
         if exceeds(p3[c], value):
             value, tap = p3[c], np.int32(3)
         best[c] = value
-        winner[c] = tap
+        place[c] = tap
 
 
-def maxpool2d_backward(
-    dy: Array, winners: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
-) -> Array:
+def maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """Parallel over n."""
     if dy.dtype != np.float32:
-        return reference.maxpool2d_backward(dy, winners, x_shape, pool_size, strides, pads)
+        return reference.maxpool2d_backward(dy, argmax, x_shape, window)
     dx = empty(x_shape)
-    _maxpool2d_backward(dx.shape[0], dx.size * 4, dy, winners, dx, pool_size, strides, pads)
+    _maxpool2d_backward(dx.shape[0], dx.size * 4, dy, argmax, dx, tuple(geometry_of(*x_shape[1:3], window)))
     return dx
 
 
 @tasks
-def _maxpool2d_backward(n: int, worker: int, dy, winners, dx, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
+def _maxpool2d_backward(n: int, worker: int, dy: Any, argmax: Any, dx: Any, geometry: Any) -> None:
+    pool = Geometry(*geometry)
     _, H, W, _ = dx.shape
-    _, OH, OW, _ = dy.shape
-    add = uncovered(H, W, OH, OW, pool_size, strides, pads)
+    # Whether some pixel is in no window or in several, so that its gradient must be added to zeros.
+    add = (pool.SH, pool.SW) != (pool.KH, pool.KW) or (pool.OH * pool.SH, pool.OW * pool.SW) != (H, W)
+    add = add or (pool.height, pool.width) != (H, W)
     if add:
         dx[n] = 0
-    for oy in range(OH):
-        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
-        for ox in range(OW):
-            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
-            gradient, winner = dy[n, oy, ox], winners[n, oy, ox]
+    for oy in range(pool.OH):
+        ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
+        for ox in range(pool.OW):
+            kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
+            gradient, largest = dy[n, oy, ox], argmax[n, oy, ox]
             for ky in range(ky_begin, ky_end):
                 for kx in range(kx_begin, kx_end):
-                    pixel = dx[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
-                    to_winner(gradient, winner, np.int32(ky * pool_size[1] + kx), add, pixel)
+                    pixel = dx[n, oy * pool.SH + ky - pool.top, ox * pool.SW + kx - pool.left]
+                    to_argmax(gradient, largest, np.int32(ky * pool.KW + kx), add, pixel)
 
 
-def avgpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+def avgpool2d_forward(x: Array, window: Window) -> Array:
     """Parallel over n."""
     if x.dtype != np.float32:
-        return reference.avgpool2d_forward(x, pool_size, strides, pads)
+        return reference.avgpool2d_forward(x, window)
     N, H, W, C = x.shape
-    y = empty((N, *window_output((H, W), pool_size, strides, pads), C))
-    _avgpool2d_forward(N, x.size * 4, x, y, pool_size, strides, pads)
+    y = empty((N, *window.output, C))
+    _avgpool2d_forward(N, x.size * 4, x, y, tuple(geometry_of(H, W, window)))
     return y
 
 
 @tasks
-def _avgpool2d_forward(n: int, worker: int, x, y, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
+def _avgpool2d_forward(n: int, worker: int, x: Any, y: Any, geometry: Any) -> None:
+    pool = Geometry(*geometry)
     _, H, W, C = x.shape
-    _, OH, OW, _ = y.shape
-    for oy in range(OH):
-        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
-        for ox in range(OW):
-            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
+    for oy in range(pool.OH):
+        ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
+        for ox in range(pool.OW):
+            kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
             mean = y[n, oy, ox]
             for c in range(C):
                 mean[c] = 0
             for ky in range(ky_begin, ky_end):
                 for kx in range(kx_begin, kx_end):
-                    pixel = x[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
+                    pixel = x[n, oy * pool.SH + ky - pool.top, ox * pool.SW + kx - pool.left]
                     for c in range(C):
                         mean[c] += pixel[c]
             pixels = np.float32(max(1, (ky_end - ky_begin) * (kx_end - kx_begin)))
@@ -178,29 +159,29 @@ def _avgpool2d_forward(n: int, worker: int, x, y, pool_size, strides, pads) -> N
                 mean[c] /= pixels
 
 
-def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """Parallel over n."""
     if dy.dtype != np.float32:
-        return reference.avgpool2d_backward(dy, x_shape, pool_size, strides, pads)
+        return reference.avgpool2d_backward(dy, x_shape, window)
     dx = empty(x_shape)
-    _avgpool2d_backward(dx.shape[0], dx.size * 4, dy, dx, pool_size, strides, pads)
+    _avgpool2d_backward(dx.shape[0], dx.size * 4, dy, dx, tuple(geometry_of(*x_shape[1:3], window)))
     return dx
 
 
 @tasks
-def _avgpool2d_backward(n: int, worker: int, dy, dx, pool_size, strides, pads) -> None:  # type: ignore[no-untyped-def]
+def _avgpool2d_backward(n: int, worker: int, dy: Any, dx: Any, geometry: Any) -> None:
+    pool = Geometry(*geometry)
     _, H, W, C = dx.shape
-    _, OH, OW, _ = dy.shape
     dx[n] = 0
-    for oy in range(OH):
-        ky_begin, ky_end = taps_inside(oy, strides[0], pads[0], pool_size[0], H)
-        for ox in range(OW):
-            kx_begin, kx_end = taps_inside(ox, strides[1], pads[2], pool_size[1], W)
+    for oy in range(pool.OH):
+        ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
+        for ox in range(pool.OW):
+            kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
             share = np.float32(1) / np.float32((ky_end - ky_begin) * (kx_end - kx_begin))
             gradient = dy[n, oy, ox]
             for ky in range(ky_begin, ky_end):
                 for kx in range(kx_begin, kx_end):
-                    pixel = dx[n, oy * strides[0] + ky - pads[0], ox * strides[1] + kx - pads[2]]
+                    pixel = dx[n, oy * pool.SH + ky - pool.top, ox * pool.SW + kx - pool.left]
                     for c in range(C):
                         pixel[c] += gradient[c] * share
 
@@ -210,39 +191,39 @@ def global_maxpool2d_forward(x: Array) -> tuple[Array, Array]:
     if x.dtype != np.float32:
         return reference.global_maxpool2d_forward(x)
     N, H, W, C = x.shape
-    y, winners = empty((N, C)), empty((N, C), np.int32)
-    _global_maxpool2d_forward(N, x.size * 4, x.reshape(N, H * W, C), y, winners)
-    return y, winners
+    y, argmax = empty((N, C)), empty((N, C), np.int32)
+    _global_maxpool2d_forward(N, x.size * 4, x.reshape(N, H * W, C), y, argmax)
+    return y, argmax
 
 
 @tasks
-def _global_maxpool2d_forward(n: int, worker: int, x, y, winners) -> None:  # type: ignore[no-untyped-def]
+def _global_maxpool2d_forward(n: int, worker: int, x: Any, y: Any, argmax: Any) -> None:
     _, pixels, C = x.shape
     for c in range(C):
         y[n, c] = x[n, 0, c]
-        winners[n, c] = 0
+        argmax[n, c] = 0
     for pixel in range(1, pixels):
         for c in range(C):
             larger = exceeds(x[n, pixel, c], y[n, c])
             y[n, c] = x[n, pixel, c] if larger else y[n, c]
-            winners[n, c] = np.int32(pixel) if larger else winners[n, c]
+            argmax[n, c] = np.int32(pixel) if larger else argmax[n, c]
 
 
-def global_maxpool2d_backward(dy: Array, winners: Array, x_shape: tuple[int, ...]) -> Array:
+def global_maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...]) -> Array:
     """Parallel over n."""
     if dy.dtype != np.float32:
-        return reference.global_maxpool2d_backward(dy, winners, x_shape)
+        return reference.global_maxpool2d_backward(dy, argmax, x_shape)
     dx = empty(x_shape)
     N, H, W, C = dx.shape
-    _global_maxpool2d_backward(N, dx.size, dy, winners, dx.reshape(N, H * W, C))
+    _global_maxpool2d_backward(N, dx.size, dy, argmax, dx.reshape(N, H * W, C))
     return dx
 
 
 @tasks
-def _global_maxpool2d_backward(n: int, worker: int, dy, winners, dx) -> None:  # type: ignore[no-untyped-def]
+def _global_maxpool2d_backward(n: int, worker: int, dy: Any, argmax: Any, dx: Any) -> None:
     dx[n] = 0
     for c in range(dx.shape[2]):
-        dx[n, winners[n, c], c] = dy[n, c]
+        dx[n, argmax[n, c], c] = dy[n, c]
 
 
 def global_avgpool2d_forward(x: Array) -> Array:
@@ -256,7 +237,7 @@ def global_avgpool2d_forward(x: Array) -> Array:
 
 
 @tasks
-def _global_avgpool2d_forward(n: int, worker: int, x, y) -> None:  # type: ignore[no-untyped-def]
+def _global_avgpool2d_forward(n: int, worker: int, x: Any, y: Any) -> None:
     _, pixels, C = x.shape
     for c in range(C):
         y[n, c] = 0
@@ -278,7 +259,7 @@ def global_avgpool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
 
 
 @tasks
-def _global_avgpool2d_backward(n: int, worker: int, dy, dx) -> None:  # type: ignore[no-untyped-def]
+def _global_avgpool2d_backward(n: int, worker: int, dy: Any, dx: Any) -> None:
     _, pixels, C = dx.shape
     for pixel in range(pixels):
         for c in range(C):

@@ -9,30 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends import reference
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._parallel import parallel_for, tasks
 from minicnn.backends.numba_cpu.elementwise import RUN, F, run
-
-__all__ = [
-    "accumulate_",
-    "adam_update_",
-    "clip_by_global_norm_",
-    "clip_by_norm_",
-    "clip_by_value_",
-    "exponential_average_",
-    "l1_l2_gradient_",
-    "l1_l2_penalty",
-    "momentum_update_",
-    "nesterov_update_",
-    "rmsprop_update_",
-    "sgd_update_",
-    "weight_decay_",
-]
-
-Array = Any
-Scalar = Any
+from minicnn.backends.reference import update as reference
+from minicnn.backends.types import Array, Scalar
 
 ZERO, ONE, TWO = F(0), F(1), F(2)
 
@@ -50,7 +32,7 @@ def _is_float64(params: list[Array]) -> bool:
 
 
 def sgd_update_(params: list[Array], grads: list[Array], learning_rate: Scalar) -> None:
-    """As in the spec."""
+    """One loop."""
     if _is_float64(params):
         return reference.sgd_update_(params, grads, learning_rate)
     _each(_sgd, 2, [params, grads], float(learning_rate))
@@ -65,7 +47,7 @@ def _sgd(task: int, worker: int, p: Any, g: Any, learning_rate: Any) -> None:
 def momentum_update_(
     params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
 ) -> None:
-    """As in the spec."""
+    """One loop."""
     if _is_float64(params):
         return reference.momentum_update_(params, grads, momenta, learning_rate, momentum)
     _each(_momentum, 4, [params, grads, momenta], float(learning_rate), momentum)
@@ -82,7 +64,7 @@ def _momentum(task: int, worker: int, p: Any, g: Any, m: Any, learning_rate: Any
 def nesterov_update_(
     params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, momentum: float
 ) -> None:
-    """As in the spec."""
+    """One loop."""
     if _is_float64(params):
         return reference.nesterov_update_(params, grads, momenta, learning_rate, momentum)
     _each(_nesterov, 4, [params, grads, momenta], float(learning_rate), momentum)
@@ -100,28 +82,23 @@ def _nesterov(task: int, worker: int, p: Any, g: Any, m: Any, learning_rate: Any
 def rmsprop_update_(
     params: list[Array],
     grads: list[Array],
-    mean_squares: list[Array],
-    mean_grads: list[Array] | None,
-    momenta: list[Array] | None,
+    slots: tuple[list[Array], list[Array] | None, list[Array] | None],
     learning_rate: Scalar,
     rho: float,
     momentum: float,
     epsilon: float,
 ) -> None:
-    """As in the spec."""
+    """A slot that is None is given the gradients in its place, and left alone."""
     if _is_float64(params):
-        return reference.rmsprop_update_(
-            params, grads, mean_squares, mean_grads, momenta, learning_rate, rho, momentum, epsilon
-        )
-    # What is not asked for is given the gradient in its place and left alone.
+        return reference.rmsprop_update_(params, grads, slots, learning_rate, rho, momentum, epsilon)
+    mean_squares, mean_grads, momenta = slots
     lists = [params, grads, mean_squares, mean_grads or grads, momenta or grads]
     _each(_rmsprop, 8, lists, float(learning_rate), rho, momentum, epsilon, mean_grads is not None, momenta is not None)
 
 
 @tasks
-def _rmsprop(  # type: ignore[no-untyped-def]
-    task: int, worker: int, p, g, v, a, m, learning_rate, rho, momentum, epsilon, centered, with_momentum
-) -> None:
+def _rmsprop(task: int, worker: int, p: Any, g: Any, v: Any, *rest: Any) -> None:
+    a, m, learning_rate, rho, momentum, epsilon, centered, with_momentum = rest
     for i in range(*run(task, p.size)):
         v[i] = rho * v[i] + (ONE - rho) * g[i] * g[i]
         denominator = v[i] + epsilon
@@ -138,31 +115,27 @@ def _rmsprop(  # type: ignore[no-untyped-def]
 def adam_update_(
     params: list[Array],
     grads: list[Array],
-    means: list[Array],
-    variances: list[Array],
-    max_variances: list[Array] | None,
+    slots: tuple[list[Array], list[Array], list[Array] | None],
     learning_rate: Scalar,
     step: Scalar,
-    beta_1: float,
-    beta_2: float,
+    betas: tuple[float, float],
     epsilon: float,
 ) -> None:
-    """As in the spec."""
+    """Adam and AMSGrad have a loop each."""
     if _is_float64(params):
-        return reference.adam_update_(
-            params, grads, means, variances, max_variances, learning_rate, step, beta_1, beta_2, epsilon
-        )
+        return reference.adam_update_(params, grads, slots, learning_rate, step, betas, epsilon)
+    (means, variances, max_variances), (beta_1, beta_2) = slots, betas
     rate = float(learning_rate) * (1 - beta_2 ** int(step)) ** 0.5 / (1 - beta_1 ** int(step))
+    lists = [params, grads, means, variances]
     if max_variances is None:
-        _each(_adam, 10, [params, grads, means, variances], rate, 1 - beta_1, 1 - beta_2, epsilon)
+        _each(_adam, 10, lists, rate, 1 - beta_1, 1 - beta_2, epsilon)
     else:
-        _each(_amsgrad, 10, [params, grads, means, variances, max_variances], rate, 1 - beta_1, 1 - beta_2, epsilon)
+        _each(_amsgrad, 10, [*lists, max_variances], rate, 1 - beta_1, 1 - beta_2, epsilon)
 
 
 @tasks
-def _adam(  # type: ignore[no-untyped-def]
-    task: int, worker: int, p, g, m, v, rate, one_minus_beta_1, one_minus_beta_2, epsilon
-) -> None:
+def _adam(task: int, worker: int, p: Any, g: Any, m: Any, v: Any, *numbers: Any) -> None:
+    rate, one_minus_beta_1, one_minus_beta_2, epsilon = numbers
     for i in range(*run(task, p.size)):
         new_m = m[i] + one_minus_beta_1 * (g[i] - m[i])
         new_v = v[i] + one_minus_beta_2 * (g[i] * g[i] - v[i])
@@ -171,9 +144,8 @@ def _adam(  # type: ignore[no-untyped-def]
 
 
 @tasks
-def _amsgrad(  # type: ignore[no-untyped-def]
-    task: int, worker: int, p, g, m, v, u, rate, one_minus_beta_1, one_minus_beta_2, epsilon
-) -> None:
+def _amsgrad(task: int, worker: int, p: Any, g: Any, m: Any, v: Any, u: Any, *numbers: Any) -> None:
+    rate, one_minus_beta_1, one_minus_beta_2, epsilon = numbers
     for i in range(*run(task, p.size)):
         new_m = m[i] + one_minus_beta_1 * (g[i] - m[i])
         new_v = v[i] + one_minus_beta_2 * (g[i] * g[i] - v[i])
@@ -183,7 +155,7 @@ def _amsgrad(  # type: ignore[no-untyped-def]
 
 
 def weight_decay_(params: list[Array], learning_rate: Scalar, weight_decay: float) -> None:
-    """As in the spec."""
+    """One loop."""
     if _is_float64(params):
         return reference.weight_decay_(params, learning_rate, weight_decay)
     _each(_weight_decay, 1, [params], float(learning_rate) * weight_decay)
@@ -196,7 +168,7 @@ def _weight_decay(task: int, worker: int, p: Any, rate: Any) -> None:
 
 
 def exponential_average_(averages: list[Array], params: list[Array], momentum: float) -> None:
-    """As in the spec."""
+    """One loop."""
     if _is_float64(params):
         return reference.exponential_average_(averages, params, momentum)
     _each(_exponential_average, 2, [averages, params], momentum)
@@ -209,19 +181,19 @@ def _exponential_average(task: int, worker: int, a: Any, p: Any, momentum: Any) 
 
 
 def clip_by_value_(grads: list[Array], limit: float) -> None:
-    """As in the spec."""
+    """In place, without a copy."""
     for g in grads:
         np.clip(g, -limit, limit, out=g)
 
 
 def clip_by_norm_(grads: list[Array], limit: float) -> None:
-    """Each gradient is a model of one parameter."""
+    """Each gradient is a model of one parameter, as in the reference."""
     for g in grads:
         clip_by_global_norm_([g], limit)
 
 
 def clip_by_global_norm_(grads: list[Array], limit: float) -> None:
-    """As in the spec."""
+    """Sums are of float64; nothing is done where the norm is small enough."""
     if _is_float64(grads):
         return reference.clip_by_global_norm_(grads, limit)
     norm = sum(_sums(g)[1] for g in grads) ** 0.5
@@ -256,7 +228,7 @@ def _sum_runs(x, partial):  # type: ignore[no-untyped-def]
 
 
 def l1_l2_penalty(param: Array, l1: float, l2: float) -> Scalar:
-    """As in the spec."""
+    """Sums are of float64."""
     if param.dtype != F:
         return reference.l1_l2_penalty(param, l1, l2)
     absolute, square = _sums(param)
@@ -264,7 +236,7 @@ def l1_l2_penalty(param: Array, l1: float, l2: float) -> Scalar:
 
 
 def l1_l2_gradient_(grad: Array, param: Array, l1: float, l2: float) -> None:
-    """As in the spec."""
+    """One loop."""
     if param.dtype != F:
         return reference.l1_l2_gradient_(grad, param, l1, l2)
     _each(_l1_l2_gradient, 4, [[grad], [param]], l1, 2 * l2)
@@ -278,7 +250,7 @@ def _l1_l2_gradient(task: int, worker: int, g: Any, p: Any, l1: Any, twice_l2: A
 
 
 def accumulate_(target: Array, value: Array) -> None:
-    """As in the spec."""
+    """One loop."""
     if target.dtype != F or target.shape != value.shape:
         return reference.accumulate_(target, value)
     _each(_accumulate, 1, [[target], [value]])

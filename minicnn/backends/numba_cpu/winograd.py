@@ -20,6 +20,7 @@ Compare `conv`, which needs no memory for transformed tiles and takes every stri
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,21 +28,32 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu import _transforms
 from minicnn.backends.numba_cpu._compile import VL, compiled, part
-from minicnn.backends.numba_cpu._microkernel import NR, multiply
-from minicnn.backends.numba_cpu._panels import blocks_of, clear, fill_panels, start_row, unframe_image
+from minicnn.backends.numba_cpu._geometry import (
+    CHUNKS,
+    NO_POOL,
+    Geometry,
+    geometry_of,
+    memory_for_padding,
+    padded_image,
+    sum_chunks,
+)
+from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
+from minicnn.backends.numba_cpu._panels import (
+    NO_ARGMAX,
+    NO_BIAS,
+    OutputGradient,
+    blocks_of,
+    clear,
+    crop_image,
+    fill_panels,
+    row_offsets,
+    start_row,
+)
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST, get_num_threads
-from minicnn.backends.numba_cpu._transforms import SIDE, apply, transform
-from minicnn.backends.numba_cpu._walk import CHUNKS, NO_FLOOR, Walk, frames_for, image_of, sum_chunks
-from minicnn.backends.numba_cpu.pool import max_of_rows
-from minicnn.shapes import window_output
-
-__all__ = ["forward", "gradients", "pays"]
-
-Array = Any
-Pair = tuple[int, int]
-Pads = tuple[int, int, int, int]
-Pool = tuple[Pair, Pair, Pads]  # window, strides, pads
+from minicnn.backends.numba_cpu._transforms import NO_FINISH, SIDE, Finish, Grid, apply, transform
+from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_argmax
+from minicnn.backends.types import Array, Window
 
 PLACES = SIDE * SIDE
 KERNELS = (3, 4, 5)
@@ -64,16 +76,15 @@ class Tiling(NamedTuple):
     kernel_gradient: int
 
 
-def _tiling(r: int, OH: int, OW: int) -> Tiling:
+@functools.lru_cache(maxsize=4096)
+def _tiling(H: int, W: int, window: Window) -> tuple[Tiling, Geometry]:
+    """The tiling of a window's map, and the window's geometry over an image padded so that all tiles fit in."""
+    r, (OH, OW) = window.size[0], window.output
     m = SIDE + 1 - r
     sizes = {_transforms.INPUT: 3, _transforms.INPUT_GRADIENT: 3}  # the same for every r
-    return Tiling(m, -(-OH // m), -(-OW // m), *(transform(kind, sizes.get(kind, r)) for kind in range(6)))
-
-
-def _walk(r: int, tiling: Tiling, pads: Pads) -> Walk:
-    """Over an image in a frame that all tiles fit in."""
-    height, width = tiling.down * tiling.m + r - 1, tiling.across * tiling.m + r - 1
-    return Walk(r, r, 1, 1, 1, 1, pads[0], pads[2], height, width)
+    tiling = Tiling(m, -(-OH // m), -(-OW // m), *(transform(kind, sizes.get(kind, r)) for kind in range(6)))
+    height, width = tiling.down * m + r - 1, tiling.across * m + r - 1
+    return tiling, geometry_of(H, W, window)._replace(height=height, width=width)
 
 
 def _whole(channels: int) -> int:
@@ -92,17 +103,17 @@ def _places(workers: int, floats: int) -> np.ndarray:
     return empty((workers, PLACES, (-(-floats // 16) | 1) * 16))
 
 
-def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: Pair, pads: Pads, dilation: Pair) -> bool:
+@functools.lru_cache(maxsize=4096)
+def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> bool:
     """Whether this is faster than the direct way, by multiplications.
 
     A tile costs 36 products a pair of channels, and its transforms about 350 a channel, stored and read again; the
     kernel's transform about 900 a pair, which one or two small images do not earn back (both measured).
     """
     r, KW, C_in, C_out = kernel_shape
-    if (strides, dilation) != ((1, 1), (1, 1)) or r != KW or r not in KERNELS:
+    if (window.strides, window.dilation, window.groups) != ((1, 1), (1, 1), 1) or r != KW or r not in KERNELS:
         return False
-    OH, OW = window_output((x_shape[1], x_shape[2]), (r, r), strides, pads, dilation)
-    N, m = x_shape[0], SIDE + 1 - r
+    (OH, OW), N, m = window.output, x_shape[0], SIDE + 1 - r
     tiles = -(-OH // m) * -(-OW // m)
     channels = _whole(C_in) + _whole(C_out)
     if tiles * PLACES * 4 * channels > MOST_BYTES:
@@ -116,48 +127,41 @@ def _group(N: int, tiles: int, wanted: int) -> int:
     return max(1, min(N, -(-wanted // tiles)))
 
 
+class Place(NamedTuple):
+    """Where a step finds its image: which of them, in which of a group's slots, in whose memory (of the first index `own`)."""
+
+    n: int
+    slot: int
+    own: int
+
+
 # --- the steps, for one image or one place --------------------------------------------
 
 
 @part
-def _to_tiles(image: int, walk: Any, C_in: int, V: Any, own: int, slot: int, tiling: Any) -> None:
-    """V[own, :, tiles of this slot, :] = B^T d B of every tile d of the image at this address."""
+def _to_tiles(place: Any, image: int, V: Any, C_in: int, geometry: Any, tiling: Any) -> None:
+    """V[own, :, tiles of this slot, :] = B^T d B of every tile d of the padded image at this address."""
     width, step = _whole_vectors(C_in), V.shape[2]
-    at = V.ctypes.data + 4 * (own * PLACES * step + slot * tiling.down * tiling.across * width)
+    at = address(V[place.own]) + 4 * place.slot * tiling.down * tiling.across * width
     for ty in range(tiling.down):
         for tx in range(tiling.across):
-            source = image + 4 * tiling.m * (ty * walk.width + tx) * C_in
-            apply(tiling.input, source, walk.width * C_in, C_in, at, SIDE * step, step, C_in, 0, 0, 0, NO_FLOOR)
+            source = Grid(image + 4 * tiling.m * (ty * geometry.width + tx) * C_in, geometry.width * C_in, C_in)
+            apply(tiling.input, source, Grid(at, SIDE * step, step), C_in, NO_FINISH)
             at += 4 * width
 
 
 @part
-def _from_tiles(M: Any, own: int, slot: int, y: int, OH: int, OW: int, C_out: int, start: Any, tiling: Any, floor: Any) -> None:
-    """The map at address y (OH, OW, C_out) = max(floor, A^T M A + start) of this slot's tiles."""
+def _from_tiles(place: Any, M: Any, y: int, size: Any, start: Any, lower_bound: Any, tiling: Any) -> None:
+    """The map at address y (OH, OW, C_out) = max(lower bound, A^T M A + start) of this slot's tiles. size: of y."""
+    OH, OW, C_out = size
     width, step, m = _whole_vectors(C_out), M.shape[2], tiling.m
-    at = M.ctypes.data + 4 * (own * PLACES * step + slot * tiling.down * tiling.across * width)
+    at = address(M[place.own]) + 4 * place.slot * tiling.down * tiling.across * width
     for ty in range(tiling.down):
         for tx in range(tiling.across):
-            target = y + 4 * m * (ty * OW + tx) * C_out
-            rows, columns = OH - ty * m, OW - tx * m
-            apply(
-                tiling.output, at, SIDE * step, step, target, OW * C_out, C_out, C_out, rows, columns, start.ctypes.data, floor
-            )
+            target = Grid(y + 4 * m * (ty * OW + tx) * C_out, OW * C_out, C_out)
+            finish = Finish(OH - ty * m, OW - tx * m, address(start), lower_bound)
+            apply(tiling.output, Grid(at, SIDE * step, step), target, C_out, finish)
             at += 4 * width
-
-
-@part
-def _products(p: int, V: Any, own: int, tiles: int, U: Any, M: Any, table: Any, zeros: Any, C_in: int, C_out: int) -> None:
-    """M_p = V_p · U_p for so many tiles. U: (1, places, step), a place in panels (C_out in blocks, C_in, NR)."""
-    width = _whole_vectors(C_out)
-    a = V.ctypes.data + 4 * (own * PLACES + p) * V.shape[2]
-    b = U.ctypes.data + 4 * p * U.shape[2]
-    c = M.ctypes.data + 4 * (own * PLACES + p) * M.shape[2]
-    for begin in range(0, C_out, NR):
-        multiply(
-            a, table.ctypes.data, tiles, 1, 0, C_in, 1, b + 4 * begin * C_in, 0, NR, zeros.ctypes.data, 0, c + 4 * begin,
-            table.ctypes.data + 8 * table.shape[1], min(NR, width - begin), NO_FLOOR,
-        )  # fmt: skip
 
 
 @part
@@ -168,271 +172,329 @@ def _kernel_tiles(task: int, worker: int, kernel: Any, U: Any, depth: int, tilin
     """
     r, _, K, C = kernel.shape
     step, k, begin = U.shape[2], task % K, task // K * NR
-    source = kernel.ctypes.data + 4 * (k * C + begin)
-    target = U.ctypes.data + 4 * (begin * depth + k * NR)
-    apply(tiling.kernel, source, r * K * C, K * C, target, SIDE * step, step, min(NR, C - begin), 0, 0, 0, NO_FLOOR)
+    source = Grid(address(kernel) + 4 * (k * C + begin), r * K * C, K * C)
+    target = Grid(address(U) + 4 * (begin * depth + k * NR), SIDE * step, step)
+    apply(tiling.kernel, source, target, min(NR, C - begin), NO_FINISH)
 
 
 # --- forward ------------------------------------------------------------------------
 
 
-def forward(
-    x: Array, kernel: Array, bias: Array | None, pads: Pads, floor: np.float32, pool: Pool | None = None
-) -> tuple[Array, Array | None]:
-    """y = max(floor, convolution + bias), and max-pooled with `pool`; with the winners of the pooling, or None.
+class ForwardWorkspace(NamedTuple):
+    """Scratch memory of a forward pass: the 36 places of transformed tiles (see `_places`), and a thread's images.
 
-    Float32, where `pays`.
+    Attributes:
+        U: the transformed kernel, (1, places, step), a place in panels (C_out in blocks, C_in, NR).
+        V, M: transformed tiles of the input and of the output, (workers, places, step).
+        padded: each thread's padded image.
+        maps: each thread's map before it is pooled, (threads, OH, OW, C_out).
     """
-    N, _, _, C_in = x.shape
-    r, _, _, C_out = kernel.shape
-    OH, OW = window_output(x.shape[1:3], (r, r), (1, 1), pads, (1, 1))
-    tiling = _tiling(r, OH, OW)
-    walk, tiles = _walk(r, tiling, pads), tiling.down * tiling.across
+
+    U: Any
+    V: Any
+    M: Any
+    padded: Any
+    maps: Any
+
+
+def forward(
+    x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool, pool: Window | None
+) -> tuple[Array, Array | None]:
+    """`conv2d_forward` of float32, where it pays."""
+    (N, H, W, C_in), C_out, (OH, OW) = x.shape, kernel.shape[3], window.output
+    tiling, geometry = _tiling(H, W, window)
+    tiles = tiling.down * tiling.across
     images = _group(N, tiles, GROUP)
     together = C_in * C_out > SMALL or -(-N // images) < 2 * get_num_threads()
     if together:
         images = _group(N, tiles, LARGE_GROUP)
-    workers = 1 if together else MOST
-    V, M = (_places(workers, images * tiles * _whole(channels)) for channels in (C_in, C_out))
-    U, table = _places(1, blocks_of(C_out) * C_in * NR), empty((2, images * tiles), np.int64)
-    frames = frames_for(walk, x.shape, walk.height)
     if pool is None:
-        y, winners, maps = empty((N, OH, OW, C_out)), None, empty((1, 1, 1, 1))
-        sizes: Any = ((1, 1), (1, 1), (0, 0, 0, 0))
+        y, argmax, pooling = empty((N, OH, OW, C_out)), NO_ARGMAX, NO_POOL
     else:
-        PH, PW = window_output((OH, OW), pool[0], pool[1], pool[2])
-        y = empty((N, PH, PW, C_out))
-        winners = empty(y.shape, np.uint8 if pool[0][0] * pool[0][1] <= 256 else np.int32)
-        maps, sizes = empty((MOST, OH, OW, C_out)), pool
-    none = empty((1, 1, 1, 1), np.uint8) if winners is None else winners
-    size = OH, OW
-    start = start_row(bias, C_out)
-    _forward(x, kernel, start, y, none, U, V, M, frames, maps, table, walk, tiling, size, sizes, floor, images, together)
-    return y, winners
+        y, pooling = empty((N, *pool.output, C_out)), geometry_of(OH, OW, pool)
+        argmax = memory_for_argmax(y.shape, pool)
+    workers = 1 if together else MOST
+    workspace = ForwardWorkspace(
+        U=_places(1, blocks_of(C_out) * C_in * NR),
+        V=_places(workers, images * tiles * _whole(C_in)),
+        M=_places(workers, images * tiles * _whole(C_out)),
+        padded=memory_for_padding(geometry, x.shape, geometry.height),
+        maps=empty((1, 1, 1, 1) if pool is None else (MOST, OH, OW, C_out)),
+    )
+    arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
+    flags = relu, pool is not None, together
+    _forward(arrays, tuple(workspace), tuple(geometry), tuple(tiling), tuple(pooling), flags, images)
+    return y, None if pool is None else argmax
+
+
+class Forward(NamedTuple):
+    """What each step of a forward pass is given."""
+
+    x: Any
+    y: Any
+    argmax: Any
+    start: Any
+    lower_bound: Any
+    table: Any  # where a tile begins in V, and where in M
+    geometry: Any
+    tiling: Any
+    pool: Any
+    pooled: bool
 
 
 @part
-def _transform_image(slot: int, worker: int, first: int, own: int, x: Any, V: Any, frames: Any, walk: Any, tiling: Any) -> None:
-    _to_tiles(image_of(x, first + slot, 0, frames, worker, walk), walk, x.shape[3], V, own, slot, tiling)
+def _transform_image(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
+    n = first + slot
+    image = padded_image(call.x, n, 0, workspace.padded, worker, call.geometry)
+    _to_tiles(Place(n, slot, own), image, workspace.V, call.x.shape[3], call.geometry, call.tiling)
 
 
 @part
-def _multiply_place(
-    p: int, worker: int, own: int, tiles: int, V: Any, U: Any, M: Any, table: Any, zeros: Any, C_in: int, C_out: int
-) -> None:
-    _products(p, V, own, tiles, U, M, table, zeros, C_in, C_out)
+def _multiply_place(p: int, worker: int, own: int, tiles: int, call: Any, workspace: Any) -> None:
+    """M_p = V_p · U_p for so many tiles."""
+    C_in, C_out = call.x.shape[3], call.y.shape[3]
+    width, offsets = _whole_vectors(C_out), address(call.table)
+    b, c = address(workspace.U[0, p]), address(workspace.M[own, p])
+    for begin in range(0, C_out, NR):
+        multiply(
+            Rows(address(workspace.V[own, p]), offsets, 0, 1),
+            Panel(b + 4 * begin * C_in, 0, NR),
+            Tile(c + 4 * begin, offsets + 8 * call.table.shape[1], tiles, min(NR, width - begin)),
+            Start(address(ZEROS), 0),
+            1,
+            C_in,
+            NO_BOUND,
+        )
 
 
 @part
-def _finish_image(
-    slot: int, worker: int, first: int, own: int, M: Any, y: Any, winners: Any, maps: Any, start: Any, tiling: Any, size: Any,
-    pool: Any, floor: Any,
-) -> None:  # fmt: skip
-    OH, OW = size
-    C_out, n = y.shape[3], first + slot
-    if maps.size == 1:
-        _from_tiles(M, own, slot, y.ctypes.data + 4 * n * OH * OW * C_out, OH, OW, C_out, start, tiling, floor)
-        return
-    window, strides, pads = pool
-    rows = maps[worker]
-    _from_tiles(M, own, slot, rows.ctypes.data, OH, OW, C_out, start, tiling, floor)
-    max_of_rows(rows, 0, OH, y, winners, n, 0, y.shape[1], window, strides, pads)
+def _finish_image(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
+    """y of one image, from its tiles."""
+    n, size = first + slot, (call.geometry.OH, call.geometry.OW, call.y.shape[3])
+    rows = workspace.maps[worker if call.pooled else 0]
+    target = address(rows) if call.pooled else address(call.y) + 4 * n * size[0] * size[1] * size[2]
+    _from_tiles(Place(n, slot, own), workspace.M, target, size, call.start, call.lower_bound, call.tiling)
+    if call.pooled:
+        max_of_rows(rows, 0, (call.y, call.argmax), n, (0, call.y.shape[1]), size[0], call.pool)
 
 
 @part
-def _forward_group(
-    task: int, worker: int, x: Any, start: Any, y: Any, winners: Any, U: Any, V: Any, M: Any, frames: Any, maps: Any,
-    table: Any, zeros: Any, walk: Any, tiling: Any, size: Any, pool: Any, floor: Any, images: int,
-) -> None:  # fmt: skip
+def _forward_group(task: int, worker: int, call: Any, workspace: Any, images: int) -> None:
+    """All steps for a group of images."""
     first = task * images
-    count = min(images, x.shape[0] - first)
+    count = min(images, call.x.shape[0] - first)
     for slot in range(count):
-        _transform_image(slot, worker, first, worker, x, V, frames, walk, tiling)
+        _transform_image(slot, worker, first, worker, call, workspace)
     for p in range(PLACES):
-        _products(p, V, worker, count * tiling.down * tiling.across, U, M, table, zeros, x.shape[3], y.shape[3])
+        _multiply_place(p, worker, worker, count * call.tiling.down * call.tiling.across, call, workspace)
     for slot in range(count):
-        _finish_image(slot, worker, first, worker, M, y, winners, maps, start, tiling, size, pool, floor)
+        _finish_image(slot, worker, first, worker, call, workspace)
 
 
 @compiled
-def _forward(  # type: ignore[no-untyped-def]
-    x, kernel, start, y, winners, U, V, M, frames, maps, table, walk, tiling, size, pool, floor, images, together
-):
+def _forward(arrays, workspace, geometry, tiling, pool, flags, images):  # type: ignore[no-untyped-def]
+    (x, kernel, bias, y, argmax), (relu, pooled, together) = arrays, flags
+    workspace, geometry, tiling = ForwardWorkspace(*workspace), Geometry(*geometry), Tiling(*tiling)
     N, C_in, C_out = x.shape[0], x.shape[3], y.shape[3]
-    parallel_for(C_in * ((C_out + NR - 1) // NR), PLACES * kernel.size, _kernel_tiles, (kernel, U, C_in, tiling))
-    for t in range(table.shape[1]):
-        table[0, t], table[1, t] = t * _whole_vectors(C_in), t * _whole_vectors(C_out)
-    zeros = np.zeros(NR, np.float32)
     tiles = tiling.down * tiling.across
+    table = np.empty((2, images * tiles), np.int64)
+    row_offsets(table[0], _whole_vectors(C_in))
+    row_offsets(table[1], _whole_vectors(C_out))
+    start, lower_bound = start_row(bias, C_out), ZERO if relu else NO_BOUND
+    call = Forward(x, y, argmax, start, lower_bound, table, geometry, tiling, Geometry(*pool), pooled)
+    parallel_for(C_in * ((C_out + NR - 1) // NR), PLACES * kernel.size, _kernel_tiles, (kernel, workspace.U, C_in, tiling))
     work = PLACES * tiles * C_in * C_out
     if not together:
-        parallel_for(
-            (N + images - 1) // images,
-            N * work,
-            _forward_group,
-            (x, start, y, winners, U, V, M, frames, maps, table, zeros, walk, tiling, size, pool, floor, images),
-        )
+        parallel_for((N + images - 1) // images, N * work, _forward_group, (call, workspace, images))
         return
     for first in range(0, N, images):
         count = min(images, N - first)
-        parallel_for(count, count * work, _transform_image, (first, 0, x, V, frames, walk, tiling))
-        parallel_for(PLACES, count * work, _multiply_place, (0, count * tiles, V, U, M, table, zeros, C_in, C_out))
-        parallel_for(count, count * work, _finish_image, (first, 0, M, y, winners, maps, start, tiling, size, pool, floor))
+        parallel_for(count, count * work, _transform_image, (first, 0, call, workspace))
+        parallel_for(PLACES, count * work, _multiply_place, (0, count * tiles, call, workspace))
+        parallel_for(count, count * work, _finish_image, (first, 0, call, workspace))
 
 
 # --- gradients ----------------------------------------------------------------------
 
 
-def gradients(
+class BackwardWorkspace(NamedTuple):
+    """Scratch memory of a backward pass, as in `ForwardWorkspace`.
+
+    Attributes:
+        V, dM: transformed tiles of the input and of the gradient at the map; a place of dM in panels (blocks, tiles, NR).
+        dU: each chunk's gradient of the transformed kernel, (chunks, places * C_in, C_out); dU_total: their sum.
+        transposed: the kernel with its channels exchanged, (r, r, C_out, C_in); U: that, transformed.
+        padded, padded_dx: each thread's padded image, and its gradient.
+        panels: each thread's gradient at the map of one image, (threads, blocks, height, width, NR).
+        totals: the bias's gradient for each chunk or slot, (chunks, blocks * NR).
+    """
+
+    V: Any
+    dM: Any
+    dU: Any
+    dU_total: Any
+    transposed: Any
+    U: Any
+    padded: Any
+    padded_dx: Any
+    panels: Any
+    totals: Any
+
+
+def _backward_workspace(
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], tiling: Tiling, geometry: Geometry, images: int, need_dx: bool
+) -> BackwardWorkspace:
+    (N, _, _, C_in), (r, _, _, C_out) = x_shape, kernel_shape
+    together = C_in * C_out > SMALL
+    workers, chunks, blocks = (1, 1, blocks_of(C_out)) if together else (MOST, min(N, CHUNKS), blocks_of(C_out))
+    tiles = images * tiling.down * tiling.across
+    dU = empty((chunks, PLACES * C_in, C_out))
+    return BackwardWorkspace(
+        V=_places(workers, tiles * _whole(C_in)),
+        dM=_places(workers, blocks * tiles * NR),
+        dU=dU,
+        dU_total=dU[0] if chunks == 1 else empty((PLACES * C_in, C_out)),
+        transposed=empty((r, r, C_out, C_in) if need_dx else (1, 1, 1, 1)),
+        U=_places(1, blocks_of(C_in) * NR * blocks * NR) if need_dx else empty((1, 1, 1)),
+        padded=memory_for_padding(geometry, x_shape, geometry.height),
+        padded_dx=empty((MOST, geometry.height, geometry.width, _whole(C_in)) if need_dx else (1, 1, 1, 1)),
+        panels=empty((MOST, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR)),
+        totals=empty((images if together else chunks, blocks * NR)),
+    )
+
+
+def backward(
     dy: Array,
     x: Array,
-    y: Array | None,
-    winners: Array | None,
     kernel: Array,
-    pads: Pads,
-    pool: Pool,
+    window: Window,
+    y: Array | None,
+    pool: Window | None,
+    argmax: Array | None,
     need_dx: bool,
 ) -> tuple[Array | None, Array, Array]:
-    """dx (or None), dkernel and dbias of a convolution, with y behind a ReLU, with winners behind a max pooling.
-
-    Float32, where `pays`.
-    """
-    N, _, _, C_in = x.shape
-    r, _, _, C_out = kernel.shape
-    OH, OW = window_output(x.shape[1:3], (r, r), (1, 1), pads, (1, 1))
-    tiling = _tiling(r, OH, OW)
-    walk, tiles = _walk(r, tiling, pads), tiling.down * tiling.across
+    """`conv2d_backward` of float32, where it pays."""
+    (N, H, W, C_in), C_out = x.shape, kernel.shape[3]
+    tiling, geometry = _tiling(H, W, window)
     together = C_in * C_out > SMALL
     chunks = 1 if together else min(N, CHUNKS)
-    images = _group(-(-N // chunks), tiles, LARGE_GROUP if together else GROUP)
-    workers, blocks = 1 if together else MOST, blocks_of(C_out)
-    V, dM = _places(workers, images * tiles * _whole(C_in)), _places(workers, blocks * images * tiles * NR)
-    dU = empty((chunks, PLACES * C_in, C_out))
-    dU_total = dU[0] if chunks == 1 else empty((PLACES * C_in, C_out))
-    table, weights = empty((2, images * tiles), np.int64), empty((2, C_in), np.int64)
-    frames = frames_for(walk, x.shape, walk.height)
-    panels = empty((MOST, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR))
-    totals = empty((images if together else chunks, blocks * NR))
-    scratch = empty((MOST, dy.shape[2], NR))
-    dkernel, dbias = empty(kernel.shape), empty((C_out,))
-    if need_dx:
-        dx = empty(x.shape)
-        turned, U = empty((r, r, C_out, C_in)), _places(1, blocks_of(C_in) * NR * blocks * NR)
-        dframes = empty((MOST, walk.height, walk.width, _whole(C_in)))
-    else:
-        dx = turned = dframes = empty((1, 1, 1, 1))
-        U = empty((1, 1, 1))
-    window = (*pool[0], *pool[1], pool[2][0], pool[2][2], OH, OW)
-    relu, pooled = y is not None, winners is not None
-    y = dy if y is None else y
-    winners = empty((1, 1, 1, 1), np.uint8) if winners is None else winners
-    _gradients(
-        (dy, y, winners, x, kernel), (dx, dkernel, dbias), (turned, U, V, dM, dU, dU_total), (frames, dframes, panels),
-        (totals, scratch), (table, weights), walk, tiling, window, (relu, pooled, need_dx, together), images,
-    )  # fmt: skip
+    images = _group(-(-N // chunks), tiling.down * tiling.across, LARGE_GROUP if together else GROUP)
+    workspace = _backward_workspace(x.shape, kernel.shape, tiling, geometry, images, need_dx)
+    pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
+    dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((C_out,))
+    inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
+    flags = y is not None, pool is not None, need_dx, together
+    shape = tuple(geometry), tuple(tiling), tuple(pooling), images
+    _backward(inputs, (dx, dkernel, dbias), tuple(workspace), shape, flags)
     return dx if need_dx else None, dkernel, dbias
 
 
+class Backward(NamedTuple):
+    """What each step of a backward pass is given."""
+
+    x: Any
+    gradient: Any  # an OutputGradient
+    dx: Any
+    tiles: Any  # a table: where a tile begins in a panel of dM, and where in V
+    weights: Any  # a table: where a channel of the input begins in V, and where in dU
+    geometry: Any
+    tiling: Any
+    need_dx: bool
+
+
 @part
-def _transform_both(
-    slot: int, worker: int, first: int, own: int, total: int, sources: Any, V: Any, dM: Any, room: Any, sums: Any,
-    T: int, walk: Any, tiling: Any, window: Any, flags: Any,
-) -> None:  # fmt: skip
+def _transform_both(slot: int, worker: int, first: int, own: int, total: int, call: Any, workspace: Any) -> None:
     """V of image first + slot, and dM from dy behind its pooling and ReLU.
 
     The map's sum is added to totals[total], or to the slot's own where that is negative.
     """
-    dy, y, winners, x, _ = sources
-    frames, _, panels = room
-    totals, scratch = sums
-    relu, pooled, _, _ = flags
-    n, panel = first + slot, panels[worker]
-    _to_tiles(image_of(x, n, 0, frames, worker, walk), walk, x.shape[3], V, own, slot, tiling)
-    fill_panels(n, dy, y, winners, panel, 0, 0, window, relu, pooled, scratch[worker], totals[slot if total < 0 else total])
-    blocks, _, width, _ = panel.shape
-    step, m = dM.shape[2], tiling.m
+    n, panel, tiling = first + slot, workspace.panels[worker], call.tiling
+    image = padded_image(call.x, n, 0, workspace.padded, worker, call.geometry)
+    _to_tiles(Place(n, slot, own), image, workspace.V, call.x.shape[3], call.geometry, tiling)
+    fill_panels(n, call.gradient, panel, 0, 0, workspace.totals[slot if total < 0 else total])
+    blocks, height, width, _ = panel.shape
+    step, m, T = workspace.dM.shape[2], tiling.m, call.tiles.shape[1]
     for block in range(blocks):
-        at = dM.ctypes.data + 4 * (own * PLACES * step + (block * T + slot * tiling.down * tiling.across) * NR)
+        at = address(workspace.dM[own]) + 4 * (block * T + slot * tiling.down * tiling.across) * NR
         for ty in range(tiling.down):
             for tx in range(tiling.across):
-                source = panel.ctypes.data + 4 * ((block * panel.shape[1] + ty * m) * width + tx * m) * NR
-                apply(tiling.output_gradient, source, width * NR, NR, at, SIDE * step, step, NR, 0, 0, 0, NO_FLOOR)
+                source = Grid(address(panel) + 4 * ((block * height + ty * m) * width + tx * m) * NR, width * NR, NR)
+                apply(tiling.output_gradient, source, Grid(at, SIDE * step, step), NR, NO_FINISH)
                 at += 4 * NR
 
 
 @part
-def _gradients_of_place(
-    p: int, worker: int, own: int, chunk: int, tiles: int, add: bool, V: Any, dM: Any, U: Any, dU: Any, tables: Any,
-    zeros: Any, need_dx: bool,
-) -> None:  # fmt: skip
+def _gradients_of_place(p: int, worker: int, own: int, chunk: int, tiles: int, add: bool, call: Any, workspace: Any) -> None:
     """dU_p (+)= V_p^T · dM_p, then dV_p = dM_p · U_p^T in V's place."""
-    table, weights = tables
-    T, C_in, C_out = table.shape[1], weights.shape[1], dU.shape[2]
+    T, C_in, C_out = call.tiles.shape[1], call.weights.shape[1], workspace.dU.shape[2]
     width, blocks = _whole_vectors(C_in), (C_out + NR - 1) // NR
-    a = V.ctypes.data + 4 * (own * PLACES + p) * V.shape[2]
-    of_dM = dM.ctypes.data + 4 * (own * PLACES + p) * dM.shape[2]
+    V, dM, offsets = address(workspace.V[own, p]), address(workspace.dM[own, p]), address(call.weights)
     for block in range(blocks):
-        c = dU.ctypes.data + 4 * ((chunk * PLACES + p) * C_in * C_out + block * NR)
+        c = address(workspace.dU[chunk, p * C_in]) + 4 * block * NR
         multiply(
-            a, weights.ctypes.data, C_in, 1, 0, tiles, width, of_dM + 4 * block * T * NR, 0, NR,
-            c if add else zeros.ctypes.data, 1 if add else 0, c, weights.ctypes.data + 8 * C_in, min(NR, C_out - block * NR),
-            NO_FLOOR,
-        )  # fmt: skip
-    if need_dx:
-        b = U.ctypes.data + 4 * p * U.shape[2]
+            Rows(V, offsets, 0, width),
+            Panel(dM + 4 * block * T * NR, 0, NR),
+            Tile(c, offsets + 8 * C_in, C_in, min(NR, C_out - block * NR)),
+            Start(c, 1) if add else Start(address(ZEROS), 0),
+            1,
+            tiles,
+            NO_BOUND,
+        )
+    if call.need_dx:
+        b, offsets = address(workspace.U[0, p]), address(call.tiles)
         for begin in range(0, C_in, NR):
             multiply(
-                of_dM, table.ctypes.data, tiles, blocks, T * NR, NR, 1, b + 4 * begin * blocks * NR, NR * NR, NR,
-                zeros.ctypes.data, 0, a + 4 * begin, table.ctypes.data + 8 * T, min(NR, width - begin), NO_FLOOR,
-            )  # fmt: skip
+                Rows(dM, offsets, T * NR, 1),
+                Panel(b + 4 * begin * blocks * NR, NR * NR, NR),
+                Tile(V + 4 * begin, offsets + 8 * T, tiles, min(NR, width - begin)),
+                Start(address(ZEROS), 0),
+                blocks,
+                NR,
+                NO_BOUND,
+            )
 
 
 @part
-def _input_gradient(
-    slot: int, worker: int, first: int, own: int, V: Any, dx: Any, dframes: Any, walk: Any, tiling: Any
-) -> None:
+def _input_gradient(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
     """dx of image first + slot: the overlapping sum of B dV B^T of its tiles."""
-    frame = dframes[worker]
-    clear(frame.reshape(frame.size))
-    width, step, m = frame.shape[2], V.shape[2], tiling.m
-    at = V.ctypes.data + 4 * (own * PLACES * step + slot * tiling.down * tiling.across * width)
+    padded, tiling, geometry = workspace.padded_dx[worker], call.tiling, call.geometry
+    clear(padded)
+    width, step = padded.shape[2], workspace.V.shape[2]
+    at = address(workspace.V[own]) + 4 * slot * tiling.down * tiling.across * width
     for ty in range(tiling.down):
         for tx in range(tiling.across):
-            target = frame.ctypes.data + 4 * m * (ty * walk.width + tx) * width
-            apply(tiling.input_gradient, at, SIDE * step, step, target, walk.width * width, width, width, 0, 0, 0, NO_FLOOR)
+            target = address(padded) + 4 * tiling.m * (ty * geometry.width + tx) * width
+            source = Grid(at, SIDE * step, step)
+            apply(tiling.input_gradient, source, Grid(target, geometry.width * width, width), width, NO_FINISH)
             at += 4 * width
-    unframe_image(frame, walk.top, walk.left, dx, first + slot)
+    crop_image(padded, geometry.top, geometry.left, call.dx, first + slot)
 
 
 @part
-def _gradients_of_chunk(
-    chunk: int, worker: int, sources: Any, dx: Any, products: Any, room: Any, sums: Any, tables: Any, zeros: Any, walk: Any,
-    tiling: Any, window: Any, flags: Any, images: int,
-) -> None:  # fmt: skip
-    U, V, dM, dU = products
-    N, chunks, need_dx = sources[0].shape[0], dU.shape[0], flags[2]
-    T = tables[0].shape[1]
+def _gradients_of_chunk(chunk: int, worker: int, call: Any, workspace: Any, images: int) -> None:
+    """All steps for a chunk of images, a group after the other."""
+    N, chunks = call.x.shape[0], workspace.dU.shape[0]
     begin, end = chunk * N // chunks, (chunk + 1) * N // chunks
     for first in range(begin, end, images):
         count = min(images, end - first)
         for slot in range(count):
-            _transform_both(slot, worker, first, worker, chunk, sources, V, dM, room, sums, T, walk, tiling, window, flags)
-        tiles = count * tiling.down * tiling.across
+            _transform_both(slot, worker, first, worker, chunk, call, workspace)
         for p in range(PLACES):
-            _gradients_of_place(p, worker, worker, chunk, tiles, first > begin, V, dM, U, dU, tables, zeros, need_dx)
-        if need_dx:
+            tiles = count * call.tiling.down * call.tiling.across
+            _gradients_of_place(p, worker, worker, chunk, tiles, first > begin, call, workspace)
+        if call.need_dx:
             for slot in range(count):
-                _input_gradient(slot, worker, first, worker, V, dx, room[1], walk, tiling)
+                _input_gradient(slot, worker, first, worker, call, workspace)
 
 
 @part
-def _turn(co: int, worker: int, kernel: Any, turned: Any) -> None:
-    """turned[ky, kx, co, ci] = kernel[ky, kx, ci, co]."""
+def _transpose(co: int, worker: int, kernel: Any, transposed: Any) -> None:
+    """transposed[ky, kx, co, ci] = kernel[ky, kx, ci, co]."""
     KH, KW, C_in, _ = kernel.shape
     for ky in range(KH):
         for kx in range(KW):
             for ci in range(C_in):
-                turned[ky, kx, co, ci] = kernel[ky, kx, ci, co]
+                transposed[ky, kx, co, ci] = kernel[ky, kx, ci, co]
 
 
 @part
@@ -440,62 +502,54 @@ def _from_kernel_tiles(ci: int, worker: int, dU: Any, dkernel: Any, tiling: Any)
     """dkernel[:, :, ci, :] = G^T dU G."""
     r, _, C_in, C_out = dkernel.shape
     step = C_in * C_out
-    source, target = dU.ctypes.data + 4 * ci * C_out, dkernel.ctypes.data + 4 * ci * C_out
-    apply(tiling.kernel_gradient, source, SIDE * step, step, target, r * step, step, C_out, 0, 0, 0, NO_FLOOR)
+    source = Grid(address(dU) + 4 * ci * C_out, SIDE * step, step)
+    apply(tiling.kernel_gradient, source, Grid(address(dkernel) + 4 * ci * C_out, r * step, step), C_out, NO_FINISH)
+
+
+@part
+def _transform_kernel(kernel: Any, workspace: Any, tiling: Any) -> None:
+    """U of the transposed kernel."""
+    C_in, C_out = kernel.shape[2], kernel.shape[3]
+    if C_out % NR:
+        clear(workspace.U)
+    parallel_for(C_out, kernel.size, _transpose, (kernel, workspace.transposed))
+    depth = (C_out + NR - 1) // NR * NR
+    arguments = workspace.transposed, workspace.U, depth, tiling
+    parallel_for(C_out * ((C_in + NR - 1) // NR), PLACES * kernel.size, _kernel_tiles, arguments)
 
 
 @compiled
-def _gradients(sources, found, products, room, sums, tables, walk, tiling, window, flags, images):  # type: ignore[no-untyped-def]
-    _, _, _, x, kernel = sources
-    dx, dkernel, dbias = found
-    turned, U, V, dM, dU, dU_total = products
-    totals, panels = sums[0], room[2]
-    table, weights = tables
-    _, _, need_dx, together = flags
+def _backward(inputs, outputs, workspace, shape, flags):  # type: ignore[no-untyped-def]
+    (dy, y, argmax, x, kernel), (dx, dkernel, dbias), (relu, pooled, need_dx, together) = inputs, outputs, flags
+    geometry, tiling, pool, images = Geometry(*shape[0]), Tiling(*shape[1]), Geometry(*shape[2]), shape[3]
+    workspace = BackwardWorkspace(*workspace)
     N, C_in, C_out = x.shape[0], kernel.shape[2], kernel.shape[3]
-    zeros = np.zeros(NR, np.float32)
-    clear(panels.reshape(panels.size))  # beyond the map it stays zero
-    clear(totals.reshape(totals.size))
-    for t in range(table.shape[1]):
-        table[0, t], table[1, t] = t * NR, t * _whole_vectors(C_in)
-    for ci in range(C_in):
-        weights[0, ci], weights[1, ci] = ci, ci * C_out
-    if need_dx:
-        if C_out % NR:
-            clear(U.reshape(U.size))
-        parallel_for(C_out, kernel.size, _turn, (kernel, turned))
-        blocks = (C_in + NR - 1) // NR
-        parallel_for(C_out * blocks, PLACES * kernel.size, _kernel_tiles, (turned, U, (C_out + NR - 1) // NR * NR, tiling))
+    clear(workspace.panels)  # beyond the map it stays zero
+    clear(workspace.totals)
     tiles = tiling.down * tiling.across
-    work = 2 * PLACES * tiles * C_in * C_out
+    table, weights = np.empty((2, images * tiles), np.int64), np.empty((2, C_in), np.int64)
+    row_offsets(table[0], NR)
+    row_offsets(table[1], _whole_vectors(C_in))
+    row_offsets(weights[0], 1)
+    row_offsets(weights[1], C_out)
+    if need_dx:
+        _transform_kernel(kernel, workspace, tiling)
+    gradient = OutputGradient(dy, y, argmax, relu, pooled, pool, geometry.OH, geometry.OW)
+    call = Backward(x, gradient, dx, table, weights, geometry, tiling, need_dx)
+    work, dU, dU_total = 2 * PLACES * tiles * C_in * C_out, workspace.dU, workspace.dU_total
     if together:
         for first in range(0, N, images):
             count = min(images, N - first)
-            parallel_for(
-                count,
-                count * work,
-                _transform_both,
-                (first, 0, -1, sources, V, dM, room, sums, table.shape[1], walk, tiling, window, flags),
-            )
-            parallel_for(
-                PLACES,
-                count * work,
-                _gradients_of_place,
-                (0, 0, count * tiles, first > 0, V, dM, U, dU, tables, zeros, need_dx),
-            )
+            parallel_for(count, count * work, _transform_both, (first, 0, -1, call, workspace))
+            parallel_for(PLACES, count * work, _gradients_of_place, (0, 0, count * tiles, first > 0, call, workspace))
             if need_dx:
-                parallel_for(count, count * work, _input_gradient, (first, 0, V, dx, room[1], walk, tiling))
+                parallel_for(count, count * work, _input_gradient, (first, 0, call, workspace))
     else:
-        parallel_for(
-            dU.shape[0],
-            N * work,
-            _gradients_of_chunk,
-            (sources, dx, (U, V, dM, dU), room, sums, tables, zeros, walk, tiling, window, flags, images),
-        )
+        parallel_for(dU.shape[0], N * work, _gradients_of_chunk, (call, workspace, images))
     if dU.shape[0] > 1:
         parallel_for((dU.shape[1] + 7) // 8, dU.size, sum_chunks, (dU, dU_total))
     parallel_for(C_in, dU_total.size, _from_kernel_tiles, (dU_total, dkernel, tiling))
     clear(dbias)
-    for row in range(totals.shape[0]):
+    for row in range(workspace.totals.shape[0]):
         for co in range(C_out):
-            dbias[co] += totals[row, co]
+            dbias[co] += workspace.totals[row, co]

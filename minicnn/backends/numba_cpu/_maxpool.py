@@ -6,40 +6,59 @@ apart, so that it would not vectorise the loop. Written as vectors it is a handf
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import VL, shared
+from minicnn.backends.numba_cpu._compile import VL, shared, words
 from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NR, NV, VECTOR, load_vector, spread
-
-__all__ = ["unpool_row"]
 
 BYTES, INTS = ir.VectorType(ir.IntType(8), VL), ir.VectorType(I32, VL)
 
 
+class Windows(NamedTuple):
+    """A row of windows, for up to NR channels: addresses of the first one's values, and steps to the next one's.
+
+    Attributes:
+        dy, argmax: the gradient at the pooled pixel, and the largest pixel's place ky * KW + kx, of uint8; `step` numbers
+            from one window to the next. Without a pooling: windows of one pixel, and argmax all 0.
+        y, y_step: the ReLU's output likewise; without one, NR ones and a step of 0.
+        count, columns: how many windows and channels there are.
+    """
+
+    dy: int
+    y: int
+    y_step: int
+    argmax: int
+    step: int
+    count: int
+    columns: int
+
+
+class Pixels(NamedTuple):
+    """Where the windows lie: the pixel under the first one's first tap, and in floats the ways to the row below
+
+    Attributes:
+        KH, KW: a window's size.
+    """
+
+    at: int
+    row: int
+    window: int
+    KH: int
+    KW: int
+
+
 @intrinsic
-def _row(
-    typingctx: Any,
-    dy: Any,
-    y: Any,
-    y_step: Any,
-    winners: Any,
-    windows: Any,
-    step: Any,
-    columns: Any,
-    target: Any,
-    KH: Any,
-    KW: Any,
-    row: Any,
-    stride: Any,
-    total: Any,
-) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        dy, y, y_step, winners, windows, step, columns, target, KH, KW, row, stride, total = args
+def _row(typingctx: Any, windows: Any, pixels: Any, total: Any) -> Any:
+    # One instruction after the other, as `maxpool_backward_row` says: cut in two, it would not be easier to read.
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        dy, y, y_step, argmax, step, count, columns = cgutils.unpack_tuple(builder, values[0])
+        target, row, stride, KH, KW = cgutils.unpack_tuple(builder, values[1])
+        total = values[2]
         module, constant = builder.module, lambda value: ir.Constant(I64, value)
         masked = {
             kind: cgutils.get_or_insert_function(
@@ -61,47 +80,40 @@ def _row(
             lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
             inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
         sums = [cgutils.alloca_once_value(builder, load_vector(builder, at(total, constant(0), n))) for n in range(NV)]
-        with cgutils.for_range(builder, windows) as loop:
+        with cgutils.for_range(builder, count) as loop:
             window = loop.index
-            here, ours = builder.mul(window, step), builder.mul(window, y_step)
-            gradients, won = [], []
+            here, y_here = builder.mul(window, step), builder.mul(window, y_step)
+            gradients, largest = [], []
             for n in range(NV):
                 g = load(VECTOR, at(dy, here, n), n, zero)
-                passed = builder.fcmp_ordered(">", load(VECTOR, at(y, ours, n), n, zero), zero)
+                passed = builder.fcmp_ordered(">", load(VECTOR, at(y, y_here, n), n, zero), zero)
                 g = builder.select(passed, g, zero)
                 gradients.append(g)
                 builder.store(builder.fadd(builder.load(sums[n]), g), sums[n])
-                place = builder.inttoptr(
-                    builder.add(winners, builder.add(here, constant(n * VL))), BYTES.as_pointer()
-                )  # a byte each
-                won.append(builder.zext(load(BYTES, place, n, no_bytes), INTS))
+                place = builder.inttoptr(builder.add(argmax, builder.add(here, constant(n * VL))), BYTES.as_pointer())
+                largest.append(builder.zext(load(BYTES, place, n, no_bytes), INTS))
             first = builder.mul(window, stride)
             with cgutils.for_range(builder, KH) as down, cgutils.for_range(builder, KW) as across:
                 tap = spread(builder, builder.trunc(builder.add(builder.mul(down.index, KW), across.index), I32), INTS)
                 pixel = builder.add(builder.add(first, builder.mul(down.index, row)), builder.mul(across.index, constant(NR)))
                 for n in range(NV):
-                    value = builder.select(builder.icmp_signed("==", won[n], tap), gradients[n], zero)
+                    value = builder.select(builder.icmp_signed("==", largest[n], tap), gradients[n], zero)
                     builder.store(value, at(target, pixel, n)).align = 4
         for n in range(NV):
             builder.store(builder.load(sums[n]), at(total, constant(0), n)).align = 4
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 13), codegen
+    return types.void(windows, pixels, types.int64), codegen
 
 
-@shared(types.void(*[types.int64] * 13))
-def unpool_row(dy, y, y_step, winners, windows, step, columns, target, KH, KW, row, stride, total):  # type: ignore[no-untyped-def]
-    """target[ky, window*stride + kx, :] = dy[window, :] where y is positive and this tap won, else 0; total += dy behind y.
+@shared(types.void(words(Windows), words(Pixels), types.int64))
+def maxpool_backward_row(windows, pixels, total):  # type: ignore[no-untyped-def]
+    """The pixel at (ky, kx) under each window = the window's dy where y is positive and the largest pixel was there, else 0.
 
-    For one row of windows that do not overlap and lie wholly on the map, and NR channels; 0 beyond the last channel.
-    All arrays are addresses, all steps count floats (of winners, bytes).
+    For one row of windows that do not overlap and lie wholly on the map; 0 beyond the last channel.
 
     Args:
-        dy, winners: of the first window; `step` from one to the next; winners are uint8, ky * KW + kx. Without a pooling:
-            KH = KW = 1 and winners all 0.
-        y, y_step: the ReLU's output likewise; without one, the address of NR ones and a step of 0.
-        columns: channels there are, at most NR.
-        target: the panel's pixel under the first window's first tap, `row` floats to the pixel below; windows `stride` apart.
-        total: NR floats.
+        windows, pixels: `Windows` and `Pixels`.
+        total: the address of NR floats, to which dy behind the ReLU is added.
     """
-    _row(dy, y, y_step, winners, windows, step, columns, target, KH, KW, row, stride, total)
+    _row(windows, pixels, total)

@@ -11,8 +11,6 @@ import numpy as np
 
 from minicnn.callbacks.base import Callback, Logs
 
-__all__ = ["CSVLogger"]
-
 
 class CSVLogger(Callback):
     """Writes a row an epoch: epoch, then the logs by name; "NA" where an epoch lacks one.

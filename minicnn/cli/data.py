@@ -6,8 +6,6 @@ import click
 
 from minicnn.cli.common import Dataset, Suggesting, print_table
 
-__all__ = ["command"]
-
 
 @click.group(cls=Suggesting, invoke_without_command=True, short_help="List the data sets, or fetch one.")
 @click.pass_context

@@ -7,8 +7,6 @@ import click
 from minicnn.cli.common import Dataset, Range, compute_options, configure, load_data, range_option
 from minicnn.cli.given_model import MODEL_HELP, load_model, refuse_fewer_outputs
 
-__all__ = ["command"]
-
 
 @click.command(short_help="Evaluate a model on a data set.", epilog=MODEL_HELP)
 @click.argument("model")

@@ -10,8 +10,6 @@ import numpy as np
 
 from minicnn import config
 
-__all__ = ["TensorSpec", "as_element", "flatten", "map_structure", "slices", "spec_of", "stack"]
-
 
 @dataclass(frozen=True)
 class TensorSpec:

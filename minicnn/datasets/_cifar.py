@@ -13,8 +13,6 @@ import numpy as np
 
 from minicnn.datasets import _archive, _unpickle
 
-__all__ = ["read_binary", "read_pickles"]
-
 _PIXELS = 3 * 32 * 32
 _LARGEST_FILE = 400_000_000  # CIFAR-100's training file, the largest, has 155 million bytes
 

@@ -15,8 +15,6 @@ import numpy as np
 
 from minicnn.datasets._store import Arrays
 
-__all__ = ["FILES", "check_digits", "read_idx_folder"]
-
 FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",

@@ -11,8 +11,6 @@ from pathlib import Path
 from minicnn.datasets import _cifar
 from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
-__all__ = ["CLASS_NAMES", "load_data"]
-
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _PICKLED = (tuple(f"data_batch_{i}" for i in range(1, 6)), ("test_batch",))

@@ -11,8 +11,6 @@ from pathlib import Path
 from minicnn.datasets import _cifar
 from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
-__all__ = ["CLASS_NAMES", "COARSE_CLASS_NAMES", "load_data"]
-
 # fmt: off
 CLASS_NAMES = (
     "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle",

@@ -9,8 +9,6 @@ from __future__ import annotations
 from minicnn.datasets._idx import FILES, read_idx_folder
 from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
-__all__ = ["CLASS_NAMES", "load_data"]
-
 CLASS_NAMES = (
     "T-shirt/top",
     "Trouser",

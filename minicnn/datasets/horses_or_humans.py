@@ -16,8 +16,6 @@ from minicnn.data.pictures import read_picture
 from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 from minicnn.untrusted import open_zip
 
-__all__ = ["CLASS_NAMES", "load_data"]
-
 CLASS_NAMES = ("horses", "humans")
 
 _ADDRESS = "https://storage.googleapis.com/download.tensorflow.org/data/"

@@ -13,8 +13,6 @@ from minicnn.datasets._idx import FILES, check_digits, read_idx_folder
 from minicnn.datasets._npz import read_npz
 from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
-__all__ = ["CLASS_NAMES", "load_data"]
-
 CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.backends import reference
 from minicnn.backends.cupy_gpu import conv
-from minicnn.backends.cupy_gpu.compile import blocks
-from minicnn.backends.cupy_gpu.dense import column_chunks
+from minicnn.backends.cupy_gpu.compile import blocks, column_chunks
 from minicnn.backends.cupy_gpu.update import MOST, _groups
+from minicnn.backends.reference.conv import conv2d_backward, conv2d_forward
+from minicnn.backends.reference.elementwise import random_bits
+from minicnn.backends.types import Window, window_over
 from minicnn.shapes import window_output
 from tests.gpu import twins
 from tests.ops.checks import gradient_cases, seeds
@@ -21,12 +22,11 @@ few_channels = st.sampled_from([1, 3, 4, 9])
 geometries = {"case": windows(dilated=True), "C_in": few_channels, "C_out": few_channels, "seed": seeds}
 
 
-def drawn(case: Windows, C_in: int, C_out: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
+def drawn(case: Windows, C_in: int, C_out: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Window]:
     rng = np.random.default_rng(seed)
     x, kernel = rng.standard_normal((case.batch, *case.image, C_in)), rng.standard_normal((*case.window, C_in, C_out))
-    sliding = (case.strides, case.pads, case.dilation)
-    output = window_output(case.image, case.window, *sliding)
-    return x, kernel, rng.standard_normal((case.batch, *output, C_out)), sliding
+    window = window_over(case.image, case.window, case.strides, case.pads, case.dilation)
+    return x, kernel, rng.standard_normal((case.batch, *window.output, C_out)), window
 
 
 def assert_equal(actual: np.ndarray, expected: np.ndarray) -> None:
@@ -36,25 +36,22 @@ def assert_equal(actual: np.ndarray, expected: np.ndarray) -> None:
 @gradient_cases
 @given(**geometries)
 def test_conv2d_forward(case: Windows, C_in: int, C_out: int, seed: int) -> None:
-    x, kernel, dy, sliding = drawn(case, C_in, C_out, seed)
-    y = twins.conv2d_forward(x, kernel, dy.shape[1:3], *sliding)
-    assert_equal(y, reference.conv2d_forward(x, kernel, None, *sliding))
+    x, kernel, _, window = drawn(case, C_in, C_out, seed)
+    assert_equal(twins.conv2d_forward(x, kernel, window), conv2d_forward(x, kernel, None, window)[0])
 
 
 @gradient_cases
 @given(**geometries)
 def test_conv2d_backward_input(case: Windows, C_in: int, C_out: int, seed: int) -> None:
-    x, kernel, dy, sliding = drawn(case, C_in, C_out, seed)
-    dx = twins.conv2d_backward_input(dy, kernel, x.shape, *sliding)
-    assert_equal(dx, reference.conv2d_backward_input(dy, kernel, x.shape, *sliding))
+    x, kernel, dy, window = drawn(case, C_in, C_out, seed)
+    assert_equal(twins.conv2d_backward_input(dy, kernel, x.shape, window), conv2d_backward(dy, x, kernel, window)[0])
 
 
 @gradient_cases
 @given(**geometries)
 def test_conv2d_backward_kernel(case: Windows, C_in: int, C_out: int, seed: int) -> None:
-    x, kernel, dy, sliding = drawn(case, C_in, C_out, seed)
-    dkernel = twins.conv2d_backward_kernel(x, dy, kernel.shape, *sliding)
-    assert_equal(dkernel, reference.conv2d_backward_kernel(x, dy, kernel.shape, *sliding))
+    x, kernel, dy, window = drawn(case, C_in, C_out, seed)
+    assert_equal(twins.conv2d_backward_kernel(x, dy, kernel.shape, window), conv2d_backward(dy, x, kernel, window)[1])
 
 
 @pytest.mark.parametrize("name", conv.TILES)
@@ -109,7 +106,7 @@ def test_pooling_gathers_from_all_covering_windows(case: Windows) -> None:
 @given(seed=seeds, step=seeds, count=st.integers(1, 50))
 def test_random_bits(seed: int, step: int, count: int) -> None:
     key = np.array([seed, step], np.uint32)
-    np.testing.assert_array_equal(twins.random_bits(key, count), reference.random_bits(key, count))
+    np.testing.assert_array_equal(twins.random_bits(key, count), random_bits(key, count))
 
 
 @given(rows=st.integers(1, 10**7), C=st.integers(1, 5000))

@@ -229,7 +229,7 @@ def test_empty_generators_and_misshapen_batches(model):
     still_works(model, model.get_weights())
 
 
-@pytest.mark.parametrize(("op", "pass_name"), [("dense_forward", "forward"), ("dense_backward_kernel", "backward")])
+@pytest.mark.parametrize(("op", "pass_name"), [("dense_forward", "forward"), ("dense_backward", "backward")])
 def test_a_layer_that_finds_no_memory_is_named(model, monkeypatch, op, pass_name):
     def full(*arguments):
         raise MemoryError("Unable to allocate 9.00 GiB")

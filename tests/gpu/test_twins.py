@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.backends.cupy_gpu import conv
+from minicnn.backends.cupy_gpu import gemm
 from minicnn.backends.cupy_gpu.compile import blocks, column_chunks
 from minicnn.backends.cupy_gpu.update import MOST, _groups
 from minicnn.backends.reference.conv import conv2d_backward, conv2d_forward
@@ -54,9 +54,9 @@ def test_conv2d_backward_kernel(case: Windows, C_in: int, C_out: int, seed: int)
     assert_equal(twins.conv2d_backward_kernel(x, dy, kernel.shape, window), conv2d_backward(dy, x, kernel, window)[1])
 
 
-@pytest.mark.parametrize("name", conv.TILES)
+@pytest.mark.parametrize("name", gemm.TILES)
 def test_a_block_fetches_and_owns_each_element_once(name: str) -> None:
-    tile = conv.TILES[name]
+    tile = gemm.TILES[name]
     for extent in (tile.BLOCK_M, tile.BLOCK_N):
         for vector in (1, 2, 4):
             for along_k in (True, False):
@@ -65,14 +65,14 @@ def test_a_block_fetches_and_owns_each_element_once(name: str) -> None:
     assert (twins.owned_by_tensor_cores(tile) == 1).all()
 
 
-@pytest.mark.parametrize("name", conv.TILES)
+@pytest.mark.parametrize("name", gemm.TILES)
 def test_a_tile_fits_into_a_block(name: str) -> None:
     """48 KiB of shared memory for two pairs of tiles, at most 1024 threads, whole warps."""
-    tile = conv.TILES[name]
+    tile = gemm.TILES[name]
     assert tile.threads % 32 == 0
     assert tile.threads <= 1024
     for dtype, pads in (("float32", 8), ("float64", 4)):
-        chosen = {conv.choose_tile(rows, cols, dtype) for rows in (8, 64, 10**6) for cols in (8, 32, 64, 128, 192)}
+        chosen = {gemm.choose_tile(rows, cols, dtype) for rows in (8, 64, 10**6) for cols in (8, 32, 64, 128, 192)}
         if tile in chosen:
             numbers = 2 * tile.BLOCK_K * (tile.BLOCK_M + tile.BLOCK_N + 2 * pads)
             assert numbers * np.dtype(dtype).itemsize <= 48 * 1024
@@ -80,8 +80,8 @@ def test_a_tile_fits_into_a_block(name: str) -> None:
 
 @given(rows=st.integers(1, 10**7), cols=st.integers(1, 2048), depth=st.integers(1, 10**7))
 def test_chunks_cover_the_sum(rows: int, cols: int, depth: int) -> None:
-    tile = conv.choose_tile(rows, cols, "float32")
-    chunk = conv.choose_chunk(tile.covering(rows, cols), depth, tile.BLOCK_K)
+    tile = gemm.choose_tile(rows, cols, "float32")
+    chunk = gemm.choose_chunk(tile.covering(rows, cols), depth, tile.BLOCK_K)
     assert chunk % tile.BLOCK_K == 0
     chunks = -(-depth // chunk)
     assert (chunks - 1) * chunk < depth <= chunks * chunk

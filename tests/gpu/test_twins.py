@@ -12,8 +12,7 @@ from minicnn.backends.cupy_gpu.compile import blocks, column_chunks
 from minicnn.backends.cupy_gpu.update import MOST, _groups
 from minicnn.backends.reference.conv import conv2d_backward, conv2d_forward
 from minicnn.backends.reference.elementwise import random_bits
-from minicnn.backends.types import Window, window_over
-from minicnn.shapes import window_output
+from minicnn.backends.types import Window
 from tests.gpu import twins
 from tests.ops.checks import gradient_cases, seeds
 from tests.ops.windows import Windows, windows
@@ -25,7 +24,7 @@ geometries = {"case": windows(dilated=True), "C_in": few_channels, "C_out": few_
 def drawn(case: Windows, C_in: int, C_out: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Window]:
     rng = np.random.default_rng(seed)
     x, kernel = rng.standard_normal((case.batch, *case.image, C_in)), rng.standard_normal((*case.window, C_in, C_out))
-    window = window_over(case.image, case.window, case.strides, case.pads, case.dilation)
+    window = case.geometry()
     return x, kernel, rng.standard_normal((case.batch, *window.output, C_out)), window
 
 
@@ -92,7 +91,7 @@ def test_chunks_cover_the_sum(rows: int, cols: int, depth: int) -> None:
 @given(case=windows(pads_below_window=True))
 def test_pooling_gathers_from_all_covering_windows(case: Windows) -> None:
     """Against the definition: window o covers the pixels o*stride - before ... + size - 1."""
-    output = window_output(case.image, case.window, case.strides, case.pads)
+    output = case.geometry().output
     for axis, before in ((0, case.pads[0]), (1, case.pads[2])):
         extent, size, stride, count = case.image[axis], case.window[axis], case.strides[axis], output[axis]
         members = [set(range(o * stride - before, o * stride - before + size)) for o in range(count)]

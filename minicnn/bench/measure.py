@@ -118,7 +118,7 @@ class Worker:
             return ""
 
 
-# Computes for ever, on the first cores, until its standard input is closed: as it is when this process ends, however it ends.
+# Computes on the first cores until its standard input is closed, which happens when this process ends, in whatever way.
 _BUSY = """
 import os, sys, threading
 if hasattr(os, "sched_setaffinity"):
@@ -142,7 +142,7 @@ def busy(processes: int, threads: int) -> Iterator[None]:
             process.communicate()
 
 
-# For so long, count what the process really got of the time.
+# For half a second, measure which share of the time the process really ran.
 _SHARE = """
 import time
 began, used = time.perf_counter(), time.process_time()

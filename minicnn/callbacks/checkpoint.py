@@ -1,4 +1,4 @@
-"""`ModelCheckpoint` and `BackupAndRestore`: the model on disk, in case."""
+"""`ModelCheckpoint` and `BackupAndRestore`: the model saved to disk during training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minicnn.callbacks.progbar import print_message
 
 
 class _BatchCounter:
-    """Says after every `frequency` batches that it is time; epochs may end in between."""
+    """Counts batches, across epochs, and tells when `frequency` of them have passed."""
 
     def __init__(self, frequency: int) -> None:
         self.frequency = frequency

@@ -14,7 +14,7 @@ from minicnn.cli.common import print_table
 
 _BATCHES = {"humans_300": 32}  # a worker for every engine is alive at once: at 128 images they would need 24 GB
 _MEMORY = {"cifar_wide": 128, "humans_300": 128}
-_QUIET = 0.95  # share of their cores' time that processes get where nothing else runs, within what the system itself takes
+_QUIET = 0.95  # share of a core's time that a process gets on a quiet machine; the system takes the rest
 
 
 @click.command(short_help="Time training and inference against Keras and PyTorch.")
@@ -72,7 +72,7 @@ def command(
     click.echo(
         f"{machine['device']}, {machine['vector_floats']} floats a vector, {threads} of {machine['cores']} cores\n{versions}"
     )
-    _mind_the_others(document, threads)
+    _check_quiet(document, threads)
     document["limit"] = limit.flops_a_second()
     click.echo(f"limit: {document['limit'] / 1e9:.0f} GFLOP/s (the micro-kernel on data in L1, {threads} threads)")
     document["models"] = {}
@@ -105,7 +105,7 @@ def command(
         for name, curve in document["scaling"].items():
             click.echo(f"time grows with {name} to the power of {curve['exponent']:.2f}")
         report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads").savefig(out / "scaling.png")
-    _mind_the_others(document, threads)
+    _check_quiet(document, threads)
     _write(out, document)
     report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}").savefig(out / "chart.png")
     click.echo(f"written: {out}")
@@ -139,8 +139,8 @@ def _own_case(source: str, batch: int) -> dict[str, Any]:
     return measure.case_of(model, optimizer, loss, batch)
 
 
-def _mind_the_others(document: dict[str, Any], threads: int) -> None:
-    """Measure how much of the cores is free; say so if others take a part: before the run, and after it."""
+def _check_quiet(document: dict[str, Any], threads: int) -> None:
+    """Measure how much of the cores' time other programs take, and print a warning if it is too much."""
     from minicnn.bench import measure
 
     share = measure.quiet_share(threads)

@@ -19,7 +19,7 @@ Range = tuple[float, float]  # of pixels: (0, 1) or (0, 255)
 
 
 class Suggesting(click.Group):
-    """Subcommands; a name that is none of them gets the nearest one suggested."""
+    """Subcommands; for an unknown name, the error suggests the nearest one."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         try:

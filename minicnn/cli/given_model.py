@@ -23,7 +23,7 @@ _UNIT, _BYTE = (0.0, 1.0), (0.0, 255.0)
 
 @dataclass(frozen=True)
 class GivenModel:
-    """A model for images with what is known beside it.
+    """A model for images, and what else is known about it.
 
     Attributes:
         model: takes one image, (height, width, channels).
@@ -196,6 +196,6 @@ def input_range(model: Any) -> Range | None:
     for call in flatten_calls(model)[0]:
         if isinstance(call.layer, Rescaling):
             return _BYTE if 255 * float(np.mean(np.abs(call.layer.scale))) ** 2 < 1 else _UNIT
-        if call.layer.weights:  # it learnt what its input looked like
+        if call.layer.weights:  # a trained layer before any `Rescaling`: it may have seen either range
             return None
     return None

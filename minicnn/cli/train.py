@@ -1,4 +1,4 @@
-"""`minicnn train`: train, evaluate, and keep what came out in a run folder."""
+"""`minicnn train`: train and evaluate a model, and write the results into a run folder."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _compile(model: Any, reference: Any, options: Options) -> None:
     own = model.optimizer if model.compiled and model.loss is not None else None
     asked = options.optimizer is not None or options.learning_rate is not None
     if own is not None and not asked:
-        return  # its slots and its step count stay, too
+        return  # with the slots and the step count of its own optimizer
     try:
         if options.optimizer is not None:
             optimizer = optimizers.get(options.optimizer)
@@ -288,7 +288,7 @@ class Run:
     settings: dict[str, Any]
 
     def begin(self, keep: bool) -> None:
-        """The folder with the settings, so that a run that is killed can be resumed. An older run goes, unless kept."""
+        """Make the folder and write the settings, from which a killed run is resumed. Removes an older run, unless `keep`."""
         self.folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before training
         if (self.folder / "settings.json").exists() and not keep:
             for path in (*(self.folder / name for name in _RESULTS), *(self.folder / _BACKUP).glob("*.weights.h5")):
@@ -296,7 +296,7 @@ class Run:
         self._write_settings(self.settings)
 
     def epochs_done(self, model: Any) -> int:
-        """How many whole epochs the model has behind it, those before a restart included."""
+        """How many whole epochs the model was trained for, those before a restart included."""
         epochs = model.history.epoch if model.history else []
         return epochs[-1] + 1 if epochs else self.settings["epochs_done"]
 

@@ -39,7 +39,7 @@ def command(backend: str | None, threads: int | None) -> None:
 
 
 def _study(model: Any, image: Any) -> None:
-    """What `predict` and `study` compute: one image, layer by layer, without what a plan joins, and gradients at the pixels."""
+    """What `predict` and `study` compute: one image, layer by layer, without fusion, and gradients at the pixels."""
     from minicnn import study
 
     study.trace(model, image)

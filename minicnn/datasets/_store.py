@@ -1,4 +1,4 @@
-"""Where data sets lie: the folders looked through, the files known, and the download.
+"""Where data sets are: the folders that are searched, the files that are known, and the download.
 
 A data set is looked for in `MINICNN_DATA_DIR`, then in Keras's own cache, then in
 minicnn's; only what is in none of them is downloaded, checked against its SHA-256 and
@@ -31,12 +31,12 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class DatasetUnavailableError(FileNotFoundError):
-    """The files of a data set are neither on this machine nor to be had; the message says what was tried."""
+    """The files of a data set are not on this machine and cannot be downloaded; the message says what was tried."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a data set's files may lie in a folder.
+    """One way in which a data set's files may be arranged in a folder.
 
     Attributes:
         root: what is looked for in a folder: a subfolder, a file, or "." for the folder itself.
@@ -58,7 +58,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Download:
-    """A file to be had: its address, SHA-256, size in bytes, and the place in the cache folder it goes to."""
+    """A file that can be downloaded: its address, SHA-256, size in bytes, and the place in the cache folder it goes to."""
 
     url: str
     sha256: str
@@ -68,7 +68,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's name, the layouts it is found in (first come, first taken), its downloads and its home page."""
+    """A data set's name, the layouts it is found in (the first one is taken), its downloads and its home page."""
 
     name: str
     layouts: tuple[Layout, ...]
@@ -113,7 +113,7 @@ def search_dirs(data_dir: DataDir = None) -> list[Path]:
 
 
 def find(source: Source, data_dir: DataDir = None) -> Found | None:
-    """Where the data set lies on this machine, or None."""
+    """Where the data set is on this machine, or None."""
     for folder in search_dirs(data_dir):
         for layout in source.layouts:
             files = layout.present(folder)
@@ -195,7 +195,7 @@ def _download(download: Download, target: Path, verbose: bool) -> None:
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
-            for folder in made:  # from the innermost out; one that somebody else has filled meanwhile stays
+            for folder in made:  # the innermost first; a folder that another program has filled meanwhile stays
                 folder.rmdir()
         raise
 

@@ -1,4 +1,4 @@
-"""What is known of a data set besides its examples, under the names of tensorflow_datasets."""
+"""The metadata of a data set, under the names of tensorflow_datasets."""
 
 from __future__ import annotations
 

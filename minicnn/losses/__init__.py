@@ -50,13 +50,15 @@ __all__ = [
     "sparse_categorical_crossentropy",
 ]
 
-_CLASSES: dict[Any, type[Loss]] = {
+CLASSES: dict[Any, type[Loss]] = {
     mean_squared_error: MeanSquaredError,
     mean_absolute_error: MeanAbsoluteError,
     categorical_crossentropy: CategoricalCrossentropy,
     sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
     binary_crossentropy: BinaryCrossentropy,
 }
+"""Every loss function, and its class."""
+
 _BY_KIND = {
     "binary": binary_crossentropy,
     "sparse": sparse_categorical_crossentropy,
@@ -84,4 +86,4 @@ def resolve(identifier: Any, y_true_shape: Shape | None = None, y_pred_shape: Sh
     if loss is None or isinstance(loss, Loss):
         return loss
     name = identifier if isinstance(identifier, str) else getattr(loss, "__name__", registry.snake_case(type(loss).__name__))
-    return _CLASSES[loss](name=name) if loss in _CLASSES else LossFunctionWrapper(loss, name=name)
+    return CLASSES[loss](name=name) if loss in CLASSES else LossFunctionWrapper(loss, name=name)

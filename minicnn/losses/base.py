@@ -91,7 +91,7 @@ class Loss:
         return cast(gradient * weights.reshape(weights.shape + (1,) * (y_pred.ndim - weights.ndim)), y_pred.dtype)
 
     def check_targets(self, y_true: np.ndarray, y_pred_shape: Shape) -> None:
-        """Refuse targets that no prediction of this shape can have; `forward` does so by itself on the host.
+        """Raise an error for labels that a prediction of this shape has no class for; on the host, `forward` calls it.
 
         Raises:
             ValueError: for labels outside the classes.
@@ -107,7 +107,7 @@ class Loss:
         if given is not None and given.ndim and not shape:  # one loss for the whole batch
             return backends.asarray(self._weights(given.shape, given, dtype).sum(), dtype)
         weights = backends.empty(shape, dtype)
-        if given is None and ignored is None:  # all alike: one pass
+        if given is None and ignored is None:  # all weights are equal: one pass
             weights.fill(1 if self.reduction in ("sum", "none", None) else _reciprocal(weights.size))
             return weights
         if given is None:
@@ -151,7 +151,7 @@ class Loss:
 
 
 def _reciprocal(divisor: Any) -> Any:
-    """1 / divisor, and 0 for 0; of an array without looking at it, which would wait for a device."""
+    """1 / divisor, and 0 for 0. An array's value is not read on the host: that would wait for the device."""
     if isinstance(divisor, int):
         return 1 / divisor if divisor else 0.0
     return (divisor != 0) / (divisor + (divisor == 0))

@@ -2,7 +2,7 @@
 
 `metric.update_state(y_true, y_pred, sample_weight=None)` adds a batch, `metric.result()` is the
 value so far, `metric.reset_state()` starts again. The metrics of a training step (means,
-accuracies, losses) add up through ops and make no memory.
+accuracies, losses) are summed by ops and allocate no memory.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def _sparse_categorical_matches(y_true: Any, y_pred: Any) -> Array:
 
 
 def _binary_matches(y_true: Any, y_pred: Any, threshold: float) -> Array:
-    """The share of a row on whose right side of the threshold the prediction is; rows of rank 1 are numbers."""
+    """For each row, the share of its predictions that are on the target's side of the threshold."""
     targets, predictions = match_ranks(as_array(y_true), as_floats(y_pred))
     _check_shapes("binary_accuracy", targets, predictions, predictions.shape)
     rows = matrix_shape(predictions.shape) if predictions.ndim > 1 else (predictions.size, 1)

@@ -36,7 +36,7 @@ class Metric:
         self._metrics: list[Metric] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # What a user's metric assigns to itself is state too.
+        # Variables and metrics that a user's metric assigns to its attributes are part of its state.
         held = self.__dict__.get("_metrics" if isinstance(value, Metric) else "_variables")
         if isinstance(value, (Metric, Variable)) and held is not None and not any(value is item for item in held):
             held.append(value)
@@ -155,7 +155,7 @@ class Mean(Metric):
             self.total.assign_add(totals.sum())
             self.count.assign_add(totals.size if weights is None else weights.sum())
             return
-        # A training step comes this way, and makes no memory.
+        # A training step takes this branch, which allocates no memory.
         values = cast(values, self.total.value.dtype).reshape(-1)
         weights = None if weights is None else cast(weights, self.total.value.dtype).reshape(-1)
         ops.accumulate_mean_(self.total.value, self.count.value, values, weights)

@@ -11,13 +11,7 @@ from minicnn.losses.targets import as_array
 from minicnn.metrics.base import FunctionMetric, Mean
 from minicnn.tensor import as_tensor
 
-for _loss in (
-    losses.mean_squared_error,
-    losses.mean_absolute_error,
-    losses.categorical_crossentropy,
-    losses.sparse_categorical_crossentropy,
-    losses.binary_crossentropy,
-):
+for _loss in losses.CLASSES:
     registry.register("metric function")(_loss)
 
 

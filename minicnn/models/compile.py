@@ -209,7 +209,7 @@ class Compilable:
         self._memory = memory.ArenaOfThread()
 
     def _plan_for(self, use: str, *, watch: bool = False) -> Plan:
-        """The plan to "train" (and evaluate) or to "predict" with."""
+        """The plan to "train" (and evaluate) or to "predict" with, or to be a "layer" that another layer holds."""
         key = use + "+watch" * watch
         plan = self._plans.get(key)
         if plan is None or plan.backend != backends.backend():
@@ -225,7 +225,7 @@ class Compilable:
                 ]
                 plan = Plan(self, logits_for=self._compiled_loss.logits_for(last), watch_numerics=watch)  # type: ignore[arg-type]
             else:
-                plan = Plan(self)  # type: ignore[arg-type]
+                plan = Plan(self, of_inputs=use == "layer")  # type: ignore[arg-type]
             self._plans[key] = plan
         return plan
 

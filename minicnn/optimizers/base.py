@@ -1,4 +1,4 @@
-"""`Optimizer`: what happens to gradients before and after the update rule, which subclasses are."""
+"""`Optimizer`: what happens to gradients before and after the update rule, which a subclass defines."""
 
 from __future__ import annotations
 
@@ -159,9 +159,9 @@ class Optimizer:
 
     @contextlib.contextmanager
     def at_rate(self, rate: Array | None) -> Iterator[None]:
-        """Within the `with` block, steps take this rate, an array of shape () where the backend computes (None: their own).
+        """Within the `with` block, steps take this rate: an array of shape () where the backend computes; None for their own.
 
-        So a step that is captured learns its schedule's rate, which it could not ask for itself.
+        A step that is captured as a graph cannot call a schedule; so its rate is written into this array before each step.
         """
         self._given_rate = rate
         try:
@@ -345,7 +345,7 @@ class Optimizer:
         return variables, arrays
 
     def _prepare(self, variables: list[Variable], grads: list[Array]) -> bool:
-        """Replace `grads` by what the rule is to see; False if there is no update in this call."""
+        """Scale, accumulate and clip `grads` for the update rule; False if there is no update in this call."""
         scale = 1.0 if self.loss_scale_factor is None else 1 / self.loss_scale_factor
         clips = self.clipnorm or self.clipvalue or self.global_clipnorm
         steps = self.gradient_accumulation_steps
@@ -377,7 +377,7 @@ class Optimizer:
         self.update_(params, grads, variables, learning_rate)
 
     def _rate(self) -> Any:
-        """The learning rate as ops take it: a float, or the array of a device, which nobody waits for."""
+        """The learning rate as ops take it: a float, or an array on the device, whose value the host does not read."""
         if self._given_rate is not None:
             return self._given_rate
         rate = self.learning_rate

@@ -243,8 +243,8 @@ PLANTS = [
     Plant(
         "zoom_without_a_width_factor_distorts",
         "layers/augment.py",
-        "return height, height if self._width_range is None else 1 + _uniform(words[:, 1], *self._width_range)",
-        "return height, 1 + _uniform(words[:, 1], *(self._width_range or self._height_range))",
+        "return 1 + height, 1 + (height if self.width_factor is None else width)",
+        "return 1 + height, 1 + width",
         ("tests/layers/test_augment.py",),
     ),
     Plant(
@@ -276,7 +276,7 @@ PLANTS = [
     ),
     Plant(
         "sample_weights_stay_where_samples_are_shuffled",
-        "models/batches.py",
+        "models/data_adapter.py",
         "None if arrays is None else [_cut(a, batch, order if isinstance(a, np.ndarray) else moved) for a in arrays]",
         "None\n"
         "                if arrays is None\n"
@@ -285,7 +285,7 @@ PLANTS = [
     ),
     Plant(
         "grey_images_without_their_channel_axis_are_refused",
-        "models/compilation.py",
+        "models/compile.py",
         "            if array.ndim == len(demanded) - 1 and demanded[-1] == 1:\n"
         "                array = array[..., None]\n"
         "            elif",
@@ -294,9 +294,9 @@ PLANTS = [
     ),
     Plant(
         "next_fit_repeats_the_pass_that_was_broken_off",
-        "models/training.py",
-        "            self._passes_done += source.position > 0  # another",
-        "            self._passes_done += 0  # another",
+        "models/run.py",
+        "        model._passes_done += self.source.position > 0  # another",
+        "        model._passes_done += 0  # another",
         ("tests/test_resume.py", "tests/models/test_fit_arguments.py"),
     ),
     # --- callbacks
@@ -438,7 +438,7 @@ PLANTS = [
     ),
     Plant(
         "shift_of_one_pixel_is_taken_for_the_whole_image",
-        "preprocessing/image/generator.py",
+        "preprocessing/image/augmentation.py",
         "shift * size if np.max(amount) < 1 else shift",
         "shift * size if np.max(amount) <= 1 else shift",
         ("tests/test_preprocessing.py",),

@@ -96,7 +96,7 @@ PLANTS = [
     ),
     Plant(
         "loaded_model_forgets_loss_weights",
-        "models/compilation.py",
+        "models/compile.py",
         '            loss_weights=config.get("loss_weights"),\n',
         "",
         ("tests/test_saving.py::test_what_compile_was_given_comes_back",),

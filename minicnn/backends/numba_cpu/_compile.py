@@ -24,6 +24,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba.core import caching, event
 from numba.core.ccallback import CFunc
 from numba.core.codegen import get_host_cpu_features
@@ -219,10 +220,55 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
     It releases the GIL: other Python threads (a pipeline's `prefetch`) go on, and a kernel's own
     threads may need it, as they do when `tracemalloc` follows their allocations.
     """
-    dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
+    dispatcher: Any = numba.njit(error_model="numpy", nogil=True)(function)
     with contextlib.suppress(RuntimeError):  # no folder can be written: compile anew in every process
         dispatcher._cache = _Cache(source or function)
+    compile_for = dispatcher._compile_for_args
+
+    def compile_or_copy(*args: Any) -> Any:
+        # What is returned is called with the same arguments.
+        return compile_for(*args) if all(map(_is_read_as_it_lies, args)) else functools.partial(_call_on_copies, dispatcher)
+
+    dispatcher._compile_for_args = compile_or_copy
     return dispatcher
+
+
+def _is_read_as_it_lies(argument: Any) -> bool:
+    if isinstance(argument, tuple):
+        return all(map(_is_read_as_it_lies, argument))
+    return not isinstance(argument, np.ndarray) or (argument.flags.c_contiguous and argument.flags.aligned)
+
+
+def _call_on_copies(dispatcher: Any, *args: Any) -> Any:
+    """Call a kernel, which reads arrays by their addresses, on C-contiguous copies of those that are not: a user's views.
+
+    Numba tells arrays of another order by their type, and so looks for a kernel of its own for them. There is never one:
+    that is where such a call comes here, and one on contiguous arrays pays nothing for it.
+    """
+    copies = [_in_order(argument) for argument in args]
+    result = dispatcher(*copies)
+    for argument, copy in zip(args, copies):
+        _write_back(argument, copy)
+    return result
+
+
+def _in_order(argument: Any) -> Any:
+    """An argument, also a named tuple of them, with C-contiguous copies of the arrays that are not."""
+    if _is_read_as_it_lies(argument):
+        return argument
+    if isinstance(argument, tuple):
+        parts = map(_in_order, argument)
+        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+    return np.array(argument, order="C")
+
+
+def _write_back(argument: Any, copy: Any) -> None:
+    """What a kernel wrote into a copy."""
+    if isinstance(argument, tuple):
+        for part, its_copy in zip(argument, copy):
+            _write_back(part, its_copy)
+    elif copy is not argument and argument.flags.writeable:
+        argument[...] = copy
 
 
 def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:

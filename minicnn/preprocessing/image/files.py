@@ -82,7 +82,8 @@ def load_img(
         path: of the file, or an open one in memory.
         color_mode: "grayscale", "rgb" or "rgba".
         target_size: (height, width) to resize to.
-        interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos" (PIL's).
+        interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos": as PIL resizes, which is Keras's rule
+            here. (`image_dataset_from_directory` and the command line resize as `tf.image.resize` does.)
         keep_aspect_ratio: cut the picture to the proportions of `target_size`, in the middle, before resizing.
 
     Raises:

@@ -109,11 +109,11 @@ class Iterator:
             return self._get_batches_of_transformed_samples(self.index_array[start : start + self.batch_size])
 
     def on_epoch_end(self) -> None:
-        """Draw the order of the next epoch (for who takes batches by their index)."""
+        """Draw the order of the next epoch (for code that takes batches by their index)."""
         self._set_index_array()
 
     def get_state(self) -> dict[str, Any]:
-        """What goes on from one batch to the next, as plain data and arrays: `BackupAndRestore` keeps it."""
+        """The state that is carried from batch to batch, as plain data and arrays: `BackupAndRestore` saves it."""
         return {
             "batch_index": self.batch_index,
             "total_batches_seen": self.total_batches_seen,
@@ -122,7 +122,7 @@ class Iterator:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where an iterator with the same arguments stood."""
+        """Continue from the state of an iterator with the same arguments."""
         self.batch_index, self.total_batches_seen = state["batch_index"], state["total_batches_seen"]
         self.index_array = state["index_array"]
         if state["random"] is not None:

@@ -110,7 +110,7 @@ def apply_affine_transform(
     from scipy.ndimage import affine_transform
 
     matrix = transform_matrix_offset_center(matrix, x.shape[row_axis], x.shape[col_axis])
-    if col_axis > row_axis:  # x is written before y above: Keras's convention, which its users' numbers rest on
+    if col_axis > row_axis:  # x is written before y above: Keras's convention, which programs written for it rely on
         matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]
     planes = np.moveaxis(x, channel_axis, 0)
     moved = [affine_transform(plane, matrix[:2, :2], matrix[:2, 2], order=order, mode=fill_mode, cval=cval) for plane in planes]
@@ -155,7 +155,7 @@ def random_zoom(x: np.ndarray, zoom_range: Sequence[float], *sampling: Any, **na
 
 
 def draw_zoom(random: Any, zoom_range: Sequence[float]) -> tuple[float, float]:
-    """Factors for rows and columns; nothing is drawn where there is no choice."""
+    """Drawn factors for rows and columns; for the range (1, 1), no random number is drawn."""
     if zoom_range[0] == 1 and zoom_range[1] == 1:
         return 1, 1
     zx, zy = random.uniform(zoom_range[0], zoom_range[1], 2)

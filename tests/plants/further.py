@@ -243,8 +243,8 @@ PLANTS = [
     Plant(
         "zoom_without_a_width_factor_distorts",
         "layers/augment.py",
-        "return height, height if self._width_range is None else 1 + _uniform(words[:, 1], *self._width_range)",
-        "return height, 1 + _uniform(words[:, 1], *(self._width_range or self._height_range))",
+        "return 1 + height, 1 + (height if self.width_factor is None else width)",
+        "return 1 + height, 1 + width",
         ("tests/layers/test_augment.py",),
     ),
     Plant(
@@ -438,7 +438,7 @@ PLANTS = [
     ),
     Plant(
         "shift_of_one_pixel_is_taken_for_the_whole_image",
-        "preprocessing/image/generator.py",
+        "preprocessing/image/augmentation.py",
         "shift * size if np.max(amount) < 1 else shift",
         "shift * size if np.max(amount) <= 1 else shift",
         ("tests/test_preprocessing.py",),

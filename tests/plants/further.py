@@ -134,7 +134,7 @@ PLANTS = [
     Plant(
         "top_k_counts_scores_that_are_nan",
         "metrics/accuracy.py",
-        "matches = np.isfinite(score[..., 0]) & ((predictions > score).sum(axis=-1) < k)",
+        "matches = np.isfinite(predictions).all(axis=-1) & ((predictions > score).sum(axis=-1) < k)",
         "matches = (predictions > score).sum(axis=-1) < k",
         ("tests/test_metrics.py",),
     ),

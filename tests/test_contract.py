@@ -97,7 +97,7 @@ def test_backend_exports_the_ops_and_its_own_switches(backend: str) -> None:
 # A file may import what stands on its own line or above, never what stands below.
 
 RANKS: list[list[str]] = [
-    ["config", "shapes", "registry", "serialization", "untrusted"],
+    ["config", "shapes", "registry", "serialization", "atomic", "untrusted"],
     ["backends"],
     ["variables", "tensor"],
     ["seeds"],
@@ -183,7 +183,7 @@ def test_a_worker_imports_nothing_until_it_knows_its_engine() -> None:
 def test_data_needs_no_engine(module: str) -> None:
     """NumPy and shapes only: the pipelines can be used without a model, a backend or Numba."""
     parts = {part(imported) for imported in imported_modules(module) if imported.split(".")[0] == "minicnn"}
-    assert parts <= {"config", "shapes", "registry", "untrusted", "data", "datasets", "preprocessing"}
+    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "data", "datasets", "preprocessing"}
 
 
 def test_importing_minicnn_loads_nothing_heavy() -> None:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,7 @@ __all__ = [
     "picture_from",
     "print_table",
     "range_option",
+    "save_figure",
     "style_option",
 ]
 
@@ -130,6 +132,14 @@ def print_table(
     if width is not None:
         console.width = min(console.width, width)
     console.print(table)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """A Matplotlib figure in the format that the path's ending names; an older picture stays until it is complete."""
+    from minicnn.atomic import replacing
+
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:])
 
 
 @dataclass(frozen=True)

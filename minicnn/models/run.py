@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import config
+from minicnn.atomic import replacing
 from minicnn.callbacks import BackupAndRestore, CallbackList
 from minicnn.models.batches import set_state_of, state_of
-from minicnn.saving.atomic import replacing
 from minicnn.saving.weights_file import read_weights, weights_bytes
 
 __all__ = ["Run"]

@@ -352,7 +352,7 @@ PLANTS = [
     ),
     Plant(
         "saved_file_is_renamed_before_it_is_on_the_disk",
-        "saving/atomic.py",
+        "atomic.py",
         "            os.fsync(file.fileno())\n",
         "",
         ("tests/test_saving.py",),

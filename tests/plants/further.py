@@ -263,8 +263,8 @@ PLANTS = [
     Plant(
         "predictions_lie_in_memory_that_the_next_batch_takes",
         "models/training.py",
-        "                outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]\n",
-        "                outputs = [backends.to_numpy(output) for output in self.predict_step(batch_x)]\n",
+        "    return [np.array(backends.to_numpy(output)) for output in outputs]\n",
+        "    return [backends.to_numpy(output) for output in outputs]\n",
         ("tests/models/test_api.py", "tests/models/test_fit_arguments.py"),
     ),
     Plant(

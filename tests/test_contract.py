@@ -124,7 +124,7 @@ def test_a_loaded_backend_takes_its_own_functions() -> None:
 # not even by way of others.
 
 RANKS: list[list[str]] = [
-    ["config", "shapes", "registry", "serialization", "untrusted"],
+    ["config", "shapes", "registry", "serialization", "atomic", "untrusted"],
     ["backends"],
     ["variables", "tensor"],
     ["seeds"],
@@ -235,7 +235,7 @@ def test_a_worker_imports_nothing_until_it_knows_its_engine() -> None:
 def test_data_needs_no_engine(module: str) -> None:
     """NumPy and shapes only: the pipelines can be used without a model, a backend or Numba."""
     parts = {part(imported) for imported in imported_modules(module) if imported.split(".")[0] == "minicnn"}
-    assert parts <= {"config", "shapes", "registry", "untrusted", "data", "datasets", "preprocessing"}
+    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "data", "datasets", "preprocessing"}
 
 
 def test_importing_minicnn_loads_nothing_heavy() -> None:

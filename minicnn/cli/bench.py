@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from minicnn.bench.worker import ENGINES
-from minicnn.cli.common import print_table
+from minicnn.cli.common import print_table, save_figure
 
 _BATCHES = {"humans_300": 32}  # a worker for every engine is alive at once: at 128 images they would need 24 GB
 _MEMORY = {"cifar_wide": 128, "humans_300": 128}
@@ -104,10 +104,10 @@ def command(
         document["scaling"] = curves(threads)
         for name, curve in document["scaling"].items():
             click.echo(f"time grows with {name} to the power of {curve['exponent']:.2f}")
-        report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads").savefig(out / "scaling.png")
+        save_figure(report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads"), out / "scaling.png")
     _check_quiet(document, threads)
     _write(out, document)
-    report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}").savefig(out / "chart.png")
+    save_figure(report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}"), out / "chart.png")
     click.echo(f"written: {out}")
 
 
@@ -171,7 +171,10 @@ def _megabytes(peak: Any) -> str:
 
 
 def _write(out: Path, document: dict[str, Any]) -> None:
-    (out / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    from minicnn.atomic import replacing
+
+    with replacing(out / "results.json") as file:  # an hour's measurements are not lost to a kill
+        file.write((json.dumps(document, indent=1) + "\n").encode())
 
 
 def _say(line: str) -> None:

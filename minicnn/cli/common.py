@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -122,6 +123,14 @@ def print_table(
     if width is not None:
         console.width = min(console.width, width)
     console.print(table)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """A Matplotlib figure in the format that the path's ending names; an older picture stays until it is complete."""
+    from minicnn.atomic import replacing
+
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:])
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from minicnn.cli.common import (
     names_of,
     picture_from,
     range_option,
+    save_figure,
     style_option,
 )
 from minicnn.cli.given_model import MODEL_HELP, load_model, model_from
@@ -49,7 +50,7 @@ def _known_ending(ctx: click.Context, parameter: click.Parameter, value: Path) -
 
 def _save(figure: Any, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    save_figure(figure, out)
     click.echo(out)
 
 

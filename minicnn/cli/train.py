@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minicnn.cli.common import Dataset, ImageData, Range, compute_options, configure, load_data, range_option, style_option
+from minicnn.cli.common import (
+    Dataset,
+    ImageData,
+    Range,
+    compute_options,
+    configure,
+    load_data,
+    range_option,
+    save_figure,
+    style_option,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -330,10 +340,10 @@ class Run:
         if history:
             pictures["curves.png"] = lambda: study.learning_curves(history, title=title, style=style)
         for name, draw in pictures.items():
-            draw().savefig(self.folder / name)
+            save_figure(draw(), self.folder / name)
 
     def _write_settings(self, settings: dict[str, Any]) -> None:
-        from minicnn.saving.atomic import replacing
+        from minicnn.atomic import replacing
 
         with replacing(self.folder / "settings.json") as file:
             file.write((json.dumps(settings, indent=2) + "\n").encode())
@@ -342,7 +352,7 @@ class Run:
         import csv
         import io
 
-        from minicnn.saving.atomic import replacing
+        from minicnn.atomic import replacing
 
         table = io.StringIO(newline="")
         writer = csv.writer(table)

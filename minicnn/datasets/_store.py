@@ -11,16 +11,16 @@ import contextlib
 import hashlib
 import http.client
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from minicnn.atomic import replacing
 from minicnn.untrusted import FileFormatError, printable
 
 DataDir = str | os.PathLike[str] | None
@@ -182,28 +182,22 @@ def _download(download: Download, target: Path, verbose: bool) -> None:
     Where that fails, the folders that were made for it go again.
     """
     made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
     request = urllib.request.Request(download.url, headers={"User-Agent": "minicnn"})
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-                _copy_checked(response, file, download, verbose)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as file, urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+            _copy_checked(response, file, download, verbose)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
-            for folder in made:  # the innermost first; a folder that another program has filled meanwhile stays
+            for folder in made:  # from the innermost out; one that somebody else has filled meanwhile stays
                 folder.rmdir()
         raise
 
 
-def _copy_checked(response: Any, file: IO[bytes], download: Download, verbose: bool) -> None:
+def _copy_checked(response: Any, file: BinaryIO, download: Download, verbose: bool) -> None:
     digest, received = hashlib.sha256(), 0
     with _progress(download, verbose) as advance:
-        while chunk := response.read(_CHUNK):
+        while chunk := _received(response):
             received += len(chunk)
             if received > download.size:
                 break
@@ -215,6 +209,14 @@ def _copy_checked(response: Any, file: IO[bytes], download: Download, verbose: b
         raise ValueError(f"expected {download.size:,} bytes, received {more}{min(received, download.size):,}")
     if digest.hexdigest() != download.sha256:
         raise ValueError(f"expected SHA-256 {download.sha256}, received {digest.hexdigest()}")
+
+
+def _received(response: Any) -> bytes:
+    """The next piece; an error of the network is none of the file that is written."""
+    try:
+        return bytes(response.read(_CHUNK))
+    except OSError as error:
+        raise OSError(f"the connection broke off: {error}") from error
 
 
 @contextlib.contextmanager

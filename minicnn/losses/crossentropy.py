@@ -19,7 +19,7 @@ class _CrossEntropy(RowLoss):
     """What the cross-entropies share: `from_logits`, and the pass on logits.
 
     Where a model ends in softmax (sigmoid for the binary one), the two derivatives cancel to
-    a difference; so training calls `forward_logits` on what entered that activation.
+    a difference; so training takes the loss `on_logits` of what entered that activation.
     """
 
     _activation: str
@@ -34,33 +34,21 @@ class _CrossEntropy(RowLoss):
         self.from_logits = from_logits
         self.axis = axis
 
-    def forward_logits(self, y_true: Any, logits: Array, sample_weight: Any = None) -> tuple[Array, Array, Any]:
-        """The loss of a model whose last activation is the loss's own, from what enters that activation.
-
-        Returns:
-            loss: shape (). probabilities: as the logits, the model's output. saved: for `backward_logits`.
-        """
+    def on_logits(self) -> _CrossEntropy:
+        """This loss, of what enters the activation that it belongs to."""
         if self.from_logits:
             warnings.warn(
                 f'"`{self.name}` received `from_logits=True`, but the `output` argument was produced by a '
                 f'{self._activation} activation and thus does not represent logits. Was this intended?"',
                 stacklevel=2,
             )
-        loss, saved = self._on_logits().forward(y_true, logits, sample_weight)
-        return loss, self._probabilities(saved).reshape(logits.shape), saved
-
-    def backward_logits(self, saved: Any) -> Array:
-        """dlogits."""
-        return self._on_logits().backward(saved)
-
-    def _on_logits(self) -> _CrossEntropy:
         twin = copy.copy(self)
         twin.from_logits = True
         return twin
 
-    def _probabilities(self, saved: Any) -> Array:
-        """The activation's output, from what `forward` on logits saved."""
-        return saved[0]
+    def probabilities(self, saved: Any) -> Array:
+        """What the activation makes of the logits, from what `forward` saved: the model's output."""
+        return saved[0].reshape(saved[-1])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {argument: getattr(self, argument) for argument in self._own_arguments}
@@ -161,8 +149,8 @@ class BinaryCrossentropy(_CrossEntropy):
             return ops.sigmoid_cross_entropy_backward(residual, targets, weights)
         return ops.binary_cross_entropy_backward(residual, targets, weights, config.epsilon())
 
-    def _probabilities(self, saved: Any) -> Array:
-        return ops.sigmoid_forward(saved[0])
+    def probabilities(self, saved: Any) -> Array:
+        return ops.sigmoid_forward(saved[0]).reshape(saved[-1])
 
 
 @registry.register("loss")

@@ -92,7 +92,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
 
 @registry.register("metric function")
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Any:
-    """1 where fewer than k predictions of a row exceed the label's.
+    """1 where fewer than k predictions of a row exceed the label's; 0 where one of them is no finite number, as in Keras.
 
     Args:
         from_sorted_ids: `y_pred` holds class numbers, the likeliest first, in place of scores.
@@ -104,7 +104,7 @@ def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from
         matches = (labels[..., None] == predictions[..., :k]).any(axis=-1)
     else:
         score = np.take_along_axis(predictions, labels[..., None].astype(np.int64), axis=-1)
-        matches = np.isfinite(score[..., 0]) & ((predictions > score).sum(axis=-1) < k)
+        matches = np.isfinite(predictions).all(axis=-1) & ((predictions > score).sum(axis=-1) < k)
     return as_tensor(matches.astype(config.floatx()))
 
 

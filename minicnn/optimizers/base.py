@@ -307,7 +307,11 @@ class Optimizer:
                 self.build(variables)
         variables, arrays = self._matched(variables, grads)
         if self._prepare(variables, arrays):
-            self._update_variables(variables, arrays)
+            learning_rate = self._rate()
+            if self.weight_decay is not None:
+                decayed = [variable.value for variable in variables if self._decays(variable)]
+                ops.weight_decay_(decayed, learning_rate, self.weight_decay)
+            self.update_([variable.value for variable in variables], arrays, variables, learning_rate)
         if self.use_ema:
             self._average()
         for variable in variables:
@@ -367,14 +371,6 @@ class Optimizer:
         elif self.clipvalue:
             ops.clip_by_value_(grads, self.clipvalue)
         return True
-
-    def _update_variables(self, variables: list[Variable], grads: list[Array]) -> None:
-        learning_rate = self._rate()
-        params = [variable.value for variable in variables]
-        if self.weight_decay is not None:
-            decayed = [variable.value for variable in variables if self._decays(variable)]
-            ops.weight_decay_(decayed, learning_rate, self.weight_decay)
-        self.update_(params, grads, variables, learning_rate)
 
     def _rate(self) -> Any:
         """The learning rate as ops take it: a float, or an array on the device, whose value the host does not read."""

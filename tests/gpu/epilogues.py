@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import backends
-from minicnn.backends.types import Window, window_over
-from tests.ops.checks import Target, seeds
+from minicnn.backends.types import window_over
+from tests.ops.checks import Target, ops_of, seeds
+from tests.ops.test_epilogues import convolutions
 
-reference = SimpleNamespace(**backends.load("reference"))
+reference = ops_of("reference")
 epilogue_cases = settings(max_examples=60)
 extents = st.integers(1, 40)
 VALID = window_over((4, 4), (3, 3), (1, 1), "valid")
-
-
-class Pooled(NamedTuple):
-    """A convolution, and a pooling over its output."""
-
-    x_shape: tuple[int, ...]
-    kernel_shape: tuple[int, ...]
-    window: Window
-    pool: Window
-
-
-@st.composite
-def convolutions(draw: st.DrawFn) -> Pooled:
-    """Both windows fit: one pixel, odd numbers of channels, padding, dilation."""
-    pairs, paddings = (lambda most: st.tuples(st.integers(1, most), st.integers(1, most))), st.sampled_from(["same", "valid"])
-    kernel, strides = draw(pairs(4)), draw(pairs(3))
-    dilation = draw(pairs(2)) if strides == (1, 1) else (1, 1)
-    height, width = ((size - 1) * step + 1 + draw(st.integers(0, 7)) for size, step in zip(kernel, dilation))
-    window = window_over((height, width), kernel, strides, draw(paddings), dilation)
-    pool_size = tuple(draw(st.integers(1, min(3, extent))) for extent in window.output)
-    pool = window_over(window.output, pool_size, draw(pairs(3)), draw(paddings))
-    C_in = draw(st.integers(1, 18))
-    return Pooled((draw(st.integers(1, 18)), height, width, C_in), (*kernel, C_in, draw(st.integers(1, 35))), window, pool)
 
 
 def check(target: Target, name: str, *args: Any, scale: float = 0.0) -> Any:
@@ -57,28 +33,31 @@ def check(target: Target, name: str, *args: Any, scale: float = 0.0) -> Any:
     return expected
 
 
-def drawn(target: Target, case: Pooled, biased: bool, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    x, kernel = target.normal(seed, *case.x_shape), target.normal(seed + 1, *case.kernel_shape)
-    return x, kernel, target.normal(seed + 2, kernel.shape[3]) if biased else None
+def drawn(target: Target, case: dict[str, Any], biased: bool, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    x = target.normal(seed, *case["x"])
+    kernel = target.normal(seed + 1, *case["window"].size, x.shape[3], case["C_out"])
+    return x, kernel, target.normal(seed + 2, case["C_out"]) if biased else None
 
 
 @epilogue_cases
 @given(case=convolutions(), biased=st.booleans(), need_dx=st.booleans(), seed=seeds)
-def test_convolution_and_relu(target: Target, case: Pooled, biased: bool, need_dx: bool, seed: int) -> None:
+def test_convolution_and_relu(target: Target, case: dict[str, Any], biased: bool, need_dx: bool, seed: int) -> None:
     x, kernel, bias = drawn(target, case, biased, seed)
-    y, _ = check(target, "conv2d_forward", x, kernel, bias, case.window, True)
+    y, _ = check(target, "conv2d_forward", x, kernel, bias, case["window"], True)
     dy = target.normal(seed + 3, *y.shape)
-    check(target, "conv2d_backward", dy, x, kernel, case.window, y, None, None, need_dx)
+    check(target, "conv2d_backward", dy, x, kernel, case["window"], y, None, None, need_dx)
 
 
 @epilogue_cases
 @given(case=convolutions(), relu=st.booleans(), biased=st.booleans(), need_dx=st.booleans(), seed=seeds)
-def test_convolution_and_pooling(target: Target, case: Pooled, relu: bool, biased: bool, need_dx: bool, seed: int) -> None:
+def test_convolution_and_pooling(
+    target: Target, case: dict[str, Any], relu: bool, biased: bool, need_dx: bool, seed: int
+) -> None:
     x, kernel, bias = drawn(target, case, biased, seed)
     # The argmax agree: in float32 sums are exact (see `Target.normal`), in float64 no two values are near each other.
-    y, argmax = check(target, "conv2d_forward", x, kernel, bias, case.window, relu, case.pool)
+    y, argmax = check(target, "conv2d_forward", x, kernel, bias, case["window"], relu, case["pool"])
     dy = target.normal(seed + 3, *y.shape)
-    check(target, "conv2d_backward", dy, x, kernel, case.window, y if relu else None, case.pool, argmax, need_dx)
+    check(target, "conv2d_backward", dy, x, kernel, case["window"], y if relu else None, case["pool"], argmax, need_dx)
 
 
 def test_a_long_sum_is_rectified_after_its_last_chunk(target: Target) -> None:

@@ -19,7 +19,7 @@ def families() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
     for module in (*modules, "tests.gpu.epilogues"):
         for name, item in vars(importlib.import_module(module)).items():
-            if name.startswith("test_") and "target" in inspect.signature(item).parameters:
+            if name.startswith("test_") and inspect.isfunction(item) and "target" in inspect.signature(item).parameters:
                 assert name not in found, f"two tests of ops are called {name}"
                 found[name] = item
     return found

@@ -67,7 +67,7 @@ class DeviceTarget(Target):
 @pytest.fixture(scope="module", params=["float32", "float64"])
 def target(request: pytest.FixtureRequest) -> DeviceTarget:
     cupy_gpu.check_available()
-    return DeviceTarget("cupy_gpu", request.param)
+    return DeviceTarget("cupy", request.param)
 
 
 globals().update(families())

@@ -10,7 +10,7 @@ from math import gcd
 
 import numpy as np
 
-from minicnn.backends.cupy_gpu.conv import Tile, choose_chunk, choose_tile
+from minicnn.backends.cupy_gpu.gemm import Tile, choose_chunk, choose_tile
 from minicnn.backends.types import Window
 
 # --- patches.cuh ----------------------------------------------------------------------

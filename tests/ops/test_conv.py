@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
-from minicnn.backends.numba_cpu._geometry import CHUNKS
 
+from minicnn.backends.numba_cpu._geometry import CHUNKS
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.conv import BAND_BYTES, FEW_PIXELS
 from minicnn.backends.types import window_over

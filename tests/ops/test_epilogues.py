@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from minicnn.backends.numba_cpu._geometry import CHUNKS
 
 from minicnn.backends.numba_cpu import dense
+from minicnn.backends.numba_cpu._geometry import CHUNKS
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.conv import MAP_BYTES
 from minicnn.backends.types import window_over

@@ -134,7 +134,7 @@ PLANTS = [
     Plant(
         "top_k_counts_scores_that_are_nan",
         "metrics/accuracy.py",
-        "matches = np.isfinite(score[..., 0]) & ((predictions > score).sum(axis=-1) < k)",
+        "matches = np.isfinite(predictions).all(axis=-1) & ((predictions > score).sum(axis=-1) < k)",
         "matches = (predictions > score).sum(axis=-1) < k",
         ("tests/test_metrics.py",),
     ),
@@ -263,8 +263,8 @@ PLANTS = [
     Plant(
         "predictions_lie_in_memory_that_the_next_batch_takes",
         "models/training.py",
-        "                outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]\n",
-        "                outputs = [backends.to_numpy(output) for output in self.predict_step(batch_x)]\n",
+        "    return [np.array(backends.to_numpy(output)) for output in outputs]\n",
+        "    return [backends.to_numpy(output) for output in outputs]\n",
         ("tests/models/test_api.py", "tests/models/test_fit_arguments.py"),
     ),
     Plant(
@@ -352,7 +352,7 @@ PLANTS = [
     ),
     Plant(
         "saved_file_is_renamed_before_it_is_on_the_disk",
-        "saving/atomic.py",
+        "atomic.py",
         "            os.fsync(file.fileno())\n",
         "",
         ("tests/test_saving.py",),

@@ -68,7 +68,7 @@ PLANTS = [
     # --- saving
     Plant(
         "saving_replaces_a_link",
-        "saving/atomic.py",
+        "atomic.py",
         "target = os.path.realpath(path)",
         "target = os.path.abspath(path)",
         ("tests/test_saving.py::test_links_and_permissions_stay",),

@@ -19,10 +19,10 @@ def maxpool2d_forward(x: Array, window: Window) -> tuple[Array, Array]:
 
 def maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """A thread owns one input pixel and gathers from the windows over it whose largest value it was."""
-    return maxpool2d_relu_backward(dy, argmax, None, x_shape, window)
+    return _maxpool2d_relu_backward(dy, argmax, None, x_shape, window)
 
 
-def maxpool2d_relu_backward(dy: Array, argmax: Array, y: Array | None, x_shape: tuple[int, ...], window: Window) -> Array:
+def _maxpool2d_relu_backward(dy: Array, argmax: Array, y: Array | None, x_shape: tuple[int, ...], window: Window) -> Array:
     """`maxpool2d_backward`; with y, the pooling's output, of relu_backward(dy, y)."""
     dy, y = inputs("maxpool2d_backward", dy, y)
     dx = empty(x_shape, dy.dtype)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import inspect
 import os
@@ -181,7 +182,8 @@ class _Cache(caching.FunctionCache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         self._alone.close()  # left open by a compilation that failed
-        self._impl.locator.ensure_cache_path()
+        with contextlib.suppress(OSError):  # a disk that is full: what is there is read all the same
+            self._impl.locator.ensure_cache_path()
         self._alone.enter_context(_locked(self._lock_path))
         found = super().load_overload(signature, target_context)
         if found is not None:
@@ -190,18 +192,30 @@ class _Cache(caching.FunctionCache):
 
     def save_overload(self, signature: Any, data: Any) -> None:
         with self._alone, contextlib.suppress(OSError):  # a full disk costs the next start some seconds, nothing more
+            self._sweep()
             super().save_overload(signature, data)
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed left of new files: nobody else writes this function's files now."""
+        for path in Path(self.cache_path).glob(f"{glob.escape(self._impl.filename_base)}.*.tmp.*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """No other process is in this block with the same file. The system takes the lock back from a process that is killed."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # another user's file, or a file system without locks
-            file = stack.enter_context(open(path, "ab"))
-            if fcntl:
-                fcntl.lockf(file, fcntl.LOCK_EX)
+    file = None
+    with contextlib.suppress(OSError):  # another user's file, a file system without locks, or a full one
+        file = open(path, "ab")  # noqa: SIM115 - closed below, where an error does not matter either
+        if fcntl:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        if file:
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -257,12 +271,11 @@ def _call_on_copies(dispatcher: Any, *args: Any) -> Any:
 
 
 def _in_order(argument: Any) -> Any:
-    """An argument, also a named tuple of them, with C-contiguous copies of the arrays that are not."""
+    """An argument, also a tuple of them, with C-contiguous copies of the arrays that are not."""
     if _is_read_as_it_lies(argument):
         return argument
     if isinstance(argument, tuple):
-        parts = map(_in_order, argument)
-        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+        return tuple(map(_in_order, argument))
     return np.array(argument, order="C")
 
 

@@ -122,10 +122,13 @@ def test_reduce_lr_on_plateau_does_what_keras_does(values, patience, cooldown, m
     frequency=st.sampled_from(["epoch", 1, 2, 3, 7]),
     threshold=st.sampled_from([None, 0.6]),
     weights_only=st.booleans(),
+    length=st.integers(1, 4),
 )
-def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, mode, frequency, threshold, weights_only):
+def test_model_checkpoint_saves_when_keras_does(
+    tmp_path_factory, values, best, mode, frequency, threshold, weights_only, length
+):
     ending = ".weights.h5" if weights_only else ".keras"
-    batches = 0 if frequency == "epoch" else 3
+    batches = 0 if frequency == "epoch" else length
     place = "{epoch:02d}-{val_loss:.2f}" if frequency == "epoch" else "{epoch:02d}-{batch}"
     arguments = {
         "filepath": str(tmp_path_factory.getbasetemp() / (place + ending)),

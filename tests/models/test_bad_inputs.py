@@ -48,7 +48,11 @@ CASES = {
     ),
     "wrong channels": (X[..., :1], Y, r"expected shape=\(None, 8, 8, 3\), found shape=\(12, 8, 8, 1\)"),
     "wrong size": (X[:, :6], Y, r"expected shape=\(None, 8, 8, 3\), found shape=\(12, 6, 8, 3\)"),
-    "label too large": (X, np.arange(12) % 4, r"a label value of 3 which is outside the valid range of \[0, 3\).*have 3 classes"),
+    "label too large": (
+        X,
+        np.arange(12) % 4,
+        r"a label value of 3 which is outside the valid range of \[0, 3\).*have 3 classes",
+    ),
     "label negative": (X, np.arange(12) % 4 - 1, r"a label value of -1 which is outside the valid range of \[0, 3\)"),
     "lengths differ": (X, Y[:11], r"(?s)Data cardinality is ambiguous.*'x' sizes: 12.*'y' sizes: 11"),
     "NaN pixel": (with_nan, Y, r"must be finite. Received nan in sample 5, at position \(2, 3, 1\)"),

@@ -18,7 +18,7 @@ _GREY_MODES = ("L", "I;16", "I")  # 8, 16 and 32 bits: kept as they are
 # By list, whatever a file's name says: for some of its other formats Pillow starts a program (EPS: Ghostscript).
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MOST_PIXELS = 50_000_000  # more than a telephone's 48 million; decoded they take 4 bytes each
-_MOST_RUN_LENGTH_PIXELS = 4_000_000  # in a BMP of run lengths, which Pillow decodes in Python, 50 ns a pixel
+_MOST_RUN_LENGTH_PIXELS = 2_000_000  # in a BMP of run lengths, which Pillow decodes in Python, up to 370 ns a pixel
 _MOST_SCANS = 100  # of a JPEG; progressive ones have about ten. An empty one takes 12 bytes, and a walk over all pixels
 
 

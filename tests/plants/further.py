@@ -353,7 +353,7 @@ PLANTS = [
     Plant(
         "saved_file_is_renamed_before_it_is_on_the_disk",
         "atomic.py",
-        "            os.fsync(file.fileno())\n",
+        "                os.fsync(file.fileno())\n",
         "",
         ("tests/test_saving.py",),
     ),

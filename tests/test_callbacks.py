@@ -157,6 +157,19 @@ def test_the_best_of_some_batches_is_saved():
     assert model.saved == ["1-3.keras", "3-1.keras"]
 
 
+@pytest.mark.parametrize("arguments", [{}, {"delete_checkpoint": False}, {"delete_checkpoint": True}])
+def test_a_backup_stays_after_training_if_it_is_told_to(tmp_path, arguments):
+    left = []
+    for module in (minicnn, keras):
+        model = module.Sequential([module.layers.Input((2,)), module.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        folder = tmp_path / module.__name__
+        backup = module.callbacks.BackupAndRestore(folder, **arguments)
+        model.fit(np.ones((3, 2)), np.ones((3, 1)), epochs=2, verbose=0, callbacks=[backup])
+        left.append((folder / "latest.weights.h5").exists())
+    assert left == [arguments.get("delete_checkpoint") is False] * 2
+
+
 @pytest.mark.parametrize(
     "schedule", [lambda epoch, lr: lr * 0.5, lambda epoch: 0.1 / (epoch + 1), lambda e, lr: np.float32(lr)]
 )

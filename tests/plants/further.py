@@ -99,7 +99,7 @@ PLANTS = [
         _NUMBA + "image.py",
         "x[n, h, w, c] * factors[n, c] + offsets[n, c]",
         "x[n, h, w, c] * factors[n, c] + offsets[n, 0]",
-        ("tests/layers/test_augment.py",),
+        ("tests/layers/test_augment.py::test_contrast_equals_keras",),
     ),
     # --- losses
     Plant(
@@ -362,21 +362,21 @@ PLANTS = [
         "saving/files.py",
         "read_legacy_weights(model, path, bool(by_name))",
         "read_legacy_weights(model, path)",
-        ("tests/test_saving.py",),
+        ("tests/test_saving.py::test_older_files_by_name_and_not_by_place",),
     ),
     Plant(
         "load_without_compiling_compiles",
         "saving/files.py",
         '        if not compile:\n            config["compile_config"] = None\n        model',
         "        model",
-        ("tests/test_saving.py",),
+        ("tests/test_saving.py::test_a_model_comes_back_as_it_was",),
     ),
     Plant(
         "older_file_has_weights_in_their_order_of_creation",  # Keras: those that are trained first
         "saving/legacy_h5.py",
         "return [*layer.trainable_weights, *layer.non_trainable_weights]",
         "return list(layer.weights)",
-        ("tests/test_saving.py",),
+        ("tests/test_saving.py::test_older_files_hold_the_weights_that_are_trained_first",),
     ),
     # --- data
     Plant(
@@ -413,42 +413,42 @@ PLANTS = [
         "datasets/_idx.py",
         "len(data) != start + math.prod(shape)",
         "len(data) < start + math.prod(shape)",
-        ("tests/test_datasets.py", "tests/test_hostile_files.py"),
+        ("tests/test_datasets.py::TestMnistAndFashionMnist::test_a_damaged_file_is_named",),
     ),
     Plant(
         "columns_first_arrays_are_read_as_rows_first",
         "datasets/_npz.py",
         'order="F" if fortran_order else "C"',
         'order="C"',
-        ("tests/test_datasets.py", "tests/test_hostile_files.py"),
+        ("tests/test_datasets.py::TestMnistAndFashionMnist::test_npz_of_arrays_whose_columns_come_first",),
     ),
     Plant(
         "percent_of_a_split_are_rounded_down",
         "datasets/_splits.py",
         "return round(int(text[:-1]) / 100 * size)",
         "return int(int(text[:-1]) / 100 * size)",
-        ("tests/test_datasets.py",),
+        ("tests/test_datasets.py::TestSplits::test_syntax",),
     ),
     Plant(
         "channel_shift_is_clipped_to_bytes",  # Keras: to the image's own range
         "preprocessing/image/transforms.py",
         "np.clip(x + intensity, np.min(x), np.max(x))",
         "np.clip(x + intensity, 0, 255)",
-        ("tests/test_preprocessing.py",),
+        ("tests/test_preprocessing.py::TestFunctions::test_channel_shift_and_flips_are_keras_s",),
     ),
     Plant(
         "shift_of_one_pixel_is_taken_for_the_whole_image",
         "preprocessing/image/generator.py",
         "shift * size if np.max(amount) < 1 else shift",
         "shift * size if np.max(amount) <= 1 else shift",
-        ("tests/test_preprocessing.py",),
+        ("tests/test_preprocessing.py::TestFlow::test_batches_are_keras_s",),
     ),
     Plant(
         "further_arrays_of_a_subset_are_not_cut",
         "preprocessing/image/iterators.py",
         "x, further, targets = x[chosen], [a[chosen] for a in further], [a[chosen] for a in targets]",
         "x, targets = x[chosen], [a[chosen] for a in targets]",
-        ("tests/test_preprocessing.py",),
+        ("tests/test_preprocessing.py::TestFlow::test_subsets",),
     ),
     # --- study, command line
     Plant(
@@ -456,7 +456,7 @@ PLANTS = [
         "study/results.py",
         "counts.sum(axis=1, keepdims=True)",
         "counts.sum(axis=0, keepdims=True)",
-        ("tests/test_study.py",),
+        ("tests/test_study.py::test_confusion_matrix_agrees_with_scikit_learn",),
     ),
     Plant(
         "inverted_picture_is_taken_from_255",  # whatever the model's range

@@ -326,7 +326,7 @@ PLANTS = [
         "callbacks/checkpoint.py",
         "batch <= self._last",
         "batch < self._last",
-        ("tests/test_callbacks.py::test_model_checkpoint_saves_when_keras_does",),
+        ("tests/test_callbacks.py::test_a_checkpoint_counts_batches_through_epochs_of_any_length",),
     ),
     Plant(
         "lambda_callback_drops_the_hooks_it_does_not_name",

@@ -122,13 +122,10 @@ def test_reduce_lr_on_plateau_does_what_keras_does(values, patience, cooldown, m
     frequency=st.sampled_from(["epoch", 1, 2, 3, 7]),
     threshold=st.sampled_from([None, 0.6]),
     weights_only=st.booleans(),
-    length=st.integers(1, 4),
 )
-def test_model_checkpoint_saves_when_keras_does(
-    tmp_path_factory, values, best, mode, frequency, threshold, weights_only, length
-):
+def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, mode, frequency, threshold, weights_only):
     ending = ".weights.h5" if weights_only else ".keras"
-    batches = 0 if frequency == "epoch" else length
+    batches = 0 if frequency == "epoch" else 3
     place = "{epoch:02d}-{val_loss:.2f}" if frequency == "epoch" else "{epoch:02d}-{batch}"
     arguments = {
         "filepath": str(tmp_path_factory.getbasetemp() / (place + ending)),
@@ -143,6 +140,14 @@ def test_model_checkpoint_saves_when_keras_does(
     both("ModelCheckpoint", arguments, [{"val_loss": value} for value in values], batches)
 
 
+@pytest.mark.parametrize("frequency", [1, 2, 3, 7])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_checkpoint_counts_batches_through_epochs_of_any_length(tmp_path, frequency, length):
+    arguments = {"filepath": str(tmp_path / "{epoch:02d}-{batch}.keras"), "save_freq": frequency}
+    model, _ = both("ModelCheckpoint", arguments, [{"loss": 1.0}] * 9, length)
+    assert len(model.saved) == 9 * length // frequency
+
+
 def test_the_best_of_some_batches_is_saved():
     """After every third batch, if the loss is then below that of all those times before; 4 batches an epoch."""
     saver = callbacks.ModelCheckpoint("{epoch}-{batch}.keras", "loss", save_best_only=True, save_freq=3)
@@ -155,6 +160,19 @@ def test_the_best_of_some_batches_is_saved():
             saver.on_train_batch_end(batch, {"loss": next(losses)})
         saver.on_epoch_end(epoch, {"loss": 0})
     assert model.saved == ["1-3.keras", "3-1.keras"]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"delete_checkpoint": False}, {"delete_checkpoint": True}])
+def test_a_backup_stays_after_training_if_it_is_told_to(tmp_path, arguments):
+    left = []
+    for module in (minicnn, keras):
+        model = module.Sequential([module.layers.Input((2,)), module.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        folder = tmp_path / module.__name__
+        backup = module.callbacks.BackupAndRestore(folder, **arguments)
+        model.fit(np.ones((3, 2)), np.ones((3, 1)), epochs=2, verbose=0, callbacks=[backup])
+        left.append((folder / "latest.weights.h5").exists())
+    assert left == [arguments.get("delete_checkpoint") is False] * 2
 
 
 @pytest.mark.parametrize(

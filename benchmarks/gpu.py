@@ -31,7 +31,7 @@ import numpy as np
 
 import minicnn
 from minicnn import backends, callbacks, layers, zoo
-from minicnn.models.captured import CapturedStep
+from minicnn.models.cuda_graph import CapturedStep
 from minicnn.optimizers import Adam
 
 RATE = 1e-3

@@ -2,8 +2,8 @@
 
 `relu(x)` computes, under Keras's name and signature. Layers train through
 
-    y, kept = relu.forward(x)        # kept is whichever of x and y the derivative needs
-    dx = relu.backward(dy, kept)
+    y, residual = relu.forward(x)        # residual: x or y, whichever the derivative needs
+    dx = relu.backward(dy, residual)
 
 and so can a user's own function that has these two attributes.
 """
@@ -55,8 +55,8 @@ def _differentiable(op: str, keeps: str, *parameters: float) -> Callable[[Any], 
             y = getattr(ops, f"{op}_forward")(x, *parameters)
             return y, x if keeps == "x" else y
 
-        def backward(dy: Any, kept: Any) -> Any:
-            return getattr(ops, f"{op}_backward")(dy, kept, *parameters)
+        def backward(dy: Any, residual: Any) -> Any:
+            return getattr(ops, f"{op}_backward")(dy, residual, *parameters)
 
         function.forward, function.backward = forward, backward
         return function
@@ -77,7 +77,7 @@ def linear(x: Any) -> Any:
 
 
 linear.forward = lambda x: (x, None)
-linear.backward = lambda dy, kept: dy
+linear.backward = lambda dy, residual: dy
 
 
 @registry.register("activation")
@@ -170,10 +170,11 @@ def forward_backward(activation: Any) -> tuple[Forward, Backward]:
     def forward(x: Any) -> tuple[Any, Any]:
         return backends.asarray(activation(x)), None
 
-    def backward(dy: Any, kept: Any) -> Any:
+    def backward(dy: Any, residual: Any) -> Any:
         raise NotImplementedError(
             f"Activation {name!r} has no derivative, so a model cannot be trained with it: minicnn does not differentiate by "
-            f"itself. Set `{name}.forward`, a function x -> (y, kept), and `{name}.backward`, a function (dy, kept) -> dx."
+            f"itself. Set `{name}.forward`, a function x -> (y, residual), and `{name}.backward`, a function (dy, residual) "
+            "-> dx."
         )
 
     return getattr(activation, "forward", forward), getattr(activation, "backward", backward)

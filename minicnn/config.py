@@ -12,22 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "backend_name",
-    "epsilon",
-    "floatx",
-    "image_data_format",
-    "next_seed",
-    "random_seed",
-    "random_state",
-    "running_pass",
-    "set_epsilon",
-    "set_floatx",
-    "set_image_data_format",
-    "set_random_seed",
-    "set_random_state",
-]
-
 _FLOAT_TYPES = ("float32", "float64")
 
 _floatx = "float32"

@@ -110,17 +110,4 @@ class UnitNorm(Constraint):
 # Keras also offers each class under the name that strings use.
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 
-
-def get(identifier: Any) -> Any:
-    """The constraint that a string, class, instance, function or config stands for; None stays None."""
-    return serialization.get(identifier, "constraint")
-
-
-def serialize(constraint: Any) -> Any:
-    """A constraint as a config."""
-    return serialization.serialize(constraint)
-
-
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The constraint that a config describes."""
-    return serialization.deserialize(config, "constraint", custom_objects)
+get, serialize, deserialize = serialization.functions_of("constraint")

@@ -373,11 +373,4 @@ def get(identifier: Any) -> Any:
     return from_array
 
 
-def serialize(initializer: Any) -> Any:
-    """An initializer as a config."""
-    return serialization.serialize(initializer)
-
-
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The initializer that a config describes."""
-    return serialization.deserialize(config, "initializer", custom_objects)
+_, serialize, deserialize = serialization.functions_of("initializer")

@@ -9,26 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
-
-__all__ = [
-    "CustomObjectScope",
-    "aliases_of",
-    "custom_object_scope",
-    "get_custom_objects",
-    "lookup",
-    "names",
-    "objects_in_scope",
-    "register",
-    "register_keras_serializable",
-    "registered_name",
-    "snake_case",
-    "unique_name",
-    "clear_names",
-]
 
 _families: dict[str, dict[str, Any]] = {}
 _custom: dict[str, Any] = {}
@@ -69,9 +53,14 @@ def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None)
     short = name.rsplit(">", 1)[-1]  # Keras writes registered classes as "package>Name"
     if short != name:
         return lookup(family, short, custom_objects)
-    near = difflib.get_close_matches(name[:100], names(family), n=3)  # whose time grows with the square of the length
-    hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+    hint = did_you_mean(name, names(family), most=3)
     raise ValueError(f"Unknown {family}: {name!r}.{hint} Known: {', '.join(names(family))}.")
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """ " Did you mean 'digits'?" where at most so many known names are near, else nothing."""
+    near = difflib.get_close_matches(name[:100], list(known), n=most)  # whose time grows with the square of the length
+    return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
 
 
 def get_custom_objects() -> dict[str, Any]:

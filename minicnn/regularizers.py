@@ -93,17 +93,4 @@ class L2(L1L2):
 
 l1, l2, l1_l2 = L1, L2, L1L2  # Keras also offers each class under the name that strings use
 
-
-def get(identifier: Any) -> Any:
-    """The regularizer that a string, class, instance, function or config stands for; None stays None."""
-    return serialization.get(identifier, "regularizer")
-
-
-def serialize(regularizer: Any) -> Any:
-    """A regularizer as a config."""
-    return serialization.serialize(regularizer)
-
-
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The regularizer that a config describes."""
-    return serialization.deserialize(config, "regularizer", custom_objects)
+get, serialize, deserialize = serialization.functions_of("regularizer")

@@ -10,8 +10,6 @@ from minicnn import config
 from minicnn.backends import ops
 from minicnn.variables import Variable
 
-__all__ = ["SeedGenerator"]
-
 
 class SeedGenerator:
     """Draws the keys (seed, step) that dropout and augmentation turn into random numbers.

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minicnn import registry
-
-__all__ = ["MODULES", "deserialize", "get", "keras_name", "serialize"]
 
 MODULES = {
     "activation": "keras.activations",
@@ -171,3 +170,17 @@ def get(identifier: Any, family: str) -> Any:
     if not callable(obj) and not hasattr(obj, "get_config"):  # optimizers are not called
         raise ValueError(f"Could not interpret {family} identifier: {identifier}")
     return obj
+
+
+def functions_of(family: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """`get`, `serialize` and `deserialize` of one family, which Keras has in each of its modules."""
+
+    def get_one(identifier: Any) -> Any:
+        return get(identifier, family)
+
+    def deserialize_one(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+        return deserialize(config, family, custom_objects)
+
+    get_one.__doc__ = f"The {family} that a string, class, instance, function or config stands for; None stays None."
+    deserialize_one.__doc__ = f"The {family} that a name or a config describes."
+    return get_one, serialize, deserialize_one

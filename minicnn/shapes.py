@@ -6,9 +6,6 @@ Ground level: ints and tuples only, so that layers, ops and tests can all stand 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-
-__all__ = ["Pads", "pair", "resolve_padding", "same_pads", "valid_pads", "window_output", "padded_window", "prod"]
 
 Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
 
@@ -87,3 +84,14 @@ def window_output(
         padded_window(image[0], window[0], strides[0], top, bottom, dilation[0]),
         padded_window(image[1], window[1], strides[1], left, right, dilation[1]),
     )
+
+
+def largest_window(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the largest window, in the middle of an image, that has the proportions of `size`.
+
+    >>> largest_window((30, 40), (10, 10))
+    (0, 5, 30, 30)
+    """
+    height = max(min(image[0], image[1] * size[0] // size[1]), 1)
+    width = max(min(image[1], image[0] * size[1] // size[0]), 1)
+    return (image[0] - height) // 2, (image[1] - width) // 2, height, width

@@ -12,8 +12,6 @@ import numpy as np
 
 from minicnn import backends
 
-__all__ = ["Tensor", "as_tensor"]
-
 
 class Tensor(np.ndarray):
     """A `numpy.ndarray` with Keras's `numpy()` method."""

@@ -9,8 +9,6 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["FileFormatError", "open_zip", "printable", "reading", "require_regular_file"]
-
 _LONGEST_HEAD, _LONGEST_TAIL = 1200, 400  # characters of a message that are kept
 
 

@@ -13,8 +13,6 @@ import numpy as np
 
 from minicnn import backends, config, registry
 
-__all__ = ["Variable"]
-
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
 # [bytes that new variables may still take], of what is being read here; other threads have their own.
 _allowance: ContextVar[list[int] | None] = ContextVar("allowance", default=None)

@@ -13,40 +13,63 @@ All take images scaled to [0, 1] and integer labels, and end in probabilities. "
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from minicnn.layers import (
-    BatchNormalization,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    Input,
-    MaxPooling2D,
-    ReLU,
-)
+from minicnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
 from minicnn.optimizers.schedules import InverseTimeDecay
-
-__all__ = [
-    "MODELS",
-    "ReferenceModel",
-    "cifar_dropout",
-    "cifar_small",
-    "cifar_strided",
-    "cifar_wide",
-    "get",
-    "humans_300",
-    "names",
-    "vgg_bn",
-]
+from minicnn.registry import did_you_mean
 
 Shape = tuple[int, int, int]  # (height, width, channels)
+_Build = TypeVar("_Build", bound=Callable[..., Model])
 
 
+@dataclass(frozen=True)
+class ReferenceModel:
+    """A model and the settings it is trained with.
+
+    Attributes:
+        build: `build(input_shape=..., classes=...)` returns the uncompiled model.
+        dataset: the data set it was made for, as `minicnn.datasets` names it.
+        input_shape: (height, width, channels) of that data set.
+        batch_size, epochs: how it is trained.
+        optimizer: returns a new optimizer.
+        loss: its name, for integer labels.
+        source: where the architecture comes from.
+    """
+
+    build: Callable[..., Model]
+    dataset: str = "cifar10"
+    input_shape: Shape = (32, 32, 3)
+    batch_size: int = 32
+    epochs: int = 15
+    optimizer: Callable[[], Optimizer] = Adam
+    loss: str = "sparse_categorical_crossentropy"
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name under which `get` finds it."""
+        return self.build.__name__
+
+
+MODELS: dict[str, ReferenceModel] = {}
+
+
+def _reference(source: str, **settings: Any) -> Callable[[_Build], _Build]:
+    """Decorator: enter a function that builds a model into `MODELS`, with the settings that the model is trained with."""
+
+    def enter(build: _Build) -> _Build:
+        MODELS[build.__name__] = ReferenceModel(build, source=source, **settings)
+        return build
+
+    return enter
+
+
+@_reference("the first CNN of introductory courses; after LeCun et al. 1998, Gradient-based learning", batch_size=32, epochs=9)
 def cifar_small(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
     """Two 4×4 convolutions, each pooled, and a dense layer: 225,610 parameters on CIFAR-10.
 
@@ -69,6 +92,12 @@ def cifar_small(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequenti
     )
 
 
+@_reference(
+    "course program with SGD and dropout; Srivastava et al. 2014, Dropout, JMLR 15",
+    epochs=20,
+    # The older `SGD(lr=0.05, decay=1e-4)`: rate / (1 + decay * step).
+    optimizer=lambda: SGD(InverseTimeDecay(0.05, decay_steps=1, decay_rate=1e-4)),
+)
 def cifar_wide(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
     """Three wide 3×3 convolutions (256, 256, 128), each pooled and dropped out; most of its time is convolution.
 
@@ -88,6 +117,7 @@ def cifar_wide(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequentia
     return model
 
 
+@_reference("course program that compares optimizers; Srivastava et al. 2014, Dropout, JMLR 15", batch_size=64)
 def cifar_dropout(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
     """Two 3×3 convolutions with dropout that grows with depth (0.2, 0.3, 0.4).
 
@@ -113,6 +143,7 @@ def cifar_dropout(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequen
     )
 
 
+@_reference("course program in the functional style; Springenberg et al. 2014, arXiv:1412.6806", batch_size=128)
 def cifar_strided(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Model:
     """Strides in place of pooling: 3×3 convolutions of stride 2 with 32, 64 and 128 filters. Functional.
 
@@ -132,6 +163,14 @@ def cifar_strided(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Model:
     return Model(inputs, outputs, name="cifar_strided")
 
 
+@_reference(
+    "course program on Moroney's Horses or Humans",
+    dataset="horses_or_humans",
+    input_shape=(300, 300, 3),
+    batch_size=128,
+    optimizer=lambda: RMSprop(0.001),
+    loss="binary_crossentropy",
+)
 def humans_300(input_shape: Shape = (300, 300, 3), classes: int = 2) -> Sequential:
     """Large pictures, two classes, one sigmoid: nearly all of its parameters are in the first dense layer.
 
@@ -154,6 +193,7 @@ def humans_300(input_shape: Shape = (300, 300, 3), classes: int = 2) -> Sequenti
     )
 
 
+@_reference("Simonyan & Zisserman 2014, arXiv:1409.1556; Ioffe & Szegedy 2015, arXiv:1502.03167", batch_size=64)
 def vgg_bn(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
     """Pairs of SAME 3×3 convolutions at 32, 64 and 128 filters, each followed by batch normalization and ReLU.
 
@@ -175,105 +215,6 @@ def vgg_bn(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
     return model
 
 
-@dataclass(frozen=True)
-class ReferenceModel:
-    """A model and the settings it is trained with.
-
-    Attributes:
-        build: `build(input_shape=..., classes=...)` returns the uncompiled model.
-        dataset: the data set it was made for, as `minicnn.datasets` names it.
-        input_shape: (height, width, channels) of that data set.
-        batch_size, epochs: how it is trained.
-        optimizer: returns a new optimizer.
-        loss: its name, for integer labels.
-        source: where the architecture comes from.
-    """
-
-    build: Callable[..., Model]
-    dataset: str
-    input_shape: Shape
-    batch_size: int
-    epochs: int
-    optimizer: Callable[[], Optimizer]
-    loss: str
-    source: str
-
-    @property
-    def name(self) -> str:
-        """The name under which `get` finds it."""
-        return self.build.__name__
-
-
-_SPARSE = "sparse_categorical_crossentropy"
-
-MODELS: dict[str, ReferenceModel] = {
-    reference.name: reference
-    for reference in (
-        ReferenceModel(
-            cifar_small,
-            "cifar10",
-            (32, 32, 3),
-            batch_size=32,
-            epochs=9,
-            optimizer=Adam,
-            loss=_SPARSE,
-            source="the first CNN of introductory courses; after LeCun et al. 1998, Gradient-based learning",
-        ),
-        ReferenceModel(
-            cifar_wide,
-            "cifar10",
-            (32, 32, 3),
-            batch_size=32,
-            epochs=20,
-            # The older `SGD(lr=0.05, decay=1e-4)`: rate / (1 + decay * step).
-            optimizer=lambda: SGD(InverseTimeDecay(0.05, decay_steps=1, decay_rate=1e-4)),
-            loss=_SPARSE,
-            source="course program with SGD and dropout; Srivastava et al. 2014, Dropout, JMLR 15",
-        ),
-        ReferenceModel(
-            cifar_dropout,
-            "cifar10",
-            (32, 32, 3),
-            batch_size=64,
-            epochs=15,
-            optimizer=Adam,
-            loss=_SPARSE,
-            source="course program that compares optimizers; Srivastava et al. 2014, Dropout, JMLR 15",
-        ),
-        ReferenceModel(
-            cifar_strided,
-            "cifar10",
-            (32, 32, 3),
-            batch_size=128,
-            epochs=15,
-            optimizer=Adam,
-            loss=_SPARSE,
-            source="course program in the functional style; Springenberg et al. 2014, arXiv:1412.6806",
-        ),
-        ReferenceModel(
-            humans_300,
-            "horses_or_humans",
-            (300, 300, 3),
-            batch_size=128,
-            epochs=15,
-            optimizer=lambda: RMSprop(0.001),
-            loss="binary_crossentropy",
-            source="course program on Moroney's Horses or Humans",
-        ),
-        ReferenceModel(
-            vgg_bn,
-            "cifar10",
-            (32, 32, 3),
-            batch_size=64,
-            epochs=15,
-            optimizer=Adam,
-            loss=_SPARSE,
-            source="Simonyan & Zisserman 2014, arXiv:1409.1556; Ioffe & Szegedy 2015, arXiv:1502.03167",
-        ),
-    )
-}
-
-
 def names() -> list[str]:
     """The names of all reference models, in the order of this file.
 
@@ -290,7 +231,6 @@ def get(name: str) -> ReferenceModel:
         ValueError: for an unknown name, with the known ones.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name[:64], MODELS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, MODELS)
         raise ValueError(f"Unknown reference model: {name!r}.{hint} Expected one of {', '.join(map(repr, MODELS))}.")
     return MODELS[name]

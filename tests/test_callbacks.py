@@ -122,10 +122,13 @@ def test_reduce_lr_on_plateau_does_what_keras_does(values, patience, cooldown, m
     frequency=st.sampled_from(["epoch", 1, 2, 3, 7]),
     threshold=st.sampled_from([None, 0.6]),
     weights_only=st.booleans(),
+    length=st.integers(1, 4),
 )
-def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, mode, frequency, threshold, weights_only):
+def test_model_checkpoint_saves_when_keras_does(
+    tmp_path_factory, values, best, mode, frequency, threshold, weights_only, length
+):
     ending = ".weights.h5" if weights_only else ".keras"
-    batches = 0 if frequency == "epoch" else 3
+    batches = 0 if frequency == "epoch" else length
     place = "{epoch:02d}-{val_loss:.2f}" if frequency == "epoch" else "{epoch:02d}-{batch}"
     arguments = {
         "filepath": str(tmp_path_factory.getbasetemp() / (place + ending)),
@@ -524,14 +527,15 @@ def test_output_that_cannot_write_the_bar_s_character(terminal):
     assert shown(terminal)[0].startswith("5/5 -------------------- 0s")
 
 
+@pytest.mark.parametrize("steps", [(1, 2, 3), (1, 4, 9), (3, 3, 5)])
 @pytest.mark.parametrize("arguments", [{}, {"stateful_metrics": ["a"]}, {"stateless_metrics": ["a"]}])
-def test_progbar_averages_as_keras_s_does(capsys, arguments):
+def test_progbar_averages_as_keras_s_does(capsys, arguments, steps):
     lines = []
     for module in (progbar, keras.utils):
-        bar = module.Progbar(3, verbose=2, **arguments)
-        for step, value in ((1, 1.0), (2, 4.0)):
+        bar = module.Progbar(steps[-1], verbose=2, **arguments)
+        for step, value in zip(steps[:2], (1.0, 4.0)):
             bar.update(step, [("a", value), ("b", 2 * value)])
-        bar.add(1)
+        bar.add(steps[2] - steps[1])
         lines.append(re.sub(r"\d+[mu]?s", "T", capsys.readouterr().out))
     assert re.sub(r"T - +T", "T - T", lines[1]) == lines[0]
 

@@ -1,10 +1,12 @@
-"""The contract between the parts: every backend has the spec's ops, and imports point one way."""
+"""The contract between the parts: backends have the reference's ops, imports point one way, functions stay small."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +15,12 @@ from pathlib import Path
 import pytest
 
 import minicnn
-from minicnn.backends import spec
+from minicnn import backends
 
 PACKAGE = Path(minicnn.__file__).parent
-BACKENDS = ["reference", "numba_cpu", "cupy_gpu"]
+REFERENCE = PACKAGE / "backends" / "reference"
+FILES = ("conv", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
+FAST = ["numba_cpu", "cupy_gpu"]
 BACKEND_API = [
     "asarray",
     "check_available",
@@ -42,62 +46,85 @@ def parse(path: Path) -> ast.Module:
 
 
 def public_functions(path: Path) -> dict[str, ast.FunctionDef]:
-    """The functions that a file defines or, by `from ... import`, takes over; in the order in which they stand."""
-    found: dict[str, ast.FunctionDef] = {}
-    for node in parse(path).body:
-        if isinstance(node, ast.FunctionDef):
-            found[node.name] = node
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("minicnn.backends.reference"):
-            source = MODULES[node.module]
-            for alias in node.names:
-                function = public_functions(source).get(alias.name)
-                if function is not None:
-                    found[alias.asname or alias.name] = function
-    return found
+    """The functions that a file defines under a public name, in the order in which they stand."""
+    return {node.name: node for node in parse(path).body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")}
 
 
-SPEC = public_functions(PACKAGE / "backends" / "spec.py")
+# --- backends -----------------------------------------------------------------------
+
+CONTRACT = {file: public_functions(REFERENCE / f"{file}.py") for file in FILES}
+OPS = {name: function for ops in CONTRACT.values() for name, function in ops.items()}
 
 
-def test_spec_lists_exactly_the_ops_it_documents() -> None:
-    listed = [*spec.names(), *(name for names in spec.FUSED.values() for name in names)]
-    assert sorted(listed) == sorted(set(SPEC) - {"names"})
-    for name in listed:
-        assert ast.get_docstring(SPEC[name]), name
+def check_against_contract(functions: dict[str, ast.FunctionDef], contract: dict[str, ast.FunctionDef]) -> None:
+    """Each is an op of the contract, with its arguments, their types and defaults; documented; in the same order.
+
+    What a decorator makes an op of has other arguments: for that see `test_a_loaded_backend_has_every_op_and_its_own_switches`.
+    """
+    for name, function in functions.items():
+        assert name in contract, f"{name} is no op of the reference's file: a helper's name begins with an underscore"
+        if not function.decorator_list:
+            assert ast.unparse(function.args) == ast.unparse(contract[name].args), name
+            assert ast.get_docstring(function), name
+    assert list(functions) == [name for name in contract if name in functions]
 
 
-@pytest.mark.parametrize("file", spec.OPS)
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_backend_has_the_spec_s_signatures_in_the_spec_s_order(backend: str, file: str) -> None:
-    functions = public_functions(PACKAGE / "backends" / backend / f"{file}.py")
-    assert not set(spec.OPS[file]) - set(functions)
-    for name in (*spec.OPS[file], *spec.FUSED.get(file, ())):
-        if name in functions:
-            assert ast.dump(functions[name].args) == ast.dump(SPEC[name].args), name
-            assert ast.get_docstring(functions[name]), name
-    tree = parse(PACKAGE / "backends" / backend / f"{file}.py")
-    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in spec.OPS[file]]
-    assert defined == [name for name in spec.OPS[file] if name in defined]
+def test_every_op_is_documented_and_stands_in_one_file() -> None:
+    assert len(OPS) == sum(map(len, CONTRACT.values()))
+    for name, function in OPS.items():
+        assert ast.get_docstring(function), name
 
 
-@pytest.mark.parametrize("backend", ["reference", "numba_cpu"])
-def test_backend_exports_the_ops_and_its_own_switches(backend: str) -> None:
-    module = importlib.import_module(f"minicnn.backends.{backend}")
-    for file, names in spec.OPS.items():
-        for name in names:
-            function = getattr(module, name)
-            assert list(inspect.signature(function).parameters) == [argument.arg for argument in SPEC[name].args.args]
-            # its own, or the reference backend's where there is nothing to be won
-            assert function.__module__ in (f"minicnn.backends.{backend}.{file}", f"minicnn.backends.reference.{file}"), name
-    for name in BACKEND_API:
-        assert callable(getattr(module, name)), name
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("backend", FAST)
+def test_a_fast_backend_s_public_functions_are_ops_of_the_reference_s_file(backend: str, file: str) -> None:
+    check_against_contract(public_functions(PACKAGE / "backends" / backend / f"{file}.py"), CONTRACT[file])
+
+
+def test_the_loops_are_ops_of_the_reference() -> None:
+    functions = public_functions(REFERENCE / "loops.py")
+    check_against_contract({name: function for name, function in functions.items() if name not in BACKEND_API}, OPS)
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_a_fast_backend_lists_no_ops(backend: str) -> None:
+    """They are found by their names: nobody adds one to a list."""
+    names = {node.id for node in ast.walk(parse(PACKAGE / "backends" / backend / "__init__.py")) if isinstance(node, ast.Name)}
+    for node in ast.walk(parse(PACKAGE / "backends" / backend / "__init__.py")):
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant):
+            names.add(node.value)
+    assert not names & set(OPS)
+
+
+@pytest.mark.parametrize("name", ["numba", "reference", "loops"])
+def test_a_loaded_backend_has_every_op_and_its_own_switches(name: str) -> None:
+    loaded, contract = backends.load(name), backends.load("reference")
+    assert list(loaded) == list(OPS)
+    for op, function in loaded.items():
+        assert inspect.signature(function) == inspect.signature(contract[op]), op
+        assert inspect.getdoc(function), op
+    own = {"numba": "minicnn.backends.numba_cpu", "loops": "minicnn.backends.reference.loops"}.get(name, "")
+    homes = {f"minicnn.backends.reference.{file}" for file in FILES} | {own} | {f"{own}.{file}" for file in FILES}
+    assert {function.__module__ for function in loaded.values()} <= homes  # the reference's where it has none of its own
+    module = importlib.import_module(own or "minicnn.backends.reference")
+    for switch in BACKEND_API:
+        assert callable(getattr(module, switch)), switch
+
+
+def test_a_loaded_backend_takes_its_own_functions() -> None:
+    own = {name: {function.__module__ for function in backends.load(name).values()} for name in ("numba", "loops")}
+    assert own["numba"] >= {f"minicnn.backends.numba_cpu.{file}" for file in FILES}
+    assert "minicnn.backends.reference.loops" in own["loops"]
 
 
 # --- imports ------------------------------------------------------------------------
-# A file may import what stands on its own line or above, never what stands below.
+# A file may import what stands on its own line or above, never what stands below; and no two files import each other,
+# not even by way of others.
 
 RANKS: list[list[str]] = [
-    ["config", "shapes", "registry", "serialization", "untrusted"],
+    ["config", "shapes", "registry", "serialization", "atomic", "untrusted"],
     ["backends"],
     ["variables", "tensor"],
     ["seeds"],
@@ -157,6 +184,31 @@ def test_imports_point_upwards(module: str) -> None:
             assert RANK[part(imported)] <= RANK[part(module)], f"{module} imports {imported}, which stands below it"
 
 
+# Of `backends`, line by line as above. Its `__init__` imports a backend when its first op is needed, by its name.
+BACKEND_RANKS = [{"types", "memory"}, {"reference"}, {"numba_cpu", "cupy_gpu"}]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if part(module) == "backends"])
+def test_backends_stand_on_the_reference_and_not_on_each_other(module: str) -> None:
+    def rank(name: str) -> int:
+        return next(i for i, parts in enumerate(BACKEND_RANKS) if name.split(".")[2] in parts)
+
+    for imported in imported_modules(module):
+        if imported.startswith("minicnn.backends."):
+            assert module != "minicnn.backends", f"{module} imports {imported} before anybody needs it"
+            own = imported.split(".")[2] == module.split(".")[2]
+            assert own or rank(imported) < rank(module), f"{module} imports {imported}"
+
+
+def test_no_import_circle() -> None:
+    """Between files, inside functions too. (That a package's `__init__` runs before its files is Python's own.)"""
+    graph = {module: {name for name in imported_modules(module) if name in MODULES} - {module} for module in MODULES}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
 @pytest.mark.parametrize("module", [module for module in MODULES if module != WORKER])
 def test_libraries_stay_where_they_belong(module: str) -> None:
     for imported in imported_modules(module):
@@ -183,7 +235,7 @@ def test_a_worker_imports_nothing_until_it_knows_its_engine() -> None:
 def test_data_needs_no_engine(module: str) -> None:
     """NumPy and shapes only: the pipelines can be used without a model, a backend or Numba."""
     parts = {part(imported) for imported in imported_modules(module) if imported.split(".")[0] == "minicnn"}
-    assert parts <= {"config", "shapes", "registry", "untrusted", "data", "datasets", "preprocessing"}
+    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "data", "datasets", "preprocessing"}
 
 
 def test_importing_minicnn_loads_nothing_heavy() -> None:
@@ -191,3 +243,58 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
     script = "import sys, minicnn; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert not heavy & set(loaded.stdout.split())
+
+
+# --- functions ----------------------------------------------------------------------
+
+MOST_PARAMETERS = 8
+MOST_LINES = 60  # without the docstring
+KERAS = """data.directory.image_dataset_from_directory layers.augment.Resizing.__init__ layers.base.Layer.add_weight
+    layers.conv.Conv2D.__init__ layers.dense.Dense.__init__ layers.input.InputLayer.__init__ layers.input.Input
+    layers.normalization.BatchNormalization.__init__ metrics.confusion.AUC.__init__ models.training.Trainer.fit
+    optimizers.base.Optimizer.__init__ preprocessing.image.augmentation.Augmentation.__init__
+    preprocessing.image.generator.ImageDataGenerator.flow preprocessing.image.generator.ImageDataGenerator.flow_from_directory
+    preprocessing.image.generator.ImageDataGenerator.flow_from_dataframe
+    preprocessing.image.iterators.NumpyArrayIterator.__init__ preprocessing.image.iterators.DirectoryIterator.__init__
+    preprocessing.image.iterators.DataFrameIterator.__init__ preprocessing.image.transforms.apply_affine_transform"""
+# Functions of more parameters: the signatures are Keras's.
+WIDE = set(KERAS.split())
+
+
+def functions(module: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Every function of a file, by its name inside the package."""
+
+    def inside(node: ast.AST, name: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+        for child in ast.iter_child_nodes(node):
+            deeper = f"{name}.{child.name}" if isinstance(child, (ast.ClassDef, ast.FunctionDef)) else name
+            if isinstance(child, ast.FunctionDef):
+                yield deeper.removeprefix("minicnn."), child
+            yield from inside(child, deeper)
+
+    yield from inside(parse(MODULES[module]), module)
+
+
+def parameters(function: ast.FunctionDef) -> list[str]:
+    """The names that a caller may give; not `self`."""
+    arguments = function.args
+    names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return names[names[:1] in (["self"], ["cls"]) :]
+
+
+def test_functions_take_few_parameters() -> None:
+    wide = {name for module in MODULES for name, function in functions(module) if len(parameters(function)) > MOST_PARAMETERS}
+    assert wide - WIDE == set(), "bundle the arguments"
+    assert WIDE - wide == set(), "no longer needed in `WIDE`"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if part(module) in ("models", "layers", "backends")])
+def test_functions_fit_on_a_screen(module: str) -> None:
+    """Or their docstring or a comment says why, in a sentence that begins with "Long"."""
+    source = MODULES[module].read_text(encoding="utf-8")
+    for name, function in functions(module):
+        docstring = function.body[0] if ast.get_docstring(function) else None
+        lines = function.end_lineno - function.lineno + 1
+        if docstring is not None:
+            lines -= docstring.end_lineno - docstring.lineno + 1
+        text = ast.get_source_segment(source, function) or ""
+        assert lines <= MOST_LINES or re.search(r"\bLong[:,]? \w+", text), f"{name} has {lines} lines"

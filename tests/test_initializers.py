@@ -84,6 +84,14 @@ def test_weights_beyond_the_first_block_of_words_are_new():
     assert values[-100_000:].std() == pytest.approx(stats.truncnorm(-2, 2, scale=0.05).std(), rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["RandomUniform", "RandomNormal", "TruncatedNormal"])
+def test_no_run_of_numbers_comes_again(name):
+    """However many blocks of words there are, and wherever in them."""
+    values = getattr(initializers, name)(seed=2)((3 * 2**20,))
+    runs = np.lib.stride_tricks.sliding_window_view(values, 6)
+    assert np.flatnonzero((runs == values[:6]).all(axis=1)).tolist() == [0]
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 6), max_size=4),

@@ -114,10 +114,11 @@ def test_a_pass_on_logits_is_the_activation_and_the_loss(name, data):
         value = getattr(keras.losses, CLASSES[name])(**options | {"from_logits": True})(y_true, x, sample_weight=weights)
     expected_gradient = tape.gradient(value, x).numpy()
     loss = getattr(losses, CLASSES[name])(**options)
-    value_here, probabilities, saved = loss.forward_logits(y_true, backends.asarray(logits), weights)
+    value_here, saved = loss.on_logits().forward(y_true, backends.asarray(logits), weights)
+    probabilities = loss.on_logits().probabilities(saved)
     np.testing.assert_allclose(backends.to_numpy(probabilities), activation(logits).numpy(), rtol=1e-9)
     np.testing.assert_allclose(float(value_here), float(np.mean(value)), rtol=1e-9, atol=1e-12)
-    gradient = backends.to_numpy(loss.backward_logits(saved))
+    gradient = backends.to_numpy(loss.on_logits().backward(saved))
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-9 * np.abs(expected_gradient).max())
     assert loss.from_logits is False
 
@@ -314,7 +315,7 @@ def test_bad_arguments_are_named():
     with pytest.warns(SyntaxWarning, match="Consider using 'binary_crossentropy'"):
         losses.CategoricalCrossentropy()(np.ones((3, 1)), np.ones((3, 1)))
     with pytest.warns(UserWarning, match="produced by a Softmax activation"):
-        losses.CategoricalCrossentropy(from_logits=True).forward_logits(np.eye(3), backends.asarray(np.eye(3, dtype="float32")))
+        losses.CategoricalCrossentropy(from_logits=True).on_logits()
 
 
 @pytest.mark.parametrize("name", CLASSES)

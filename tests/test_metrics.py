@@ -175,6 +175,17 @@ def test_top_k_of_sorted_class_numbers():
         assert ours(y_true, y_pred).numpy() == float(theirs(y_true, y_pred))
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_top_k_of_scores_that_are_no_numbers(k):
+    y_true = np.array([0, 1, 0, 2, 2])
+    nan, inf = np.nan, np.inf
+    y_pred = [[nan, 0.1, 0.2], [0.1, nan, 0.2], [0.1, nan, 0.2], [inf, 0.1, 0.2], [0.1, 0.3, 0.2]]
+    y_pred = np.array(y_pred, "float32")
+    theirs = keras.metrics.sparse_top_k_categorical_accuracy(y_true, y_pred, k=k).numpy()
+    np.testing.assert_array_equal(metrics.sparse_top_k_categorical_accuracy(y_true, y_pred, k=k), theirs)
+    assert list(theirs) == [0, 0, 0, 0, k > 1]
+
+
 @pytest.mark.parametrize("asked", ["accuracy", "acc", "Accuracy"])
 @pytest.mark.parametrize(
     ("true", "pred", "expected"),

@@ -268,6 +268,26 @@ def test_a_constraint_holds_after_every_update():
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("overwrite", [None, 2])
+def test_averages_are_of_weights_before_they_are_constrained(overwrite):
+    """As in Keras, which averages with the update and constrains after it."""
+    found = []
+    for module, cls, as_grad in ((None, Variable, np.asarray), (keras, keras.Variable, keras.ops.convert_to_tensor)):
+        norm = (keras.constraints if module else constraints).MaxNorm(1.0)
+        variable = cls(np.full((3, 2), 2.0, "float32"), dtype="float32", name="kernel")
+        variable.constraint = norm
+        options = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": overwrite}
+        optimizer = (keras.optimizers if module else optimizers).SGD(0.1, **options)
+        rng = np.random.default_rng(3)
+        for _ in range(3):
+            optimizer.apply([as_grad(rng.normal(size=(3, 2)).astype("float32"))], [variable])
+            found.append(variable.numpy())
+        optimizer.finalize_variable_values([variable])
+        found.append(variable.numpy())
+    for ours, expected in zip(found[:4], found[4:], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
 def test_state_goes_from_one_optimizer_to_another():
     rng = np.random.default_rng(0)
     grads = rng.normal(size=(4, 3)).astype("float32")

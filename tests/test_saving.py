@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minicnn
-from minicnn import saving
+from minicnn import atomic, saving
 from minicnn.layers import Layer
-from minicnn.saving import atomic, weights_file
+from minicnn.saving import weights_file
 
 # --- models, written once for both libraries ---------------------------------------------
 
@@ -524,7 +524,7 @@ def test_what_a_killed_save_left_is_swept_by_the_next(tmp_path):
     path = tmp_path / "m.keras"
     code = (
         "import os, signal, sys\n"
-        "from minicnn.saving.atomic import replacing\n"
+        "from minicnn.atomic import replacing\n"
         "with replacing(sys.argv[1]) as file:\n"
         "    file.write(b'half')\n"
         "    file.flush()\n"

@@ -11,8 +11,6 @@ from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, Panel, Row
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.numba_cpu._pool import get_num_threads
 
-__all__ = ["flops_a_second"]
-
 DEPTH = 128  # products of a sum: A, B and C of a tile take 12 + 16 + 1.5 KiB with AVX-512, less elsewhere
 REPEATS = 2000
 

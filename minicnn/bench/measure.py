@@ -21,10 +21,6 @@ from minicnn import optimizers
 from minicnn.bench.worker import ENGINES, environment
 from minicnn.layers import Conv2D, Dense
 
-__all__ = [
-    "busy", "case_of", "describe_machine", "installed_engines", "memory", "quiet_share", "speed", "start_up", "step_flops",
-]  # fmt: skip
-
 WORKER = Path(__file__).with_name("worker.py")
 TURN = 24e9  # FLOPs that one turn of training takes at most, or else four steps: a quarter of a second at 100 GFLOP/s
 NEEDS = {"keras": ("keras",), "torch": ("torch",), "tensorflow": ("tensorflow",), "jax": ("jax",), "minicnn": ("numba",)}
@@ -122,7 +118,7 @@ class Worker:
             return ""
 
 
-# Computes for ever, on the first cores, until its standard input is closed: as it is when this process ends, however it ends.
+# Computes on the first cores until its standard input is closed, which happens when this process ends, in whatever way.
 _BUSY = """
 import os, sys, threading
 if hasattr(os, "sched_setaffinity"):
@@ -146,7 +142,7 @@ def busy(processes: int, threads: int) -> Iterator[None]:
             process.communicate()
 
 
-# For so long, count what the process really got of the time.
+# For half a second, measure which share of the time the process really ran.
 _SHARE = """
 import time
 began, used = time.perf_counter(), time.process_time()

@@ -11,8 +11,6 @@ import numpy as np
 from minicnn.bench.worker import ENGINES
 from minicnn.study.style import StudyFigure, color, styled
 
-__all__ = ["best_peer", "busy_rows", "chart", "inference_rows", "scaling_chart", "summary", "training_rows"]
-
 
 def best_peer(figures: Mapping[str, float]) -> tuple[str, float] | None:
     """The fastest engine that is not minicnn, and its figure; None if there is none."""

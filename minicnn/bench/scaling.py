@@ -14,8 +14,6 @@ from minicnn.bench.report import exponent
 from minicnn.layers import Conv2D, Dense, GlobalAveragePooling2D, Input
 from minicnn.models import Sequential
 
-__all__ = ["curves"]
-
 
 def _step(model: Any, shape: tuple[int, ...], batch: int) -> Callable[[], Any]:
     rng = np.random.default_rng(0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Callback", "Logs"]
-
 Logs = dict[str, Any] | None
 
 
@@ -54,7 +52,7 @@ class Callback:
         self.model = model
 
     def get_state(self) -> dict[str, Any]:
-        """What has to come along when training goes on in another process: the `state_attributes`.
+        """What is needed to continue training in another process: the `state_attributes`.
 
         Returns:
             A dict of plain data: numbers, strings, None, lists, dicts whose keys are strings, NumPy arrays of numbers.

@@ -10,8 +10,6 @@ from minicnn.callbacks.csv_logger import CSVLogger
 from minicnn.callbacks.history import History
 from minicnn.callbacks.progress import ProgbarLogger
 
-__all__ = ["CallbackList"]
-
 _HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 _OLDER_NAMES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
 
@@ -102,7 +100,7 @@ class CallbackList(Callback):
         return any(getattr(callback, "watches_numerics", False) for callback in self.callbacks)
 
     def on_numerics_error(self, error: Any) -> None:
-        """Tell the callbacks that asked for it where a NaN first stood."""
+        """Tell the callbacks that asked for it where a NaN first appeared."""
         for callback in self.callbacks:
             if getattr(callback, "watches_numerics", False):
                 callback.on_numerics_error(error)
@@ -210,7 +208,7 @@ def _overridden(callback: Any, hook: str) -> Callable[..., Any] | None:
 
 
 def _plain(logs: Any) -> dict[str, Any]:
-    """A dict of the callbacks' own, its numbers as Python floats, by name; dicts inside it are opened."""
+    """The logs as a new dict of Python floats; the entries of dicts inside it are moved to the top."""
     found: dict[str, Any] = {}
     for name, value in sorted(((logs() if callable(logs) else logs) or {}).items()):
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""`ModelCheckpoint` and `BackupAndRestore`: the model on disk, in case."""
+"""`ModelCheckpoint` and `BackupAndRestore`: the model saved to disk during training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from minicnn.callbacks.base import Callback, Logs
 from minicnn.callbacks.monitor import MonitorCallback
 from minicnn.callbacks.progbar import print_message
 
-__all__ = ["BackupAndRestore", "ModelCheckpoint"]
-
 
 class _BatchCounter:
-    """Says after every `frequency` batches that it is time; epochs may end in between."""
+    """Counts batches, across epochs, and tells when `frequency` of them have passed."""
 
     def __init__(self, frequency: int) -> None:
         self.frequency = frequency

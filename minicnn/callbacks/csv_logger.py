@@ -9,9 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from minicnn.atomic import naming, replacing
 from minicnn.callbacks.base import Callback, Logs
-
-__all__ = ["CSVLogger"]
 
 
 class CSVLogger(Callback):
@@ -43,22 +42,39 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs = None) -> None:
         self.close()
         self._open("a" if self.append else "w")
+        self._end_the_last_row()
         self._begin, self._rows = os.path.getsize(self.filename), ""
         self._append_header = self._begin == 0
         self.keys = self._writer = None
 
     def _open(self, mode: str) -> None:
-        self.csv_file = open(self.filename, mode, newline="", encoding="utf-8")  # noqa: SIM115 - open until training ends
+        with naming(self.filename):
+            self.csv_file = open(self.filename, mode, newline="", encoding="utf-8")  # noqa: SIM115 - open until training ends
+
+    def _end_the_last_row(self) -> None:
+        """A training that was killed may have left half a row: the next one begins on a line of its own."""
+        with naming(self.filename):
+            size = os.path.getsize(self.filename)
+            if size:
+                with open(self.filename, "rb") as file:
+                    file.seek(size - 1)
+                    ended = file.read() in b"\r\n"
+                if not ended:
+                    self._add("\r\n")
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.close()
-        self._begin = min(self._begin, os.path.getsize(self.filename))
+        rows = self._rows
+        if os.path.isfile(self.filename):  # and no device
+            with naming(self.filename), open(self.filename, "rb") as file:
+                before = file.read(self._begin)
+            with replacing(self.filename) as file:  # a kill between cutting and writing would lose rows that were there
+                file.write(before + rows.encode())
+            self._begin, rows = len(before), ""
         self._append_header = self._begin == 0
-        os.truncate(self.filename, self._begin)
         self._open("a")
-        rows, self._rows = self._rows, ""
-        self.write(rows)
+        self._add(rows)
         if self.keys is not None:
             self._writer = self._make_writer()
 
@@ -74,25 +90,30 @@ class CSVLogger(Callback):
             if self._append_header:
                 self._writer.writeheader()
         self._writer.writerow({"epoch": epoch, **{name: _cell(logs.get(name, "NA")) for name in self.keys or ()}})
-        self.csv_file.flush()
 
     def _make_writer(self) -> csv.DictWriter[str]:
         return csv.DictWriter(self, ["epoch", *(self.keys or ())], delimiter=self.sep)
 
     def write(self, row: str) -> None:
         """Add a row, also to what a backup keeps; the `csv` module's writer calls it."""
-        assert self.csv_file is not None
-        self.csv_file.write(row)
+        self._add(row)
         self._rows += row
+
+    def _add(self, text: str) -> None:
+        assert self.csv_file is not None
+        with naming(self.filename):
+            self.csv_file.write(text)
+            self.csv_file.flush()
 
     def on_train_end(self, logs: Logs = None) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the file; also after an exception."""
-        if self.csv_file is not None:
-            self.csv_file.close()
-        self.csv_file = self._writer = None
+        file, self.csv_file, self._writer = self.csv_file, None, None
+        if file is not None:
+            with naming(self.filename):
+                file.close()
 
 
 def _cell(value: Any) -> Any:

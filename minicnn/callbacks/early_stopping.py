@@ -9,8 +9,6 @@ from minicnn.callbacks.base import Logs
 from minicnn.callbacks.monitor import MonitorCallback
 from minicnn.callbacks.progbar import print_message
 
-__all__ = ["EarlyStopping"]
-
 
 class EarlyStopping(MonitorCallback):
     """Stops when the watched number has not improved for `patience` epochs.

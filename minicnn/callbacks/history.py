@@ -8,8 +8,6 @@ import numpy as np
 
 from minicnn.callbacks.base import Callback, Logs
 
-__all__ = ["History"]
-
 
 class History(Callback):
     """Records the logs of every epoch; every `fit` has one and returns it.

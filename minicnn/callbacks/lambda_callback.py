@@ -7,8 +7,6 @@ from typing import Any
 
 from minicnn.callbacks.base import Callback
 
-__all__ = ["LambdaCallback"]
-
 
 class LambdaCallback(Callback):
     """Calls a function at each hook that got one.

@@ -9,8 +9,6 @@ from typing import Any
 
 from minicnn.callbacks.base import Callback
 
-__all__ = ["MonitorCallback"]
-
 
 class MonitorCallback(Callback):
     """Base of the callbacks that watch one number of the logs.

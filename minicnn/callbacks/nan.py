@@ -1,4 +1,4 @@
-"""`TerminateOnNaN`: stop when the loss is lost, and say where that began."""
+"""`TerminateOnNaN`: stop when the loss is NaN or infinite, and say where that began."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 
 from minicnn.callbacks.base import Callback, Logs
 from minicnn.callbacks.progbar import print_message
-
-__all__ = ["TerminateOnNaN"]
 
 
 class TerminateOnNaN(Callback):
@@ -34,7 +32,7 @@ class TerminateOnNaN(Callback):
         self._terminate(error.batch, np.nan, f": {error}")
 
     def on_batch_end(self, batch: int, logs: Logs = None) -> None:
-        # What the layers' checks cannot see: a loss that is lost in its own formula, or a training loop of one's own.
+        # What the layers' checks cannot see: a loss whose own formula gives NaN, or a user's own training loop.
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss) and not self.model.stop_training:
             self._terminate(batch, loss, "")

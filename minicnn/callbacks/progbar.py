@@ -1,4 +1,4 @@
-"""`Progbar`: one line that says how far, how fast and how well; and messages that do not tear it."""
+"""`Progbar`: one line with the progress, speed and metrics; and messages that are printed above it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["Progbar", "print_message"]
 
 _REFRESH_SECONDS = 0.1
 
@@ -74,11 +73,11 @@ class Progbar:
         self._drawn_width = 0
 
     def is_due(self) -> bool:
-        """Whether `update` would draw now: ask this first where the values cost something."""
+        """Whether `update` would draw now: ask this first where it takes time to compute the values."""
         return self.verbose == 1 and time.perf_counter() >= self._next_drawing
 
     def update(self, current: int, values: Iterable[tuple[str, Any]] | None = None, finalize: bool | None = None) -> None:
-        """Take in the state after step `current`, and draw it if it is time.
+        """Record the state after step `current`, and draw it if it is time.
 
         Args:
             current: steps done.

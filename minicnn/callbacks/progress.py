@@ -8,8 +8,6 @@ from typing import Any
 from minicnn.callbacks.base import Callback, Logs
 from minicnn.callbacks.progbar import Progbar, print_message
 
-__all__ = ["ProgbarLogger"]
-
 
 class ProgbarLogger(Callback):
     """Prints "Epoch 3/15" and a bar for every epoch; `fit` adds one unless `verbose=0`.

@@ -13,8 +13,6 @@ from minicnn.callbacks.base import Callback, Logs
 from minicnn.callbacks.monitor import MonitorCallback
 from minicnn.callbacks.progbar import print_message
 
-__all__ = ["LearningRateScheduler", "ReduceLROnPlateau"]
-
 
 class ReduceLROnPlateau(MonitorCallback):
     """Multiplies the learning rate by `factor` when the watched number has not improved for `patience` epochs.

@@ -9,8 +9,6 @@ from typing import Any
 import click
 import numpy as np
 
-__all__ = ["Assessment", "assess", "compile_for_classes", "loss_for", "print_report", "targets_for"]
-
 
 @dataclass(frozen=True)
 class Assessment:
@@ -31,7 +29,7 @@ def loss_for(model: Any) -> Any:
 
 
 def compile_for_classes(model: Any) -> None:
-    """Compile a model that has no loss of its own with `loss_for`; one that was trained keeps what it was trained with."""
+    """Compile a model that has no loss of its own with `loss_for`; a trained one keeps its own loss."""
     if not model.compiled or model.loss is None:
         model.compile(loss=loss_for(model), metrics=["accuracy"])
 
@@ -43,7 +41,7 @@ def targets_for(model: Any, y: np.ndarray) -> np.ndarray:
     loss, outputs = model._compiled_loss.losses[0], model.output_shape[-1]
     if outputs == 1:
         return y.reshape(-1, 1).astype(np.float32)
-    if isinstance(loss, (str, losses.SparseCategoricalCrossentropy)):  # a name that stands for several fits integers
+    if isinstance(loss, (str, losses.SparseCategoricalCrossentropy)):  # the string is "crossentropy", which takes integers too
         return y
     return np.asarray(np.eye(outputs, dtype=np.float32)[y])
 
@@ -58,7 +56,7 @@ def assess(model: Any, x: np.ndarray, y: np.ndarray) -> Assessment:
     from minicnn.study.labels import model_probabilities
 
     predictions = model_probabilities(model, model.predict(x, batch_size=128, verbose=0))
-    # Evaluated from the scores, as in training: probabilities of 0 have forgotten how wrong they are.
+    # Not from `predictions`: of a probability that was rounded to 0, nobody can say how wrong it is.
     loss = float(model.evaluate(x, targets_for(model, y), batch_size=128, verbose=0, return_dict=True)["loss"])
     return Assessment(loss, float(np.mean(predictions.argmax(axis=1) == y)), predictions)
 

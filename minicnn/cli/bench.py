@@ -10,13 +10,11 @@ from typing import Any
 import click
 
 from minicnn.bench.worker import ENGINES
-from minicnn.cli.common import print_table
-
-__all__ = ["command"]
+from minicnn.cli.common import print_table, save_figure
 
 _BATCHES = {"humans_300": 32}  # a worker for every engine is alive at once: at 128 images they would need 24 GB
 _MEMORY = {"cifar_wide": 128, "humans_300": 128}
-_QUIET = 0.95  # share of their cores' time that processes get where nothing else runs, within what the system itself takes
+_QUIET = 0.95  # share of a core's time that a process gets on a quiet machine; the system takes the rest
 
 
 @click.command(short_help="Time training and inference against Keras and PyTorch.")
@@ -45,12 +43,8 @@ def command(
     engines: tuple[str, ...],
     threads: int | None,
     batch_size: int | None,
-    rounds: int,
-    busy: tuple[int, ...],
-    start_up: bool,
-    memory: bool,
-    scaling: bool,
     out: Path,
+    **measured: Any,
 ) -> None:
     """Train and run MODELS (names of reference models; default all) on minicnn and on every peer that is installed.
 
@@ -69,7 +63,7 @@ def command(
     cases = {name: _case(name, batch_size or _BATCHES.get(name)) for name in names}
     if own:
         cases[Path(own).stem if Path(own).exists() else own] = _own_case(own, batch_size or 32)
-    beside = sorted({processes for processes in busy if processes})
+    beside = sorted({processes for processes in measured["busy"] if processes})
     out.mkdir(parents=True, exist_ok=True)
 
     document: dict[str, Any] = {"machine": measure.describe_machine(threads)}
@@ -78,12 +72,12 @@ def command(
     click.echo(
         f"{machine['device']}, {machine['vector_floats']} floats a vector, {threads} of {machine['cores']} cores\n{versions}"
     )
-    _mind_the_others(document, threads)
+    _check_quiet(document, threads)
     document["limit"] = limit.flops_a_second()
     click.echo(f"limit: {document['limit'] / 1e9:.0f} GFLOP/s (the micro-kernel on data in L1, {threads} threads)")
     document["models"] = {}
     for name, case in cases.items():
-        result = measure.speed(case, chosen, threads, rounds, _say, beside)
+        result = measure.speed(case, chosen, threads, measured["rounds"], _say, beside)
         document["models"][name] = result | {"batch": case["batch"], "flops": case["flops"]}
         _show(name, document["models"][name], document["limit"], beside)
         _write(out, document)
@@ -91,7 +85,7 @@ def command(
         raise click.ClickException("No engine could train a model; the tables say why.")
     for line in report.summary(document["models"]):
         click.echo(line)
-    if memory:
+    if measured["memory"]:
         document["memory"] = {
             name: measure.memory(_case(name, batch, 2), chosen, threads, _say)
             for name, batch in _MEMORY.items() if name in cases
@@ -99,21 +93,21 @@ def command(
         for name, peaks in document["memory"].items():
             rows = sorted(((ENGINES[k], _megabytes(v)) for k, v in peaks.items()), key=lambda row: float(row[1].split()[0]))
             print_table(["engine", "peak MB"], rows, title=f"{name}, batch {_MEMORY[name]}: memory", numbers=["peak MB"])
-    if start_up:
+    if measured["start_up"]:
         document["start"] = measure.start_up(_case("cifar_small", None), chosen, threads, say=_say)
         rows = [(ENGINES.get(k, k), f"{v:.2f}" if isinstance(v, float) else v) for k, v in document["start"].items()]
         print_table(["", "seconds"], rows, title="from the import to the end of the first step of cifar_small")
-    if scaling:
+    if measured["scaling"]:
         from minicnn.bench.scaling import curves
 
         _say("how time grows")
         document["scaling"] = curves(threads)
         for name, curve in document["scaling"].items():
             click.echo(f"time grows with {name} to the power of {curve['exponent']:.2f}")
-        report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads").savefig(out / "scaling.png")
-    _mind_the_others(document, threads)
+        save_figure(report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads"), out / "scaling.png")
+    _check_quiet(document, threads)
     _write(out, document)
-    report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}").savefig(out / "chart.png")
+    save_figure(report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}"), out / "chart.png")
     click.echo(f"written: {out}")
 
 
@@ -145,8 +139,8 @@ def _own_case(source: str, batch: int) -> dict[str, Any]:
     return measure.case_of(model, optimizer, loss, batch)
 
 
-def _mind_the_others(document: dict[str, Any], threads: int) -> None:
-    """Measure how much of the cores is free; say so if others take a part: before the run, and after it."""
+def _check_quiet(document: dict[str, Any], threads: int) -> None:
+    """Measure how much of the cores' time other programs take, and print a warning if it is too much."""
     from minicnn.bench import measure
 
     share = measure.quiet_share(threads)
@@ -177,7 +171,10 @@ def _megabytes(peak: Any) -> str:
 
 
 def _write(out: Path, document: dict[str, Any]) -> None:
-    (out / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    from minicnn.atomic import replacing
+
+    with replacing(out / "results.json") as file:  # an hour's measurements are not lost to a kill
+        file.write((json.dumps(document, indent=1) + "\n").encode())
 
 
 def _say(line: str) -> None:

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from minicnn.registry import did_you_mean
+
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "DATASETS",
-    "Dataset",
-    "ImageData",
-    "Picture",
-    "Range",
-    "Suggesting",
-    "compute_options",
-    "configure",
-    "did_you_mean",
-    "load_data",
-    "names_of",
-    "picture_from",
-    "print_table",
-    "range_option",
-    "style_option",
-]
-
-DATASETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "horses_or_humans", "mnist")
 
 Range = tuple[float, float]  # of pixels: (0, 1) or (0, 255)
-_CHANNELS = {1: "grayscale", 3: "rgb", 4: "rgba"}
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ " Did you mean 'digits'?" where a known name is near, else nothing."""
-    near = difflib.get_close_matches(name[:64], list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 class Suggesting(click.Group):
-    """Subcommands; a name that is none of them gets the nearest one suggested."""
+    """Subcommands; for an unknown name, the error suggests the nearest one."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         try:
@@ -54,15 +30,32 @@ class Suggesting(click.Group):
             raise click.UsageError(error.message + hint, ctx) from None
 
 
-class _DatasetName(click.Choice):
+def dataset_names() -> list[str]:
+    """The names of all data sets. Asked for when they are needed: `minicnn --help` does not load the readers."""
+    from minicnn import datasets
+
+    return datasets.list_builders()
+
+
+class _DatasetName(click.ParamType):
+    """A `click.Choice` of `dataset_names()`."""
+
+    name = "choice"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return super().convert(value, param, ctx)
+            return click.Choice(dataset_names()).convert(value, param, ctx)
         except click.BadParameter as error:
-            self.fail(error.message + did_you_mean(str(value), DATASETS), param, ctx)
+            self.fail(error.message + did_you_mean(str(value), dataset_names()), param, ctx)
+
+    def get_missing_message(self, *args: Any, **kwargs: Any) -> str | None:
+        return click.Choice(dataset_names()).get_missing_message(*args, **kwargs)
+
+    def shell_complete(self, *args: Any, **kwargs: Any) -> Any:
+        return click.Choice(dataset_names()).shell_complete(*args, **kwargs)
 
 
-Dataset = _DatasetName(DATASETS)
+Dataset = _DatasetName()
 
 
 def _as_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Range | None:
@@ -132,6 +125,14 @@ def print_table(
     console.print(table)
 
 
+def save_figure(figure: Any, path: Path) -> None:
+    """A Matplotlib figure in the format that the path's ending names; an older picture stays until it is complete."""
+    from minicnn.atomic import replacing
+
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:])
+
+
 @dataclass(frozen=True)
 class ImageData:
     """A data set for a model: images (N, H, W, channels) float32 in its range, labels (N,) integers, the classes' names."""
@@ -154,7 +155,7 @@ def load_data(dataset: str, input_shape: Sequence[int | None] | None = None, inp
     """A data set by name, in the shape and range that a model takes.
 
     Args:
-        dataset: one of `DATASETS`.
+        dataset: one of `dataset_names()`.
         input_shape: (height, width, channels) of the model; None for the data set's own. Digits are also there as
             32×32×3, for models that want CIFAR's shape.
         input_range: that the pixels 0 to 255 are scaled to.
@@ -217,23 +218,25 @@ def picture_from(image: str, input_shape: Sequence[int | None] | None = None, in
     """
     import os
 
-    from minicnn.data.pictures import read_picture
+    from minicnn.data.pictures import CHANNELS, read_picture
     from minicnn.data.resize import resize
 
     named = re.fullmatch(r"(\w+):(\d+)", image)
     if named and not os.path.exists(image):
-        if named[1] not in DATASETS:
-            hint = did_you_mean(named[1], DATASETS)
-            raise ValueError(f"{image}: there is no file and no data set of that name.{hint}")
+        if named[1] not in dataset_names():
+            raise ValueError(
+                f"{image}: there is no file and no data set of that name.{did_you_mean(named[1], dataset_names())}"
+            )
         data = load_data(named[1], input_shape, input_range)
         if int(named[2]) >= len(data.x_test):
             raise ValueError(f"{named[1]} has {len(data.x_test)} test images, counted from 0. Received: {image}")
         label = int(data.y_test[int(named[2])])
         return Picture(data.x_test[int(named[2])], label, data.class_names[label])
     channels = 3 if input_shape is None else input_shape[-1] or 3
-    if channels not in _CHANNELS:
+    color_mode = next((mode for mode, count in CHANNELS.items() if count == channels), None)
+    if color_mode is None:
         raise ValueError(f"{image}: a picture has 1, 3 or 4 channels; the model takes {channels}.")
-    pixels = read_picture(image, _CHANNELS[channels])
+    pixels = read_picture(image, color_mode)
     if input_shape is not None:
         wanted = tuple(want or have for want, have in zip(input_shape[:2], pixels.shape))
         pixels = resize(pixels, (wanted[0], wanted[1]))

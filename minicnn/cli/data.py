@@ -6,8 +6,6 @@ import click
 
 from minicnn.cli.common import Dataset, Suggesting, print_table
 
-__all__ = ["command"]
-
 
 @click.group(cls=Suggesting, invoke_without_command=True, short_help="List the data sets, or fetch one.")
 @click.pass_context
@@ -30,10 +28,10 @@ def list_() -> None:
     click.echo("looked in: " + ", ".join(map(str, datasets.search_dirs())))
 
 
-@command.command()
+@command.command(short_help="Download a data set, unless it is on this machine.")
 @click.argument("name", type=Dataset, metavar="NAME")
 def fetch(name: str) -> None:
-    """Download a data set, unless it is on this machine."""
+    """Download the data set NAME, one that `minicnn data` lists, unless it is on this machine."""
     from minicnn import datasets
 
     click.echo(datasets.fetch(name))

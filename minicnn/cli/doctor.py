@@ -11,8 +11,6 @@ import click
 
 from minicnn.cli.common import print_table
 
-__all__ = ["command"]
-
 _PACKAGES = ("numpy", "numba", "llvmlite", "h5py", "matplotlib", "scikit-learn", "pillow", "rich", "click")
 _BACKENDS = {"numba": "numba_cpu", "reference": "reference", "cupy": "cupy_gpu"}
 

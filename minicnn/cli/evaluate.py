@@ -7,8 +7,6 @@ import click
 from minicnn.cli.common import Dataset, Range, compute_options, configure, load_data, range_option
 from minicnn.cli.given_model import MODEL_HELP, load_model, refuse_fewer_outputs
 
-__all__ = ["command"]
-
 
 @click.command(short_help="Evaluate a model on a data set.", epilog=MODEL_HELP)
 @click.argument("model")
@@ -17,6 +15,8 @@ __all__ = ["command"]
 @compute_options
 def command(model: str, dataset: str, input_range: Range | None, backend: str | None, threads: int | None) -> None:
     """Evaluate MODEL on the test images of DATASET: loss, accuracy, a report per class.
+
+    DATASET is a name that `minicnn data` lists.
 
     The loss is the one that the model was compiled with; where there is none, the cross-entropy that fits its outputs.
     """

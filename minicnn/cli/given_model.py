@@ -13,9 +13,8 @@ from typing import Any
 
 import click
 
-from minicnn.cli.common import Picture, Range, did_you_mean, picture_from
-
-__all__ = ["MODEL_HELP", "GivenModel", "image_shape", "input_range", "load_model", "model_from", "refuse_fewer_outputs"]
+from minicnn.cli.common import Picture, Range, picture_from
+from minicnn.registry import did_you_mean
 
 MODEL_HELP = "MODEL is a .keras file, a run folder, the name of a reference model, or package.module:function."
 
@@ -24,7 +23,7 @@ _UNIT, _BYTE = (0.0, 1.0), (0.0, 255.0)
 
 @dataclass(frozen=True)
 class GivenModel:
-    """A model for images with what is known beside it.
+    """A model for images, and what else is known about it.
 
     Attributes:
         model: takes one image, (height, width, channels).
@@ -197,6 +196,6 @@ def input_range(model: Any) -> Range | None:
     for call in flatten_calls(model)[0]:
         if isinstance(call.layer, Rescaling):
             return _BYTE if 255 * float(np.mean(np.abs(call.layer.scale))) ** 2 < 1 else _UNIT
-        if call.layer.weights:  # it learnt what its input looked like
+        if call.layer.weights:  # a trained layer before any `Rescaling`: it may have seen either range
             return None
     return None

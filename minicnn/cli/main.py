@@ -12,11 +12,9 @@ import click
 
 from minicnn.cli.common import Suggesting
 
-__all__ = ["main"]
-
 _COMMANDS = ("train", "evaluate", "predict", "summary", "study", "gradcheck", "data", "bench", "doctor", "warmup")
 
-# What a user can cause: a wrong file, name, shape or number, data that cannot be had, a backend that cannot run here.
+# What a user can cause: a wrong file, name, shape or number, data that cannot be downloaded, a backend that cannot run here.
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError, MemoryError)
 
 

@@ -12,7 +12,6 @@ from minicnn.cli.given_model import MODEL_HELP, GivenModel, load_model
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["command"]
 
 _ON_BLACK = ("digits", "fashion_mnist", "mnist")  # data sets whose images are light on black
 
@@ -61,7 +60,7 @@ def command(
                 err=True,
             )
     columns = ["image", "true class", "class", "probability"]
-    if not any(row[1] for row in rows):  # pictures whose class nobody knows
+    if not any(row[1] for row in rows):  # the class of a picture file is not known
         columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
     print_table(columns, rows, numbers=["probability"])
 

@@ -16,6 +16,7 @@ from minicnn.cli.common import (
     names_of,
     picture_from,
     range_option,
+    save_figure,
     style_option,
 )
 from minicnn.cli.given_model import MODEL_HELP, load_model, model_from
@@ -49,7 +50,7 @@ def _known_ending(ctx: click.Context, parameter: click.Parameter, value: Path) -
 
 def _save(figure: Any, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    save_figure(figure, out)
     click.echo(out)
 
 
@@ -97,7 +98,7 @@ def saliency(model: str, image: str, class_index: int | None, input_range: Range
     _save(figure, out)
 
 
-@command.command()
+@command.command(short_help="Grad-CAM: where a layer saw what speaks for a class.")
 @click.argument("model")
 @click.argument("image")
 @click.option("--class", "class_index", type=click.IntRange(min=0), help="Index of the class; default the predicted one.")
@@ -118,7 +119,7 @@ def gradcam(
     _save(figure, out)
 
 
-@command.command()
+@command.command(short_help="Follow one pixel through the steps that `fit` runs.")
 @click.argument("model")
 @click.argument("image")
 @click.option("--pixel", type=(int, int), metavar="ROW COLUMN", help="Default the centre of the image.")
@@ -131,7 +132,7 @@ def trace(model: str, image: str, pixel: tuple[int, int] | None, input_range: Ra
     click.echo(study.trace(given.model, given.picture(image).pixels, pixel))
 
 
-@command.command()
+@command.command(short_help="Convolution as a matrix product of patches.")
 @click.argument("image")
 @click.option("--kernel-size", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--strides", type=click.IntRange(min=1), default=1, show_default=True)

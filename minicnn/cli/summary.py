@@ -6,8 +6,6 @@ import click
 
 from minicnn.cli.given_model import MODEL_HELP, model_from
 
-__all__ = ["command"]
-
 
 @click.command(short_help="List a model's layers, parameters and FLOPs.", epilog=MODEL_HELP)
 @click.argument("model")

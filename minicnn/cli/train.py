@@ -1,9 +1,10 @@
-"""`minicnn train`: train, evaluate, and keep what came out in a run folder."""
+"""`minicnn train`: train and evaluate a model, and write the results into a run folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -13,14 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minicnn.cli.common import Dataset, ImageData, Range, compute_options, configure, load_data, range_option, style_option
+from minicnn.cli.common import (
+    Dataset,
+    ImageData,
+    Range,
+    compute_options,
+    configure,
+    load_data,
+    range_option,
+    save_figure,
+    style_option,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
     from minicnn.cli.assess import Assessment
 
-__all__ = ["command"]
 
 _DEFAULT_MODELS = {"horses_or_humans": "humans_300"}  # and cifar_dropout for the others
 _DEFAULT_EPOCHS = {"digits": 20}  # few images need more rounds than the model's own number
@@ -34,13 +44,13 @@ _RESULTS = ("model.keras", "history.csv", "curves.png", "confusion.png", "mistak
 @click.command(short_help="Train a model, and write a run folder.")
 @click.argument("dataset", required=False, type=Dataset, metavar="[DATASET]")
 @click.option(
-    "--model", "model_source", metavar="MODEL",
+    "--model", metavar="MODEL",
     help="A reference model (default cifar_dropout; humans_300 for horses_or_humans), a .keras file, a run folder, or "
     "package.module:function, called with input_shape= and classes= if it takes them.",
 )  # fmt: skip
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the reference model's; 20 for digits.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
-@click.option("--optimizer", "optimizer_name", help="sgd, rmsprop, adam, adamw, ...; default: the model's.")
+@click.option("--optimizer", help="sgd, rmsprop, adam, adamw, ...; default: the model's.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: the optimizer's.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="One seed gives one result; default a new one.")
 @click.option(
@@ -59,15 +69,6 @@ _RESULTS = ("model.keras", "history.csv", "curves.png", "confusion.png", "mistak
 @style_option
 @compute_options
 def command(
-    dataset: str | None,
-    model_source: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    optimizer_name: str | None,
-    learning_rate: float | None,
-    seed: int | None,
-    validation_split: float | None,
-    input_range: Range | None,
     out: Path | None,
     overwrite: bool,
     resume: bool,
@@ -75,22 +76,24 @@ def command(
     style: str,
     backend: str | None,
     threads: int | None,
+    **asked_for: Any,
 ) -> int:
     """Train a model on DATASET, evaluate it on the test images, and write a run folder.
 
-    Without DATASET: cifar10 where its files are on this machine, else digits, which needs none.
+    DATASET is a name that `minicnn data` lists; default cifar10 where its files are on this machine, else digits, which
+    needs none.
     The folder gets model.keras, history.csv, settings.json, curves.png, confusion.png and mistakes.png, and after each
     epoch a backup, from which --resume goes on. Ctrl-C ends training early; what was learnt is evaluated and kept.
     """
-    asked = Options(
-        dataset, model_source, epochs, batch_size, optimizer_name, learning_rate, seed, validation_split, input_range
-    )
+    asked = Options(**asked_for)
     if resume:
         if out is None or overwrite:
             raise click.UsageError("--resume needs the run's folder, --out, and no --overwrite.")
         options = _options_of(out, asked)
     elif out is not None and (out / "settings.json").exists() and not overwrite:
         raise click.UsageError(f"There is a run in {out} already: --resume goes on with it, --overwrite replaces it.")
+    elif out is not None and not overwrite and (there := [name for name in _RESULTS if (out / name).exists()]):
+        raise click.UsageError(f"There is a {there[0]} in {out} that no run wrote: --overwrite replaces it.")
     else:
         options = asked
     configure(backend, threads)
@@ -190,8 +193,8 @@ def _prepared(options: Options, out: Path | None) -> tuple[Run, Any, TrainingDat
         "backend": backends.backend(),
         "threads": backends.get_num_threads(),
     }
-    kept = dataclasses.replace(options, dataset=dataset, model=source, seed=config.random_seed())
-    settings["options"] = vars(kept)
+    chosen = dataclasses.replace(options, dataset=dataset, model=source, seed=config.random_seed())
+    settings["options"] = vars(chosen)
     folder = out or Path("runs") / f"{dataset}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Run(folder, settings), model, training
 
@@ -218,7 +221,7 @@ class TrainingData(ImageData):
 
 
 def _held_out(data: ImageData, share: float) -> TrainingData:
-    """A share of the training images kept back, drawn at random (some sets are sorted), but the same ones for every seed."""
+    """A share of the training images held out, drawn at random (some sets are sorted), but the same ones for every seed."""
     import numpy as np
 
     order = np.random.default_rng(0).permutation(len(data.x_train))
@@ -237,7 +240,7 @@ def _compile(model: Any, reference: Any, options: Options) -> None:
     own = model.optimizer if model.compiled and model.loss is not None else None
     asked = options.optimizer is not None or options.learning_rate is not None
     if own is not None and not asked:
-        return  # its slots and its step count stay, too
+        return  # with the slots and the step count of its own optimizer
     try:
         if options.optimizer is not None:
             optimizer = optimizers.get(options.optimizer)
@@ -252,7 +255,7 @@ def _compile(model: Any, reference: Any, options: Options) -> None:
 
 def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
     """Train; False if Ctrl-C ended it."""
-    from minicnn.callbacks import BackupAndRestore
+    from minicnn.callbacks import BackupAndRestore, LambdaCallback
     from minicnn.cli.assess import targets_for
 
     settings = run.settings
@@ -272,7 +275,10 @@ def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
             epochs=settings["epochs"],
             validation_data=validation,
             # Kept after the last epoch, too: a run that is done can go on to more epochs.
-            callbacks=[BackupAndRestore(run.folder / _BACKUP, delete_checkpoint=False)],
+            callbacks=[
+                LambdaCallback(on_epoch_end=_refuse_nan),
+                BackupAndRestore(run.folder / _BACKUP, delete_checkpoint=False),
+            ],
             verbose=verbose,
         )
     except KeyboardInterrupt:
@@ -281,6 +287,15 @@ def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
     finally:
         settings["training_seconds"] = round(time.perf_counter() - began, 2)
     return True
+
+
+def _refuse_nan(epoch: int, logs: dict[str, float]) -> None:
+    """Such a model cannot be loaded again; the backup is that of the epoch before."""
+    if not math.isfinite(logs["loss"]):
+        raise ArithmeticError(
+            f"The loss is {logs['loss']} in epoch {epoch + 1}: training diverged. Try a smaller --learning-rate. "
+            "(`TerminateOnNaN` among the callbacks of `fit` names the layer where it begins.)"
+        )
 
 
 def _assess(model: Any, data: ImageData) -> Assessment:
@@ -299,7 +314,7 @@ class Run:
     settings: dict[str, Any]
 
     def begin(self, keep: bool) -> None:
-        """The folder with the settings, so that a run that is killed can be resumed. An older run goes, unless kept."""
+        """Make the folder and write the settings, from which a killed run is resumed. Removes an older run, unless `keep`."""
         self.folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before training
         if (self.folder / "settings.json").exists() and not keep:
             for path in (*(self.folder / name for name in _RESULTS), *(self.folder / _BACKUP).glob("*.weights.h5")):
@@ -307,7 +322,7 @@ class Run:
         self._write_settings(self.settings)
 
     def epochs_done(self, model: Any) -> int:
-        """How many whole epochs the model has behind it, those before a restart included."""
+        """How many whole epochs the model was trained for, those before a restart included."""
         epochs = model.history.epoch if model.history else []
         return epochs[-1] + 1 if epochs else self.settings["epochs_done"]
 
@@ -341,10 +356,10 @@ class Run:
         if history:
             pictures["curves.png"] = lambda: study.learning_curves(history, title=title, style=style)
         for name, draw in pictures.items():
-            draw().savefig(self.folder / name)
+            save_figure(draw(), self.folder / name)
 
     def _write_settings(self, settings: dict[str, Any]) -> None:
-        from minicnn.saving.atomic import replacing
+        from minicnn.atomic import replacing
 
         with replacing(self.folder / "settings.json") as file:
             file.write((json.dumps(settings, indent=2) + "\n").encode())
@@ -353,7 +368,7 @@ class Run:
         import csv
         import io
 
-        from minicnn.saving.atomic import replacing
+        from minicnn.atomic import replacing
 
         table = io.StringIO(newline="")
         writer = csv.writer(table)

@@ -9,8 +9,6 @@ import click
 
 from minicnn.cli.common import compute_options, configure
 
-__all__ = ["command"]
-
 _SMALLER = {"humans_300": (64, 64, 3)}  # the same kernels as at 300×300, in a hundredth of the memory
 _OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")  # for `train --optimizer`
 
@@ -41,7 +39,7 @@ def command(backend: str | None, threads: int | None) -> None:
 
 
 def _study(model: Any, image: Any) -> None:
-    """What `predict` and `study` compute: one image, layer by layer, without what a plan joins, and gradients at the pixels."""
+    """What `predict` and `study` compute: one image, layer by layer, without fusion, and gradients at the pixels."""
     from minicnn import study
 
     study.trace(model, image)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import experimental
-from .dataset import AUTOTUNE, INFINITE_CARDINALITY, UNKNOWN_CARDINALITY, Dataset, DatasetError
-from .directory import image_dataset_from_directory
-from .structure import TensorSpec
+from minicnn.data import experimental
+from minicnn.data.dataset import AUTOTUNE, INFINITE_CARDINALITY, UNKNOWN_CARDINALITY, Dataset, DatasetError
+from minicnn.data.directory import image_dataset_from_directory
+from minicnn.data.structure import TensorSpec
 
 __all__ = [
     "AUTOTUNE",

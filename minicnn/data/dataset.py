@@ -18,11 +18,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import config
-from .prefetch import closing_iterator, prefetched
-from .structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
-
-__all__ = ["AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Dataset", "DatasetError"]
+from minicnn import config
+from minicnn.data.prefetch import END, closing_iterator, prefetched
+from minicnn.data.structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
 
 AUTOTUNE = -1
 INFINITE_CARDINALITY = -1
@@ -30,7 +28,6 @@ UNKNOWN_CARDINALITY = -2
 
 _AUTOTUNED_BUFFER = 2
 _DRAWS_AT_ONCE = 1024
-_END = object()
 
 _Result = TypeVar("_Result")
 
@@ -407,7 +404,7 @@ class Dataset:
                 `steps_per_epoch`, only `BackupAndRestore` saves.)
             reshuffle_each_iteration: whether each pass has an order of its own; by default it has.
         """
-        if buffer_size == INFINITE_CARDINALITY:  # TensorFlow's word for all elements
+        if buffer_size == INFINITE_CARDINALITY:  # in TensorFlow, this means all elements
             buffer_size = max(self._cardinality, 1)
         if buffer_size < 1:
             raise ValueError(f"`buffer_size` must be greater than zero. Received: buffer_size={buffer_size}")
@@ -507,9 +504,9 @@ class Dataset:
                 context = contextvars.copy_context()  # the same elements, whichever pass comes first
                 context.run(config.running_pass.set, None)
                 with closing_iterator(self) as elements:
-                    while (element := context.run(next, elements, _END)) is not _END:
+                    while (element := context.run(next, elements, END)) is not END:
                         found.append(element)
-                        yield map_structure(np.copy, element)  # who gets it may write into it
+                        yield map_structure(np.copy, element)  # a copy: the consumer may write into it
                 kept = found
                 return
             for element in kept:
@@ -533,7 +530,7 @@ class Dataset:
     # ---- looking in
 
     def apply(self, transformation_func: Callable[[Dataset], _Result]) -> _Result:
-        """`transformation_func` of this data set: lets a function of one's own stand in a chain of calls."""
+        """`transformation_func` of this data set: so that a user's function can be part of a chain of calls."""
         return transformation_func(self)
 
     def with_options(self, options: Any, name: str | None = None) -> Dataset:

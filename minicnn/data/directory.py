@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import config, shapes
-from .dataset import AUTOTUNE, Dataset
-from .pictures import CHANNELS, read_picture
-from .resize import INTERPOLATIONS, crop_resize, pad_resize, resize
-
-__all__ = ["image_dataset_from_directory", "picture_files"]
+from minicnn import config, shapes
+from minicnn.data.dataset import AUTOTUNE, Dataset
+from minicnn.data.pictures import CHANNELS, check_data_format, read_picture
+from minicnn.data.resize import INTERPOLATIONS, crop_resize, pad_resize, resize
 
 _FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _LABEL_MODES = ("int", "categorical", "binary", None)
@@ -116,8 +114,7 @@ def image_dataset_from_directory(
         raise ValueError("Only one of `pad_to_aspect_ratio`, `crop_to_aspect_ratio` can be set to `True`.")
     if format not in ("tf", "grain"):
         raise ValueError(f'`format` should be either "tf" or "grain". Received: format={format}')
-    if data_format is not None:
-        config.set_image_data_format(data_format)
+    check_data_format(data_format)
     _check_split(validation_split, subset, shuffle, seed)
     size = shapes.pair(image_size, "image_size")
     if labels is None or label_mode is None:

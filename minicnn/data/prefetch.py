@@ -1,4 +1,4 @@
-"""Working ahead in a background thread, and leaving none behind."""
+"""Computing elements ahead in a background thread, which always ends with the iteration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["closing_iterator", "prefetched"]
-
-_END = object()
+END = object()
 
 
 class _Failure:
@@ -53,15 +51,15 @@ def prefetched(elements: Iterable[Any], buffer_size: int) -> Iterator[Any]:
                     ready.put(element)
                     if stopped.is_set():
                         return
-            ready.put(_END)
+            ready.put(END)
         except BaseException as error:
             ready.put(_Failure(error))
 
-    run = contextvars.copy_context().run  # what holds for the consumer (`config.running_pass`) holds for the thread
+    run = contextvars.copy_context().run  # the thread sees the consumer's context variables (`config.running_pass`)
     thread = threading.Thread(target=run, args=(produce,), name="minicnn-prefetch", daemon=True)
     thread.start()
     try:
-        while (element := ready.get()) is not _END:
+        while (element := ready.get()) is not END:
             if isinstance(element, _Failure):
                 raise element.error
             yield element

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["INTERPOLATIONS", "crop_resize", "pad_resize", "resize"]
+from minicnn.shapes import largest_window
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:
@@ -102,11 +102,8 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str = "bilin
 
 def crop_resize(image: np.ndarray, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:
     """`resize` of the largest window in the middle of the image that has the proportions of `size`."""
-    height, width = image.shape[-3:-1]
-    crop_height = max(min(height, int(width * size[0] / size[1])), 1)
-    crop_width = max(min(width, int(height * size[1] / size[0])), 1)
-    top, left = (height - crop_height) // 2, (width - crop_width) // 2
-    return resize(image[..., top : top + crop_height, left : left + crop_width, :], size, interpolation)
+    top, left, height, width = largest_window(image.shape[-3:-1], size)
+    return resize(image[..., top : top + height, left : left + width, :], size, interpolation)
 
 
 def pad_resize(image: np.ndarray, size: tuple[int, int], interpolation: str = "bilinear") -> np.ndarray:

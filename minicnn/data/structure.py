@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import config
-
-__all__ = ["TensorSpec", "as_element", "flatten", "map_structure", "slices", "spec_of", "stack"]
+from minicnn import config
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ machine and where, `fetch` downloads one.
 
 from __future__ import annotations
 
-from . import cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
-from ._catalog import CachedDataset, cached, fetch
-from ._store import DatasetUnavailableError, search_dirs
-from .info import ClassLabel, DatasetInfo
-from .loading import as_numpy, builder, list_builders, load
+from minicnn.datasets import cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
+from minicnn.datasets._catalog import CachedDataset, cached, fetch
+from minicnn.datasets._store import DatasetUnavailableError, search_dirs
+from minicnn.datasets.info import ClassLabel, DatasetInfo
+from minicnn.datasets.loading import as_numpy, builder, list_builders, load
 
 __all__ = [
     "CachedDataset",

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ["read_files"]
-
-_LARGEST_HEADER = 2**16  # bytes of a long name, or of what else a member is headed with
+_LARGEST_HEADER = 2**16  # bytes of a long name, or of another extended header of a member
 _MOST_MEMBERS = 1000
 _MOST_UNPACKED = 100  # bytes out of one that is stored; pictures of noise hardly shrink
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from . import _store, cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
+from minicnn.datasets import _store, cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist
+from minicnn.registry import did_you_mean
 
-__all__ = ["MODULES", "CachedDataset", "cached", "fetch", "module"]
+_MODULES = (cifar10, cifar100, digits, fashion_mnist, horses_or_humans, mnist)
 
-MODULES: dict[str, ModuleType] = {
-    "cifar10": cifar10,
-    "cifar100": cifar100,
-    "digits": digits,
-    "fashion_mnist": fashion_mnist,
-    "horses_or_humans": horses_or_humans,
-    "mnist": mnist,
-}
+MODULES: dict[str, ModuleType] = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
+"""The one list of the data sets: name -> module."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +39,7 @@ def module(name: str) -> ModuleType:
         ValueError: for an unknown name, with the nearest known one.
     """
     if name not in MODULES:
-        near = difflib.get_close_matches(name, MODULES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"Unknown data set: {name!r}.{hint} Known: {', '.join(MODULES)}.")
+        raise ValueError(f"Unknown data set: {name!r}.{did_you_mean(name, MODULES)} Known: {', '.join(MODULES)}.")
     return MODULES[name]
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _archive, _unpickle
-
-__all__ = ["read_binary", "read_pickles"]
+from minicnn.datasets import _archive, _unpickle
 
 _PIXELS = 3 * 32 * 32
 _LARGEST_FILE = 400_000_000  # CIFAR-100's training file, the largest, has 155 million bytes

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._store import Arrays
-
-__all__ = ["FILES", "check_digits", "read_idx_folder"]
+from minicnn.datasets._store import Arrays
 
 FILES = (
     "train-images-idx3-ubyte.gz",

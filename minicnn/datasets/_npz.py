@@ -11,8 +11,6 @@ import numpy as np
 
 from minicnn.untrusted import open_zip
 
-__all__ = ["read_npz"]
-
 _MOST_MEMBERS = 64
 
 

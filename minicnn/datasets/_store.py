@@ -1,4 +1,4 @@
-"""Where data sets lie: the folders looked through, the files known, and the download.
+"""Where data sets are: the folders that are searched, the files that are known, and the download.
 
 A data set is looked for in `MINICNN_DATA_DIR`, then in Keras's own cache, then in
 minicnn's; only what is in none of them is downloaded, checked against its SHA-256 and
@@ -11,31 +11,17 @@ import contextlib
 import hashlib
 import http.client
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..untrusted import FileFormatError, printable
-
-__all__ = [
-    "Arrays",
-    "DataDir",
-    "DatasetUnavailableError",
-    "Download",
-    "Found",
-    "Layout",
-    "Source",
-    "fetch",
-    "find",
-    "read",
-    "search_dirs",
-]
+from minicnn.atomic import replacing
+from minicnn.untrusted import FileFormatError, printable
 
 DataDir = str | os.PathLike[str] | None
 Arrays = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x_train, y_train), (x_test, y_test)
@@ -45,12 +31,12 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class DatasetUnavailableError(FileNotFoundError):
-    """The files of a data set are neither on this machine nor to be had; the message says what was tried."""
+    """The files of a data set are not on this machine and cannot be downloaded; the message says what was tried."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a data set's files may lie in a folder.
+    """One way in which a data set's files may be arranged in a folder.
 
     Attributes:
         root: what is looked for in a folder: a subfolder, a file, or "." for the folder itself.
@@ -72,7 +58,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Download:
-    """A file to be had: its address, SHA-256, size in bytes, and the place in the cache folder it goes to."""
+    """A file that can be downloaded: its address, SHA-256, size in bytes, and the place in the cache folder it goes to."""
 
     url: str
     sha256: str
@@ -82,7 +68,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's name, the layouts it is found in (first come, first taken), its downloads and its home page."""
+    """A data set's name, the layouts it is found in (the first one is taken), its downloads and its home page."""
 
     name: str
     layouts: tuple[Layout, ...]
@@ -127,7 +113,7 @@ def search_dirs(data_dir: DataDir = None) -> list[Path]:
 
 
 def find(source: Source, data_dir: DataDir = None) -> Found | None:
-    """Where the data set lies on this machine, or None."""
+    """Where the data set is on this machine, or None."""
     for folder in search_dirs(data_dir):
         for layout in source.layouts:
             files = layout.present(folder)
@@ -196,28 +182,22 @@ def _download(download: Download, target: Path, verbose: bool) -> None:
     Where that fails, the folders that were made for it go again.
     """
     made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
     request = urllib.request.Request(download.url, headers={"User-Agent": "minicnn"})
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-                _copy_checked(response, file, download, verbose)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as file, urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+            _copy_checked(response, file, download, verbose)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
             for folder in made:  # from the innermost out; one that somebody else has filled meanwhile stays
                 folder.rmdir()
         raise
 
 
-def _copy_checked(response: Any, file: IO[bytes], download: Download, verbose: bool) -> None:
+def _copy_checked(response: Any, file: BinaryIO, download: Download, verbose: bool) -> None:
     digest, received = hashlib.sha256(), 0
     with _progress(download, verbose) as advance:
-        while chunk := response.read(_CHUNK):
+        while chunk := _received(response):
             received += len(chunk)
             if received > download.size:
                 break
@@ -229,6 +209,14 @@ def _copy_checked(response: Any, file: IO[bytes], download: Download, verbose: b
         raise ValueError(f"expected {download.size:,} bytes, received {more}{min(received, download.size):,}")
     if digest.hexdigest() != download.sha256:
         raise ValueError(f"expected SHA-256 {download.sha256}, received {digest.hexdigest()}")
+
+
+def _received(response: Any) -> bytes:
+    """The next piece; an error of the network is none of the file that is written."""
+    try:
+        return bytes(response.read(_CHUNK))
+    except OSError as error:
+        raise OSError(f"the connection broke off: {error}") from error
 
 
 @contextlib.contextmanager

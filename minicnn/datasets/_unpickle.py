@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["loads"]
-
 _PLAIN_TYPES = frozenset("biufc")  # NumPy's kinds of numbers
 
 
@@ -119,7 +117,7 @@ def _run(data: bytes) -> Any:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
-    encoded = 0  # bytes that `_encode` made: each text is written for one array
+    encoded = 0  # bytes that `_encode` made; a valid pickle encodes each text once
 
     def popped(count: int) -> list[Any]:
         """The last `count` objects, taken off the stack."""
@@ -156,7 +154,7 @@ def _run(data: bytes) -> Any:
             items = popped(2) if name == "SETITEM" else since_mark()
             if name == "DICT":
                 stack.append({})
-            # Keys are plain: the hash of a tuple that holds a tuple twice, and so on, takes for ever.
+            # Only plain keys: the hash of nested tuples, each of which holds the next one twice, would take for ever.
             _of_type(dict, stack[-1]).update(zip(map(_key, items[::2]), items[1::2], strict=True))
         elif name in ("LIST", "TUPLE"):
             stack.append((list if name == "LIST" else tuple)(since_mark()))
@@ -199,7 +197,7 @@ def _key(value: Any) -> Any:
 
 
 def _plain(value: Any, done: dict[int, Any]) -> Any:
-    """Arrays out of their stand-ins, text out of Python 2's bytes; lists and dicts all the way down, each of them once."""
+    """Stand-ins become arrays, Python 2's bytes become text, also inside lists and dicts; each object is converted once."""
     if id(value) not in done:
         if isinstance(value, _Array):
             done[id(value)] = value.value

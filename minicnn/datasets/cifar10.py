@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import _cifar
-from ._store import Arrays, Download, Layout, Source, read
-
-__all__ = ["CLASS_NAMES", "load_data"]
+from minicnn.datasets import _cifar
+from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data.resize import resize
-from ._store import Arrays, Source
-
-__all__ = ["CLASS_NAMES", "load_data"]
+from minicnn.data.resize import resize
+from minicnn.datasets._store import Arrays, Source
 
 CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
@@ -39,7 +37,7 @@ def load_data(as_rgb32: bool = False) -> Arrays:
         images = resize(images, (32, 32)).repeat(3, axis=-1)
     x = np.rint(images).astype(np.uint8)
     y = np.asarray(y).astype(np.uint8)
-    # the how-manieth scan of its digit each one is
+    # how many scans of the same digit come before each one
     rank = np.sum((y[:, None] == y) & np.tri(len(y), k=-1, dtype=bool), axis=1)
     test = rank % _TEST_SHARE == _TEST_SHARE - 1
     return (x[~test], y[~test]), (x[test], y[test])

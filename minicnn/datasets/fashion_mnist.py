@@ -6,10 +6,8 @@ Machine Learning Algorithms", 2017, arXiv:1708.07747. MIT licence.
 
 from __future__ import annotations
 
-from ._idx import FILES, read_idx_folder
-from ._store import Arrays, Download, Layout, Source, read
-
-__all__ = ["CLASS_NAMES", "load_data"]
+from minicnn.datasets._idx import FILES, read_idx_folder
+from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
 CLASS_NAMES = (
     "T-shirt/top",

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.pictures import read_picture
-from ..untrusted import open_zip
-from ._store import Arrays, Download, Layout, Source, read
-
-__all__ = ["CLASS_NAMES", "load_data"]
+from minicnn.data.pictures import read_picture
+from minicnn.datasets._store import Arrays, Download, Layout, Source, read
+from minicnn.untrusted import open_zip
 
 CLASS_NAMES = ("horses", "humans")
 

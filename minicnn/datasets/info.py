@@ -1,4 +1,4 @@
-"""What is known of a data set besides its examples, under the names of tensorflow_datasets."""
+"""The metadata of a data set, under the names of tensorflow_datasets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._splits import parse_split
-
-__all__ = ["ClassLabel", "DatasetInfo", "Image", "SplitInfo", "Splits"]
+from minicnn.datasets._splits import parse_split
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import Dataset
-from ..data.experimental import assert_cardinality
-from . import _catalog, _store
-from ._splits import parse_split
-from ._store import DataDir
-from .info import ClassLabel, DatasetInfo, Image, Splits
-
-__all__ = ["as_numpy", "builder", "list_builders", "load"]
+from minicnn.data import Dataset
+from minicnn.data.experimental import assert_cardinality
+from minicnn.datasets import _catalog, _store
+from minicnn.datasets._splits import parse_split
+from minicnn.datasets._store import DataDir
+from minicnn.datasets.info import ClassLabel, DatasetInfo, Image, Splits
+from minicnn.registry import did_you_mean
 
 
 class Builder(Protocol):
-    """What reads one data set: minicnn's own readers, or tensorflow_datasets' in minicnn's clothes."""
+    """What reads one data set: one of minicnn's own readers, or a wrapper around a builder of tensorflow_datasets."""
 
     @property
     def info(self) -> Any:
@@ -71,7 +69,7 @@ def load(
 
     Raises:
         ValueError: for an unknown name or split.
-        DatasetUnavailableError: if the files are neither found nor to be had, with what was tried.
+        DatasetUnavailableError: if the files are neither found nor downloaded, with what was tried.
 
     >>> train, info = load("digits", split="train", as_supervised=True, with_info=True)
     >>> len(train), info.features["image"].shape, info.features["label"].num_classes
@@ -84,7 +82,7 @@ def load(
 
 def builder(name: str, *, data_dir: DataDir = None, download: bool = True) -> Builder:
     """What reads the data set `name`: has `info`, `download_and_prepare()` and `as_dataset(...)`; arguments as in `load`."""
-    name = name.partition(":")[0]  # a version after the name chooses nothing here
+    name = name.partition(":")[0]  # a version after the name is accepted, and ignored
     module = _catalog.MODULES.get(name)
     if module is not None and module.SOURCE is None:
         return _OwnBuilder(name, data_dir)
@@ -96,14 +94,13 @@ def builder(name: str, *, data_dir: DataDir = None, download: bool = True) -> Bu
     if foreign is not None and download:
         try:
             foreign.download_and_prepare()
-        except Exception as error:  # whatever stops it, our own download may work
+        except Exception as error:  # of any kind: minicnn's own download may still work
             reason = f"{type(error).__name__}: {error}"
         else:
             return foreign
     if module is not None:
         return _OwnBuilder(name, data_dir)
-    near = difflib.get_close_matches(name, _catalog.MODULES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, _catalog.MODULES)
     raise ValueError(
         f"Unknown data set: {name!r}.{hint} minicnn reads {', '.join(_catalog.MODULES)}; tensorflow_datasets, which has "
         f"more, was of no help ({reason})."
@@ -186,7 +183,7 @@ class _OwnBuilder:
             module = _catalog.MODULES[self.name]
             loaded = _store.read(module.SOURCE, self._data_dir, self._download) if module.SOURCE else module.load_data()
             for split, (x, y) in zip(("train", "test"), loaded, strict=True):
-                finest = y.reshape(len(y), -1)[:, -1]  # of CIFAR-100's two labels the finer
+                finest = y.reshape(len(y), -1)[:, -1]  # of CIFAR-100's two labels, the one of 100 classes
                 self._arrays[split] = (x if x.ndim == 4 else x[..., None], finest.astype(np.int64))
         return self._arrays
 

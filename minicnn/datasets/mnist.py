@@ -9,11 +9,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ._idx import FILES, check_digits, read_idx_folder
-from ._npz import read_npz
-from ._store import Arrays, Download, Layout, Source, read
-
-__all__ = ["CLASS_NAMES", "load_data"]
+from minicnn.datasets._idx import FILES, check_digits, read_idx_folder
+from minicnn.datasets._npz import read_npz
+from minicnn.datasets._store import Arrays, Download, Layout, Source, read
 
 CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 

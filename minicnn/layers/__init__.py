@@ -1,5 +1,6 @@
 """Layers, under Keras 3's names."""
 
+from minicnn import serialization
 from minicnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from minicnn.layers.augment import (
     CenterCrop,
@@ -13,7 +14,6 @@ from minicnn.layers.augment import (
     Resizing,
 )
 from minicnn.layers.base import Layer
-from minicnn.layers.configs import deserialize, serialize
 from minicnn.layers.conv import Conv2D, Convolution2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.input import Input, InputLayer
@@ -32,6 +32,8 @@ from minicnn.layers.pooling import (
 )
 from minicnn.layers.regularization import Dropout
 from minicnn.layers.reshape import Flatten, Rescaling, Reshape, ZeroPadding2D
+
+_, serialize, deserialize = serialization.functions_of("layer")
 
 __all__ = [
     "ELU",

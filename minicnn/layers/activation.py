@@ -11,8 +11,6 @@ from minicnn.backends import ops
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
 
-__all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax", "activate", "activate_backward", "get_activation"]
-
 
 def get_activation(identifier: Any) -> Any:
     """What `activation=` stands for: a name, a function, None for none, or (older programs) a layer without weights."""
@@ -23,18 +21,18 @@ def get_activation(identifier: Any) -> Any:
 
 def activate(activation: Any, z: Any, training: bool) -> tuple[Any, Any]:
     """activation(z), and what `activate_backward` will read."""
-    if activation is None:  # as some programs set it to look at logits
+    if activation is None:  # some programs remove the activation of a trained layer, to look at logits
         return z, None
     if isinstance(activation, Layer):
         activation.build_once(z.shape)
-        y, kept = activation.forward(z, training)
+        y, saved = activation.forward(z, training)
     else:
-        y, kept = activations.forward_backward(activation)[0](z)
-    return _fitting(y, z.dtype), kept
+        y, saved = activations.forward_backward(activation)[0](z)
+    return _fitting(y, z.dtype), saved
 
 
-def activate_backward(activation: Any, dy: Any, kept: Any) -> Any:
-    """The gradient at z."""
+def activate_backward(activation: Any, dy: Any, saved: Any) -> Any:
+    """The gradient with respect to z."""
     if activation is None:
         return dy
     if isinstance(activation, Layer):
@@ -43,14 +41,14 @@ def activate_backward(activation: Any, dy: Any, kept: Any) -> Any:
                 f"Layer '{activation.name}' was given as an `activation` and has weights, which minicnn does not train in that "
                 "place. Add it to the model as a layer of its own."
             )
-        dz = activation.backward(dy, kept)[0]
+        dz = activation.backward(dy, saved)[0]
     else:
-        dz = activations.forward_backward(activation)[1](dy, kept)
+        dz = activations.forward_backward(activation)[1](dy, saved)
     return _fitting(dz, dy.dtype)
 
 
 def _fitting(array: Any, dtype: Any) -> Any:
-    """As kernels read it: a user's activation may return a view, or another dtype."""
+    """The array as kernels need it, C-contiguous and of `dtype`: a user's activation may return a view, or another dtype."""
     return array if array.flags.c_contiguous and array.dtype == dtype else backends.asarray(array, dtype)
 
 
@@ -83,7 +81,7 @@ class ReLU(Layer):
     Args:
         max_value: upper bound; None for none.
         negative_slope: slope below `threshold`.
-        threshold: where the function leaves its lower part.
+        threshold: the x above which y = x.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("max_value", "negative_slope", "threshold")
@@ -154,7 +152,7 @@ class ELU(Layer):
     """y = x where x > 0, else alpha * (exp(x) - 1).
 
     Args:
-        alpha: what y tends to, negated, as x falls.
+        alpha: y tends to -alpha as x becomes very negative.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("alpha",)

@@ -1,4 +1,4 @@
-"""What Conv2D and Dense share: a kernel, a bias, an activation, and the arguments about them."""
+"""What Conv2D and Dense have in common: a kernel, a bias, an activation, and their arguments."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from minicnn import activations, constraints, initializers, regularizers
 from minicnn.layers.activation import get_activation
 from minicnn.layers.base import Layer
 from minicnn.variables import Variable
-
-__all__ = ["Affine"]
 
 
 class Affine(Layer):
@@ -52,7 +50,7 @@ class Affine(Layer):
         self.bias_constraint = constraints.get(bias_constraint)
 
     def _add_kernel_and_bias(self, kernel_shape: tuple[int, ...]) -> None:
-        """Create the weights; the kernel's last axis counts the outputs."""
+        """Create the weights; the kernel's last axis is that of the outputs, and so the bias's only one."""
         self.kernel = self.add_weight(
             name="kernel",
             shape=kernel_shape,

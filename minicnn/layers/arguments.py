@@ -7,8 +7,6 @@ from typing import Any
 
 from minicnn import shapes
 
-__all__ = ["defined_channels", "output_image", "reject_unsupported", "standardize_data_format", "standardize_padding"]
-
 
 def standardize_padding(padding: Any) -> str:
     """The padding "valid" or "same", however it is capitalised.
@@ -43,7 +41,7 @@ def standardize_data_format(data_format: Any, layer_name: str) -> str:
 
 
 def defined_channels(input_shape: Sequence[int | None], layer_name: str) -> int:
-    """The extent of the input's last axis, which the weights' shapes depend on.
+    """The size of the input's last axis, which the weights' shapes depend on.
 
     Raises:
         ValueError: if it is None.
@@ -56,7 +54,7 @@ def defined_channels(input_shape: Sequence[int | None], layer_name: str) -> int:
 
 
 def reject_unsupported(layer_name: str, **arguments: Any) -> None:
-    """Raise ValueError, by name, for the first argument that asks for what minicnn lacks (that is true)."""
+    """Raise ValueError for the first argument that is true: it asks for something that minicnn does not have."""
     for argument, value in arguments.items():
         if value:
             raise ValueError(f"Layer '{layer_name}': `{argument}` is not supported by minicnn. Received: {argument}={value!r}")
@@ -71,17 +69,17 @@ def output_image(
 ) -> tuple[int | None, int | None]:
     """Output (height, width) of a window that slides over an image of (height, width).
 
-    An extent that is None stays None; one too small for the window becomes 0.
+    A size that is None stays None; where the image is smaller than the window, the output is 0.
 
     >>> output_image((32, None), (3, 3), (2, 2), "valid")
     (15, None)
     """
-    extents: list[int | None] = []
-    for size, reach, stride, hole in zip(image, window, strides, dilation):
+
+    def along(axis: int) -> int | None:
+        size, stride, step = image[axis], strides[axis], dilation[axis]
         if size is None:
-            extents.append(None)
-        else:
-            pads = shapes.same_pads(size, reach, stride, hole) if padding == "same" else (0, 0)
-            extents.append(max(shapes.padded_window(size, reach, stride, *pads, hole), 0))
-    height, width = extents
-    return height, width
+            return None
+        pads = shapes.same_pads(size, window[axis], stride, step) if padding == "same" else (0, 0)
+        return max(shapes.padded_window(size, window[axis], stride, *pads, step), 0)
+
+    return along(0), along(1)

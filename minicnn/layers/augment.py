@@ -1,8 +1,8 @@
 """Augmentation: images flipped, turned, moved, cropped and recoloured at random, in training only.
 
-What is drawn for image n of a batch depends on the layer's key and on n alone, and is drawn
-where the backend computes: the same on every backend and for every number of threads.
-Labels are never touched.
+The random numbers for image n of a batch depend only on the layer's key and on n, and are made
+by the backend: they are the same on every backend and for every number of threads. Labels do not
+change.
 """
 
 from __future__ import annotations
@@ -12,30 +12,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import registry
+from minicnn import registry, shapes
 from minicnn.backends import ops
 from minicnn.layers.arguments import reject_unsupported, standardize_data_format
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
 from minicnn.seeds import SeedGenerator
 
-__all__ = [
-    "CenterCrop",
-    "RandomBrightness",
-    "RandomContrast",
-    "RandomCrop",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomTranslation",
-    "RandomZoom",
-    "Resizing",
-]
-
 # Codes of `ops.affine_warp2d`
 _INTERPOLATIONS = {"nearest": 0, "bilinear": 1}
 _FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
 
+_WARP_ARGUMENTS = ("fill_mode", "interpolation", "seed", "fill_value", "data_format")
+
 Range = tuple[float, float]
+
+
+def _warped(x: Any, maps: tuple[Any, ...], size: tuple[int, int], interpolation: str, fill_mode: str, fill_value: float) -> Any:
+    """Each image of `x` under its map, as images of (height, width) = `size`: see `ops.affine_warp2d`."""
+    # NumPy's functions on CuPy's arrays are CuPy's: nothing leaves the device.
+    matrices = np.stack(maps, axis=1).astype(x.dtype)
+    return ops.affine_warp2d(x, matrices, size, _INTERPOLATIONS[interpolation], _FILL_MODES[fill_mode], float(fill_value))
 
 
 def _uniform(words: Any, low: float, high: float) -> Any:
@@ -44,7 +41,7 @@ def _uniform(words: Any, low: float, high: float) -> Any:
 
 
 def _range(factor: Any, argument: str, low: float, high: float) -> Range:
-    """`factor` as (lower, upper): f is (-f, f), cut off at `low`.
+    """`factor` as (lower, upper): a number f stands for (-f, f), but not below `low`.
 
     Raises:
         ValueError: if it does not lie in [low, high].
@@ -105,9 +102,9 @@ class ImageLayer(Layer):
 
 
 class RandomLayer(ImageLayer):
-    """Base of the layers that change images at random in training, and hand them on otherwise.
+    """Base of the layers that change images at random in training, and leave them unchanged in inference.
 
-    A subclass writes `augment(x, words)` and says how many random words an image takes.
+    A subclass writes `augment(x, words)` and says how many random 32-bit words it needs for an image.
     """
 
     words_per_image: ClassVar[int] = 1
@@ -122,7 +119,7 @@ class RandomLayer(ImageLayer):
         raise NotImplementedError
 
     def draw_words(self, count: int) -> Any:
-        """(count, words_per_image) fresh words: row n does not depend on `count`."""
+        """(count, words_per_image) new random words: row n does not depend on `count`."""
         return ops.random_bits(self.generator.next_key(), count * self.words_per_image).reshape(count, self.words_per_image)
 
     def transform(self, x: Any, training: bool) -> Any:
@@ -130,10 +127,10 @@ class RandomLayer(ImageLayer):
 
 
 class RandomWarp(RandomLayer):
-    """Base of the layers that move pixels: each image under its own affine map.
+    """Base of the layers that move pixels: each image is warped by its own affine map.
 
     Args:
-        fill_mode: what lies outside of the image: "reflect", "wrap", "constant" (`fill_value`) or "nearest".
+        fill_mode: the pixels outside of the image: "reflect", "wrap", "constant" (`fill_value`) or "nearest".
         interpolation: "bilinear" or "nearest".
         seed: of the drawn numbers; default from `set_random_seed`.
         fill_value: see `fill_mode`.
@@ -166,19 +163,16 @@ class RandomWarp(RandomLayer):
 
     def augment(self, x: Any, words: Any) -> Any:
         image = x.shape[1:3]
-        # NumPy's functions on CuPy's arrays are CuPy's: nothing leaves the device.
-        matrices = np.stack(self.maps(words, image), axis=1).astype(x.dtype)
-        interpolation, fill_mode = _INTERPOLATIONS[self.interpolation], _FILL_MODES[self.fill_mode]
-        return ops.affine_warp2d(x, matrices, image, interpolation, fill_mode, float(self.fill_value))
+        return _warped(x, self.maps(words, image), image, self.interpolation, self.fill_mode, self.fill_value)
 
 
 @registry.register("layer")
 class RandomFlip(RandomWarp):
-    """Images mirrored, each with probability 1/2 in each direction of `mode`.
+    """Images mirrored, in each direction of `mode` with probability 1/2.
 
     Args:
         mode: "horizontal" (left and right change places), "vertical", or "horizontal_and_vertical":
-            both, drawn one by one, so that an image may be mirrored in either, both or neither.
+            each direction is drawn by itself, so that an image is mirrored in one of them, in both or in neither.
         seed, data_format: see `RandomWarp`.
     """
 
@@ -210,31 +204,15 @@ class RandomRotation(RandomWarp):
     """Images turned about their centers.
 
     Args:
-        factor: the angle in turns, as (lower, upper) or f for (-f, f): 0.1 is up to 36 degrees either way,
-            positive ones counter-clockwise.
-        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+        factor: the angle in whole turns, as (lower, upper) or f for (-f, f): 0.1 is up to 36 degrees in either
+            direction. Positive angles turn counter-clockwise.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
 
-    _own_arguments: ClassVar[tuple[str, ...]] = (
-        "data_format",
-        "factor",
-        "fill_mode",
-        "fill_value",
-        "interpolation",
-        "seed",
-    )
+    _own_arguments: ClassVar[tuple[str, ...]] = ("data_format", "factor", "fill_mode", "fill_value", "interpolation", "seed")
 
-    def __init__(
-        self,
-        factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
+    def __init__(self, factor: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.factor = _range(factor, "factor", -1, 1)
 
     def angles(self, words: Any) -> Any:
@@ -253,15 +231,17 @@ class _HeightWidthWarp(RandomWarp):
     """Base of the layers with a factor for the height and one for the width."""
 
     words_per_image = 2
-    _own_arguments: ClassVar[tuple[str, ...]] = (
-        "height_factor",
-        "width_factor",
-        "fill_mode",
-        "interpolation",
-        "seed",
-        "fill_value",
-        "data_format",
-    )
+    _own_arguments: ClassVar[tuple[str, ...]] = ("height_factor", "width_factor", *_WARP_ARGUMENTS)
+
+    def __init__(self, height_factor: Any, width_factor: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        self._height_range = _range(height_factor, "height_factor", -1, 1)
+        self._width_range = _range(width_factor, "width_factor", -1, 1)
+
+    def _factors(self, words: Any) -> tuple[Any, Any]:
+        """The drawn factors of height and width, each (N,)."""
+        return _uniform(words[:, 0], *self._height_range), _uniform(words[:, 1], *self._width_range)
 
 
 @registry.register("layer")
@@ -271,35 +251,22 @@ class RandomZoom(_HeightWidthWarp):
     Args:
         height_factor: as (lower, upper) or f for (-f, f), above -1; 0.2 shows 20% more rows (zooms out), -0.2 fewer.
         width_factor: likewise; None to keep the aspect ratio.
-        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
 
-    def __init__(
-        self,
-        height_factor: Any,
-        width_factor: Any = None,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
-        self.height_factor = height_factor
+    def __init__(self, height_factor: Any, width_factor: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(height_factor, height_factor if width_factor is None else width_factor, *args, **kwargs)
         self.width_factor = width_factor
-        self._height_range = _range(height_factor, "height_factor", -1, 1)
-        self._width_range = None if width_factor is None else _range(width_factor, "width_factor", -1, 1)
-        if self._height_range[1] == -1 or (self._width_range is not None and self._width_range[1] == -1):
+        if self._height_range[1] == -1 or self._width_range[1] == -1:
             raise ValueError(
                 f"Layer '{self.name}': a factor of -1 shows no pixel. "
                 f"Received: height_factor={height_factor}, width_factor={width_factor}"
             )
 
     def zooms(self, words: Any) -> tuple[Any, Any]:
-        """The drawn factors of height and width, each (N,)."""
-        height = 1 + _uniform(words[:, 0], *self._height_range)
-        return height, height if self._width_range is None else 1 + _uniform(words[:, 1], *self._width_range)
+        """How many times as many rows and columns are shown, each (N,)."""
+        height, width = self._factors(words)
+        return 1 + height, 1 + (height if self.width_factor is None else width)
 
     def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
         height, width = self.zooms(words)
@@ -312,31 +279,15 @@ class RandomTranslation(_HeightWidthWarp):
     """Images shifted.
 
     Args:
-        height_factor: as (lower, upper) or f for (-f, f): the shift down, as a part of the height.
+        height_factor: as (lower, upper) or f for (-f, f): the shift down, as a fraction of the height.
         width_factor: likewise, to the right.
-        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`.
+        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
     """
-
-    def __init__(
-        self,
-        height_factor: Any,
-        width_factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
-        self.height_factor = height_factor
-        self.width_factor = width_factor
-        self._height_range = _range(height_factor, "height_factor", -1, 1)
-        self._width_range = _range(width_factor, "width_factor", -1, 1)
 
     def shifts(self, words: Any, image: tuple[int, int]) -> tuple[Any, Any]:
         """The drawn shifts down and to the right in pixels, each (N,)."""
-        return _uniform(words[:, 0], *self._height_range) * image[0], _uniform(words[:, 1], *self._width_range) * image[1]
+        down, right = self._factors(words)
+        return down * image[0], right * image[1]
 
     def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
         down, right = self.shifts(words, image)
@@ -375,7 +326,7 @@ class RandomBrightness(_Recoloring):
     """Images made brighter or darker: a number is added to all pixels of an image.
 
     Args:
-        factor: that number as a part of the value range, as (lower, upper) or f for (-f, f), within [-1, 1].
+        factor: that number as a fraction of the value range, as (lower, upper) or f for (-f, f), within [-1, 1].
         value_range, seed: see `_Recoloring`.
     """
 
@@ -409,7 +360,7 @@ class RandomContrast(_Recoloring):
 
 
 class _Resized(ImageLayer):
-    """Base of the layers whose images come out as (height, width)."""
+    """Base of the layers whose output images have the size (height, width)."""
 
     def __init__(self, height: int, width: int, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -428,17 +379,10 @@ class _Resized(ImageLayer):
         _, H, W, _ = x.shape
         return ops.zero_pad2d_backward(x, (top, H - top - height, left, W - left - width))
 
-    def _aspect(self, x: Any) -> tuple[int, int]:
-        """Height and width that x must have for the target's aspect ratio, each for x's other extent."""
-        _, H, W, _ = x.shape
-        return int(W * self.height / self.width), int(H * self.width / self.height)
-
     def _largest_window(self, x: Any, interpolation: str = "bilinear") -> Any:
-        """The largest window of the target's aspect ratio amid x, resized."""
-        _, H, W, _ = x.shape
-        height, width = self._aspect(x)
-        height, width = max(min(H, height), 1), max(min(W, width), 1)
-        return self._scaled(self._cropped(x, (H - height) // 2, (W - width) // 2, height, width), interpolation)
+        """The largest window of the target's aspect ratio in the middle of x, resized."""
+        window = shapes.largest_window(x.shape[1:3], (self.height, self.width))
+        return self._scaled(self._cropped(x, *window), interpolation)
 
     def _scaled(self, x: Any, interpolation: str) -> Any:
         if x.shape[1:3] == (self.height, self.width):
@@ -451,7 +395,7 @@ class _Resized(ImageLayer):
 class CenterCrop(_Resized):
     """The central window of (height, width), in training and inference alike.
 
-    An image that is smaller gives its largest window of that aspect ratio, resized.
+    Of a smaller image, the largest window of that aspect ratio is taken and resized.
 
     Args:
         height, width: of the output. data_format: None or "channels_last".
@@ -468,9 +412,9 @@ class CenterCrop(_Resized):
 
 @registry.register("layer")
 class RandomCrop(_Resized, RandomLayer):
-    """In training, a window of (height, width) at a random place, another for each image.
+    """In training, a window of (height, width) at a random place, drawn for each image.
 
-    In inference, and of an image that is smaller, the largest window of that aspect ratio, resized.
+    In inference, and of a smaller image, the largest window of that aspect ratio is taken and resized.
 
     Args:
         height, width: of the output. seed: of the places. data_format: None or "channels_last".
@@ -490,8 +434,8 @@ class RandomCrop(_Resized, RandomLayer):
     def augment(self, x: Any, words: Any) -> Any:
         top, left = self.places(words, x.shape[1:3])
         zero = 0 * top
-        matrices = np.stack((zero + 1, zero, left, zero, zero + 1, top), axis=1).astype(x.dtype)
-        return ops.affine_warp2d(x, matrices, (self.height, self.width), _INTERPOLATIONS["nearest"], 0, 0.0)
+        maps = zero + 1, zero, left, zero, zero + 1, top
+        return _warped(x, maps, (self.height, self.width), "nearest", "constant", 0.0)
 
     def transform(self, x: Any, training: bool) -> Any:
         fits = x.shape[1] >= self.height and x.shape[2] >= self.width
@@ -564,7 +508,7 @@ class Resizing(_Resized):
 
     def _padded(self, x: Any) -> Any:
         _, H, W, _ = x.shape
-        height, width = self._aspect(x)
+        height, width = W * self.height // self.width, H * self.width // self.height  # that fit the width and the height
         rows, columns = max(height - H, 0) // 2, max(width - W, 0) // 2  # as many before as after, as in Keras
         fill = float(self.fill_value)
         return ops.rescale(ops.zero_pad2d_forward(ops.rescale(x, 1.0, -fill), (rows, rows, columns, columns)), 1.0, fill)

@@ -32,9 +32,10 @@ It may hold layers, as attributes or in lists and dicts. It builds them, and run
             dx, first_grads = self.first.backward(dh, of_first)
             return dy + dx, (*first_grads, *second_grads)
 
-In a model, what an own layer returns may be a view or of another dtype: the plan copies it to what
-kernels read. An array that it hands to a layer that it holds must be C-contiguous and of that
-layer's dtype. No method may change an array that it was given.
+What it holds may be a model, too: `Model.forward` and `Model.backward` are a layer's. In a model, what
+an own layer returns may be a view or of another dtype, and what it hands to a layer that it holds may
+be a view: it is copied to what kernels read. (NumPy makes float64 of much; what is not of a held layer's
+dtype is computed by the reference backend, slowly.) No method may change an array that it was given.
 """
 
 from __future__ import annotations

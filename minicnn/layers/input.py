@@ -1,4 +1,4 @@
-"""`Input` and `InputLayer`: where a graph begins."""
+"""`Input` and `InputLayer`: the beginning of a graph."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from minicnn import registry
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import KerasTensor, Node
 
-__all__ = ["Input", "InputLayer"]
-
 
 @registry.register("layer")
 class InputLayer(Layer):
@@ -19,7 +17,7 @@ class InputLayer(Layer):
 
     Args:
         shape: without the batch axis. batch_size: an int, or None for any.
-        batch_shape: with it, instead of both.
+        batch_shape: the shape with the batch axis, in place of `shape` and `batch_size`.
         dtype: what batches are converted to; default `config.floatx()`.
         name: default "input_layer", "input_layer_1", ...
     """
@@ -61,7 +59,7 @@ class InputLayer(Layer):
                     f"Cannot convert '{tuple(batch_shape)}' to a shape. "
                     f"Every extent must be a non-negative int or None. Found invalid entry {extent!r}"
                 )
-        # Integer inputs (images, labels) are computed with as floats.
+        # Integer inputs (images, labels) are converted to floats.
         super().__init__(name=name, dtype=dtype if _is_float(dtype) else None, **kwargs)
         self.batch_shape = tuple(None if extent is None else int(extent) for extent in batch_shape)
         self._batch_input_shape = self.batch_shape
@@ -96,20 +94,9 @@ def Input(
     tensor: Any = None,
     optional: bool = False,
 ) -> KerasTensor:
-    """A symbolic tensor to build a functional model on.
+    """A symbolic tensor to build a functional model on; the arguments are those of `InputLayer`.
 
     >>> Input(shape=(32, 32, 3), name="image").shape
     (None, 32, 32, 3)
     """
-    layer = InputLayer(
-        shape=shape,
-        batch_size=batch_size,
-        dtype=dtype,
-        sparse=sparse,
-        ragged=ragged,
-        batch_shape=batch_shape,
-        optional=optional,
-        name=name,
-        tensor=tensor,
-    )
-    return layer.output
+    return InputLayer(**locals()).output

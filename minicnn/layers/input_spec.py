@@ -1,20 +1,18 @@
-"""`InputSpec`: what a layer demands of its input, and the errors when it gets something else."""
+"""`InputSpec`: what the input of a layer must look like, and the errors where it does not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["InputSpec", "assert_input_compatibility"]
-
 
 class InputSpec:
-    """Rank, dtype and extents that an input must have.
+    """Rank, dtype and sizes that an input must have.
 
     Args:
-        dtype: demanded dtype name. shape: demanded shape, None where anything goes.
-        ndim, min_ndim, max_ndim: demanded rank, its least and its largest.
-        axes: {axis: extent}.
+        dtype: name of the dtype. shape: the shape, with None where any size is allowed.
+        ndim, min_ndim, max_ndim: the rank; the smallest and the largest rank that are allowed.
+        axes: {axis: size}.
         name: of the input, for messages.
     """
 
@@ -38,7 +36,7 @@ class InputSpec:
 
 
 def assert_input_compatibility(spec: Any, shapes: list[tuple[int | None, ...]], layer_name: str) -> None:
-    """Raise ValueError, in Keras's words, if a shape is not what the spec (or list of specs) demands."""
+    """Raise ValueError, in Keras's words, if a shape does not fit the spec (or the list of specs, one for each input)."""
     if spec is None:
         return
     specs = list(spec) if isinstance(spec, (list, tuple)) else [spec]

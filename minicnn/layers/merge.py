@@ -9,8 +9,6 @@ from minicnn.backends import ops
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
 
-__all__ = ["Add", "Concatenate", "add", "concatenate"]
-
 
 def _batch_size(input_shape: list[Shape]) -> int | None:
     sizes = {shape[0] for shape in input_shape} - {None}
@@ -34,18 +32,21 @@ def _broadcast(shape1: Shape, shape2: Shape) -> Shape:
     return tuple(output)
 
 
-@registry.register("layer")
-class Add(Layer):
-    """Sum of inputs of one shape, or of shapes that broadcast to one."""
+class _Merge(Layer):
+    """Base of the layers that take a list of inputs."""
+
+    _demand = "A merge layer should be called on a list of inputs. Received: input_shape={} (not a list of shapes)."
 
     def build(self, input_shape: Any) -> None:
         if not input_shape or not isinstance(input_shape[0], (list, tuple)):
-            raise ValueError(
-                f"A merge layer should be called on a list of inputs. Received: input_shape={input_shape} (not a list of "
-                f"shapes). Layer: '{self.name}'."
-            )
+            raise ValueError(f"{self._demand.format(input_shape)} Layer: '{self.name}'.")
         self.compute_output_shape(input_shape)
         self.built = True
+
+
+@registry.register("layer")
+class Add(_Merge):
+    """Sum of inputs of one shape, or of shapes that broadcast to one."""
 
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         output: Shape = tuple(input_shape[0][1:])
@@ -55,54 +56,46 @@ class Add(Layer):
 
     def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
         rank = max(item.ndim for item in x)
-        # A smaller rank gets axes of 1 after the batch's, as in Keras: (N, C) is added as (N, 1, 1, C).
+        # An input of smaller rank gets axes of size 1 after the batch axis, as in Keras: (N, C) is added as (N, 1, 1, C).
         aligned = [item.reshape(item.shape[0], *(1,) * (rank - item.ndim), *item.shape[1:]) for item in x]
         return ops.add_forward(aligned), [(item.shape, full.shape) for item, full in zip(x, aligned)]
 
     def backward(self, dy: Any, saved: Any) -> tuple[list[Any], tuple[Any, ...]]:
         dx = []
         for shape, aligned in saved:
-            # What broadcasting repeated, its gradient sums; between inputs of one shape there is nothing to sum.
-            repeated = tuple(axis for axis, extent in enumerate(aligned) if extent != dy.shape[axis])
+            # Broadcasting repeats an input along an axis, so its gradient is the sum along that axis.
+            repeated = tuple(axis for axis, size in enumerate(aligned) if size != dy.shape[axis])
             dx.append((dy.sum(axis=repeated) if repeated else dy).reshape(shape))
         return dx, ()
 
 
 @registry.register("layer")
-class Concatenate(Layer):
+class Concatenate(_Merge):
     """The inputs one after another along `axis`.
 
     Args:
-        axis: counts the batch axis; negative from the end.
+        axis: 0 is the batch axis; negative axes are counted from the end.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("axis",)
+    _demand = "A `Concatenate` layer should be called on a list of at least 1 input. Received: input_shape={}."
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
 
-    def build(self, input_shape: Any) -> None:
-        if not input_shape or not isinstance(input_shape[0], (list, tuple)):
-            raise ValueError(
-                f"A `Concatenate` layer should be called on a list of at least 1 input. Received: input_shape={input_shape}. "
-                f"Layer: '{self.name}'."
-            )
-        self.compute_output_shape(input_shape)
-        self.built = True
-
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         rank = len(input_shape[0])
         axis = self.axis + rank if self.axis < 0 else self.axis
         matching = 0 <= axis < rank and all(len(shape) == rank for shape in input_shape)
-        extents = [{shape[i] for shape in input_shape} - {None} for i in range(rank)] if matching else []
-        if not matching or any(len(found) > 1 for i, found in enumerate(extents) if i != axis):
+        sizes = [{shape[i] for shape in input_shape} - {None} for i in range(rank)] if matching else []
+        if not matching or any(len(found) > 1 for i, found in enumerate(sizes) if i != axis):
             raise ValueError(
                 "A `Concatenate` layer requires inputs with matching shapes except for the concatenation axis. "
                 f"Received: input_shape={input_shape}, axis={self.axis}. Layer: '{self.name}'."
             )
         along = [shape[axis] for shape in input_shape]
-        output = [found.pop() if len(found) == 1 else None for found in extents]
+        output = [found.pop() if len(found) == 1 else None for found in sizes]
         output[axis] = None if None in along else sum(along)  # type: ignore[arg-type]
         return tuple(output)
 

@@ -10,12 +10,10 @@ from minicnn.layers.arguments import reject_unsupported
 from minicnn.layers.base import Layer
 from minicnn.seeds import SeedGenerator
 
-__all__ = ["Dropout"]
-
 
 @registry.register("layer")
 class Dropout(Layer):
-    """In training, each element is 0 with probability `rate` and x / (1 - rate) otherwise; else y = x.
+    """In training, each element of y is 0 with probability `rate` and x / (1 - rate) otherwise; in inference y = x.
 
     Args:
         rate: in [0, 1].
@@ -50,5 +48,5 @@ class Dropout(Layer):
         return (dy if saved is None else self._dropped(ops.dropout_backward, dy, saved)), ()
 
     def _dropped(self, op: Any, x: Any, key: Any) -> Any:
-        # Of rate 1 nothing is kept, and 1 / (1 - rate) is no number.
+        # With rate 1 every element is 0, and 1 / (1 - rate) would be infinite.
         return ops.rescale(x, 0.0, 0.0) if self.rate == 1 else op(x, self.rate, key)

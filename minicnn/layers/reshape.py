@@ -1,4 +1,4 @@
-"""Layers that move, frame or scale values and learn nothing."""
+"""Layers without weights that reshape, pad or scale their input."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from minicnn.layers.arguments import standardize_data_format
 from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.symbolic import Shape
-
-__all__ = ["Flatten", "Rescaling", "Reshape", "ZeroPadding2D"]
 
 
 @registry.register("layer")
@@ -49,10 +47,10 @@ class Reshape(Layer):
     """(N, ...) to (N, *target_shape).
 
     Args:
-        target_shape: without the batch axis; one extent may be -1, which is inferred.
+        target_shape: without the batch axis; one size may be -1, which is inferred.
 
     Raises:
-        ValueError: for extents below -1 or several -1; on a call, where the sizes differ.
+        ValueError: for sizes below -1 or several -1; on a call, where input and output have different numbers of elements.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("target_shape",)
@@ -60,31 +58,31 @@ class Reshape(Layer):
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.target_shape = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
-        if any(extent < -1 for extent in self.target_shape):
+        if any(size < -1 for size in self.target_shape):
             raise ValueError(
                 "Each dimension in `target_shape` must be a non-negative integer, or `-1` for a single unknown dimension. "
                 f"Received: target_shape={self.target_shape}."
             )
         if self.target_shape.count(-1) > 1:
             raise ValueError(
-                f"There must be at most one unknown dimension (-1) in `target_shape`. "
+                "There must be at most one unknown dimension (-1) in `target_shape`. "
                 f"Received: target_shape={self.target_shape}."
             )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         N, *rest = input_shape
         if None in rest:
-            return (N, *(None if extent == -1 else extent for extent in self.target_shape))
-        size = prod(rest)  # type: ignore[arg-type]
-        known = prod(extent for extent in self.target_shape if extent != -1)
-        if -1 not in self.target_shape and size == known:
+            return (N, *(None if size == -1 else size for size in self.target_shape))
+        total = prod(rest)  # type: ignore[arg-type]
+        known = prod(size for size in self.target_shape if size != -1)
+        if -1 not in self.target_shape and total == known:
             return (N, *self.target_shape)
-        if -1 not in self.target_shape or known == 0 or size % known:
+        if -1 not in self.target_shape or known == 0 or total % known:
             raise ValueError(
                 f"Layer '{self.name}': The total size of the tensor must be unchanged. "
                 f"Received: input_shape={tuple(rest)}, target_shape={self.target_shape}"
             )
-        return (N, *(size // known if extent == -1 else extent for extent in self.target_shape))
+        return (N, *(total // known if size == -1 else size for size in self.target_shape))
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         return x.reshape(self.compute_output_shape(x.shape)), x.shape
@@ -95,7 +93,7 @@ class Reshape(Layer):
 
 @registry.register("layer")
 class ZeroPadding2D(Layer):
-    """Images in a frame of zeros.
+    """Images with rows and columns of zeros around them.
 
     Args:
         padding: an int for all sides, (rows, columns), or ((top, bottom), (left, right)).

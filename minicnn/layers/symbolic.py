@@ -1,16 +1,11 @@
-"""Symbolic tensors and the graph that calling layers on them draws."""
+"""Symbolic tensors, and the graph that is recorded when layers are called on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minicnn import registry
-
-if TYPE_CHECKING:
-    from minicnn.layers.base import Layer
-
-__all__ = ["KerasTensor", "Node", "Shape", "is_symbolic"]
 
 Shape = tuple[int | None, ...]
 
@@ -20,13 +15,13 @@ class KerasTensor:
 
     Attributes:
         shape: with None for the batch axis. dtype: "float32", ... name.
-        node: the `Node` that yields it.
+        node: the call of a layer whose output it is.
     """
 
     def __init__(
         self, shape: Sequence[int | None], dtype: str = "float32", name: str | None = None, node: Node | None = None
     ) -> None:
-        self.shape: Shape = tuple(None if extent is None else int(extent) for extent in shape)
+        self.shape: Shape = tuple(None if size is None else int(size) for size in shape)
         self.dtype = dtype
         self.name = name or registry.unique_name("keras_tensor")
         self.node = node
@@ -48,11 +43,10 @@ class KerasTensor:
         raise TypeError("A symbolic KerasTensor cannot be used as a boolean.")
 
     def __add__(self, other: Any) -> Any:
-        from minicnn.layers.merge import Add  # the one operator that residual networks write
-
+        """The layer `Add`, which residual networks write as `+`; looked up by its name, since its file imports this one."""
         if not isinstance(other, KerasTensor):
             return NotImplemented
-        return Add()([self, other])
+        return registry.lookup("layer", "Add")()([self, other])
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -62,12 +56,12 @@ class Node:
     """One call of a layer on symbolic tensors.
 
     Attributes:
-        layer: who was called. inputs: on which tensors. outputs: what it returned (one tensor
-            for a layer, as many as a model has for a model).
+        layer: the layer, or model, that was called. inputs: the tensors that it was called on.
+        outputs: the tensors that it returned (one for a layer, as many as a model has for a model).
         takes_list: whether the layer gets a list, as merges do.
     """
 
-    def __init__(self, layer: Layer, inputs: list[KerasTensor], takes_list: bool) -> None:
+    def __init__(self, layer: Any, inputs: list[KerasTensor], takes_list: bool) -> None:
         self.layer = layer
         self.inputs = inputs
         self.takes_list = takes_list

@@ -50,33 +50,22 @@ __all__ = [
     "sparse_categorical_crossentropy",
 ]
 
-_CLASSES: dict[Any, type[Loss]] = {
+CLASSES: dict[Any, type[Loss]] = {
     mean_squared_error: MeanSquaredError,
     mean_absolute_error: MeanAbsoluteError,
     categorical_crossentropy: CategoricalCrossentropy,
     sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
     binary_crossentropy: BinaryCrossentropy,
 }
+"""Every loss function, and its class."""
+
 _BY_KIND = {
     "binary": binary_crossentropy,
     "sparse": sparse_categorical_crossentropy,
     "categorical": categorical_crossentropy,
 }
 
-
-def get(identifier: Any) -> Any:
-    """The loss, or loss function, that a string, class, instance, function or config stands for; None stays None."""
-    return serialization.get(identifier, "loss")
-
-
-def serialize(loss: Any) -> Any:
-    """A loss as a config."""
-    return serialization.serialize(loss)
-
-
-def deserialize(name: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The loss that a name or a config describes."""
-    return serialization.deserialize(name, "loss", custom_objects)
+get, serialize, deserialize = serialization.functions_of("loss")
 
 
 def resolve(identifier: Any, y_true_shape: Shape | None = None, y_pred_shape: Shape | None = None) -> Loss | None:
@@ -97,4 +86,4 @@ def resolve(identifier: Any, y_true_shape: Shape | None = None, y_pred_shape: Sh
     if loss is None or isinstance(loss, Loss):
         return loss
     name = identifier if isinstance(identifier, str) else getattr(loss, "__name__", registry.snake_case(type(loss).__name__))
-    return _CLASSES[loss](name=name) if loss in _CLASSES else LossFunctionWrapper(loss, name=name)
+    return CLASSES[loss](name=name) if loss in CLASSES else LossFunctionWrapper(loss, name=name)

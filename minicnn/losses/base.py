@@ -9,10 +9,9 @@ import numpy as np
 
 from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
-from minicnn.losses.targets import Array, Shape, as_array, as_floats, cast, match_ranks, matrix_shape
+from minicnn.backends.types import Array
+from minicnn.losses.targets import Shape, as_array, as_floats, cast, match_ranks, matrix_shape
 from minicnn.tensor import as_tensor
-
-__all__ = ["Loss", "LossFunctionWrapper", "RowLoss"]
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
@@ -92,7 +91,7 @@ class Loss:
         return cast(gradient * weights.reshape(weights.shape + (1,) * (y_pred.ndim - weights.ndim)), y_pred.dtype)
 
     def check_targets(self, y_true: np.ndarray, y_pred_shape: Shape) -> None:
-        """Refuse targets that no prediction of this shape can have; `forward` does so by itself on the host.
+        """Raise an error for labels that a prediction of this shape has no class for; on the host, `forward` calls it.
 
         Raises:
             ValueError: for labels outside the classes.
@@ -108,7 +107,7 @@ class Loss:
         if given is not None and given.ndim and not shape:  # one loss for the whole batch
             return backends.asarray(self._weights(given.shape, given, dtype).sum(), dtype)
         weights = backends.empty(shape, dtype)
-        if given is None and ignored is None:  # all alike: one pass
+        if given is None and ignored is None:  # all weights are equal: one pass
             weights.fill(1 if self.reduction in ("sum", "none", None) else _reciprocal(weights.size))
             return weights
         if given is None:
@@ -152,7 +151,7 @@ class Loss:
 
 
 def _reciprocal(divisor: Any) -> Any:
-    """1 / divisor, and 0 for 0; of an array without looking at it, which would wait for a device."""
+    """1 / divisor, and 0 for 0. An array's value is not read on the host: that would wait for the device."""
     if isinstance(divisor, int):
         return 1 / divisor if divisor else 0.0
     return (divisor != 0) / (divisor + (divisor == 0))
@@ -202,8 +201,8 @@ class LossFunctionWrapper(Loss):
 class RowLoss(Loss):
     """A loss that two ops compute row by row, on matrices (M, C).
 
-    A subclass says which: `_forward_rows(predictions, targets) -> (losses (M,), kept)` and
-    `_backward_rows(kept, targets, weights) -> dpredictions (M, C)`.
+    A subclass says which: `_forward_rows(predictions, targets) -> (losses (M,), residual)` and
+    `_backward_rows(residual, targets, weights) -> dpredictions (M, C)`.
     """
 
     def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
@@ -223,7 +222,7 @@ class RowLoss(Loss):
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         raise NotImplementedError
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         raise NotImplementedError
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -236,10 +235,10 @@ class RowLoss(Loss):
 
     def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
         targets, predictions = self._targets(y_true, y_pred)
-        losses, kept = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
+        losses, residual = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
         weights = self._weights(predictions.shape[:-1], sample_weight, y_pred.dtype, self._ignored(y_true)).reshape(-1)
-        return self._total(losses, weights), (kept, targets, weights, y_pred.shape)
+        return self._total(losses, weights), (residual, targets, weights, y_pred.shape)
 
     def backward(self, saved: Any) -> Array:
-        kept, targets, weights, shape = saved
-        return self._backward_rows(kept, targets, weights).reshape(shape)
+        residual, targets, weights, shape = saved
+        return self._backward_rows(residual, targets, weights).reshape(shape)

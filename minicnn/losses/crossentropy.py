@@ -10,27 +10,20 @@ import numpy as np
 
 from minicnn import config, registry
 from minicnn.backends import ops
+from minicnn.backends.types import Array
 from minicnn.losses.base import RowLoss
-from minicnn.losses.targets import Array, as_array, as_labels, check_labels
-
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-]
+from minicnn.losses.targets import as_array, as_labels, check_labels
 
 
 class _CrossEntropy(RowLoss):
     """What the cross-entropies share: `from_logits`, and the pass on logits.
 
     Where a model ends in softmax (sigmoid for the binary one), the two derivatives cancel to
-    a difference; so training calls `forward_logits` on what entered that activation.
+    a difference; so training takes the loss `on_logits` of what entered that activation.
     """
 
     _activation: str
+    _own_arguments: tuple[str, ...] = ("from_logits", "label_smoothing", "axis")
 
     def __init__(self, name: str | None, reduction: str | None, dtype: Any, from_logits: bool, axis: int) -> None:
         if isinstance(axis, bool):
@@ -41,33 +34,24 @@ class _CrossEntropy(RowLoss):
         self.from_logits = from_logits
         self.axis = axis
 
-    def forward_logits(self, y_true: Any, logits: Array, sample_weight: Any = None) -> tuple[Array, Array, Any]:
-        """The loss of a model whose last activation is the loss's own, from what enters that activation.
-
-        Returns:
-            loss: shape (). probabilities: as the logits, the model's output. saved: for `backward_logits`.
-        """
+    def on_logits(self) -> _CrossEntropy:
+        """This loss, of what enters the activation that it belongs to."""
         if self.from_logits:
             warnings.warn(
                 f'"`{self.name}` received `from_logits=True`, but the `output` argument was produced by a '
                 f'{self._activation} activation and thus does not represent logits. Was this intended?"',
                 stacklevel=2,
             )
-        loss, saved = self._on_logits().forward(y_true, logits, sample_weight)
-        return loss, self._probabilities(saved).reshape(logits.shape), saved
-
-    def backward_logits(self, saved: Any) -> Array:
-        """dlogits."""
-        return self._on_logits().backward(saved)
-
-    def _on_logits(self) -> _CrossEntropy:
         twin = copy.copy(self)
         twin.from_logits = True
         return twin
 
-    def _probabilities(self, saved: Any) -> Array:
-        """The activation's output, from what `forward` on logits saved."""
-        return saved[0]
+    def probabilities(self, saved: Any) -> Array:
+        """What the activation makes of the logits, from what `forward` saved: the model's output."""
+        return saved[0].reshape(saved[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {argument: getattr(self, argument) for argument in self._own_arguments}
 
 
 def _smooth(targets: Array, label_smoothing: float, share: float) -> Array:
@@ -121,18 +105,10 @@ class CategoricalCrossentropy(_CrossEntropy):
             return ops.softmax_cross_entropy_forward(predictions, targets)
         return ops.cross_entropy_forward(predictions, targets, config.epsilon()), predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         if self.from_logits:
-            return ops.softmax_cross_entropy_backward(kept, targets, weights)
-        return ops.cross_entropy_backward(kept, targets, weights, config.epsilon())
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-        }
+            return ops.softmax_cross_entropy_backward(residual, targets, weights)
+        return ops.cross_entropy_backward(residual, targets, weights, config.epsilon())
 
 
 @registry.register("loss")
@@ -168,21 +144,13 @@ class BinaryCrossentropy(_CrossEntropy):
             return ops.sigmoid_cross_entropy_forward(predictions, targets), predictions
         return ops.binary_cross_entropy_forward(predictions, targets, config.epsilon()), predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         if self.from_logits:
-            return ops.sigmoid_cross_entropy_backward(kept, targets, weights)
-        return ops.binary_cross_entropy_backward(kept, targets, weights, config.epsilon())
+            return ops.sigmoid_cross_entropy_backward(residual, targets, weights)
+        return ops.binary_cross_entropy_backward(residual, targets, weights, config.epsilon())
 
-    def _probabilities(self, saved: Any) -> Array:
-        return ops.sigmoid_forward(saved[0])
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-        }
+    def probabilities(self, saved: Any) -> Array:
+        return ops.sigmoid_forward(saved[0]).reshape(saved[-1])
 
 
 @registry.register("loss")
@@ -199,6 +167,7 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
     """
 
     _activation = "Softmax"
+    _own_arguments = ("from_logits", "ignore_class")
 
     def __init__(
         self,
@@ -251,12 +220,12 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         losses, _ = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
         return losses, predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         """On probabilities p: softmax(log(clip(p))) - onehot, divided by p inside the clip's bounds, 0 outside."""
         if self.from_logits:
-            return ops.sparse_softmax_cross_entropy_backward(kept, targets, weights)
-        p = self._clip(kept)
-        inside = np.equal(p, kept, out=ops.rescale(kept, 1.0, 0.0), casting="unsafe")
+            return ops.sparse_softmax_cross_entropy_backward(residual, targets, weights)
+        p = self._clip(residual)
+        inside = np.equal(p, residual, out=ops.rescale(residual, 1.0, 0.0), casting="unsafe")
         logits = ops.rescale(p, 1.0, 0.0)
         _, probabilities = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
         dlogits = ops.sparse_softmax_cross_entropy_backward(probabilities, targets, weights)
@@ -270,9 +239,6 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         p = ops.rescale(probabilities, 1.0, 0.0)
         np.maximum(p, config.epsilon(), out=p)
         return np.minimum(p, 1 - config.epsilon(), out=p)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignore_class}
 
 
 @registry.register("loss")

@@ -6,10 +6,8 @@ from typing import Any
 
 from minicnn import registry
 from minicnn.backends import ops
+from minicnn.backends.types import Array
 from minicnn.losses.base import RowLoss
-from minicnn.losses.targets import Array
-
-__all__ = ["MeanAbsoluteError", "MeanSquaredError", "mean_absolute_error", "mean_squared_error"]
 
 
 @registry.register("loss")
@@ -24,8 +22,8 @@ class MeanSquaredError(RowLoss):
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         return ops.squared_error_forward(predictions, targets), predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
-        return ops.squared_error_backward(kept, targets, weights)
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
+        return ops.squared_error_backward(residual, targets, weights)
 
 
 @registry.register("loss")
@@ -40,8 +38,8 @@ class MeanAbsoluteError(RowLoss):
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         return ops.absolute_error_forward(predictions, targets), predictions
 
-    def _backward_rows(self, kept: Array, targets: Array, weights: Array) -> Array:
-        return ops.absolute_error_backward(kept, targets, weights)
+    def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
+        return ops.absolute_error_backward(residual, targets, weights)
 
 
 @registry.register("loss", "mse", "MSE")

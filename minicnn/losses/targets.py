@@ -1,4 +1,4 @@
-"""Targets, predictions and labels as they come from outside: their types, shapes and ranges."""
+"""Checking and converting the targets, predictions and labels that users pass: types, shapes and ranges."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import memory
+from minicnn.backends.types import Array
 
-__all__ = ["as_array", "as_floats", "as_labels", "cast", "check_labels", "match_ranks", "matrix_shape", "target_kind"]
-
-Array = Any
 Shape = tuple[int, ...]
 
 
 def cast(value: Any, dtype: Any) -> Array:
-    """`value` as a C-contiguous array of `dtype` where the backend computes; a cast lands in step memory."""
+    """`value` as a C-contiguous array of `dtype` where the backend computes; a cast is made in step memory."""
     if isinstance(value, np.ndarray) and (value.dtype != dtype or not value.flags.c_contiguous):
         cast_value = memory.empty(value.shape, dtype)
         np.copyto(cast_value, value, casting="unsafe")
@@ -31,7 +29,7 @@ def as_array(value: Any) -> Array:
 
 
 def as_labels(value: Any) -> Array:
-    """Labels of any shape as ops take them, (M,): int32 on the host, and as they are on a device, whose kernels do not mind."""
+    """Labels of any shape as ops take them, (M,): int32 on the host, unchanged on a device, whose kernels take any type."""
     value = as_array(value)
     return cast(value, value.dtype if backends.on_device() else np.dtype(np.int32)).reshape(-1)
 
@@ -43,7 +41,7 @@ def as_floats(value: Any) -> Array:
 
 
 def match_ranks(a: Array, b: Array) -> tuple[Array, Array]:
-    """(N,) beside (N, 1) becomes (N, 1); beyond rank 2 the last axis of extent 1 is dropped instead."""
+    """(N,) beside (N, 1) becomes (N, 1); beyond rank 2 the last axis of size 1 is dropped instead."""
     if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
         return (a, b.reshape(-1, 1)) if b.ndim == 1 else (a.reshape(a.shape[:-1]), b)
     if b.ndim == a.ndim + 1 and b.shape[-1] == 1:

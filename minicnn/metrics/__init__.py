@@ -2,7 +2,7 @@
 
 `metric.update_state(y_true, y_pred, sample_weight=None)` adds a batch, `metric.result()` is the
 value so far, `metric.reset_state()` starts again. The metrics of a training step (means,
-accuracies, losses) add up through ops and make no memory.
+accuracies, losses) are summed by ops and allocate no memory.
 """
 
 from __future__ import annotations
@@ -78,20 +78,7 @@ __all__ = [
     "top_k_categorical_accuracy",
 ]
 
-
-def get(identifier: Any) -> Any:
-    """The metric, or metric function, that a string, class, instance, function or config stands for; None stays None."""
-    return serialization.get(identifier, "metric")
-
-
-def serialize(metric: Any) -> Any:
-    """A metric as a config."""
-    return serialization.serialize(metric)
-
-
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The metric that a name or a config describes."""
-    return serialization.deserialize(config, "metric", custom_objects)
+get, serialize, deserialize = serialization.functions_of("metric")
 
 
 _ACCURACIES: dict[str, type[Metric]] = {

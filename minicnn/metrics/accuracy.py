@@ -8,24 +8,10 @@ import numpy as np
 
 from minicnn import backends, config, registry
 from minicnn.backends import ops
-from minicnn.losses.targets import Array, as_array, as_floats, as_labels, cast, match_ranks, matrix_shape
-from minicnn.metrics.base import MeanMetricWrapper
+from minicnn.backends.types import Array
+from minicnn.losses.targets import as_array, as_floats, as_labels, cast, match_ranks, matrix_shape
+from minicnn.metrics.base import FunctionMetric
 from minicnn.tensor import as_tensor
-
-__all__ = [
-    "Accuracy",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "SparseCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-    "accuracy",
-    "binary_accuracy",
-    "categorical_accuracy",
-    "sparse_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
-    "top_k_categorical_accuracy",
-]
 
 
 def _check_shapes(name: str, y_true: Array, y_pred: Array, expected: tuple[int, ...]) -> None:
@@ -60,7 +46,7 @@ def _sparse_categorical_matches(y_true: Any, y_pred: Any) -> Array:
 
 
 def _binary_matches(y_true: Any, y_pred: Any, threshold: float) -> Array:
-    """The share of a row on whose right side of the threshold the prediction is; rows of rank 1 are numbers."""
+    """For each row, the share of its predictions that are on the target's side of the threshold."""
     targets, predictions = match_ranks(as_array(y_true), as_floats(y_pred))
     _check_shapes("binary_accuracy", targets, predictions, predictions.shape)
     rows = matrix_shape(predictions.shape) if predictions.ndim > 1 else (predictions.size, 1)
@@ -106,7 +92,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
 
 @registry.register("metric function")
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Any:
-    """1 where fewer than k predictions of a row exceed the label's.
+    """1 where fewer than k predictions of a row exceed the label's; 0 where one of them is no finite number, as in Keras.
 
     Args:
         from_sorted_ids: `y_pred` holds class numbers, the likeliest first, in place of scores.
@@ -118,22 +104,15 @@ def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from
         matches = (labels[..., None] == predictions[..., :k]).any(axis=-1)
     else:
         score = np.take_along_axis(predictions, labels[..., None].astype(np.int64), axis=-1)
-        matches = np.isfinite(score[..., 0]) & ((predictions > score).sum(axis=-1) < k)
+        matches = np.isfinite(predictions).all(axis=-1) & ((predictions > score).sum(axis=-1) < k)
     return as_tensor(matches.astype(config.floatx()))
 
 
 # --- classes ----------------------------------------------------------------------------
 
 
-class _Accuracy(MeanMetricWrapper):
-    """A mean whose config names the class's own arguments in place of its function."""
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}
-
-
 @registry.register("metric", "accuracy")
-class Accuracy(_Accuracy):
+class Accuracy(FunctionMetric):
     """How often predictions equal labels; compile's "accuracy" is not this one, see `resolve`."""
 
     def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
@@ -141,19 +120,18 @@ class Accuracy(_Accuracy):
 
 
 @registry.register("metric", "binary_accuracy")
-class BinaryAccuracy(_Accuracy):
+class BinaryAccuracy(FunctionMetric):
     """How often a probability is on the right side of `threshold`."""
 
     def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
-        self.threshold = threshold
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        return _binary_matches(y_true, y_pred, self.threshold)
+        return _binary_matches(y_true, y_pred, self._fn_kwargs["threshold"])
 
 
 @registry.register("metric", "categorical_accuracy")
-class CategoricalAccuracy(_Accuracy):
+class CategoricalAccuracy(FunctionMetric):
     """How often the likeliest class is the one-hot target's."""
 
     def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
@@ -164,7 +142,7 @@ class CategoricalAccuracy(_Accuracy):
 
 
 @registry.register("metric", "sparse_categorical_accuracy")
-class SparseCategoricalAccuracy(_Accuracy):
+class SparseCategoricalAccuracy(FunctionMetric):
     """How often the likeliest class is the integer label's."""
 
     def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
@@ -175,16 +153,15 @@ class SparseCategoricalAccuracy(_Accuracy):
 
 
 @registry.register("metric", "top_k_categorical_accuracy")
-class TopKCategoricalAccuracy(_Accuracy):
+class TopKCategoricalAccuracy(FunctionMetric):
     """How often the one-hot target's class is among the k likeliest."""
 
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
-        self.k = k
 
 
 @registry.register("metric", "sparse_top_k_categorical_accuracy")
-class SparseTopKCategoricalAccuracy(_Accuracy):
+class SparseTopKCategoricalAccuracy(FunctionMetric):
     """How often the integer label is among the k likeliest classes."""
 
     def __init__(
@@ -195,11 +172,9 @@ class SparseTopKCategoricalAccuracy(_Accuracy):
         from_sorted_ids: bool = False,
     ) -> None:
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids)
-        self.k = k
-        self.from_sorted_ids = from_sorted_ids
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        if not self.from_sorted_ids:
+        if not config["from_sorted_ids"]:
             del config["from_sorted_ids"]
         return config

@@ -9,11 +9,10 @@ import numpy as np
 
 from minicnn import backends, config, initializers, registry, serialization
 from minicnn.backends import ops
-from minicnn.losses.targets import Array, as_array, cast, match_ranks
+from minicnn.backends.types import Array
+from minicnn.losses.targets import as_array, cast, match_ranks
 from minicnn.tensor import as_tensor
 from minicnn.variables import Variable
-
-__all__ = ["Mean", "MeanMetricWrapper", "Metric", "Sum"]
 
 
 class Metric:
@@ -37,7 +36,7 @@ class Metric:
         self._metrics: list[Metric] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # What a user's metric assigns to itself is state too.
+        # Variables and metrics that a user's metric assigns to its attributes are part of its state.
         held = self.__dict__.get("_metrics" if isinstance(value, Metric) else "_variables")
         if isinstance(value, (Metric, Variable)) and held is not None and not any(value is item for item in held):
             held.append(value)
@@ -156,7 +155,7 @@ class Mean(Metric):
             self.total.assign_add(totals.sum())
             self.count.assign_add(totals.size if weights is None else weights.sum())
             return
-        # A training step comes this way, and makes no memory.
+        # A training step takes this branch, which allocates no memory.
         values = cast(values, self.total.value.dtype).reshape(-1)
         weights = None if weights is None else cast(weights, self.total.value.dtype).reshape(-1)
         ops.accumulate_mean_(self.total.value, self.count.value, values, weights)
@@ -194,3 +193,15 @@ class MeanMetricWrapper(Mean):
         config = dict(config)
         fn = serialization.deserialize(config.pop("fn"), "metric function")
         return cls(fn, **serialization.deserialize(config))
+
+
+class FunctionMetric(MeanMetricWrapper):
+    """Base of the metrics that are means of one of minicnn's functions: its arguments are attributes, and the config."""
+
+    def __init__(self, fn: Callable[..., Any], name: str | None, dtype: Any, **kwargs: Any) -> None:
+        super().__init__(fn, name, dtype, **kwargs)
+        for argument, value in kwargs.items():
+            setattr(self, argument, value)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}

@@ -12,8 +12,6 @@ from minicnn.losses.targets import as_array, match_ranks
 from minicnn.metrics.base import Metric
 from minicnn.tensor import as_tensor
 
-__all__ = ["AUC", "Precision", "Recall"]
-
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """numerator / denominator; 0 where the denominator is 0."""
@@ -162,7 +160,7 @@ class AUC(_ConfusionMetric):
         self.curve, self.summation_method, self.from_logits = str(curve).upper(), str(summation_method).lower(), from_logits
         self._given = thresholds is not None
         inner = np.linspace(0, 1, num_thresholds)[1:-1] if thresholds is None else sorted(thresholds)
-        # One beyond either end, so that 0 and 1 themselves are on the inside.
+        # One more threshold below 0 and one above 1, so that 0 and 1 themselves lie between two thresholds.
         self.thresholds = [-config.epsilon(), *(float(each) for each in inner), 1 + config.epsilon()]
         self.num_thresholds = len(self.thresholds)
         self._add_counts()

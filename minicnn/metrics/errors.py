@@ -8,42 +8,15 @@ import numpy as np
 
 from minicnn import losses, registry
 from minicnn.losses.targets import as_array
-from minicnn.metrics.base import Mean, MeanMetricWrapper
+from minicnn.metrics.base import FunctionMetric, Mean
 from minicnn.tensor import as_tensor
 
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "RootMeanSquaredError",
-    "SparseCategoricalCrossentropy",
-]
-
-for _loss in (
-    losses.mean_squared_error,
-    losses.mean_absolute_error,
-    losses.categorical_crossentropy,
-    losses.sparse_categorical_crossentropy,
-    losses.binary_crossentropy,
-):
+for _loss in losses.CLASSES:
     registry.register("metric function")(_loss)
 
 
-class _LossMetric(MeanMetricWrapper):
-    """The mean of a loss function, whose arguments are the config's and attributes."""
-
-    def __init__(self, fn: Any, name: str | None, dtype: Any, **kwargs: Any) -> None:
-        super().__init__(fn, name, dtype, **kwargs)
-        for argument, value in kwargs.items():
-            setattr(self, argument, value)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}
-
-
 @registry.register("metric", "mean_squared_error", "mse", "MSE")
-class MeanSquaredError(_LossMetric):
+class MeanSquaredError(FunctionMetric):
     """Mean of (y_true - y_pred)**2."""
 
     def __init__(self, name: str | None = "mean_squared_error", dtype: Any = None) -> None:
@@ -51,7 +24,7 @@ class MeanSquaredError(_LossMetric):
 
 
 @registry.register("metric", "mean_absolute_error", "mae", "MAE")
-class MeanAbsoluteError(_LossMetric):
+class MeanAbsoluteError(FunctionMetric):
     """Mean of |y_true - y_pred|."""
 
     def __init__(self, name: str | None = "mean_absolute_error", dtype: Any = None) -> None:
@@ -77,7 +50,7 @@ class RootMeanSquaredError(Mean):
 
 
 @registry.register("metric", "categorical_crossentropy")
-class CategoricalCrossentropy(_LossMetric):
+class CategoricalCrossentropy(FunctionMetric):
     """Mean cross-entropy of one-hot targets."""
 
     def __init__(
@@ -93,7 +66,7 @@ class CategoricalCrossentropy(_LossMetric):
 
 
 @registry.register("metric", "sparse_categorical_crossentropy")
-class SparseCategoricalCrossentropy(_LossMetric):
+class SparseCategoricalCrossentropy(FunctionMetric):
     """Mean cross-entropy of integer labels."""
 
     def __init__(
@@ -109,7 +82,7 @@ class SparseCategoricalCrossentropy(_LossMetric):
 
 
 @registry.register("metric", "binary_crossentropy", "bce", "BCE")
-class BinaryCrossentropy(_LossMetric):
+class BinaryCrossentropy(FunctionMetric):
     """Mean cross-entropy of 0/1 targets."""
 
     def __init__(

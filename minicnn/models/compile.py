@@ -196,6 +196,7 @@ class Compilable:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         for variable in self.weights:  # before the optimizer, which then updates the copies
             copy.deepcopy(variable, memo)
+        optimizers.Optimizer.follow_copies(memo)  # one that came before the model
         twin = memo[id(self)] = object.__new__(type(self))
         twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return twin
@@ -208,7 +209,7 @@ class Compilable:
         self._memory = memory.ArenaOfThread()
 
     def _plan_for(self, use: str, *, watch: bool = False) -> Plan:
-        """The plan to "train" (and evaluate) or to "predict" with."""
+        """The plan to "train" (and evaluate) or to "predict" with, or to be a "layer" that another layer holds."""
         key = use + "+watch" * watch
         plan = self._plans.get(key)
         if plan is None or plan.backend != backends.backend():
@@ -224,7 +225,7 @@ class Compilable:
                 ]
                 plan = Plan(self, logits_for=self._compiled_loss.logits_for(last), watch_numerics=watch)  # type: ignore[arg-type]
             else:
-                plan = Plan(self)  # type: ignore[arg-type]
+                plan = Plan(self, of_inputs=use == "layer")  # type: ignore[arg-type]
             self._plans[key] = plan
         return plan
 

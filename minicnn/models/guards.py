@@ -163,5 +163,7 @@ class Watched(Guard):
     def _check(self, pass_name: str, arrays: Any) -> None:
         for array in arrays:
             # A sum is NaN or infinite if an element is; only then is it worth looking closer (a sum may overflow).
-            if not math.isfinite(float(array.sum())) and not np.isfinite(backends.to_numpy(array)).all():
+            with np.errstate(over="ignore", invalid="ignore"):
+                finite = math.isfinite(float(array.sum()))
+            if not finite and not np.isfinite(backends.to_numpy(array)).all():
                 raise NumericsError(self.name, pass_name)

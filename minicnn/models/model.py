@@ -11,7 +11,6 @@ from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
 from minicnn.models.data_checks import as_arrays
 from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct, topological_nodes
 from minicnn.models.graph_config import config_of_graph, tensors_of_config
-from minicnn.models.plan import Plan
 from minicnn.models.summary import print_summary
 from minicnn.models.training import Trainer
 from minicnn.saving import deserialize_keras_object, load_weights, save_model, save_weights, serialize_keras_object
@@ -304,9 +303,18 @@ class Model(Trainer, Layer):
         return json.dumps(serialize_keras_object(self), **kwargs)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        """The outputs for arrays. A plan never calls it: it opens the model and runs the layers."""
-        outputs = Plan(self).forward(x if isinstance(x, list) else [x], training)
-        return pack_struct(self._output_struct, outputs), None
+        """The outputs for arrays, for a layer that holds this model. A plan of a model around this one opens it instead."""
+        plan = self._plan_for("layer")
+        saved: list[Any] = []
+        outputs = plan.forward(self._feed(list(x) if isinstance(x, (list, tuple)) else [x]), training, saved)
+        return pack_struct(self._output_struct, outputs), (plan, saved)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        """dx (a list for several inputs), and a gradient for every weight: zeros where it is frozen or no output needs it."""
+        plan, of_steps = saved
+        of_weights, dx = plan.backward(flatten_struct(dy), list(of_steps))
+        grads = tuple(of_weights[v] if v in of_weights else v.value * 0 for v in self._weights_with_gradients)
+        return dx[0] if len(dx) == 1 else dx, grads
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -130,11 +130,12 @@ class OutputLosses:
                 continue
             weight = None if weights is None else weights[i] if len(weights) > 1 else weights[0]
             if i in logits_for:
-                value, predictions[i], kept = loss.forward_logits(targets[i], outputs[i], weight)
-            else:
-                value, kept = loss.forward(targets[i], outputs[i], weight)
+                loss = loss.on_logits()
+            value, residual = loss.forward(targets[i], outputs[i], weight)
+            if i in logits_for:
+                predictions[i] = loss.probabilities(residual)
             own.append(value)
-            saved.append(kept)
+            saved.append(residual)
             weighted = value if self.factors[i] == 1.0 else value * self.factors[i]
             total = weighted if total is None else total + weighted
         return total, own, predictions, saved
@@ -146,7 +147,7 @@ class OutputLosses:
             if loss is None:
                 gradients.append(None)
                 continue
-            d = loss.backward_logits(saved[i]) if i in logits_for else loss.backward(saved[i])
+            d = (loss.on_logits() if i in logits_for else loss).backward(saved[i])
             gradients.append(d if self.factors[i] == 1.0 else d * d.dtype.type(self.factors[i]))
         return gradients
 

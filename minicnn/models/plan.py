@@ -20,7 +20,7 @@ from minicnn.layers import Layer
 from minicnn.models import fusion
 from minicnn.models.graph import Call, Graph, flatten_calls
 from minicnn.models.guards import Border, Penalized, Watched
-from minicnn.models.summary import PlanTable
+from minicnn.models.summary import PlanTable, flops_of, sum_of_known
 from minicnn.variables import Variable
 
 __all__ = ["Plan", "Step"]
@@ -259,16 +259,15 @@ class Plan:
     def describe(self, batch_size: int = 32) -> PlanTable:
         """One row a step: what runs together, and for one image its output's shape, FLOPs and bytes.
 
+        The last two are None where they depend on the image, whose size the model leaves open.
+
         Args:
             batch_size: which the kernels named are chosen for.
         """
         rows = PlanTable()
         for step in self.steps:
             shape = self.shapes[step.output]
-            flops = 0
-            for call in step.calls:
-                before = [self.shapes[i] for i in call.inputs]
-                flops += call.layer.count_flops(before if call.takes_list else before[0], self.shapes[call.output])
+            numbers = None if None in shape[1:] else math.prod(shape[1:])  # type: ignore[arg-type]
             rows.append(
                 {
                     "layers": step.names,
@@ -276,8 +275,11 @@ class Plan:
                     "op": step.kind,
                     "kernel": step.layers[0].algorithm((batch_size, *self.shapes[step.inputs[0]][1:])),
                     "output_shape": shape,
-                    "flops": flops,
-                    "bytes": math.prod(size or 1 for size in shape[1:]) * np.dtype(step.layer.dtype).itemsize,
+                    "flops": sum_of_known(
+                        flops_of(call.layer, [self.shapes[i] for i in call.inputs], call.takes_list, self.shapes[call.output])
+                        for call in step.calls
+                    ),
+                    "bytes": None if numbers is None else numbers * np.dtype(step.layer.dtype).itemsize,
                 }
             )
         return rows

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from minicnn import config
+from minicnn.atomic import replacing
 from minicnn.callbacks import BackupAndRestore, CallbackList
 from minicnn.models.data_adapter import CountedIterator, set_state_of, state_of
 from minicnn.models.data_checks import apply_class_weight, unpack
-from minicnn.saving.atomic import replacing
 from minicnn.saving.weights_file import read_weights, weights_bytes
 
 __all__ = ["Run", "Validation"]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
+from minicnn.layers import Layer
 from minicnn.layers.symbolic import Node
 
-__all__ = ["PlanTable", "print_summary", "readable_count", "readable_size"]
+__all__ = ["PlanTable", "flops_of", "print_summary", "readable_count", "readable_size", "sum_of_known"]
 
 
-def readable_size(numbers: int, bytes_each: int = 4) -> str:
+def readable_size(numbers: int | None, bytes_each: int = 4) -> str:
     """Memory of so many numbers, as Keras writes it.
 
-    >>> readable_size(225610)
-    '881.29 KB'
+    >>> readable_size(225610), readable_size(None)
+    ('881.29 KB', '?')
     """
+    if numbers is None:
+        return "?"
     size = float(numbers * bytes_each)
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1024 or unit == "GB":
@@ -25,12 +29,14 @@ def readable_size(numbers: int, bytes_each: int = 4) -> str:
     return f"{size:.2f} {unit}"
 
 
-def readable_count(count: int) -> str:
+def readable_count(count: int | None) -> str:
     """A count in thousands, millions or billions.
 
-    >>> readable_count(1_769_472)
-    '1.77 M'
+    >>> readable_count(1_769_472), readable_count(None)
+    ('1.77 M', '?')
     """
+    if count is None:
+        return "?"
     for factor, unit in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
         if count >= factor:
             return f"{count / factor:.2f} {unit}"
@@ -48,13 +54,13 @@ class PlanTable(list[dict[str, Any]]):
         for row in self:
             names = textwrap.wrap(" + ".join(row["layers"]), self._LAYERS)
             kernel = textwrap.wrap(row["kernel"], self._KERNEL) or [""]
-            shape = str(row["output_shape"]).replace("None, ", "")
-            flops = readable_count(row["flops"]) if row["flops"] else "-"
+            shape = str(row["output_shape"]).replace("None, ", "", 1)
+            flops = "-" if row["flops"] == 0 else readable_count(row["flops"])
             last = f"{shape[: self._SHAPE]:{self._SHAPE}}  {flops:>8}  {readable_size(row['bytes'], 1):>9}"
             for name, part in itertools.zip_longest(names, kernel, fillvalue=""):
                 lines.append(f"{name:{self._LAYERS}}  {part:{self._KERNEL}}  {last}".rstrip())
                 last = ""
-        total = readable_count(sum(row["flops"] for row in self))
+        total = readable_count(sum_of_known(row["flops"] for row in self))
         lines.append(f"{len(self)} steps, {total} FLOPs forward; FLOPs and output of one image")
         return "\n".join(lines)
 
@@ -68,15 +74,14 @@ def _rows(model: Any, expand_nested: bool, depth: int = 0) -> list[dict[str, Any
     straight = hasattr(model, "_is_sequential")
     for layer in model.layers:
         calls = of_layer.get(id(layer), [])
-        flops = 0
         shape: Any = "?"
         if calls:
             shape = ", ".join(str(tensor.shape) for tensor in calls[0].outputs)
         elif layer._inbound_nodes and not layer._inbound_nodes[0].inputs:
             shape = str(layer._inbound_nodes[0].outputs[0].shape)
-        for node in calls:
-            before = [tensor.shape for tensor in node.inputs]
-            flops += _flops(layer, before if node.takes_list else before[0], node.outputs[0].shape)
+        flops = sum_of_known(
+            flops_of(layer, [tensor.shape for tensor in node.inputs], node.takes_list, node.outputs[0].shape) for node in calls
+        )
         sources = (
             ""
             if straight
@@ -103,14 +108,30 @@ def _rows(model: Any, expand_nested: bool, depth: int = 0) -> list[dict[str, Any
     return rows
 
 
-def _flops(layer: Any, before: Any, after: Any) -> int:
-    """Of one call; of all inner layers where a model is used as a layer."""
-    if not hasattr(layer, "_nodes"):
-        return int(layer.count_flops(before, after))
-    return sum(
-        _flops(node.layer, [t.shape for t in node.inputs] if node.takes_list else node.inputs[0].shape, node.outputs[0].shape)
-        for node in layer._nodes
-    )
+def flops_of(layer: Any, before: list[Any], takes_list: bool, after: Any) -> int | None:
+    """Of one call on inputs of these shapes, one image; of all inner layers where a model is used as a layer.
+
+    None where it depends on the image: where an extent is None.
+    """
+    if hasattr(layer, "_nodes"):
+        return sum_of_known(
+            flops_of(node.layer, [tensor.shape for tensor in node.inputs], node.takes_list, node.outputs[0].shape)
+            for node in layer._nodes
+        )
+    known = all(extent is not None for shape in (*before, after) for extent in shape[1:])
+    if not known and type(layer).count_flops is not Layer.count_flops:
+        return None
+    return int(layer.count_flops(before if takes_list else before[0], after))
+
+
+def sum_of_known(counts: Iterable[int | None]) -> int | None:
+    """Their sum; None if one is."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
 
 
 def _totals(model: Any, rows: list[dict[str, Any]]) -> list[str]:
@@ -126,9 +147,8 @@ def _totals(model: Any, rows: list[dict[str, Any]]) -> list[str]:
     lines.append(f" Non-trainable params: {frozen:,} ({readable_size(frozen)})")
     if slots:
         lines.append(f" Optimizer params: {slots:,} ({readable_size(slots)})")
-    lines.append(
-        f" FLOPs per image, forward: {readable_count(sum(row['flops'] for row in rows if not row['name'].startswith(' ')))}"
-    )
+    total = sum_of_known(row["flops"] for row in rows if not row["name"].startswith(" "))
+    lines.append(f" FLOPs per image, forward: {readable_count(total)}")
     return lines
 
 
@@ -170,7 +190,7 @@ def print_summary(
             f"{escape(row['name'])} ({row['class']})",
             escape(row["shape"]),
             "0 (unbuilt)" if row["params"] is None else f"{row['params']:,}",
-            readable_count(row["flops"]) if row["flops"] else "-",
+            "-" if row["flops"] == 0 else readable_count(row["flops"]),
         ]
         if not straight:
             cells.append(escape(row["connected"]))

@@ -89,10 +89,6 @@ class Trainer(Compilable):
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
         self._track(plan, penalties, loss, own, y, predictions, sample_weight)
 
-    def predict_step(self, x: list[Any]) -> list[Any]:
-        """The outputs for one batch."""
-        return self._plan_for("predict").forward(self._feed(x), False)
-
     def _track(
         self,
         plan: Plan,
@@ -306,7 +302,7 @@ class Trainer(Compilable):
             for index, (batch_x, _, _) in enumerate(source.epoch()):
                 self._prepare(batch_x, None)
                 hooks.on_predict_batch_begin(index)
-                outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(batch_x)]
+                outputs = _copied(self._plan_for("predict").forward(self._feed(batch_x), False))
                 del batch_x, _
                 arena.new_step()
                 parts.append(outputs)
@@ -361,7 +357,7 @@ class Trainer(Compilable):
         check_finite(arrays, self._names[0], "input")
         self._prepare(arrays, None)
         with self._step_memory():
-            outputs = [np.array(backends.to_numpy(output)) for output in self.predict_step(arrays)]
+            outputs = _copied(self._plan_for("predict").forward(self._feed(arrays), False))
         return pack_struct(self._output_struct, outputs)
 
     def _one_batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any] | None]:
@@ -418,3 +414,8 @@ class Trainer(Compilable):
 def _placed(arrays: list[Any]) -> list[Any]:
     """Arrays where the backend computes."""
     return [backends.asarray(array) for array in arrays]
+
+
+def _copied(outputs: list[Any]) -> list[np.ndarray]:
+    """Outputs as NumPy arrays, out of the memory that the next step takes."""
+    return [np.array(backends.to_numpy(output)) for output in outputs]

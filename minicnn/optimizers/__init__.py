@@ -31,11 +31,4 @@ def get(identifier: Any) -> Any:
     return serialization.get(identifier, "optimizer")
 
 
-def serialize(optimizer: Any) -> Any:
-    """An optimizer as a config."""
-    return serialization.serialize(optimizer)
-
-
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The optimizer that a config describes."""
-    return serialization.deserialize(config, "optimizer", custom_objects)
+_, serialize, deserialize = serialization.functions_of("optimizer")

@@ -9,10 +9,9 @@ import numpy as np
 
 from minicnn import registry
 from minicnn.backends import ops
-from minicnn.optimizers.base import Array, Optimizer
+from minicnn.backends.types import Array
+from minicnn.optimizers.base import Optimizer
 from minicnn.variables import Variable
-
-__all__ = ["Adam", "AdamW"]
 
 
 @registry.register("optimizer", "adam")

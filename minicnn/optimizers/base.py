@@ -1,4 +1,4 @@
-"""`Optimizer`: what happens to gradients before and after the update rule, which subclasses are."""
+"""`Optimizer`: what happens to gradients before and after the update rule, which a subclass defines."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ import numpy as np
 
 from minicnn import backends, config, initializers, registry, serialization
 from minicnn.backends import ops
+from minicnn.backends.types import Array
 from minicnn.optimizers.schedules import LearningRateSchedule
 from minicnn.variables import Variable
-
-__all__ = ["Optimizer"]
-
-Array = Any
 
 
 class Optimizer:
@@ -162,9 +159,9 @@ class Optimizer:
 
     @contextlib.contextmanager
     def at_rate(self, rate: Array | None) -> Iterator[None]:
-        """Within the `with` block, steps take this rate, an array of shape () where the backend computes (None: their own).
+        """Within the `with` block, steps take this rate: an array of shape () where the backend computes; None for their own.
 
-        So a step that is captured learns its schedule's rate, which it could not ask for itself.
+        A step that is captured as a graph cannot call a schedule; so its rate is written into this array before each step.
         """
         self._given_rate = rate
         try:
@@ -310,7 +307,11 @@ class Optimizer:
                 self.build(variables)
         variables, arrays = self._matched(variables, grads)
         if self._prepare(variables, arrays):
-            self._update_variables(variables, arrays)
+            learning_rate = self._rate()
+            if self.weight_decay is not None:
+                decayed = [variable.value for variable in variables if self._decays(variable)]
+                ops.weight_decay_(decayed, learning_rate, self.weight_decay)
+            self.update_([variable.value for variable in variables], arrays, variables, learning_rate)
         if self.use_ema:
             self._average()
         for variable in variables:
@@ -348,7 +349,7 @@ class Optimizer:
         return variables, arrays
 
     def _prepare(self, variables: list[Variable], grads: list[Array]) -> bool:
-        """Replace `grads` by what the rule is to see; False if there is no update in this call."""
+        """Scale, accumulate and clip `grads` for the update rule; False if there is no update in this call."""
         scale = 1.0 if self.loss_scale_factor is None else 1 / self.loss_scale_factor
         clips = self.clipnorm or self.clipvalue or self.global_clipnorm
         steps = self.gradient_accumulation_steps
@@ -371,16 +372,8 @@ class Optimizer:
             ops.clip_by_value_(grads, self.clipvalue)
         return True
 
-    def _update_variables(self, variables: list[Variable], grads: list[Array]) -> None:
-        learning_rate = self._rate()
-        params = [variable.value for variable in variables]
-        if self.weight_decay is not None:
-            decayed = [variable.value for variable in variables if self._decays(variable)]
-            ops.weight_decay_(decayed, learning_rate, self.weight_decay)
-        self.update_(params, grads, variables, learning_rate)
-
     def _rate(self) -> Any:
-        """The learning rate as ops take it: a float, or the array of a device, which nobody waits for."""
+        """The learning rate as ops take it: a float, or an array on the device, whose value the host does not read."""
         if self._given_rate is not None:
             return self._given_rate
         rate = self.learning_rate
@@ -454,7 +447,7 @@ class Optimizer:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy with slots of its own. A model's variables are no part of it: it updates the same ones, or their
-        copies where those were made before, as a model's copy does.
+        copies where those are made too, by a model's copy, before (they stand in `memo`) or later (`follow_copies`).
         """
         twin = memo[id(self)] = object.__new__(type(self))
         shared = {id(v): v for v in (*self._trainable_variables, *self._undecayed[0]) if id(v) not in memo}
@@ -462,7 +455,21 @@ class Optimizer:
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         for key in shared:
             del memo[key]
+        memo.setdefault(id(Optimizer), []).append(twin)
         return twin
+
+    @staticmethod
+    def follow_copies(memo: dict[int, Any]) -> None:
+        """Let the optimizers that were copied with this `memo` update the copies of variables that it holds by now."""
+
+        def copied(variable: Variable) -> Variable:
+            return memo.get(id(variable), variable)
+
+        for twin in memo.get(id(Optimizer), ()):
+            excluded, names = twin._undecayed
+            twin._undecayed = {copied(variable) for variable in excluded}, names
+            twin._trainable_variables = [copied(variable) for variable in twin._trainable_variables]
+            twin._index = {copied(variable): place for variable, place in twin._index.items()}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the learning rate of now."""

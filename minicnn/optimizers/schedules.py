@@ -232,11 +232,4 @@ class CosineDecayRestarts(_Decay):
         return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
 
 
-def serialize(learning_rate_schedule: Any) -> Any:
-    """A schedule as a config."""
-    return serialization.serialize(learning_rate_schedule)
-
-
-def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The schedule that a config describes."""
-    return serialization.deserialize(config, "schedule", custom_objects)
+_, serialize, deserialize = serialization.functions_of("schedule")

@@ -7,10 +7,9 @@ from typing import Any
 
 from minicnn import registry
 from minicnn.backends import ops
-from minicnn.optimizers.base import Array, Optimizer
+from minicnn.backends.types import Array
+from minicnn.optimizers.base import Optimizer
 from minicnn.variables import Variable
-
-__all__ = ["SGD"]
 
 
 @registry.register("optimizer", "sgd")

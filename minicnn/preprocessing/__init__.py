@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..data import image_dataset_from_directory
-from . import image
+from minicnn.data import image_dataset_from_directory
+from minicnn.preprocessing import image
 
 __all__ = ["image", "image_dataset_from_directory"]

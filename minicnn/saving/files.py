@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 from minicnn import variables
+from minicnn.atomic import may_write, replacing
 from minicnn.saving.archive import (
     archive_bytes,
     open_archive,
@@ -17,7 +18,6 @@ from minicnn.saving.archive import (
     read_archived_weights,
     weights_size,
 )
-from minicnn.saving.atomic import may_write, replacing
 from minicnn.saving.legacy_h5 import legacy_bytes, read_legacy_config, read_legacy_optimizer, read_legacy_weights
 from minicnn.saving.objects import deserialize_keras_object
 from minicnn.saving.weights_file import read_weights, weights_bytes

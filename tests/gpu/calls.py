@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from minicnn.backends import cupy_gpu as ops
-from minicnn.backends import spec
+from minicnn import backends
+from minicnn.backends import cupy_gpu
+from minicnn.backends.types import window_over
+
+ops = SimpleNamespace(**backends.load("cupy"))
 
 ACTIVATIONS: dict[str, tuple[float, ...]] = {
     "relu": (),
@@ -34,28 +38,26 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
     for images, C_in, C_out in CONVOLUTIONS:
         size = 5 if images == 1 else 17
         for strides, dilation in (((1, 1), (1, 1)), ((2, 3), (1, 1)), ((2, 1), (2, 3))):
-            sliding = (strides, (1, 0, 1, 1), dilation)
+            window = window_over((size, size), (2, 2), strides, (1, 0, 1, 1), dilation)
             x, kernel = array(images, size, size, C_in), array(2, 2, C_in, C_out)
-            y = ops.conv2d_forward(x, kernel, array(C_out), *sliding)
-            ops.conv2d_backward_input(y, kernel, x.shape, *sliding)
-            ops.conv2d_backward_kernel(x, y, kernel.shape, *sliding)
-    ops.conv2d_relu_backward(y, x, ops.conv2d_relu_forward(x, kernel, None, *sliding), kernel, *sliding, True)
-    windows = (*sliding, (2, 2), (2, 2), (0, 0, 0, 0))
-    y, winners = ops.conv2d_relu_maxpool_forward(x, kernel, None, *windows)
-    ops.conv2d_relu_maxpool_backward(y, x, y, winners, kernel, *windows, True)
+            y, _ = ops.conv2d_forward(x, kernel, array(C_out), window)
+            ops.conv2d_backward(y, x, kernel, window)
+    y, _ = ops.conv2d_forward(x, kernel, None, window, relu=True)
+    ops.conv2d_backward(y, x, kernel, window, y)
+    pool = window_over(window.output, (2, 2), (2, 2), "valid")
+    y, argmax = ops.conv2d_forward(x, kernel, None, window, relu=True, pool=pool)
+    ops.conv2d_backward(y, x, kernel, window, y, pool, argmax)
     x, kernel = array(40, 300), array(300, 65)
     y = ops.dense_forward(x, kernel, array(65))
-    ops.dense_backward_input(y, kernel)
-    ops.dense_backward_kernel(x, y)
-    ops.bias_backward(y)
-    ops.dense_relu_backward(y, x, ops.dense_relu_forward(x, kernel, array(65)), kernel, True)
+    ops.dense_backward(y, x, kernel)
+    ops.dense_backward(y, x, kernel, ops.dense_forward(x, kernel, array(65), relu=True))
 
-    x, pooling = array(2, 7, 6, 5), ((3, 2), (2, 1), (1, 0, 0, 1))
-    y, winners = ops.maxpool2d_forward(x, *pooling)
-    ops.maxpool2d_backward(y, winners, x.shape, *pooling)
-    ops.avgpool2d_backward(ops.avgpool2d_forward(x, *pooling), x.shape, *pooling)
-    y, winners = ops.global_maxpool2d_forward(x)
-    ops.global_maxpool2d_backward(y, winners, x.shape)
+    x, window = array(2, 7, 6, 5), window_over((7, 6), (3, 2), (2, 1), (1, 0, 0, 1))
+    y, argmax = ops.maxpool2d_forward(x, window)
+    ops.maxpool2d_backward(y, argmax, x.shape, window)
+    ops.avgpool2d_backward(ops.avgpool2d_forward(x, window), x.shape, window)
+    y, argmax = ops.global_maxpool2d_forward(x)
+    ops.global_maxpool2d_backward(y, argmax, x.shape)
     ops.global_avgpool2d_backward(ops.global_avgpool2d_forward(x), x.shape)
 
     gamma, beta = array(5), array(5)
@@ -63,32 +65,32 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
     ops.batchnorm_backward(y, x, gamma, mean, variance, 1e-3)
     ops.batchnorm_inference_backward(y, x, None, mean, variance, 1e-3)
     ops.moving_average_update_(mean, variance, 0.9)
-    y, mean, variance = ops.batchnorm_relu_forward(x, gamma, beta, 1e-3)
-    ops.batchnorm_relu_backward(y, x, y, gamma, mean, variance, 1e-3)
-    ops.batchnorm_relu_inference(x, gamma, beta, mean, variance, 1e-3)
+    y, mean, variance = ops.batchnorm_forward(x, gamma, beta, 1e-3, relu=True)
+    ops.batchnorm_backward(y, x, gamma, mean, variance, 1e-3, y)
+    ops.batchnorm_inference(x, gamma, beta, mean, variance, 1e-3, relu=True)
 
     for name, parameters in ACTIVATIONS.items():
         y = getattr(ops, f"{name}_forward")(x, *parameters)
         getattr(ops, f"{name}_backward")(y, x, *parameters)
-    key = ops.draw_key_(ops.asarray(np.array([1, 2], np.uint32)))
+    key = ops.draw_key_(cupy_gpu.asarray(np.array([1, 2], np.uint32)))
     ops.dropout_backward(ops.dropout_forward(x, 0.3, key), 0.3, key)
     ops.random_bits(key, 7)
 
-    logits, labels = array(6, 5), ops.asarray(np.arange(6) % 5)
+    logits, labels = array(6, 5), cupy_gpu.asarray(np.arange(6) % 5)
     losses, probabilities = ops.softmax_cross_entropy_forward(logits, logits)
     ops.softmax_cross_entropy_backward(probabilities, logits, losses)
     ops.sparse_softmax_cross_entropy_forward(logits, labels)
     ops.sparse_softmax_cross_entropy_backward(probabilities, labels, losses)
     matches = ops.categorical_matches(logits, logits)
     ops.sparse_categorical_matches(logits, labels)
-    ops.accumulate_mean_(ops.asarray(np.zeros((), dtype)), ops.asarray(np.zeros((), dtype)), matches, None)
+    ops.accumulate_mean_(cupy_gpu.asarray(np.zeros((), dtype)), cupy_gpu.asarray(np.zeros((), dtype)), matches, None)
 
     params, grads, *slots = [[array(3, 4), array(5)] for _ in range(5)]
     ops.sgd_update_(params, grads, 0.1)
     ops.momentum_update_(params, grads, slots[0], 0.1, 0.9)
     ops.nesterov_update_(params, grads, slots[0], 0.1, 0.9)
-    ops.rmsprop_update_(params, grads, *slots, 0.1, 0.9, 0.5, 1e-7)
-    ops.adam_update_(params, grads, *slots, 0.1, 1, 0.9, 0.999, 1e-7)
+    ops.rmsprop_update_(params, grads, tuple(slots), 0.1, 0.9, 0.5, 1e-7)
+    ops.adam_update_(params, grads, tuple(slots), 0.1, 1, (0.9, 0.999), 1e-7)
     ops.weight_decay_(params, 0.1, 0.01)
     ops.exponential_average_(slots[0], params, 0.9)
     ops.clip_by_value_(grads, 0.5)
@@ -99,5 +101,4 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
 
 def own_ops() -> set[str]:
     """The ops that the GPU backend does not take from the reference backend."""
-    offered = {name for file in spec.FUSED.values() for name in file if hasattr(ops, name)}
-    return offered | {name for name in spec.names() if ".cupy_gpu." in getattr(ops, name).__module__}
+    return {name for name, function in vars(ops).items() if ".cupy_gpu." in function.__module__}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn.backends import cupy_gpu, spec
+from minicnn import backends
+from minicnn.backends import cupy_gpu
+from tests.gpu.calls import ops
 from tests.gpu.families import families
 from tests.gpu.test_simulated_kernels import trained_weights
 from tests.gpu.test_training import CASES, check_captured_fit
@@ -20,8 +23,8 @@ pytestmark = pytest.mark.gpu
 
 
 def to_device(value: Any) -> Any:
-    if isinstance(value, list):
-        return [to_device(item) for item in value]
+    if type(value) in (list, tuple):  # no `Window`
+        return type(value)(to_device(item) for item in value)
     return cupy_gpu.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else value
 
 
@@ -31,17 +34,22 @@ def to_host(value: Any) -> Any:
     return cupy_gpu.to_numpy(value) if hasattr(value, "get") else value
 
 
-def on_device(name: str) -> Any:
+def update(host: Any, device: Any) -> None:
+    """Copy arrays back, also those in lists and tuples."""
+    if isinstance(host, np.ndarray):
+        host[...] = cupy_gpu.to_numpy(device)
+    elif isinstance(host, (list, tuple)):
+        for pair in zip(host, device):
+            update(*pair)
+
+
+def on_device(op: Callable[..., Any]) -> Callable[..., Any]:
     """The op for NumPy arrays: copied there, computed, copied back; also the arguments, which it may have updated."""
 
-    def call(*arguments: Any) -> Any:
-        moved = [to_device(argument) for argument in arguments]
-        result = to_host(getattr(cupy_gpu, name)(*moved))
-        for argument, updated in zip(arguments, moved):
-            pairs = zip(argument, updated) if isinstance(argument, list) else [(argument, updated)]
-            for host, device in pairs:
-                if isinstance(host, np.ndarray):
-                    host[...] = cupy_gpu.to_numpy(device)
+    def call(*arguments: Any, **named: Any) -> Any:
+        moved = to_device(arguments)
+        result = to_host(op(*moved, **{name: to_device(value) for name, value in named.items()}))
+        update(arguments, moved)
         return result
 
     return call
@@ -53,14 +61,13 @@ class DeviceTarget(Target):
 
     @property
     def ops(self) -> Any:
-        fused = [name for file in spec.FUSED.values() for name in file if hasattr(cupy_gpu, name)]
-        return SimpleNamespace(**{name: on_device(name) for name in (*spec.names(), *fused)})
+        return SimpleNamespace(**{name: on_device(op) for name, op in backends.load("cupy").items()})
 
 
 @pytest.fixture(scope="module", params=["float32", "float64"])
 def target(request: pytest.FixtureRequest) -> DeviceTarget:
     cupy_gpu.check_available()
-    return DeviceTarget("cupy_gpu", request.param)
+    return DeviceTarget("cupy", request.param)
 
 
 globals().update(families())
@@ -95,14 +102,12 @@ def captured_and_written(warmup: int) -> tuple[np.ndarray, bool]:
     state = cupy_gpu.asarray(np.array([5, 0], np.uint32))
 
     def train(x: Any, labels: Any) -> Any:
-        key = cupy_gpu.draw_key_(state)
-        dropped = cupy_gpu.dropout_forward(x, 0.5, key)
-        losses, probabilities = cupy_gpu.sparse_softmax_cross_entropy_forward(
-            cupy_gpu.dense_forward(dropped, kernel, None), labels
-        )
-        dy = cupy_gpu.sparse_softmax_cross_entropy_backward(probabilities, labels, losses)
-        dkernel = cupy_gpu.dense_backward_kernel(dropped, dy)
-        cupy_gpu.adam_update_([kernel], [dkernel], [mean], [variance], None, rate, step, 0.9, 0.999, 1e-7)
+        key = ops.draw_key_(state)
+        dropped = ops.dropout_forward(x, 0.5, key)
+        losses, probabilities = ops.sparse_softmax_cross_entropy_forward(ops.dense_forward(dropped, kernel, None), labels)
+        dy = ops.sparse_softmax_cross_entropy_backward(probabilities, labels, losses)
+        _, dkernel, _ = ops.dense_backward(dy, dropped, kernel, need_dx=False)
+        ops.adam_update_([kernel], [dkernel], ([mean], [variance], None), rate, step, (0.9, 0.999), 1e-7)
         cupy.add(step, 1, out=step)
         return losses
 
@@ -127,10 +132,10 @@ def test_tf32_is_near_float32_and_off_by_default() -> None:
     assert not cupy_gpu.tf32()
     rng = np.random.default_rng(0)
     x, kernel = (cupy_gpu.asarray(rng.standard_normal(shape).astype(np.float32)) for shape in ((64, 128), (128, 64)))
-    exact = cupy_gpu.to_numpy(cupy_gpu.dense_forward(x, kernel, None))
+    exact = cupy_gpu.to_numpy(ops.dense_forward(x, kernel, None))
     cupy_gpu.set_tf32(True)
     try:
-        rounded = cupy_gpu.to_numpy(cupy_gpu.dense_forward(x, kernel, None))
+        rounded = cupy_gpu.to_numpy(ops.dense_forward(x, kernel, None))
     finally:
         cupy_gpu.set_tf32(False)
     assert 0 < np.abs(rounded - exact).max() < 2.0**-9 * np.abs(exact).max()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import minicnn
-from minicnn import layers, optimizers
-from minicnn.backends import cupy_gpu, reference
+from minicnn import backends, layers, optimizers
 from minicnn.backends.cupy_gpu import compile
-from tests.gpu.calls import CONVOLUTIONS
+from minicnn.backends.types import window_over
+from tests.gpu.calls import CONVOLUTIONS, ops
 from tests.gpu.simulator import needs_compiler, simulated, simulated_device, thread_order
 
 pytestmark = needs_compiler
@@ -23,18 +24,15 @@ def simulation() -> Iterator[None]:
         yield
 
 
-def convolutions(C_in: int, C_out: int, images: int = 2) -> list[tuple]:
-    """(op, arguments) of a convolution and its two gradients."""
+def convolutions(C_in: int, C_out: int, images: int = 2) -> list[tuple[str, tuple[Any, ...]]]:
+    """(op, arguments) of a convolution and its gradients."""
     rng = np.random.default_rng(C_out)
-    sliding = ((1, 2), (1, 0, 1, 1), (1, 1))
-    x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((images, 8, 8, C_in), (3, 3, C_in, C_out)))
-    y = reference.conv2d_forward(x, kernel, None, *sliding)
-    dy = rng.standard_normal(y.shape).astype(np.float32)
-    return [
-        ("conv2d_forward", (x, kernel, None, *sliding)),
-        ("conv2d_backward_input", (dy, kernel, x.shape, *sliding)),
-        ("conv2d_backward_kernel", (x, dy, kernel.shape, *sliding)),
-    ]
+    window = window_over((8, 8), (3, 3), (1, 2), (1, 0, 1, 1))
+    x, kernel, dy = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((images, 8, 8, C_in), (3, 3, C_in, C_out), (images, *window.output, C_out))
+    )
+    return [("conv2d_forward", (x, kernel, None, window)), ("conv2d_backward", (dy, x, kernel, window))]
 
 
 @pytest.mark.usefixtures("simulation")
@@ -44,12 +42,13 @@ def test_tensor_core_products_equal_float32_ones_to_tf32_rounding(
 ) -> None:
     """TF32 keeps 10 bits: a product is off by 2**-10 at most, and not by less than 2**-16 everywhere."""
     for name, arguments in convolutions(C_in, C_out):
-        expected = getattr(reference, name)(*arguments)
+        expected = backends.load("reference")[name](*arguments)
         monkeypatch.setattr(compile, "_tf32", True)
-        actual = getattr(cupy_gpu, name)(*arguments)
+        actual = getattr(ops, name)(*arguments)
         monkeypatch.setattr(compile, "_tf32", False)
-        error = np.abs(actual - expected).max() / np.abs(expected).max()
-        assert 2.0**-16 < error < 2.0**-10, name
+        for product in range(1 if name == "conv2d_forward" else 2):  # y, or dx and dkernel
+            error = np.abs(actual[product] - expected[product]).max() / np.abs(expected[product]).max()
+            assert 2.0**-16 < error < 2.0**-10, (name, product)
 
 
 @pytest.mark.usefixtures("simulation")
@@ -59,21 +58,24 @@ def test_results_do_not_depend_on_the_order_of_threads(monkeypatch: pytest.Monke
     matrix = rng.standard_normal((40, 33)).astype(np.float32)
     labels = rng.integers(0, 33, 40)
     calls = [call for images, C_in, C_out in CONVOLUTIONS[:5] for call in convolutions(C_in, C_out, images)]
-    calls += [("bias_backward", (matrix,)), ("softmax_forward", (matrix,)), ("batchnorm_forward", (matrix, None, None, 1e-3))]
+    calls += [("dense_backward", (matrix, matrix, matrix[:33], y)) for y in (None, matrix)]  # with the bias's gradient
+    calls += [("softmax_forward", (matrix,)), ("batchnorm_forward", (matrix, None, None, 1e-3))]
     calls += [("sparse_softmax_cross_entropy_forward", (matrix, labels)), ("sparse_categorical_matches", (matrix, labels))]
     for name, arguments in calls:
         results = []
         for descending in (False, True):
             monkeypatch.setattr(thread_order, "descending", descending)
-            results.append(getattr(cupy_gpu, name)(*arguments))
-        np.testing.assert_array_equal(*[result[0] if isinstance(result, tuple) else result for result in results], err_msg=name)
+            result = getattr(ops, name)(*arguments)
+            results.append(result if isinstance(result, tuple) else (result,))
+        for ascending, descended in zip(*results, strict=True):
+            np.testing.assert_array_equal(ascending, descended, err_msg=name)
 
 
 @pytest.mark.usefixtures("simulation")
 def test_a_label_that_is_no_class_has_no_loss() -> None:
     """As in TensorFlow on a GPU: labels that lie there cannot be refused without waiting for them."""
     labels = np.array([0, -1, 2, 3], np.int32)
-    losses, _ = cupy_gpu.sparse_softmax_cross_entropy_forward(np.zeros((4, 3), np.float32), labels)
+    losses, _ = ops.sparse_softmax_cross_entropy_forward(np.zeros((4, 3), np.float32), labels)
     np.testing.assert_allclose(losses, [np.log(3), np.nan, np.log(3), np.nan], rtol=1e-6)
 
 

@@ -20,7 +20,7 @@ pytestmark = needs_compiler
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     with simulated():
-        yield Target("cupy_gpu", "float32")
+        yield Target("cupy", "float32")
 
 
 globals().update(families())

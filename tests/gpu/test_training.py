@@ -227,12 +227,13 @@ def test_out_of_memory_names_the_layer_and_the_bytes(monkeypatch: pytest.MonkeyP
         model.fit(X[:25], Y[:25], batch_size=25, verbose=0)
 
 
-def test_plans_use_the_fused_ops() -> None:
+def test_plans_join_epilogues_and_name_the_kernel() -> None:
     minicnn.set_backend("cupy")
     model = small_model()
     model.compile("sgd", "sparse_categorical_crossentropy")
-    fused = [row["op"] for row in model.plan() if row["fused"]]
-    assert fused == ["ConvReLUMaxPool", "BatchNormReLU"]
+    rows = model.plan()
+    assert [row["op"] for row in rows if row["fused"]] == ["Conv2D+MaxPooling2D", "BatchNormalization+ReLU"]
+    assert [row["kernel"] for row in rows if row["op"].startswith("Conv2D")] == ["implicit GEMM", "implicit GEMM"]
 
 
 def test_weights_follow_the_backend_and_a_file_does_not_know_it(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.backends import reference
-from minicnn.backends.cupy_gpu import conv
-from minicnn.backends.cupy_gpu.compile import blocks
-from minicnn.backends.cupy_gpu.dense import column_chunks
+from minicnn.backends.cupy_gpu import gemm
+from minicnn.backends.cupy_gpu.compile import blocks, column_chunks
 from minicnn.backends.cupy_gpu.update import MOST, _groups
-from minicnn.shapes import window_output
+from minicnn.backends.reference.conv import conv2d_backward, conv2d_forward
+from minicnn.backends.reference.elementwise import random_bits
+from minicnn.backends.types import Window
 from tests.gpu import twins
 from tests.ops.checks import gradient_cases, seeds
 from tests.ops.windows import Windows, windows
@@ -21,12 +21,11 @@ few_channels = st.sampled_from([1, 3, 4, 9])
 geometries = {"case": windows(dilated=True), "C_in": few_channels, "C_out": few_channels, "seed": seeds}
 
 
-def drawn(case: Windows, C_in: int, C_out: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
+def drawn(case: Windows, C_in: int, C_out: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Window]:
     rng = np.random.default_rng(seed)
     x, kernel = rng.standard_normal((case.batch, *case.image, C_in)), rng.standard_normal((*case.window, C_in, C_out))
-    sliding = (case.strides, case.pads, case.dilation)
-    output = window_output(case.image, case.window, *sliding)
-    return x, kernel, rng.standard_normal((case.batch, *output, C_out)), sliding
+    window = case.geometry()
+    return x, kernel, rng.standard_normal((case.batch, *window.output, C_out)), window
 
 
 def assert_equal(actual: np.ndarray, expected: np.ndarray) -> None:
@@ -36,30 +35,27 @@ def assert_equal(actual: np.ndarray, expected: np.ndarray) -> None:
 @gradient_cases
 @given(**geometries)
 def test_conv2d_forward(case: Windows, C_in: int, C_out: int, seed: int) -> None:
-    x, kernel, dy, sliding = drawn(case, C_in, C_out, seed)
-    y = twins.conv2d_forward(x, kernel, dy.shape[1:3], *sliding)
-    assert_equal(y, reference.conv2d_forward(x, kernel, None, *sliding))
+    x, kernel, _, window = drawn(case, C_in, C_out, seed)
+    assert_equal(twins.conv2d_forward(x, kernel, window), conv2d_forward(x, kernel, None, window)[0])
 
 
 @gradient_cases
 @given(**geometries)
 def test_conv2d_backward_input(case: Windows, C_in: int, C_out: int, seed: int) -> None:
-    x, kernel, dy, sliding = drawn(case, C_in, C_out, seed)
-    dx = twins.conv2d_backward_input(dy, kernel, x.shape, *sliding)
-    assert_equal(dx, reference.conv2d_backward_input(dy, kernel, x.shape, *sliding))
+    x, kernel, dy, window = drawn(case, C_in, C_out, seed)
+    assert_equal(twins.conv2d_backward_input(dy, kernel, x.shape, window), conv2d_backward(dy, x, kernel, window)[0])
 
 
 @gradient_cases
 @given(**geometries)
 def test_conv2d_backward_kernel(case: Windows, C_in: int, C_out: int, seed: int) -> None:
-    x, kernel, dy, sliding = drawn(case, C_in, C_out, seed)
-    dkernel = twins.conv2d_backward_kernel(x, dy, kernel.shape, *sliding)
-    assert_equal(dkernel, reference.conv2d_backward_kernel(x, dy, kernel.shape, *sliding))
+    x, kernel, dy, window = drawn(case, C_in, C_out, seed)
+    assert_equal(twins.conv2d_backward_kernel(x, dy, kernel.shape, window), conv2d_backward(dy, x, kernel, window)[1])
 
 
-@pytest.mark.parametrize("name", conv.TILES)
+@pytest.mark.parametrize("name", gemm.TILES)
 def test_a_block_fetches_and_owns_each_element_once(name: str) -> None:
-    tile = conv.TILES[name]
+    tile = gemm.TILES[name]
     for extent in (tile.BLOCK_M, tile.BLOCK_N):
         for vector in (1, 2, 4):
             for along_k in (True, False):
@@ -68,14 +64,14 @@ def test_a_block_fetches_and_owns_each_element_once(name: str) -> None:
     assert (twins.owned_by_tensor_cores(tile) == 1).all()
 
 
-@pytest.mark.parametrize("name", conv.TILES)
+@pytest.mark.parametrize("name", gemm.TILES)
 def test_a_tile_fits_into_a_block(name: str) -> None:
     """48 KiB of shared memory for two pairs of tiles, at most 1024 threads, whole warps."""
-    tile = conv.TILES[name]
+    tile = gemm.TILES[name]
     assert tile.threads % 32 == 0
     assert tile.threads <= 1024
     for dtype, pads in (("float32", 8), ("float64", 4)):
-        chosen = {conv.choose_tile(rows, cols, dtype) for rows in (8, 64, 10**6) for cols in (8, 32, 64, 128, 192)}
+        chosen = {gemm.choose_tile(rows, cols, dtype) for rows in (8, 64, 10**6) for cols in (8, 32, 64, 128, 192)}
         if tile in chosen:
             numbers = 2 * tile.BLOCK_K * (tile.BLOCK_M + tile.BLOCK_N + 2 * pads)
             assert numbers * np.dtype(dtype).itemsize <= 48 * 1024
@@ -83,8 +79,8 @@ def test_a_tile_fits_into_a_block(name: str) -> None:
 
 @given(rows=st.integers(1, 10**7), cols=st.integers(1, 2048), depth=st.integers(1, 10**7))
 def test_chunks_cover_the_sum(rows: int, cols: int, depth: int) -> None:
-    tile = conv.choose_tile(rows, cols, "float32")
-    chunk = conv.choose_chunk(tile.covering(rows, cols), depth, tile.BLOCK_K)
+    tile = gemm.choose_tile(rows, cols, "float32")
+    chunk = gemm.choose_chunk(tile.covering(rows, cols), depth, tile.BLOCK_K)
     assert chunk % tile.BLOCK_K == 0
     chunks = -(-depth // chunk)
     assert (chunks - 1) * chunk < depth <= chunks * chunk
@@ -95,7 +91,7 @@ def test_chunks_cover_the_sum(rows: int, cols: int, depth: int) -> None:
 @given(case=windows(pads_below_window=True))
 def test_pooling_gathers_from_all_covering_windows(case: Windows) -> None:
     """Against the definition: window o covers the pixels o*stride - before ... + size - 1."""
-    output = window_output(case.image, case.window, case.strides, case.pads)
+    output = case.geometry().output
     for axis, before in ((0, case.pads[0]), (1, case.pads[2])):
         extent, size, stride, count = case.image[axis], case.window[axis], case.strides[axis], output[axis]
         members = [set(range(o * stride - before, o * stride - before + size)) for o in range(count)]
@@ -109,7 +105,7 @@ def test_pooling_gathers_from_all_covering_windows(case: Windows) -> None:
 @given(seed=seeds, step=seeds, count=st.integers(1, 50))
 def test_random_bits(seed: int, step: int, count: int) -> None:
     key = np.array([seed, step], np.uint32)
-    np.testing.assert_array_equal(twins.random_bits(key, count), reference.random_bits(key, count))
+    np.testing.assert_array_equal(twins.random_bits(key, count), random_bits(key, count))
 
 
 @given(rows=st.integers(1, 10**7), C=st.integers(1, 5000))

@@ -7,22 +7,18 @@ where a kernel has one thread each. The twins need neither a GPU nor a compiler.
 from __future__ import annotations
 
 from math import gcd
-from typing import Any
 
 import numpy as np
 
-from minicnn.backends.cupy_gpu.conv import Tile, choose_chunk, choose_tile
-
-Pair = tuple[int, int]
-
+from minicnn.backends.cupy_gpu.gemm import Tile, choose_chunk, choose_tile
+from minicnn.backends.types import Window
 
 # --- patches.cuh ----------------------------------------------------------------------
 
 
-def patches(x: np.ndarray, window: Pair, output: Pair, strides: Pair, pads: Any, dilation: Pair) -> np.ndarray:
+def patches(x: np.ndarray, window: Window) -> np.ndarray:
     """patch(pixel, tap) for all pixels (n, oy, ox) and taps (ky, kx, ci), read at computed addresses of flat memory."""
-    (N, H, W, C_IN), (KH, KW), (OH, OW) = x.shape, window, output
-    (SH, SW), (DH, DW), (TOP, _, LEFT, _) = strides, dilation, pads
+    (N, H, W, C_IN), ((KH, KW), (SH, SW), (DH, DW), (TOP, _, LEFT, _), (OH, OW), _) = x.shape, window
     pixel, tap = np.arange(N * OH * OW)[:, None], np.arange(KH * KW * C_IN)[None, :]
     ox, oy, n = pixel % OW, pixel // OW % OH, pixel // (OW * OH)
     corner_y, corner_x = oy * SH - TOP, ox * SW - LEFT
@@ -47,18 +43,14 @@ def chunked_product(a: np.ndarray, b: np.ndarray, phases: int = 1, depth: int | 
 # --- the three convolutions -------------------------------------------------------------
 
 
-def conv2d_forward(x: np.ndarray, kernel: np.ndarray, output: Pair, strides: Pair, pads: Any, dilation: Pair) -> np.ndarray:
+def conv2d_forward(x: np.ndarray, kernel: np.ndarray, window: Window) -> np.ndarray:
     KH, KW, C_IN, C_OUT = kernel.shape
-    a = patches(x, (KH, KW), output, strides, pads, dilation)
-    return chunked_product(a, kernel.reshape(KH * KW * C_IN, C_OUT)).reshape(len(x), *output, C_OUT)
+    y = chunked_product(patches(x, window), kernel.reshape(KH * KW * C_IN, C_OUT))
+    return y.reshape(len(x), *window.output, C_OUT)
 
 
-def conv2d_backward_kernel(
-    x: np.ndarray, dy: np.ndarray, kernel_shape: tuple[int, ...], strides: Pair, pads: Any, dilation: Pair
-) -> np.ndarray:
-    KH, KW, _, C_OUT = kernel_shape
-    a = patches(x, (KH, KW), dy.shape[1:3], strides, pads, dilation)
-    return chunked_product(a.T, dy.reshape(-1, C_OUT)).reshape(kernel_shape)
+def conv2d_backward_kernel(x: np.ndarray, dy: np.ndarray, kernel_shape: tuple[int, ...], window: Window) -> np.ndarray:
+    return chunked_product(patches(x, window).T, dy.reshape(-1, kernel_shape[3])).reshape(kernel_shape)
 
 
 def taps(phase: int, before: int, stride: int, dilation: int, size: int) -> tuple[int, int, int]:
@@ -70,11 +62,9 @@ def taps(phase: int, before: int, stride: int, dilation: int, size: int) -> tupl
     return first, -(-(size - first) // period) if first < min(period, size) else 0, period
 
 
-def conv2d_backward_input(
-    dy: np.ndarray, kernel: np.ndarray, x_shape: tuple[int, ...], strides: Pair, pads: Any, dilation: Pair
-) -> np.ndarray:
-    (N, H, W, C_IN), (KH, KW, _, C_OUT), (_, OH, OW, _) = x_shape, kernel.shape, dy.shape
-    (SH, SW), (DH, DW), (TOP, _, LEFT, _) = strides, dilation, pads
+def conv2d_backward_input(dy: np.ndarray, kernel: np.ndarray, x_shape: tuple[int, ...], window: Window) -> np.ndarray:
+    (N, H, W, C_IN), C_OUT = x_shape, kernel.shape[3]
+    (KH, KW), (SH, SW), (DH, DW), (TOP, _, LEFT, _), (OH, OW), _ = window
     dx = np.full(x_shape, np.nan)
     across, down = -(-W // SW), -(-H // SH)
     row = np.arange(N * down * across)

@@ -9,7 +9,7 @@ import pytest
 from minicnn import backends
 from tests.ops.checks import Target
 
-TARGETS = {"numba": Target("numba_cpu", "float32"), "reference": Target("reference", "float64")}
+TARGETS = {"numba": Target("numba", "float32"), "reference": Target("reference", "float64")}
 
 
 @pytest.fixture(params=list(TARGETS), scope="module")

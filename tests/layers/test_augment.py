@@ -18,7 +18,7 @@ from minicnn.backends import ops
 from tests.layers.checks import check_configs, pair_of
 from tests.ops.checks import Target, seeds
 
-TARGETS = {"numba": Target("numba_cpu", "float32"), "reference": Target("reference", "float32")}
+TARGETS = {"numba": Target("numba", "float32"), "reference": Target("reference", "float32")}
 FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
 some_cases = settings(max_examples=50)
 
@@ -146,6 +146,21 @@ def test_zoom_equals_keras(target: Target, shape: tuple[int, ...], height: Any, 
     rows, columns = (tf.constant(zoom[:, None], "float32") for zoom in ours.zooms(words))
     transformation = {"height_zoom": rows, "width_zoom": columns, "input_shape": shape}
     target.check(ours.augment(x, words), theirs.transform_images(x, transformation))
+
+
+@pytest.mark.parametrize("width", [None, (-0.1, 0.3)])
+def test_zoom_keeps_proportions_unless_it_has_a_factor_for_each_axis(target: Target, width: Any) -> None:
+    layer = layers.RandomZoom((-0.2, 0.4), width, seed=3)
+    rows, columns = (np.asarray(zooms) for zooms in layer.zooms(layer.draw_words(3000)))
+    low, high = (-0.2, 0.4) if width is None else width
+    for zooms, ends in ((rows, (0.8, 1.4)), (columns, (1 + low, 1 + high))):
+        np.testing.assert_allclose([zooms.min(), zooms.max()], ends, atol=2e-3)
+        assert ends[0] <= zooms.min()
+        assert zooms.max() <= ends[1]
+    if width is None:
+        np.testing.assert_array_equal(rows, columns)
+    else:
+        assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.1
 
 
 @some_cases

@@ -123,6 +123,30 @@ def test_a_copied_optimizer_updates_the_same_variables_with_slots_of_its_own(bui
 
 
 @copies
+@pytest.mark.parametrize("optimizer_first", [False, True])
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_model_and_its_optimizer_stay_a_pair_in_any_order(copied, optimizer_first, trained):
+    model = make(optimizers.AdamW(0.01, use_ema=True))
+    model.optimizer.exclude_from_weight_decay(var_list=[model.trainable_variables[0]])
+    if trained:
+        fit(model)
+    before = model.get_weights()
+    if optimizer_first:
+        optimizer, other = copied((model.optimizer, model))
+    else:
+        other, optimizer = copied((model, model.optimizer))
+    assert other.optimizer is optimizer
+    expected = fit(model, 2)
+    after = model.get_weights()
+    for one, two in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert fit(other, 2) == expected
+    for one, two in zip(model.get_weights(), after, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert_same_bits(other, model)
+
+
+@copies
 def test_a_copied_callback_serves_another_model(copied):
     model, stopping = make(), callbacks.EarlyStopping("loss", patience=1, restore_best_weights=True)
     fit(model, callbacks=[stopping])

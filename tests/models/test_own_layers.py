@@ -185,20 +185,121 @@ def test_an_own_activation_may_return_views(activation):
     trained_alike(ours, model_of(keras, lambda x: x[..., ::-1]))
 
 
+HELD = {
+    "dense": lambda: layers.Dense(5, activation="gelu"),
+    "convolution": lambda: layers.Conv2D(5, 3, activation="tanh"),
+    "convolution of many channels": lambda: layers.Conv2D(32, 3, padding="same"),  # another kernel
+    "strided convolution": lambda: layers.Conv2D(5, 2, strides=2, padding="same", activation="relu"),
+    "max pooling": lambda: layers.MaxPooling2D(3, strides=2, padding="same"),
+    "average pooling": lambda: layers.AveragePooling2D(2),
+    "global max pooling": lambda: layers.GlobalMaxPooling2D(keepdims=True),
+    "global average pooling": lambda: layers.GlobalAveragePooling2D(keepdims=True),
+    "normalization": lambda: layers.BatchNormalization(),
+    "softmax": lambda: layers.Softmax(),
+    "dropout": lambda: layers.Dropout(0.5, seed=3),
+    "padding": lambda: layers.ZeroPadding2D(((1, 2), (0, 3))),
+    "rescaling": lambda: layers.Rescaling([1.0, 2.0] * 16),
+}
+DISORDERLY = {
+    "turned": lambda array: array[:, ::-1, ::-1],
+    "transposed": lambda array: np.asfortranarray(array),
+    "every second": lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    "float64": lambda array: array.astype(np.float64),
+    "turned float64": lambda array: array[..., ::-1].astype(np.float64)[..., ::-1],
+    "read-only": lambda array: np.broadcast_to(array, array.shape)[..., ::-1],
+}
+
+
+@pytest.mark.parametrize("kind", DISORDERLY)
+@pytest.mark.parametrize("name", HELD)
+def test_a_layer_that_is_held_may_be_given_any_array(name, kind):
+    """In either pass. The reference backend, which reads arrays as NumPy does, says what is right."""
+    disorder = DISORDERLY[kind]
+    x = np.random.default_rng(5).standard_normal((3, 8, 10, 32)).astype(np.float32)
+    weights, found = None, []
+    for backend in ("reference", "numba"):
+        minicnn.set_backend(backend)
+        try:
+            layer = HELD[name]()
+            layer.build(x.shape)
+            weights = layer.get_weights() if weights is None else weights
+            layer.set_weights(weights)
+            given = disorder(x)
+            before = given.copy()
+            y, saved = layer.forward(given, True)
+            dy = disorder(np.random.default_rng(6).standard_normal(np.shape(y)).astype(np.float32))
+            dx, grads = layer.backward(dy, saved)
+            found.append([np.array(array, np.float64) for array in (y, dx, *grads, *layer.weights)])
+            np.testing.assert_array_equal(given, before)
+        finally:
+            minicnn.set_backend("numba")
+    for ours, expected in zip(*found[::-1], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=2e-4, atol=2e-4 * np.abs(expected).max())
+
+
+def test_a_layer_may_hand_views_to_the_layers_that_it_holds():
+    class Turned(layers.Layer):
+        """dense(conv(x turned by 180 degrees)); its own gradient comes back turned."""
+
+        def build(self, input_shape):
+            self.conv = layers.Conv2D(5, 2, padding="same", activation="relu")
+            self.dense = layers.Dense(4)
+            self.conv.build(input_shape)
+            self.dense.build((*input_shape[:-1], 5))
+
+        def compute_output_shape(self, input_shape):
+            return (*input_shape[:-1], 4)
+
+        def forward(self, x, training):
+            h, of_conv = self.conv.forward(x[:, ::-1, ::-1], training)
+            y, of_dense = self.dense.forward(h.transpose(0, 2, 1, 3), training)
+            return y.transpose(0, 2, 1, 3), (of_conv, of_dense)
+
+        def backward(self, dy, saved):
+            of_conv, of_dense = saved
+            dh, dense_grads = self.dense.backward(dy.transpose(0, 2, 1, 3), of_dense)
+            dx, conv_grads = self.conv.backward(dh.transpose(0, 2, 1, 3), of_conv)
+            return dx[:, ::-1, ::-1], (*conv_grads, *dense_grads)
+
+    class KerasTurned(keras.layers.Layer):
+        def build(self, input_shape):
+            self.conv = keras.layers.Conv2D(5, 2, padding="same", activation="relu")
+            self.dense = keras.layers.Dense(4)
+            self.conv.build(input_shape)
+            self.dense.build((*input_shape[:-1], 5))
+
+        def call(self, x):
+            return self.dense(self.conv(x[:, ::-1, ::-1]))
+
+    def model_of(module, own):
+        return module.Sequential(
+            [
+                module.layers.Input(X.shape[1:]),
+                module.layers.Conv2D(8, 3),
+                own(),
+                module.layers.Flatten(),
+                module.layers.Dense(3, activation="softmax"),
+            ]
+        )
+
+    trained_alike(model_of(minicnn, Turned), model_of(keras, KerasTurned))
+
+
 def test_the_gradient_of_an_own_loss_may_lie_in_any_order():
     def scaled(y_true, y_pred):
         return ((y_pred - y_true) ** 2).sum(axis=-1)
 
     scaled.gradient = lambda y_true, y_pred: np.asfortranarray(2 * (y_pred - y_true).astype(np.float64))
+    # Behind a convolution without an activation, whose kernel takes the gradient just as the loss returned it.
     ours, theirs = (
-        module.Sequential([module.layers.Input((7,)), module.layers.Dense(5), module.layers.Dense(4)])
+        module.Sequential([module.layers.Input(X.shape[1:]), module.layers.Conv2D(5, 2), module.layers.Conv2D(4, 2)])
         for module in (minicnn, keras)
     )
     theirs.set_weights(ours.get_weights())
-    targets = RNG.random((24, 4), np.float32)
+    targets = RNG.random((24, 6, 7, 4), np.float32)
     for model, loss in ((ours, scaled), (theirs, lambda y_true, y_pred: keras.ops.sum((y_pred - y_true) ** 2, axis=-1))):
         model.compile("sgd", loss, run_eagerly=True)
-        model.fit(ROWS, targets, batch_size=9, epochs=2, shuffle=False, verbose=0)
+        model.fit(X, targets, batch_size=9, epochs=2, shuffle=False, verbose=0)
     for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
 
@@ -236,6 +337,16 @@ def test_the_nan_watch_names_the_layer_whatever_its_dtype(layer, weight):
     bad.assign(np.where(np.arange(bad.size).reshape(bad.shape) == bad.size - 1, np.nan, bad.numpy()))
     with pytest.raises(NumericsError, match=f"forward pass of layer '{model.layers[layer].name}\\b"):
         model.train_step([X], [Y], watch=True)
+
+
+def test_the_nan_watch_does_not_mind_large_numbers():
+    """Finite ones, whose sum overflows, or is infinity less infinity on its way; warnings are errors here."""
+    model = minicnn.Sequential(
+        [layers.Input((4,)), layers.Rescaling([3e38, 3e38, -3e38, -3e38]), layers.Rescaling(1e-38), layers.Dense(3)]
+    )
+    model.compile("sgd", "mse")
+    model.train_step([np.ones((64, 4), np.float32)], [np.ones((64, 3), np.float32)], watch=True)
+    assert np.isfinite(model.get_weights()[0]).all()
 
 
 # --- what a layer gets wrong is said --------------------------------------------------
@@ -537,6 +648,86 @@ def test_a_held_layer_that_is_shared_is_listed_once_and_its_gradients_are_summed
         for module, own in ((minicnn, Twice), (keras, KerasTwice))
     )
     trained_alike(ours, theirs, x=ROWS)
+
+
+def holders_of_models(module, layer_class):
+    """u * v, where (u, v) = pair(inner(x), x): a row of layers, and a graph of two inputs and outputs with a shared layer."""
+
+    class Holding(layer_class):
+        def build(self, input_shape):
+            shape = tuple(input_shape[1:])
+            self.inner = module.Sequential(
+                [
+                    module.layers.Input(shape),
+                    module.layers.Conv2D(4, 3, padding="same", kernel_regularizer="l2"),
+                    module.layers.ReLU(),
+                    module.layers.BatchNormalization(momentum=0.5),
+                    module.layers.Conv2D(3, 1, activation="tanh"),
+                ],
+                name="inner",
+            )
+            a, b = module.layers.Input(shape), module.layers.Input(shape)
+            shared = module.layers.Conv2D(2, 2, activation="relu", name="shared")
+            u = module.layers.Add()([shared(a), shared(b)])
+            self.pair = [module.Model([a, b], [u, module.layers.Conv2D(2, 1)(u)], name="pair")]
+
+        def compute_output_shape(self, input_shape):
+            N, H, W, _ = input_shape
+            return N, H - 1, W - 1, 2
+
+    return Holding
+
+
+class HoldsModels(holders_of_models(minicnn, layers.Layer)):
+    def forward(self, x, training):
+        h, of_inner = self.inner.forward(x[:, ::-1], training)
+        (u, v), of_pair = self.pair[0].forward([h, x], training)
+        return u * v, (u, v, of_inner, of_pair)
+
+    def backward(self, dy, saved):
+        u, v, of_inner, of_pair = saved
+        (dh, dx), pair_grads = self.pair[0].backward([dy * v, dy * u], of_pair)
+        dturned, inner_grads = self.inner.backward(dh, of_inner)
+        return dx + dturned[:, ::-1], (*inner_grads, *pair_grads)
+
+
+class KerasHoldsModels(holders_of_models(keras, keras.layers.Layer)):
+    def call(self, x, training=False):
+        u, v = self.pair[0]([self.inner(x[:, ::-1], training=training), x], training=training)
+        return u * v
+
+
+KerasHoldsModels.__name__ = "HoldsModels"
+
+
+def with_models(module, own):
+    return module.Sequential(
+        [
+            module.layers.Input(X.shape[1:]),
+            module.layers.Conv2D(3, 1),
+            own(name="holder"),
+            module.layers.Flatten(),
+            module.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_models_that_a_layer_holds_are_trained(frozen, tmp_path):
+    ours, theirs = with_models(minicnn, HoldsModels), with_models(keras, KerasHoldsModels)
+    for model in (ours, theirs):
+        model.layers[1].inner.trainable = not frozen
+    before = ours.layers[1].get_weights()
+    trained_alike(ours, theirs)
+    moved = [not np.array_equal(one, other) for one, other in zip(before, ours.layers[1].get_weights(), strict=True)]
+    assert moved == [not frozen] * 8 + [True] * 4
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    if not frozen:
+        with minicnn.utils.custom_object_scope({"HoldsModels": HoldsModels}):
+            assert all(check.passed for check in study.gradcheck(ours))
 
 
 def test_an_activity_penalty_of_a_held_layer_is_refused():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import tensorflow as tf
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from minicnn import backends
 from minicnn.backends import numba_cpu
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
@@ -20,6 +21,12 @@ TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
 gradient_cases = settings(max_examples=200)
 update_cases = settings(max_examples=50)  # ops without a gradient
 seeds = st.integers(0, 2**32 - 1)
+
+
+@functools.cache
+def ops_of(backend: str) -> SimpleNamespace:
+    """A backend's ops as attributes, whichever backend is in use."""
+    return SimpleNamespace(**backends.load(backend))
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,8 @@ class Target:
     dtype: str
 
     @property
-    def ops(self) -> ModuleType:
-        return importlib.import_module(f"minicnn.backends.{self.backend}")
+    def ops(self) -> SimpleNamespace:
+        return ops_of(self.backend)
 
     def normal(self, seed: int, *shape: int) -> np.ndarray:
         """Normally distributed values, none of them 0.

@@ -6,7 +6,7 @@ import pytest
 
 from tests.ops.checks import Target
 
-TARGETS = [Target("reference", "float64"), Target("reference", "float32"), Target("numba_cpu", "float32")]
+TARGETS = [Target("reference", "float64"), Target("reference", "float32"), Target("numba", "float32")]
 
 
 @pytest.fixture(params=TARGETS, ids=lambda target: f"{target.backend}-{target.dtype}", scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minicnn.backends.numba_cpu._geometry import CHUNKS
 from minicnn.backends.numba_cpu._microkernel import NR
-from minicnn.backends.numba_cpu._walk import CHUNKS
 from minicnn.backends.numba_cpu.conv import BAND_BYTES, FEW_PIXELS
+from minicnn.backends.types import window_over
 from minicnn.shapes import resolve_padding
 from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds
 from tests.ops.windows import Windows, channels, windows
@@ -33,15 +36,29 @@ def tf_conv2d(case: Windows):
         if case.padding == "same":
             y = tf.nn.conv2d(x, stretched, case.strides, "SAME")
         else:
-            framed = tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)])
-            y = tf.nn.conv2d(framed, stretched, case.strides, "VALID")
+            padded = tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)])
+            y = tf.nn.conv2d(padded, stretched, case.strides, "VALID")
         return y if bias is None else tf.nn.bias_add(y, bias)
 
     return convolve
 
 
-def geometry(case: Windows) -> tuple:
-    return case.strides, case.pads, case.dilation
+def grouped(convolve: Callable[..., Any], groups: int) -> Callable[..., Any]:
+    """A convolution of groups as one of all channels, whose weights between groups are zeros.
+
+    (TensorFlow has no gradient of a grouped one on a CPU. Groups one by one would meet an error of it: of a single
+    channel, with a stride across alone and an output one pixel wide, it leaves all rows but the first as the memory was.)
+    """
+
+    def convolve_groups(x, kernel, bias=None):
+        inputs = x.shape[3] // groups
+        blocks = [
+            tf.pad(block, [(0, 0), (0, 0), (group * inputs, (groups - 1 - group) * inputs), (0, 0)])
+            for group, block in enumerate(tf.split(kernel, groups, axis=3))
+        ]
+        return convolve(x, tf.concat(blocks, axis=3), bias)
+
+    return convolve_groups
 
 
 @gradient_cases
@@ -58,31 +75,70 @@ def test_dilated_conv2d_equals_tensorflow(
     check_against_tensorflow(target, case, C_in, C_out, with_bias, seed)
 
 
-def check_against_tensorflow(target: Target, case: Windows, C_in: int, C_out: int, with_bias: bool, seed: int) -> None:
-    ops = target.ops
+@gradient_cases
+@given(
+    case=windows(dilated=True),
+    groups=st.sampled_from([2, 3]),
+    inputs=st.sampled_from([1, 2, 5]),
+    outputs=st.sampled_from([1, 3, 8]),
+    with_bias=st.booleans(),
+    seed=seeds,
+)
+def test_grouped_conv2d_equals_tensorflow(
+    target: Target, case: Windows, groups: int, inputs: int, outputs: int, with_bias: bool, seed: int
+) -> None:
+    check_against_tensorflow(target, case, groups * inputs, groups * outputs, with_bias, seed, groups)
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_depthwise_conv2d_equals_tensorflow(target: Target, multiplier: int) -> None:
+    """As many groups as channels: TensorFlow's own depthwise convolution, whose kernel is (KH, KW, C, multiplier)."""
+    C = 5
+    x, kernel = target.normal(0, 2, 7, 6, C), target.normal(1, 3, 2, 1, C * multiplier)
+    case = Windows(2, (7, 6), (3, 2), (1, 1), (1, 1), "valid", (0, 0, 0, 0))
+
+    def depthwise(x, kernel):
+        return tf.nn.depthwise_conv2d(x, tf.reshape(kernel, (3, 2, C, multiplier)), (1, 1, 1, 1), "VALID")
+
+    expected, dy, gradients = forward_and_gradients(depthwise, [x, kernel], 2, target)
+    window = case.geometry(groups=C)
+    target.check(target.ops.conv2d_forward(x, kernel, None, window)[0], expected)
+    dx, dkernel, _ = target.ops.conv2d_backward(dy, x, kernel, window)
+    target.check(dx, gradients[0])
+    target.check(dkernel, gradients[1])
+
+
+def check_against_tensorflow(
+    target: Target, case: Windows, C_in: int, C_out: int, with_bias: bool, seed: int, groups: int = 1
+) -> None:
+    ops, window = target.ops, case.geometry(groups)
     x = target.normal(seed, case.batch, *case.image, C_in)
-    kernel = target.normal(seed + 1, *case.window, C_in, C_out)
+    kernel = target.normal(seed + 1, *case.window, C_in // groups, C_out)
     bias = target.normal(seed + 2, C_out) if with_bias else None
     inputs = [x, kernel] if bias is None else [x, kernel, bias]
-    y, dy, gradients = forward_and_gradients(tf_conv2d(case), inputs, seed + 3, target)
+    convolve = tf_conv2d(case) if groups == 1 else grouped(tf_conv2d(case), groups)
+    expected, dy, gradients = forward_and_gradients(convolve, inputs, seed + 3, target)
 
-    target.check(ops.conv2d_forward(x, kernel, bias, *geometry(case)), y)
-    target.check(ops.conv2d_backward_input(dy, kernel, x.shape, *geometry(case)), gradients[0])
-    target.check(ops.conv2d_backward_kernel(x, dy, kernel.shape, *geometry(case)), gradients[1])
-    if bias is not None:
-        target.check(ops.bias_backward(dy), gradients[2])
+    y, argmax = ops.conv2d_forward(x, kernel, bias, window)
+    target.check(y, expected)
+    assert argmax is None
+    dx, dkernel, dbias = ops.conv2d_backward(dy, x, kernel, window)
+    target.check(dx, gradients[0])
+    target.check(dkernel, gradients[1])
+    target.check(dbias, tf.reduce_sum(dy, axis=(0, 1, 2)) if bias is None else gradients[2])
 
 
 @gradient_cases
 @given(case=windows(dilated=True), C_in=channels, C_out=channels, seed=seeds)
 def test_conv2d_gradients_are_adjoints(target: Target, case: Windows, C_in: int, C_out: int, seed: int) -> None:
-    ops = target.ops
+    ops, window = target.ops, case.geometry()
     x = target.normal(seed, case.batch, *case.image, C_in)
     kernel = target.normal(seed + 1, *case.window, C_in, C_out)
-    y = ops.conv2d_forward(x, kernel, None, *geometry(case))
+    y, _ = ops.conv2d_forward(x, kernel, None, window)
     dy = target.normal(seed + 2, *y.shape)
-    check_adjoint(y, dy, x, ops.conv2d_backward_input(dy, kernel, x.shape, *geometry(case)), target)
-    check_adjoint(y, dy, kernel, ops.conv2d_backward_kernel(x, dy, kernel.shape, *geometry(case)), target)
+    dx, dkernel, _ = ops.conv2d_backward(dy, x, kernel, window)
+    check_adjoint(y, dy, x, dx, target)
+    check_adjoint(y, dy, kernel, dkernel, target)
 
 
 @gradient_cases
@@ -91,8 +147,8 @@ def test_conv2d_equals_its_definition(target: Target, case: Windows, seed: int) 
     """The seven loops of the formula; strides and dilations above 1 together, which TensorFlow refuses."""
     x = target.normal(seed, 1, *case.image, 2)
     kernel = target.normal(seed + 1, *case.window, 2, 3)
-    actual = target.ops.conv2d_forward(x, kernel, None, *geometry(case))
-    (SH, SW), (top, _, left, _), (DH, DW) = geometry(case)
+    actual, _ = target.ops.conv2d_forward(x, kernel, None, case.geometry())
+    (SH, SW), (top, _, left, _), (DH, DW) = case.strides, case.pads, case.dilation
     _, H, W, _ = x.shape
     KH, KW, _, _ = kernel.shape
     y = np.zeros(actual.shape)
@@ -118,16 +174,27 @@ def test_conv2d_of_many_pixels_equals_tensorflow(target: Target, pixels: int) ->
     check_against_tensorflow(target, case, NR, NR, True, pixels)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_conv2d_of_no_images(target: Target, groups: int) -> None:
+    x, kernel = target.normal(0, 0, 5, 6, 4), target.normal(1, 3, 3, 4 // groups, 6)
+    window = window_over((5, 6), (3, 3), (1, 1), "same", groups=groups)
+    y, _ = target.ops.conv2d_forward(x, kernel, None, window)
+    assert y.shape == (0, 5, 6, 6)
+    dx, dkernel, dbias = target.ops.conv2d_backward(y, x, kernel, window)
+    assert dx.shape == x.shape
+    target.check(dkernel, np.zeros(kernel.shape))
+    target.check(dbias, np.zeros(6))
+
+
 def test_conv2d_leaves_its_arguments_alone(target: Target) -> None:
     ops = target.ops
     x, kernel, bias = target.normal(0, 2, 6, 6, 3), target.normal(1, 3, 3, 3, 4), target.normal(2, 4)
     dy = target.normal(3, 2, 6, 6, 4)
     arguments = [x, kernel, bias, dy]
     before = [array.copy() for array in arguments]
-    same = ((1, 1), (1, 1, 1, 1), (1, 1))
-    ops.conv2d_forward(x, kernel, bias, *same)
-    ops.conv2d_backward_input(dy, kernel, x.shape, *same)
-    ops.conv2d_backward_kernel(x, dy, kernel.shape, *same)
+    same = window_over((6, 6), (3, 3), (1, 1), "same")
+    ops.conv2d_forward(x, kernel, bias, same)
+    ops.conv2d_backward(dy, x, kernel, same)
     for array, copy in zip(arguments, before):
         np.testing.assert_array_equal(array, copy)
 
@@ -137,6 +204,6 @@ def test_nan_pixel_reaches_exactly_the_windows_over_it(target: Target) -> None:
     x = target.normal(0, 1, 6, 7, 3)
     x[0, 2, 3, 1] = np.nan
     kernel = target.normal(1, 3, 3, 3, 5)
-    y = target.ops.conv2d_forward(x, kernel, None, (1, 1), (1, 1, 1, 1), (1, 1))
+    y, _ = target.ops.conv2d_forward(x, kernel, None, window_over((6, 7), (3, 3), (1, 1), "same"))
     expected = tf.nn.conv2d(x, kernel, 1, "SAME").numpy()
     np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))

@@ -7,9 +7,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.backends import numba_cpu
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, PART, PARTS, SAMPLES, SUMMED_ROWS
+from minicnn.backends.types import window_over
 from tests.ops.checks import Target, around, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
 
 extents = st.sampled_from([1, 2, 3, 5, 7, 8, 16, 17, 31, 33, 64])
@@ -29,13 +29,13 @@ def test_dense_equals_tensorflow(target: Target, M: int, C_in: int, C_out: int, 
     inputs = [x, kernel] if bias is None else [x, kernel, bias]
     y, dy, gradients = forward_and_gradients(affine, inputs, seed + 3, target)
     target.check(ops.dense_forward(x, kernel, bias), y)
-    target.check(ops.dense_backward_input(dy, kernel), gradients[0])
-    target.check(ops.dense_backward_kernel(x, dy), gradients[1])
-    if bias is not None:
-        target.check(ops.bias_backward(dy), gradients[2])
+    dx, dkernel, dbias = ops.dense_backward(dy, x, kernel)
+    target.check(dx, gradients[0])
+    target.check(dkernel, gradients[1])
+    target.check(dbias, tf.reduce_sum(dy, axis=0) if bias is None else gradients[2])
 
 
-FLOAT32 = Target("numba_cpu", "float32")
+FLOAT32 = Target("numba", "float32")
 LARGE = [
     (1, PARTS * PART // 64 + 7, 65),  # more parts of a kernel than are taken
     (FEW - 1, PART + 1, 3),
@@ -53,18 +53,17 @@ def test_large_products_equal_tensorflow(target: Target, shape: tuple[int, int, 
     M, C_in, C_out = shape
     x, kernel, bias, dy = (target.normal(i, *s) for i, s in enumerate([(M, C_in), (C_in, C_out), (C_out,), (M, C_out)]))
     target.check(target.ops.dense_forward(x, kernel, bias), tf.matmul(x, kernel) + bias)
-    target.check(target.ops.dense_backward_input(dy, kernel), tf.matmul(dy, kernel, transpose_b=True))
-    target.check(target.ops.dense_backward_kernel(x, dy), tf.matmul(x, dy, transpose_a=True))
+    dx, dkernel, _ = target.ops.dense_backward(dy, x, kernel)
+    target.check(dx, tf.matmul(dy, kernel, transpose_b=True))
+    target.check(dkernel, tf.matmul(x, dy, transpose_a=True))
 
 
 @pytest.mark.parametrize("shape", LARGE)
 def test_large_products_have_the_same_bits_for_any_number_of_threads(shape: tuple[int, int, int]) -> None:
     M, C_in, C_out = shape
     x, kernel, dy = FLOAT32.normal(0, M, C_in), FLOAT32.normal(1, C_in, C_out), FLOAT32.normal(2, M, C_out)
-    both_thread_counts(numba_cpu.dense_forward, x, kernel, None)
-    both_thread_counts(numba_cpu.dense_backward_input, dy, kernel)
-    both_thread_counts(numba_cpu.dense_backward_kernel, x, dy)
-    both_thread_counts(numba_cpu.bias_backward, dy)
+    both_thread_counts(FLOAT32.ops.dense_forward, x, kernel, None)
+    both_thread_counts(FLOAT32.ops.dense_backward, dy, x, kernel)
 
 
 @gradient_cases
@@ -73,19 +72,29 @@ def test_dense_gradients_are_adjoints(target: Target, M: int, C_in: int, C_out: 
     ops = target.ops
     x, kernel, dy = target.normal(seed, M, C_in), target.normal(seed + 1, C_in, C_out), target.normal(seed + 2, M, C_out)
     y = ops.dense_forward(x, kernel, None)
-    check_adjoint(y, dy, x, ops.dense_backward_input(dy, kernel), target)
-    check_adjoint(y, dy, kernel, ops.dense_backward_kernel(x, dy), target)
+    dx, dkernel, _ = ops.dense_backward(dy, x, kernel)
+    check_adjoint(y, dy, x, dx, target)
+    check_adjoint(y, dy, kernel, dkernel, target)
 
 
 @pytest.mark.parametrize("rows", around(SUMMED_ROWS))
-def test_bias_backward_of_many_rows(target: Target, rows: int) -> None:
-    dy = target.normal(0, rows, 5)
-    target.check(target.ops.bias_backward(dy), tf.reduce_sum(dy, axis=0))
+def test_bias_gradient_of_many_rows(target: Target, rows: int) -> None:
+    dy, x, kernel = target.normal(0, rows, 5), target.normal(1, rows, 3), target.normal(2, 3, 5)
+    for need_dx in (True, False):
+        _, _, dbias = target.ops.dense_backward(dy, x, kernel, None, need_dx)
+        target.check(dbias, tf.reduce_sum(dy, axis=0))
 
 
 @gradient_cases
 @given(shape=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=seeds)
-def test_bias_backward_sums_over_all_other_axes(target: Target, shape: list[int], seed: int) -> None:
+def test_bias_gradient_sums_over_all_other_axes(target: Target, shape: list[int], seed: int) -> None:
+    """Of rows, which are all but the last axis together, and of images."""
     x, bias = target.normal(seed, *shape), target.normal(seed + 1, shape[-1])
-    _, dy, (_, dbias) = forward_and_gradients(tf.add, [x, bias], seed + 2, target)
-    target.check(target.ops.bias_backward(dy), dbias)
+    _, dy, (_, expected) = forward_and_gradients(tf.add, [x, bias], seed + 2, target)
+    C_out = shape[-1]
+    inputs = target.normal(seed + 3, dy.size // C_out, 2)
+    target.check(target.ops.dense_backward(dy.reshape(-1, C_out), inputs, target.normal(seed + 4, 2, C_out))[2], expected)
+    N, H, W = [1] * (4 - len(shape)) + shape[:-1]
+    window, kernel = window_over((H, W), (1, 1), (1, 1), "valid"), target.normal(seed + 4, 1, 1, 2, C_out)
+    dy, inputs = dy.reshape(N, H, W, C_out), inputs.reshape(N, H, W, 2)
+    target.check(target.ops.conv2d_backward(dy, inputs, kernel, window)[2], expected)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +110,26 @@ def test_activation_does_not_overflow(target: Target, name: str) -> None:
         check_activation(target, name, np.ascontiguousarray(x, target.dtype), PLAIN_PARAMETERS.get(name, {}), 0)
 
 
+TAILS: dict[str, tuple[Any, tuple[float, ...]]] = {  # in float64, by the formula that loses no digits
+    "elu": (scipy.special.expm1, (1.0,)),
+    "selu": (lambda x: 1.0507009873554805 * 1.6732632423543772 * scipy.special.expm1(x), ()),
+    "sigmoid": (scipy.special.expit, ()),
+    "silu": (lambda x: x * scipy.special.expit(x), ()),
+    "softplus": (lambda x: np.log1p(np.exp(x)), ()),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_activation_keeps_its_digits_where_it_is_small(target: Target, name: str) -> None:
+    """A difference of numbers that are almost equal would have none left, and an absolute tolerance would not see it."""
+    exact, parameters = TAILS[name]
+    small = name in ("elu", "selu")
+    x = np.array([-(10.0**-k) for k in range(2, 8)] if small else [-3.0, -5.0, -8.0], target.dtype)
+    expected = exact(x.astype(np.float64))
+    rtol = 1e-5 if target.dtype == "float32" else 1e-12
+    np.testing.assert_allclose(getattr(target.ops, f"{name}_forward")(x, *parameters), expected, rtol=rtol)
+
+
 @activations
 def test_nan_stays_nan(target: Target, name: str) -> None:
     """As in TensorFlow; max(x, 0) written with a comparison would make a NaN 0 and hide where it came from.
@@ -130,7 +151,7 @@ def test_activation_at_infinity(target: Target, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["relu", "elu", "leaky_relu", "selu"])
 def test_activation_at_its_kink(target: Target, name: str) -> None:
-    """At 0 the slope is the one from below, as the spec's `x > 0` says."""
+    """At 0 the slope is the one from below, as the reference's `x > 0` says."""
     parameters = PLAIN_PARAMETERS.get(name, {})
     x = np.zeros(5, target.dtype)
     dy = target.normal(0, 5)
@@ -191,8 +212,8 @@ def test_dropout_of_a_large_array(target: Target) -> None:
 def test_zero_pad2d_equals_tensorflow(target: Target, shape: tuple[int, ...], pads: tuple[int, ...], seed: int) -> None:
     top, bottom, left, right = pads
     x = target.normal(seed, *shape)
-    frame = [(0, 0), (top, bottom), (left, right), (0, 0)]
-    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: tf.pad(x, frame), [x], seed + 1, target)
+    margins = [(0, 0), (top, bottom), (left, right), (0, 0)]
+    expected, dy, (expected_dx,) = forward_and_gradients(lambda x: tf.pad(x, margins), [x], seed + 1, target)
     y = target.ops.zero_pad2d_forward(x, pads)
     target.check(y, expected)
     dx = target.ops.zero_pad2d_backward(dy, pads)

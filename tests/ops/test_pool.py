@@ -10,13 +10,14 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minicnn.backends.types import window_over
 from tests.ops.checks import Target, check_adjoint, forward_and_gradients, gradient_cases, seeds
 from tests.ops.windows import Windows, channels, windows
 
 pool_windows = windows(pads_below_window=True)
 
 
-def framed(x, pads, value):
+def padded(x, pads, value):
     top, bottom, left, right = pads
     return tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)], constant_values=value)
 
@@ -25,7 +26,7 @@ def tf_maxpool2d(case: Windows):
     def pool(x):
         if case.padding == "same":
             return tf.nn.max_pool2d(x, case.window, case.strides, "SAME")
-        return tf.nn.max_pool2d(framed(x, case.pads, x.dtype.min), case.window, case.strides, "VALID")
+        return tf.nn.max_pool2d(padded(x, case.pads, x.dtype.min), case.window, case.strides, "VALID")
 
     return pool
 
@@ -35,8 +36,8 @@ def tf_avgpool2d(case: Windows):
         if case.padding == "same":
             return tf.nn.avg_pool2d(x, case.window, case.strides, "SAME")
         # mean over the real pixels = mean over the window / share of real pixels in it
-        mean = tf.nn.avg_pool2d(framed(x, case.pads, 0), case.window, case.strides, "VALID")
-        return mean / tf.nn.avg_pool2d(framed(tf.ones_like(x), case.pads, 0), case.window, case.strides, "VALID")
+        mean = tf.nn.avg_pool2d(padded(x, case.pads, 0), case.window, case.strides, "VALID")
+        return mean / tf.nn.avg_pool2d(padded(tf.ones_like(x), case.pads, 0), case.window, case.strides, "VALID")
 
     return pool
 
@@ -48,22 +49,23 @@ def test_maxpool2d_equals_tensorflow(target: Target, case: Windows, C: int, ties
     shape = (case.batch, *case.image, C)
     x = target.few_values(seed, *shape) if ties else target.normal(seed, *shape)
     expected, dy, (expected_dx,) = forward_and_gradients(tf_maxpool2d(case), [x], seed + 1, target)
-    y, winners = target.ops.maxpool2d_forward(x, case.window, case.strides, case.pads)
+    y, argmax = target.ops.maxpool2d_forward(x, case.geometry())
     target.check(y, expected)
-    assert winners.dtype == np.uint8
-    assert winners.shape == y.shape
-    target.check(target.ops.maxpool2d_backward(dy, winners, x.shape, case.window, case.strides, case.pads), expected_dx)
+    assert argmax.dtype == np.uint8
+    assert argmax.shape == y.shape
+    target.check(target.ops.maxpool2d_backward(dy, argmax, x.shape, case.geometry()), expected_dx)
 
 
 @pytest.mark.parametrize("window", [(16, 16), (1, 257), (257, 1), (17, 17)])
-def test_winners_of_windows_of_more_than_256_taps_are_int32(target: Target, window: tuple[int, int]) -> None:
+def test_argmax_of_windows_of_more_than_256_taps_is_int32(target: Target, window: tuple[int, int]) -> None:
     """Also the last of them, which wins in one channel."""
     x = target.normal(0, 2, *window, 3)
     x[:, -1, -1, 0] = 10
-    y, winners = target.ops.maxpool2d_forward(x, window, (1, 1), (0, 0, 0, 0))
-    assert winners.dtype == (np.uint8 if window == (16, 16) else np.int32)
-    np.testing.assert_array_equal(winners[:, 0, 0], x.reshape(2, -1, 3).argmax(axis=1))
-    dx = target.ops.maxpool2d_backward(y, winners, x.shape, window, (1, 1), (0, 0, 0, 0))
+    once = window_over(window, window, (1, 1), "valid")
+    y, argmax = target.ops.maxpool2d_forward(x, once)
+    assert argmax.dtype == (np.uint8 if window == (16, 16) else np.int32)
+    np.testing.assert_array_equal(argmax[:, 0, 0], x.reshape(2, -1, 3).argmax(axis=1))
+    dx = target.ops.maxpool2d_backward(y, argmax, x.shape, once)
     np.testing.assert_array_equal(dx, np.where(x == y, x, 0))
 
 
@@ -72,20 +74,20 @@ def test_pixels_under_no_window_get_no_gradient(target: Target, image: tuple[int
     case = Windows(2, image, (2, 2), (2, 2), (1, 1), "valid", (0, 0, 0, 0))
     x = target.normal(0, 2, *image, 3)
     _, dy, (expected_dx,) = forward_and_gradients(tf_maxpool2d(case), [x], 1, target)
-    _, winners = target.ops.maxpool2d_forward(x, case.window, case.strides, case.pads)
-    target.check(target.ops.maxpool2d_backward(dy, winners, x.shape, case.window, case.strides, case.pads), expected_dx)
+    _, argmax = target.ops.maxpool2d_forward(x, case.geometry())
+    target.check(target.ops.maxpool2d_backward(dy, argmax, x.shape, case.geometry()), expected_dx)
 
 
 def test_padding_never_wins(target: Target) -> None:
     """Not against negative pixels, nor against minus infinity."""
-    dy = target.normal(0, 1, 2, 2, 1)
+    dy, window = target.normal(0, 1, 2, 2, 1), window_over((2, 2), (2, 2), (2, 2), (1, 1, 1, 1))
     for value in (-1.0, -np.inf):
         x = np.full((1, 2, 2, 1), value, target.dtype)
-        y, winners = target.ops.maxpool2d_forward(x, (2, 2), (2, 2), (1, 1, 1, 1))
+        y, argmax = target.ops.maxpool2d_forward(x, window)
         np.testing.assert_array_equal(y, x)
         # Each window holds one real pixel, in the corner that points inwards.
-        np.testing.assert_array_equal(winners.ravel(), [3, 2, 1, 0])
-        np.testing.assert_array_equal(target.ops.maxpool2d_backward(dy, winners, x.shape, (2, 2), (2, 2), (1, 1, 1, 1)), dy)
+        np.testing.assert_array_equal(argmax.ravel(), [3, 2, 1, 0])
+        np.testing.assert_array_equal(target.ops.maxpool2d_backward(dy, argmax, x.shape, window), dy)
 
 
 def each_window(case: Windows, output: tuple[int, int]) -> Iterator[tuple[int, int, slice, slice, int, int]]:
@@ -105,14 +107,14 @@ def with_nans(x: np.ndarray, seed: int) -> np.ndarray:
 @gradient_cases
 @given(case=windows(), C=channels, seed=seeds)
 def test_maxpool2d_by_hand(target: Target, case: Windows, C: int, seed: int) -> None:
-    """NaNs win, of several the first; windows on padding alone are -inf and pass no gradient: as spec.py has it.
+    """NaNs win, of several the first; windows on padding alone are -inf and pass no gradient: as the reference has it.
 
-    TensorFlow passes over NaNs here and refuses such padding; NumPy's max and argmax are what the spec asks for.
+    TensorFlow passes over NaNs here and refuses such padding; NumPy's max and argmax are what the reference asks for.
     """
     x = with_nans(target.few_values(seed, case.batch, *case.image, C), seed + 1)
-    y, winners = target.ops.maxpool2d_forward(x, case.window, case.strides, case.pads)
+    y, argmax = target.ops.maxpool2d_forward(x, case.geometry())
     dy = target.normal(seed + 2, *y.shape)
-    dx = target.ops.maxpool2d_backward(dy, winners, x.shape, case.window, case.strides, case.pads)
+    dx = target.ops.maxpool2d_backward(dy, argmax, x.shape, case.geometry())
     expected, places, expected_dx = np.full_like(y, -np.inf), np.zeros(y.shape, int), np.zeros_like(x)
     for oy, ox, rows, columns, above, before in each_window(case, y.shape[1:3]):
         pixels = x[:, rows, columns]
@@ -124,7 +126,7 @@ def test_maxpool2d_by_hand(target: Target, case: Windows, C: int, seed: int) -> 
             n, c = np.ogrid[: case.batch, :C]
             expected_dx[n, rows.start + ky, columns.start + kx, c] += dy[:, oy, ox]
     np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(winners, places)
+    np.testing.assert_array_equal(argmax, places)
     target.check(dx, expected_dx)
 
 
@@ -133,7 +135,7 @@ def test_maxpool2d_by_hand(target: Target, case: Windows, C: int, seed: int) -> 
 def test_avgpool2d_by_hand(target: Target, case: Windows, C: int, seed: int) -> None:
     """Windows on padding alone, too, which TensorFlow does not have: their mean is 0."""
     x = target.normal(seed, case.batch, *case.image, C)
-    y = target.ops.avgpool2d_forward(x, case.window, case.strides, case.pads)
+    y = target.ops.avgpool2d_forward(x, case.geometry())
     dy = target.normal(seed + 1, *y.shape)
     expected, expected_dx = np.zeros_like(y), np.zeros_like(x)
     for oy, ox, rows, columns, _, _ in each_window(case, y.shape[1:3]):
@@ -142,7 +144,7 @@ def test_avgpool2d_by_hand(target: Target, case: Windows, C: int, seed: int) -> 
             expected[:, oy, ox] = pixels.mean(axis=(1, 2))
             expected_dx[:, rows, columns] += dy[:, oy : oy + 1, ox : ox + 1] / (pixels.shape[1] * pixels.shape[2])
     target.check(y, expected)
-    target.check(target.ops.avgpool2d_backward(dy, x.shape, case.window, case.strides, case.pads), expected_dx)
+    target.check(target.ops.avgpool2d_backward(dy, x.shape, case.geometry()), expected_dx)
 
 
 @gradient_cases
@@ -151,22 +153,21 @@ def test_avgpool2d_equals_tensorflow(target: Target, case: Windows, C: int, seed
     """At SAME borders the mean is over real pixels only, as TensorFlow's."""
     x = target.normal(seed, case.batch, *case.image, C)
     expected, dy, (expected_dx,) = forward_and_gradients(tf_avgpool2d(case), [x], seed + 1, target)
-    target.check(target.ops.avgpool2d_forward(x, case.window, case.strides, case.pads), expected)
-    target.check(target.ops.avgpool2d_backward(dy, x.shape, case.window, case.strides, case.pads), expected_dx)
+    target.check(target.ops.avgpool2d_forward(x, case.geometry()), expected)
+    target.check(target.ops.avgpool2d_backward(dy, x.shape, case.geometry()), expected_dx)
 
 
 @gradient_cases
 @given(case=pool_windows, C=channels, seed=seeds)
 def test_pool_gradients_are_adjoints(target: Target, case: Windows, C: int, seed: int) -> None:
-    """Average pooling is linear; so is max pooling once its winners are chosen."""
-    ops = target.ops
+    """Average pooling is linear; so is max pooling once its pixels are chosen."""
+    ops, window = target.ops, case.geometry()
     x = target.normal(seed, case.batch, *case.image, C)
-    sliding = (case.window, case.strides, case.pads)
-    y = ops.avgpool2d_forward(x, *sliding)
+    y = ops.avgpool2d_forward(x, window)
     dy = target.normal(seed + 1, *y.shape)
-    check_adjoint(y, dy, x, ops.avgpool2d_backward(dy, x.shape, *sliding), target)
-    y, winners = ops.maxpool2d_forward(x, *sliding)
-    check_adjoint(y, dy, x, ops.maxpool2d_backward(dy, winners, x.shape, *sliding), target)
+    check_adjoint(y, dy, x, ops.avgpool2d_backward(dy, x.shape, window), target)
+    y, argmax = ops.maxpool2d_forward(x, window)
+    check_adjoint(y, dy, x, ops.maxpool2d_backward(dy, argmax, x.shape, window), target)
 
 
 def whole_image(shape: tuple[int, ...]) -> Windows:
@@ -183,10 +184,10 @@ def test_global_maxpool2d_equals_tensorflow(target: Target, shape: tuple[int, ..
     x = target.few_values(seed, *shape) if ties else target.normal(seed, *shape)
     pool = tf_maxpool2d(whole_image(shape))
     expected, dy, (expected_dx,) = forward_and_gradients(lambda x: pool(x)[:, 0, 0, :], [x], seed + 1, target)
-    y, winners = target.ops.global_maxpool2d_forward(x)
+    y, argmax = target.ops.global_maxpool2d_forward(x)
     target.check(y, expected)
-    assert winners.dtype == np.int32
-    dx = target.ops.global_maxpool2d_backward(dy, winners, x.shape)
+    assert argmax.dtype == np.int32
+    dx = target.ops.global_maxpool2d_backward(dy, argmax, x.shape)
     target.check(dx, expected_dx)
     check_adjoint(y, dy, x, dx, target)
 
@@ -196,9 +197,9 @@ def test_global_maxpool2d_equals_tensorflow(target: Target, shape: tuple[int, ..
 def test_global_maxpool2d_takes_a_nan_for_the_largest(target: Target, shape: tuple[int, ...], seed: int) -> None:
     """As TensorFlow's `reduce_max`; of several the first, as NumPy's `argmax`."""
     x = with_nans(target.few_values(seed, *shape), seed + 1)
-    y, winners = target.ops.global_maxpool2d_forward(x)
+    y, argmax = target.ops.global_maxpool2d_forward(x)
     target.check(y, tf.reduce_max(x, (1, 2)))
-    np.testing.assert_array_equal(winners, x.reshape(shape[0], -1, shape[3]).argmax(axis=1))
+    np.testing.assert_array_equal(argmax, x.reshape(shape[0], -1, shape[3]).argmax(axis=1))
 
 
 @gradient_cases

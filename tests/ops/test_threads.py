@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minicnn.backends import numba_cpu
 from minicnn.backends.numba_cpu import conv, dense, elementwise, norm, winograd
-from tests.ops.checks import around, both_thread_counts
+from minicnn.backends.types import window_over
+from tests.ops.checks import around, both_thread_counts, ops_of
 
-Arrays = Callable[..., np.ndarray]
+ops = ops_of("numba")
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -47,56 +47,56 @@ def in_place(update: Any) -> Any:
 @pytest.mark.parametrize(("inputs", "outputs"), [(1100, 40), (600, 300)])
 def test_dense(samples: int, inputs: int, outputs: int) -> None:
     x, kernel, bias, dy = normal(samples, inputs), normal(inputs, outputs), normal(outputs), normal(samples, outputs)
-    both_thread_counts(numba_cpu.dense_forward, x, kernel, bias)
-    y = both_thread_counts(numba_cpu.dense_relu_forward, x, kernel, bias)
-    both_thread_counts(numba_cpu.dense_backward, dy, x, kernel, True)
-    both_thread_counts(numba_cpu.dense_relu_backward, dy, x, y, kernel, True)
+    both_thread_counts(ops.dense_forward, x, kernel, bias)
+    y = both_thread_counts(ops.dense_forward, x, kernel, bias, True)
+    both_thread_counts(ops.dense_backward, dy, x, kernel)
+    both_thread_counts(ops.dense_backward, dy, x, kernel, y)
 
 
 @pytest.mark.parametrize("rows", around(4 * dense.SUMMED_ROWS))
 def test_bias(rows: int) -> None:
-    both_thread_counts(numba_cpu.bias_backward, normal(rows, 7))
+    both_thread_counts(ops.dense_backward, normal(rows, 7), normal(rows, 3), normal(3, 7), None, False)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, *around(conv.CHUNKS)])
 @pytest.mark.parametrize(("stride", "kernel_size"), [(1, (2, 3)), (2, (3, 3))])
 def test_direct_convolution(batch: int, stride: int, kernel_size: tuple[int, int]) -> None:
     x, kernel, bias = normal(batch, 12, 11, 5), normal(*kernel_size, 5, 20), normal(20)
-    walk = ((stride, stride), (1, 1, 1, 1), (1, 1))
-    assert not winograd.pays(x.shape, kernel.shape, *walk)
-    y = both_thread_counts(numba_cpu.conv2d_relu_forward, x, kernel, bias, *walk)
+    window = window_over((12, 11), kernel_size, (stride, stride), (1, 1, 1, 1))
+    assert ops.conv2d_algorithm(x.shape, kernel.shape, window) == "direct"
+    y, _ = both_thread_counts(ops.conv2d_forward, x, kernel, bias, window, True)
     dy = normal(*y.shape)
-    both_thread_counts(numba_cpu.conv2d_backward_input, dy, kernel, x.shape, *walk)
-    both_thread_counts(numba_cpu.conv2d_backward_kernel, x, dy, kernel.shape, *walk)
-    both_thread_counts(numba_cpu.conv2d_relu_backward, dy, x, y, kernel, *walk, True)
-    pool = ((2, 2), (2, 2), (0, 0, 0, 0))
-    y, winners = both_thread_counts(numba_cpu.conv2d_relu_maxpool_forward, x, kernel, bias, *walk, *pool)
-    both_thread_counts(numba_cpu.conv2d_relu_maxpool_backward, normal(*y.shape), x, y, winners, kernel, *walk, *pool, True)
+    both_thread_counts(ops.conv2d_backward, dy, x, kernel, window)
+    both_thread_counts(ops.conv2d_backward, dy, x, kernel, window, y)
+    pool = window_over(window.output, (2, 2), (2, 2), "valid")
+    y, argmax = both_thread_counts(ops.conv2d_forward, x, kernel, bias, window, True, pool)
+    both_thread_counts(ops.conv2d_backward, normal(*y.shape), x, kernel, window, y, pool, argmax)
 
 
 @pytest.mark.parametrize("batch", [2, 3, *around(conv.CHUNKS)])
 def test_winograd_convolution(batch: int) -> None:
     x, kernel, bias = normal(batch, 12, 11, 20), normal(3, 3, 20, 20), normal(20)
-    pads, no_pool = (1, 1, 1, 1), ((1, 1), (1, 1), (0, 0, 0, 0))
-    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, pads, np.float32(0))
-    both_thread_counts(winograd.gradients, normal(*y.shape), x, y, None, kernel, pads, no_pool, True)
+    window = window_over((12, 11), (3, 3), (1, 1), "same")
+    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, window, True, None)
+    both_thread_counts(winograd.backward, normal(*y.shape), x, kernel, window, y, None, None, True)
 
 
 @pytest.mark.parametrize("rows", around(100 * norm.CHUNKS))
 def test_batchnorm(rows: int) -> None:
     x, gamma, beta, dy = normal(rows, 7), normal(7), normal(7), normal(rows, 7) + 1
-    y, mean, variance = both_thread_counts(numba_cpu.batchnorm_relu_forward, x, gamma, beta, 1e-3)
-    both_thread_counts(numba_cpu.batchnorm_backward, dy, x, gamma, mean, variance, 1e-3)
-    both_thread_counts(numba_cpu.batchnorm_relu_backward, dy, x, y, gamma, mean, variance, 1e-3)
-    both_thread_counts(numba_cpu.batchnorm_inference_backward, dy, x, gamma, mean, variance, 1e-3)
+    y, mean, variance = both_thread_counts(ops.batchnorm_forward, x, gamma, beta, 1e-3, True)
+    both_thread_counts(ops.batchnorm_backward, dy, x, gamma, mean, variance, 1e-3)
+    both_thread_counts(ops.batchnorm_backward, dy, x, gamma, mean, variance, 1e-3, y)
+    both_thread_counts(ops.batchnorm_inference_backward, dy, x, gamma, mean, variance, 1e-3)
+    both_thread_counts(ops.batchnorm_inference_backward, dy, x, gamma, mean, variance, 1e-3, y)
 
 
 @pytest.mark.parametrize("size", around(4 * elementwise.RUN))
 def test_norms_and_penalties(size: int) -> None:
     x = normal(size)
-    both_thread_counts(in_place(numba_cpu.clip_by_global_norm_), x, 1.0)
-    both_thread_counts(in_place(numba_cpu.clip_by_norm_), x, 1.0)
-    penalty = both_thread_counts(lambda x: np.asarray(numba_cpu.l1_l2_penalty(x, 0.1, 0.01)), x)
+    both_thread_counts(in_place(ops.clip_by_global_norm_), x, 1.0)
+    both_thread_counts(in_place(ops.clip_by_norm_), x, 1.0)
+    penalty = both_thread_counts(lambda x: np.asarray(ops.l1_l2_penalty(x, 0.1, 0.01)), x)
     expected = 0.1 * np.abs(x).sum(dtype="float64") + 0.01 * np.square(x, dtype="float64").sum()
     np.testing.assert_allclose(penalty, expected, rtol=1e-6)
 
@@ -116,19 +116,19 @@ LOSSES: dict[str, Callable[[int, int], list[Any]]] = {
 @pytest.mark.parametrize("rows", around(4 * elementwise.ROWS))
 def test_losses(name: str, rows: int) -> None:
     predictions, targets, *epsilon = LOSSES[name](rows, 33)
-    found = both_thread_counts(getattr(numba_cpu, f"{name}_forward"), predictions, targets, *epsilon)
+    found = both_thread_counts(getattr(ops, f"{name}_forward"), predictions, targets, *epsilon)
     source = found[1] if isinstance(found, tuple) else predictions  # the softmax, which the gradient starts from
-    both_thread_counts(getattr(numba_cpu, f"{name}_backward"), source, targets, normal(rows), *epsilon)
+    both_thread_counts(getattr(ops, f"{name}_backward"), source, targets, normal(rows), *epsilon)
 
 
 @pytest.mark.parametrize("rows", around(4 * elementwise.ROWS))
 def test_softmax_and_pooling(rows: int) -> None:
-    y = both_thread_counts(numba_cpu.softmax_forward, normal(rows, 33))
-    both_thread_counts(numba_cpu.softmax_backward, normal(rows, 33), y)
+    y = both_thread_counts(ops.softmax_forward, normal(rows, 33))
+    both_thread_counts(ops.softmax_backward, normal(rows, 33), y)
     x = normal(rows // 50, 9, 10, 17)
-    pool = ((3, 2), (2, 2), (1, 1, 0, 0))
-    dy = normal(*both_thread_counts(numba_cpu.avgpool2d_forward, x, *pool).shape)
-    both_thread_counts(numba_cpu.avgpool2d_backward, dy, x.shape, *pool)
-    _, winners = both_thread_counts(numba_cpu.maxpool2d_forward, x, *pool)
-    both_thread_counts(numba_cpu.maxpool2d_backward, dy, winners, x.shape, *pool)
-    both_thread_counts(numba_cpu.global_avgpool2d_forward, x)
+    window = window_over((9, 10), (3, 2), (2, 2), (1, 1, 0, 0))
+    dy = normal(*both_thread_counts(ops.avgpool2d_forward, x, window).shape)
+    both_thread_counts(ops.avgpool2d_backward, dy, x.shape, window)
+    _, argmax = both_thread_counts(ops.maxpool2d_forward, x, window)
+    both_thread_counts(ops.maxpool2d_backward, dy, argmax, x.shape, window)
+    both_thread_counts(ops.global_avgpool2d_forward, x)

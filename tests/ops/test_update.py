@@ -99,7 +99,7 @@ def test_rmsprop_equals_tensorflow(
     momenta = zeros_like(params) if momentum else None
     slots = [variables(zeros_like(params)) for _ in range(3)]
     for grads in steps:
-        target.ops.rmsprop_update_(params, grads, mean_squares, mean_grads, momenta, learning_rate, rho, momentum, epsilon)
+        target.ops.rmsprop_update_(params, grads, (mean_squares, mean_grads, momenta), learning_rate, rho, momentum, epsilon)
         for p, ms, mg, mom, g in zip(peers, *slots, grads):
             values = {"lr": learning_rate, "rho": rho, "momentum": momentum, "epsilon": epsilon}
             values = {name: tf.constant(value, p.dtype) for name, value in values.items()}
@@ -134,7 +134,9 @@ def test_adam_equals_tensorflow(
     max_variances = zeros_like(params) if amsgrad else None
     slots = [variables(zeros_like(params)) for _ in range(3)]
     for step, grads in enumerate(steps, start=1):
-        target.ops.adam_update_(params, grads, means, variances, max_variances, learning_rate, step, beta_1, beta_2, epsilon)
+        target.ops.adam_update_(
+            params, grads, (means, variances, max_variances), learning_rate, step, (beta_1, beta_2), epsilon
+        )
         for p, m, v, vhat, g in zip(peers, *slots, grads):
             values = {"beta1_power": beta_1**step, "beta2_power": beta_2**step, "lr": learning_rate}
             values |= {"beta1": beta_1, "beta2": beta_2, "epsilon": epsilon}

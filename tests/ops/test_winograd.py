@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -15,14 +15,14 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn.backends import numba_cpu
 from minicnn.backends.numba_cpu import _transforms, winograd
-from minicnn.shapes import resolve_padding, window_output
+from minicnn.backends.numba_cpu._microkernel import address
+from minicnn.backends.numba_cpu._transforms import Finish, Grid
+from minicnn.backends.types import Window, window_over
+from minicnn.shapes import resolve_padding
 from tests.ops.checks import Target, both_thread_counts, check_adjoint, seeds
 
-FLOAT32 = Target("numba_cpu", "float32")
-NO_FLOOR, ZERO = np.float32(-np.inf), np.float32(0)
-NO_POOL = ((1, 1), (1, 1), (0, 0, 0, 0))
+FLOAT32 = Target("numba", "float32")
 MOST_WORK = 50e6  # products of a drawn case
 
 cases = settings(max_examples=100)
@@ -36,7 +36,18 @@ class Case:
     kernel: tuple[int, int, int, int]
     padding: str
     pads: tuple[int, int, int, int]
-    pool: tuple | None = None
+    pool_size: tuple[int, int] | None = None
+    pool_strides: tuple[int, int] = (2, 2)
+    pool_padding: str = "valid"
+
+    @property
+    def window(self) -> Window:
+        return window_over(self.x[1:3], self.kernel[:2], (1, 1), self.pads)
+
+    @property
+    def pool(self) -> Window | None:
+        """Over the convolution's output."""
+        return self.pool_size and window_over(self.window.output, self.pool_size, self.pool_strides, self.pool_padding)
 
     def arrays(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """x, kernel and bias."""
@@ -51,7 +62,7 @@ def convolutions(draw: st.DrawFn, *, pooled: bool = False) -> Case:
     C_in, C_out = draw(st.integers(8, 80)), draw(st.integers(8, 80))
     padding = draw(st.sampled_from(["same", "valid", "explicit"]))
     if padding == "explicit":
-        # A frame around one pixel at least; beyond r - 1, windows lie on padding alone.
+        # Padding around one pixel at least; beyond r - 1, windows lie on padding alone.
         top, left = draw(st.integers(0, r)), draw(st.integers(0, r))
         most = [extent + r - 2 - before for extent, before in zip(size, (top, left))]
         bottom, right = (draw(st.integers(0, min(r, limit))) for limit in most)
@@ -60,11 +71,11 @@ def convolutions(draw: st.DrawFn, *, pooled: bool = False) -> Case:
         pads = resolve_padding(padding, size, (r, r), (1, 1))
     image = size[0] + r - 1 - pads[0] - pads[1], size[1] + r - 1 - pads[2] - pads[3]
     batch = draw(st.integers(1, max(1, min(9, int(MOST_WORK / (size[0] * size[1] * r * r * C_in * C_out))))))
-    pool = None
-    if pooled:
-        window = draw(st.sampled_from([(2, 2), (3, 3)]))
-        pool = (window, (2, 2), resolve_padding(draw(st.sampled_from(["same", "valid"])), size, window, (2, 2)))
-    return Case((batch, *image, C_in), (r, r, C_in, C_out), padding, pads, pool)
+    case = Case((batch, *image, C_in), (r, r, C_in, C_out), padding, pads)
+    if not pooled:
+        return case
+    pool_size, pool_padding = draw(st.sampled_from([(2, 2), (3, 3)])), draw(st.sampled_from(["same", "valid"]))
+    return replace(case, pool_size=pool_size, pool_padding=pool_padding)
 
 
 @contextlib.contextmanager
@@ -87,12 +98,12 @@ def tf_convolution(case: Case, x: Any, kernel: Any, bias: Any) -> Any:
     return tf.nn.conv2d(tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)]), kernel, 1, "VALID") + bias
 
 
-def places(case: Case, winners: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The index into the map (N, OH, OW, C_out) of each window's winner."""
+def places(case: Case, argmax: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The index into the map (N, OH, OW, C_out) of each window's largest pixel."""
     assert case.pool is not None
-    (_, KW), (SH, SW), (top, _, left, _) = case.pool
-    n, py, px, c = np.ogrid[tuple(slice(extent) for extent in winners.shape)]
-    ky, kx = np.divmod(winners.astype(int), KW)
+    (_, KW), (SH, SW), (top, _, left, _) = case.pool.size, case.pool.strides, case.pool.pads
+    n, py, px, c = np.ogrid[tuple(slice(extent) for extent in argmax.shape)]
+    ky, kx = np.divmod(argmax.astype(int), KW)
     return n, py * SH + ky - top, px * SW + kx - left, c
 
 
@@ -102,30 +113,26 @@ def test_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, togethe
     x, kernel, bias = case.arrays(seed)
     expected = tf_convolution(case, x, kernel, bias if biased else 0)
     with driven(together):
-        y, winners = both_thread_counts(
-            winograd.forward, x, kernel, bias if biased else None, case.pads, ZERO if relu else NO_FLOOR
-        )
+        y, argmax = both_thread_counts(winograd.forward, x, kernel, bias if biased else None, case.window, relu, None)
     FLOAT32.check(y, tf.nn.relu(expected) if relu else expected)
-    assert winners is None
+    assert argmax is None
 
 
 @cases
 @given(case=convolutions(pooled=True), biased=st.booleans(), relu=st.booleans(), together=drivers, seed=seeds)
 def test_pooled_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, together: bool | None, seed: int) -> None:
-    """Another pixel may win than TensorFlow's where both are as large to the tolerance."""
+    """Another pixel may be the largest than TensorFlow's where both are as large to the tolerance."""
     x, kernel, bias = case.arrays(seed)
     expected = tf_convolution(case, x, kernel, bias if biased else 0).numpy()
     expected = np.maximum(expected, 0) if relu else expected
-    window, strides, (top, bottom, left, right) = case.pool
-    framed = tf.pad(expected, [(0, 0), (top, bottom), (left, right), (0, 0)], constant_values=expected.dtype.type(-np.inf))
+    top, bottom, left, right = case.pool.pads
+    padded = tf.pad(expected, [(0, 0), (top, bottom), (left, right), (0, 0)], constant_values=expected.dtype.type(-np.inf))
     with driven(together):
-        y, winners = both_thread_counts(
-            winograd.forward, x, kernel, bias if biased else None, case.pads, ZERO if relu else NO_FLOOR, case.pool
-        )
-    FLOAT32.check(y, tf.nn.max_pool2d(framed, window, strides, "VALID"))
-    assert winners.dtype == np.uint8
+        y, argmax = both_thread_counts(winograd.forward, x, kernel, bias if biased else None, case.window, relu, case.pool)
+    FLOAT32.check(y, tf.nn.max_pool2d(padded, case.pool.size, case.pool.strides, "VALID"))
+    assert argmax.dtype == np.uint8
     scale = float(np.max(np.abs(expected)))
-    FLOAT32.check(y, expected[places(case, winners)], scale)
+    FLOAT32.check(y, expected[places(case, argmax)], scale)
 
 
 @cases
@@ -140,16 +147,15 @@ def test_pooled_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, 
 def test_gradients_equal_tensorflow(
     case: Case, relu: bool, pooled: bool, need_dx: bool, together: bool | None, seed: int
 ) -> None:
-    """TensorFlow's of the convolution; before that dy goes to the pixels that won, where a ReLU let them pass."""
+    """TensorFlow's of the convolution; before that dy goes to the pixels that were the largest, where a ReLU let them pass."""
     x, kernel, bias = case.arrays(seed)
-    floor = ZERO if relu else NO_FLOOR
-    y, winners = winograd.forward(x, kernel, bias, case.pads, floor, case.pool if pooled else None)
+    pool = case.pool if pooled else None
+    y, argmax = winograd.forward(x, kernel, bias, case.window, relu, pool)
     dy = FLOAT32.normal(seed + 3, *y.shape)
     passed = np.where(y > 0, dy, 0) if relu else dy
-    size = window_output(case.x[1:3], case.kernel[:2], (1, 1), case.pads)
-    at_map = np.zeros((case.x[0], *size, case.kernel[3]), "float32")
+    at_map = np.zeros((case.x[0], *case.window.output, case.kernel[3]), "float32")
     if pooled:
-        np.add.at(at_map, places(case, winners), passed)
+        np.add.at(at_map, places(case, argmax), passed)
     else:
         at_map[:] = passed
     variables = [tf.constant(array) for array in (x, kernel, bias)]
@@ -158,9 +164,9 @@ def test_gradients_equal_tensorflow(
         of_convolution = tf_convolution(case, *variables)
     expected = tape.gradient(of_convolution, variables, output_gradients=tf.constant(at_map))
 
-    arguments = (dy, x, y if relu else None, winners, kernel, case.pads, case.pool if pooled else NO_POOL, need_dx)
+    arguments = (dy, x, kernel, case.window, y if relu else None, pool, argmax, need_dx)
     with driven(together):
-        gradients = both_thread_counts(winograd.gradients, *arguments)
+        gradients = both_thread_counts(winograd.backward, *arguments)
     if not need_dx:
         assert gradients[0] is None
     for actual, wanted in list(zip(gradients, expected, strict=True))[0 if need_dx else 1 :]:
@@ -172,9 +178,9 @@ def test_gradients_equal_tensorflow(
 def test_gradients_are_adjoints(case: Case, together: bool | None, seed: int) -> None:
     x, kernel, _ = case.arrays(seed)
     with driven(together):
-        y, _ = winograd.forward(x, kernel, None, case.pads, NO_FLOOR)
+        y, _ = winograd.forward(x, kernel, None, case.window, False, None)
         dy = FLOAT32.normal(seed + 3, *y.shape)
-        dx, dkernel, _ = winograd.gradients(dy, x, None, None, kernel, case.pads, NO_POOL, True)
+        dx, dkernel, _ = winograd.backward(dy, x, kernel, case.window, None, None, None, True)
     check_adjoint(y, dy, x, dx, FLOAT32)
     check_adjoint(y, dy, kernel, dkernel, FLOAT32)
 
@@ -185,8 +191,8 @@ def test_an_image_s_result_does_not_depend_on_the_batch(case: Case, pooled: bool
     x, kernel, bias = case.arrays(seed)
     n = data.draw(st.integers(0, case.x[0] - 1))
     pool = case.pool if pooled else None
-    among = winograd.forward(x, kernel, bias, case.pads, ZERO, pool)
-    alone = winograd.forward(x[n : n + 1], kernel, bias, case.pads, ZERO, pool)
+    among = winograd.forward(x, kernel, bias, case.window, True, pool)
+    alone = winograd.forward(x[n : n + 1], kernel, bias, case.window, True, pool)
     for batch, one in zip(among, alone):
         if batch is not None:
             np.testing.assert_array_equal(batch[n : n + 1], one)
@@ -199,37 +205,37 @@ def test_large_batches(C: int) -> None:
     case = Case((70, 9, 8, C), (3, 3, C, C), "same", (1, 1, 1, 1))
     rng = np.random.default_rng(0)
     x, kernel, bias = (rng.standard_normal(shape, np.float32) for shape in (case.x, case.kernel, (C,)))
-    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, case.pads, NO_FLOOR)
+    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, case.window, False, None)
     variables = [tf.constant(array) for array in (x, kernel, bias)]
     with tf.GradientTape() as tape:
         tape.watch(variables)
         expected = tf_convolution(case, *variables)
     FLOAT32.check(y, expected)
     dy = rng.standard_normal(y.shape, np.float32)
-    gradients = both_thread_counts(winograd.gradients, dy, x, None, None, kernel, case.pads, NO_POOL, True)
+    gradients = both_thread_counts(winograd.backward, dy, x, kernel, case.window, None, None, None, True)
     for actual, wanted in zip(gradients, tape.gradient(expected, variables, output_gradients=tf.constant(dy)), strict=True):
         FLOAT32.check(actual, wanted)
 
 
 @pytest.mark.parametrize("window", [(16, 16), (1, 257), (257, 1), (17, 17)])
 def test_pooling_of_more_than_256_taps(window: tuple[int, int]) -> None:
-    """Also the last of them, which wins in one channel."""
-    case = Case((1, window[0] + 1, window[1] + 2, 8), (3, 3, 8, 8), "same", (1, 1, 1, 1), (window, (1, 1), (0, 0, 0, 0)))
+    """Also the last of them, which is the largest in one channel."""
+    case = Case((1, window[0] + 1, window[1] + 2, 8), (3, 3, 8, 8), "same", (1, 1, 1, 1), window, (1, 1))
     x, kernel, _ = case.arrays(0)
     x[0, window[0] - 1, window[1] - 1] = 100 * np.sign(kernel[1, 1, :, 0])
     kernel[:, :, :, 0] *= np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32)[:, :, None]
-    y, winners = winograd.forward(x, kernel, None, case.pads, NO_FLOOR, case.pool)
-    assert winners is not None
-    assert winners.dtype == (np.uint8 if window == (16, 16) else np.int32)
-    assert winners[0, 0, 0, 0] == window[0] * window[1] - 1
+    y, argmax = winograd.forward(x, kernel, None, case.window, False, case.pool)
+    assert argmax is not None
+    assert argmax.dtype == (np.uint8 if window == (16, 16) else np.int32)
+    assert argmax[0, 0, 0, 0] == window[0] * window[1] - 1
     expected = tf_convolution(case, x, kernel, 0).numpy()
     scale = float(np.max(np.abs(expected)))
     FLOAT32.check(y, tf.nn.max_pool2d(expected, window, 1, "VALID"), scale)
-    FLOAT32.check(y, expected[places(case, winners)], scale)
+    FLOAT32.check(y, expected[places(case, argmax)], scale)
     dy = FLOAT32.normal(3, *y.shape)
     at_map = np.zeros_like(expected)
-    np.add.at(at_map, places(case, winners), dy)
-    dx, _, _ = winograd.gradients(dy, x, None, winners, kernel, case.pads, case.pool, True)
+    np.add.at(at_map, places(case, argmax), dy)
+    dx, _, _ = winograd.backward(dy, x, kernel, case.window, None, case.pool, argmax, True)
     FLOAT32.check(dx, tf.nn.conv2d_transpose(at_map, kernel, x.shape, 1, "SAME"))
 
 
@@ -237,10 +243,11 @@ def test_pooling_of_more_than_256_taps(window: tuple[int, int]) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_inf_reach_the_output(value: float, relu: bool) -> None:
     """All of its tile's pixels, and so each that the direct sum reaches; never another image, nor a pixel a tile away."""
-    x, kernel, bias = Case((3, 12, 13, 20), (3, 3, 20, 24), "same", (1, 1, 1, 1)).arrays(0)
-    finite, _ = winograd.forward(x, kernel, bias, (1, 1, 1, 1), ZERO if relu else NO_FLOOR)
+    case = Case((3, 12, 13, 20), (3, 3, 20, 24), "same", (1, 1, 1, 1))
+    x, kernel, bias = case.arrays(0)
+    finite, _ = winograd.forward(x, kernel, bias, case.window, relu, None)
     x[1, 5, 6, 7] = value
-    y, _ = winograd.forward(x, kernel, bias, (1, 1, 1, 1), ZERO if relu else NO_FLOOR)
+    y, _ = winograd.forward(x, kernel, bias, case.window, relu, None)
     assert not np.isfinite(y[1, 4:7, 5:8]).any()
     reached = np.zeros(y.shape, bool)
     reached[1, 4:8, 4:8] = True  # pixel (5, 6) lies under the windows of the tile (4:8, 4:8) alone
@@ -253,8 +260,8 @@ def test_arguments_are_left_alone() -> None:
     arrays = [*case.arrays(0), FLOAT32.normal(3, 2, 8, 8, 16)]
     before = [array.copy() for array in arrays]
     x, kernel, bias, dy = arrays
-    y, _ = winograd.forward(x, kernel, bias, case.pads, ZERO)
-    winograd.gradients(dy, x, y, None, kernel, case.pads, NO_POOL, True)
+    y, _ = winograd.forward(x, kernel, bias, case.window, True, None)
+    winograd.backward(dy, x, kernel, case.window, y, None, None, True)
     for array, copy in zip(arrays, before):
         np.testing.assert_array_equal(array, copy)
 
@@ -264,23 +271,29 @@ def test_arguments_are_left_alone() -> None:
 
 def test_ops_take_this_way_exactly_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    for name in ("forward", "gradients"):
+    for name in ("forward", "backward"):
         original = getattr(winograd, name)
         monkeypatch.setattr(winograd, name, lambda *args, own=original, name=name: taken.append(name) or own(*args))
     x, kernel, _ = Case((8, 8, 8, 16), (3, 3, 16, 16), "same", (1, 1, 1, 1)).arrays(0)
-    pool = ((2, 2), (2, 2), (0, 0, 0, 0))
-    for stride, way in ((1, ["forward", "gradients"]), (2, [])):
-        walk = (stride, stride), (1, 1, 1, 1), (1, 1)
-        assert winograd.pays(x.shape, kernel.shape, *walk) == bool(way)
+    ops = FLOAT32.ops
+    for stride, way in ((1, ["forward", "backward"]), (2, [])):
+        window = window_over((8, 8), (3, 3), (stride, stride), (1, 1, 1, 1))
+        assert winograd.pays(x.shape, kernel.shape, window) == bool(way)
+        name = ops.conv2d_algorithm(x.shape, kernel.shape, window)
+        assert name == ("Winograd F(4x4, 3x3)" if way else "direct")
         for relu, pooled in product((False, True), repeat=2):
             taken.clear()
-            name = "conv2d" + "_relu" * relu + "_maxpool" * pooled
-            windows = walk + pool if pooled else walk
-            found = getattr(numba_cpu, f"{name}_forward")(x, kernel, None, *windows)
-            y, *winners = found if pooled else (found,)
-            seen = [y] * relu + winners
-            getattr(numba_cpu, f"{name}_backward")(np.ones_like(y), x, *seen, kernel, *windows, True)
-            assert taken == way, name
+            pool = window_over(window.output, (2, 2), (2, 2), "valid") if pooled else None
+            y, argmax = ops.conv2d_forward(x, kernel, None, window, relu, pool)
+            ops.conv2d_backward(np.ones_like(y), x, kernel, window, y if relu else None, pool, argmax)
+            assert taken == way, (relu, pooled)
+
+
+def test_grouped_convolutions_do_not_take_this_way() -> None:
+    """It has no groups: they would be multiplied with each other."""
+    window = window_over((16, 16), (3, 3), (1, 1), "same")
+    assert winograd.pays((8, 16, 16, 32), (3, 3, 32, 32), window)
+    assert not winograd.pays((8, 16, 16, 64), (3, 3, 32, 64), window._replace(groups=2))
 
 
 @pytest.mark.parametrize(
@@ -300,8 +313,8 @@ def test_ops_take_this_way_exactly_where_it_pays(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_it_does_not_pay(x: tuple, kernel: tuple, strides: tuple, dilation: tuple) -> None:
-    assert winograd.pays((2, 16, 16, 32), (3, 3, 32, 32), (1, 1), (0, 0, 0, 0), (1, 1))
-    assert not winograd.pays(x, kernel, strides, (0, 0, 0, 0), dilation)
+    assert winograd.pays((2, 16, 16, 32), (3, 3, 32, 32), window_over((16, 16), (3, 3), (1, 1), "valid"))
+    assert not winograd.pays(x, kernel, window_over(x[1:3], kernel[:2], strides, "valid", dilation))
 
 
 # --- the transforms -----------------------------------------------------------------
@@ -320,12 +333,11 @@ def test_matrices_make_a_correlation_of_a_product(r: int) -> None:
 
 
 @numba.njit
-def run(transform, source, target, columns, rows_inside, columns_inside, start, floor):  # type: ignore[no-untyped-def]
+def run(transform, source, target, channels, inside, start, lower_bound):  # type: ignore[no-untyped-def]
     """Apply a transform to tiles (rows, columns, channels)."""
-    _transforms.apply(
-        transform, source.ctypes.data, source.shape[1] * source.shape[2], source.shape[2], target.ctypes.data,
-        target.shape[1] * target.shape[2], target.shape[2], columns, rows_inside, columns_inside, start.ctypes.data, floor,
-    )  # fmt: skip
+    of_source = Grid(address(source), source.shape[1] * source.shape[2], source.shape[2])
+    of_target = Grid(address(target), target.shape[1] * target.shape[2], target.shape[2])
+    _transforms.apply(transform, of_source, of_target, channels, Finish(*inside, address(start), lower_bound))
 
 
 def matrix_of(kind: int, r: int) -> np.ndarray:
@@ -341,17 +353,17 @@ def matrix_of(kind: int, r: int) -> np.ndarray:
     }[kind]
 
 
-def check_transform(kind: int, r: int, C: int, rows: int, columns: int, floor: float) -> None:
+def check_transform(kind: int, r: int, C: int, rows: int, columns: int, lower_bound: float) -> None:
     matrix, rng = matrix_of(kind, r), np.random.default_rng(C)
     after, before = matrix.shape
     source, target = rng.standard_normal((before, before, C), np.float32), rng.standard_normal((after, after, 96), np.float32)
     start, untouched = rng.standard_normal(C, np.float32), target.copy()
     wanted = np.einsum("ik,klc,jl->ijc", matrix, source.astype(float), matrix)
     if kind == _transforms.OUTPUT:
-        wanted = np.maximum(wanted + start, floor)
+        wanted = np.maximum(wanted + start, lower_bound)
     if kind == _transforms.INPUT_GRADIENT:
         wanted += untouched[:, :, :C]
-    run(_transforms.transform(kind, r), source, target, C, rows, columns, start, np.float32(floor))
+    run(_transforms.transform(kind, r), source, target, C, (rows, columns), start, np.float32(lower_bound))
     if kind == _transforms.OUTPUT:
         wanted[rows:], wanted[:, columns:] = untouched[rows:, :, :C], untouched[:, columns:, :C]
     np.testing.assert_allclose(target[:, :, :C], wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
@@ -365,5 +377,5 @@ def check_transform(kind: int, r: int, C: int, rows: int, columns: int, floor: f
 def test_compiled_transform_is_its_matrix(kind: int, r: int) -> None:
     m = 7 - r
     for C in (1, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 80):
-        for rows, columns, floor in ((m, m, -np.inf), (6, 9, 0), (1, m - 1, 0), (m - 1, 1, -0.5)):
-            check_transform(kind, r, C, rows, columns, floor)
+        for rows, columns, lower_bound in ((m, m, -np.inf), (6, 9, 0), (1, m - 1, 0), (m - 1, 1, -0.5)):
+            check_transform(kind, r, C, rows, columns, lower_bound)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu._compile import VL
 from minicnn.backends.numba_cpu._microkernel import NR
+from minicnn.backends.types import Window, window_over
 from minicnn.shapes import Pads, resolve_padding
 
 # Few, odd; a whole vector of floats and a whole tile, one less and one more.
@@ -25,6 +26,10 @@ class Windows:
     dilation: tuple[int, int]
     padding: str  # "same", "valid" or "explicit"
     pads: Pads
+
+    def geometry(self, groups: int = 1) -> Window:
+        """As the ops are given it."""
+        return window_over(self.image, self.window, self.strides, self.pads, self.dilation, groups)
 
 
 @st.composite

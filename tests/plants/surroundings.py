@@ -68,7 +68,7 @@ PLANTS = [
     # --- saving
     Plant(
         "saving_replaces_a_link",
-        "saving/atomic.py",
+        "atomic.py",
         "target = os.path.realpath(path)",
         "target = os.path.abspath(path)",
         ("tests/test_saving.py::test_links_and_permissions_stay",),
@@ -96,7 +96,7 @@ PLANTS = [
     ),
     Plant(
         "loaded_model_forgets_loss_weights",
-        "models/compilation.py",
+        "models/compile.py",
         '            loss_weights=config.get("loss_weights"),\n',
         "",
         ("tests/test_saving.py::test_what_compile_was_given_comes_back",),
@@ -146,9 +146,9 @@ PLANTS = [
     ),
     Plant(
         "centre_crop_rounds_the_odd_pixel_up",
-        "data/resize.py",
-        "top, left = (height - crop_height) // 2, (width - crop_width) // 2",
-        "top, left = (height - crop_height + 1) // 2, (width - crop_width + 1) // 2",
+        "shapes.py",
+        "return (image[0] - height) // 2, (image[1] - width) // 2, height, width",
+        "return (image[0] - height + 1) // 2, (image[1] - width + 1) // 2, height, width",
         ("tests/test_data.py::TestResize::test_keeping_proportions",),
     ),
     Plant(
@@ -167,7 +167,7 @@ PLANTS = [
     ),
     Plant(
         "featurewise_deviation_of_a_sample",  # ddof = 1
-        "preprocessing/image/generator.py",
+        "preprocessing/image/augmentation.py",
         "self.std = np.std(x, axis=(0, 1, 2))",
         "self.std = np.std(x, axis=(0, 1, 2), ddof=1)",
         ("tests/test_preprocessing.py::TestFlow::test_batches_are_keras_s",),

@@ -18,33 +18,14 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minicnn.backends.spec import Array
-
-__all__ = [
-    "C_TYPES",
-    "FOLDER",
-    "OPTIONS",
-    "THREADS",
-    "address",
-    "blocks",
-    "empty",
-    "inputs",
-    "is_on_device",
-    "launch",
-    "program",
-    "set_tf32",
-    "source",
-    "tf32",
-    "to_device",
-    "to_host",
-    "vector_width",
-]
+from minicnn.backends.types import Array
 
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "long long", "uint8": "unsigned char"}
-THREADS = 256  # of a block that walks along an array
+THREADS = 256  # of a block that goes along an array
 OPTIONS = ("-std=c++17",)  # of the compiler
 FOLDER = Path(__file__).parent / "kernels"  # of the sources
 _LEAST_TF32_CAPABILITY = 80
+_LEAST_ROWS, _MOST_CHUNKS = 256, 256  # of a chunk; of a column
 _Constants = tuple[tuple[str, Any], ...]
 _tf32 = os.environ.get("MINICNN_TF32", "0") == "1"
 
@@ -173,6 +154,11 @@ def vector_width(extent: int, *arrays: Array) -> int:
     return width if extent % width == 0 and all(address(array) % 16 == 0 for array in arrays) else 1
 
 
+def real_type(array: Array) -> dict[str, str]:
+    """The C type `real` that a source leaves open: the array's."""
+    return {"real": C_TYPES[array.dtype.name]}
+
+
 # --- kernels --------------------------------------------------------------------------
 
 
@@ -224,5 +210,14 @@ def launch(
 
 
 def blocks(size: int) -> tuple[int]:
-    """The grid for a kernel that walks along `size` elements with `THREADS` threads a block."""
+    """The grid for a kernel that goes along `size` elements with `THREADS` threads a block."""
     return (max(1, min(-(-size // THREADS), 1 << 16)),)
+
+
+def column_chunks(rows: int, C: int) -> tuple[tuple[int, int], int]:
+    """How sums down the columns of a matrix (rows, C) are cut (`kernels/columns.cuh`): the grid, and rows a chunk.
+
+    The chunks depend on the shape alone.
+    """
+    rows_per_chunk = max(_LEAST_ROWS, -(-rows // _MOST_CHUNKS))
+    return (-(-C // 32), -(-rows // rows_per_chunk)), rows_per_chunk

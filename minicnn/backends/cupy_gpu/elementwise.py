@@ -1,6 +1,6 @@
 """Elementwise ops: one pass over memory each (`kernels/elementwise.cu`, where the formulas are), dropout included.
 
-Copies and sums, which one CuPy call already does in a pass, run the reference backend's lines.
+Copies and sums, which one CuPy call already does in a pass, have no kernels: the reference's lines run.
 """
 
 from __future__ import annotations
@@ -9,53 +9,8 @@ from math import floor
 
 import numpy as np
 
-from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, blocks, empty, inputs, launch, to_device
-from minicnn.backends.reference.elementwise import (
-    add_forward,
-    concatenate_backward,
-    concatenate_forward,
-    rescale,
-    zero_pad2d_backward,
-    zero_pad2d_forward,
-)
-from minicnn.backends.spec import Array
-
-__all__ = [
-    "add_forward",
-    "bounded_relu_backward",
-    "bounded_relu_forward",
-    "concatenate_backward",
-    "concatenate_forward",
-    "draw_key_",
-    "dropout_backward",
-    "dropout_forward",
-    "elu_backward",
-    "elu_forward",
-    "gelu_backward",
-    "gelu_forward",
-    "gelu_tanh_backward",
-    "gelu_tanh_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "random_bits",
-    "relu_backward",
-    "relu_forward",
-    "rescale",
-    "selu_backward",
-    "selu_forward",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
-    "softmax_backward",
-    "softmax_forward",
-    "softplus_backward",
-    "softplus_forward",
-    "tanh_backward",
-    "tanh_forward",
-    "zero_pad2d_backward",
-    "zero_pad2d_forward",
-]
+from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, blocks, empty, inputs, launch, real_type, to_device
+from minicnn.backends.types import Array
 
 _ROWS = 4  # of a block, in a softmax
 
@@ -222,23 +177,23 @@ def _map(name: str, x: Array, p: float = 0.0, q: float = 0.0, r: float = 0.0) ->
     return y
 
 
-def _map_backward(name: str, dy: Array, kept: Array, p: float = 0.0, q: float = 0.0, r: float = 0.0) -> Array:
-    """dx[i] = formula(dy[i], kept[i])."""
-    dy, kept = inputs(name, dy, kept)
+def _map_backward(name: str, dy: Array, residual: Array, p: float = 0.0, q: float = 0.0, r: float = 0.0) -> Array:
+    """dx[i] = formula(dy[i], residual[i])."""
+    dy, residual = inputs(name, dy, residual)
     dx = empty(dy.shape, dy.dtype)
-    _launch_elements(name, (dy, kept, dx, float(p), float(q), float(r), dx.size), dx)
+    _launch_elements(name, (dy, residual, dx, float(p), float(q), float(r), dx.size), dx)
     return dx
 
 
 def _launch_elements(name: str, arguments: tuple[object, ...], owned: Array) -> None:
-    launch("elementwise.cu", name, blocks(owned.size), (THREADS,), arguments, {"real": C_TYPES[owned.dtype.name]}, {})
+    launch("elementwise.cu", name, blocks(owned.size), (THREADS,), arguments, real_type(owned), {})
 
 
 def _launch_rows(name: str, arguments: tuple[object, ...], owned: Array) -> None:
     count = owned.shape[-1]
     rows = owned.size // count
-    types = {"real": C_TYPES[owned.dtype.name]}
-    launch("elementwise.cu", name, (-(-rows // _ROWS),), (32, _ROWS), (*arguments, rows, count), types, {})
+    grid, block = (-(-rows // _ROWS),), (32, _ROWS)
+    launch("elementwise.cu", name, grid, block, (*arguments, rows, count), real_type(owned), {})
 
 
 def _launch_random(name: str, arguments: tuple[object, ...], draws: int, real: str = "float") -> None:

@@ -16,9 +16,7 @@ import cupy
 import numpy as np
 
 from minicnn.backends.cupy_gpu.compile import is_on_device
-from minicnn.backends.spec import Array
-
-__all__ = ["StepGraph", "capture"]
+from minicnn.backends.types import Array
 
 
 def capture(step_function: Callable[..., Any], inputs: Sequence[Array], warmup: int = 2) -> StepGraph:

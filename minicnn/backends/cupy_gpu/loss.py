@@ -1,6 +1,6 @@
 """Losses and the counts behind accuracies; a warp a row (`kernels/loss.cu`).
 
-Those that a classifier trains with have kernels; the others run the reference backend's lines.
+Those that a classifier trains with have kernels; of the others the reference's lines run.
 """
 
 from __future__ import annotations
@@ -9,43 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends import reference
-from minicnn.backends.cupy_gpu.compile import C_TYPES, empty, inputs, is_on_device, launch
-from minicnn.backends.reference.loss import (
-    absolute_error_backward,
-    absolute_error_forward,
-    binary_cross_entropy_backward,
-    binary_cross_entropy_forward,
-    binary_matches,
-    cross_entropy_backward,
-    cross_entropy_forward,
-    sigmoid_cross_entropy_backward,
-    sigmoid_cross_entropy_forward,
-    squared_error_backward,
-    squared_error_forward,
-)
-from minicnn.backends.spec import Array
-
-__all__ = [
-    "absolute_error_backward",
-    "absolute_error_forward",
-    "accumulate_mean_",
-    "binary_cross_entropy_backward",
-    "binary_cross_entropy_forward",
-    "binary_matches",
-    "categorical_matches",
-    "cross_entropy_backward",
-    "cross_entropy_forward",
-    "sigmoid_cross_entropy_backward",
-    "sigmoid_cross_entropy_forward",
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_forward",
-    "sparse_categorical_matches",
-    "sparse_softmax_cross_entropy_backward",
-    "sparse_softmax_cross_entropy_forward",
-    "squared_error_backward",
-    "squared_error_forward",
-]
+from minicnn.backends.cupy_gpu.compile import C_TYPES, empty, inputs, is_on_device, launch, real_type
+from minicnn.backends.reference import loss as reference
+from minicnn.backends.types import Array
 
 _ROWS = 4  # of a block
 
@@ -109,7 +75,7 @@ def accumulate_mean_(total: Array, count: Array, values: Array, weights: Array |
         reference.accumulate_mean_(total, count, values, weights)
         return
     values, weights = inputs("accumulate_mean_", values, weights)
-    types = {"real": C_TYPES[values.dtype.name], "label_t": "int", "total_t": C_TYPES[kinds[0]]}
+    types = real_type(values) | {"label_t": "int", "total_t": C_TYPES[kinds[0]]}
     launch("loss.cu", "accumulate_mean", (1,), (32,), (total, count, values, weights, values.size), types, {})
 
 
@@ -125,5 +91,5 @@ def _labels(op: str, labels: Array) -> Array:
 def _launch(name: str, arguments: tuple[Any, ...], matrix: Array, label: str = "int32") -> None:
     """Run kernel `name` with a warp for each row of `matrix`."""
     rows, count = matrix.shape
-    types = {"real": C_TYPES[matrix.dtype.name], "label_t": C_TYPES[label], "total_t": "float"}
+    types = real_type(matrix) | {"label_t": C_TYPES[label], "total_t": "float"}
     launch("loss.cu", name, (-(-rows // _ROWS),), (32, _ROWS), (*arguments, rows, count), types, {})

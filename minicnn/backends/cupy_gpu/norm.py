@@ -1,33 +1,18 @@
-"""Batch normalization: one pass for the statistics, one for the result (`kernels/norm.cu`)."""
+"""Batch normalization: one pass for the statistics, one for the result, which a ReLU joins (`kernels/norm.cu`)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, blocks, empty, inputs, launch
-from minicnn.backends.cupy_gpu.dense import column_chunks
-from minicnn.backends.spec import Array
-
-__all__ = [
-    "batchnorm_backward",
-    "batchnorm_forward",
-    "batchnorm_inference",
-    "batchnorm_inference_backward",
-    "gradients",
-    "moving_average_update_",
-    "normalized",
-    "statistics",
-]
+from minicnn.backends.cupy_gpu.compile import THREADS, blocks, column_chunks, empty, inputs, launch, real_type
+from minicnn.backends.cupy_gpu.elementwise import relu_backward
+from minicnn.backends.types import Array
 
 
-def batchnorm_forward(x: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> tuple[Array, Array, Array]:
+def batchnorm_forward(
+    x: Array, gamma: Array | None, beta: Array | None, epsilon: float, relu: bool = False
+) -> tuple[Array, Array, Array]:
     """Mean and variance come from one pass: sums of x - x[0] and of its square."""
-    mean, variance = statistics(x)
-    return batchnorm_inference(x, gamma, beta, mean, variance, epsilon), mean, variance
-
-
-def statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of each channel."""
     x = inputs("batchnorm_forward", x)
     C = x.shape[-1]
     rows = x.size // C
@@ -36,20 +21,13 @@ def statistics(x: Array) -> tuple[Array, Array]:
     mean, variance = empty((C,), x.dtype), empty((C,), x.dtype)
     _launch("batchnorm_sums", grid, (32, 8), (x, partial, rows, rows_per_chunk), x)
     _launch("batchnorm_statistics", blocks(C), (THREADS,), (partial, x, mean, variance, grid[1], rows), x)
-    return mean, variance
+    return batchnorm_inference(x, gamma, beta, mean, variance, epsilon, relu), mean, variance
 
 
 def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """The two sums, then dx, which reads them."""
-    return gradients(dy, x, None, gamma, mean, variance, epsilon)
-
-
-def gradients(
-    dy: Array, x: Array, y: Array | None, gamma: Array | None, mean: Array, variance: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """`batchnorm_backward`; with y, the output of a ReLU that follows, of relu_backward(dy, y)."""
+    """The two sums, then dx, which reads them; both passes read y besides, if there is one."""
     dy, x, y, gamma, mean, variance = inputs("batchnorm_backward", dy, x, y, gamma, mean, variance)
     dgamma, dbeta = _parameter_gradients(dy, x, y, mean, variance, epsilon)
     dx = empty(x.shape, x.dtype)
@@ -59,16 +37,9 @@ def gradients(
 
 
 def batchnorm_inference(
-    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float
+    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float, relu: bool = False
 ) -> Array:
     """One pass."""
-    return normalized(x, gamma, beta, mean, variance, epsilon, relu=False)
-
-
-def normalized(
-    x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float, relu: bool
-) -> Array:
-    """`batchnorm_inference`; with `relu` max(that, 0)."""
     x, gamma, beta, mean, variance = inputs("batchnorm_inference", x, gamma, beta, mean, variance)
     y = empty(x.shape, x.dtype)
     arguments = (x, gamma, beta, mean, variance, y, float(epsilon), y.size, int(relu))
@@ -77,9 +48,11 @@ def normalized(
 
 
 def batchnorm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """The sums as in `batchnorm_backward`."""
+    """The sums as in `batchnorm_backward`; a ReLU has a pass of its own here."""
+    if y is not None:
+        dy = relu_backward(dy, y)
     dy, x, gamma, mean, variance = inputs("batchnorm_inference_backward", dy, x, gamma, mean, variance)
     dgamma, dbeta = _parameter_gradients(dy, x, None, mean, variance, epsilon)
     dx = empty(dy.shape, dy.dtype)
@@ -92,8 +65,7 @@ def moving_average_update_(average: Array, value: Array, momentum: float) -> Non
     """One pass."""
     average, value = inputs("moving_average_update_", average, value)
     arguments = (average, value, float(momentum), average.size)
-    types = {"real": C_TYPES[average.dtype.name]}
-    launch("norm.cu", "moving_average", blocks(average.size), (THREADS,), arguments, types, {"C": 1})
+    launch("norm.cu", "moving_average", blocks(average.size), (THREADS,), arguments, real_type(average), {"C": 1})
 
 
 def _parameter_gradients(
@@ -112,4 +84,4 @@ def _parameter_gradients(
 
 
 def _launch(name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...], x: Array) -> None:
-    launch("norm.cu", name, grid, block, arguments, {"real": C_TYPES[x.dtype.name]}, {"C": x.shape[-1]})
+    launch("norm.cu", name, grid, block, arguments, real_type(x), {"C": x.shape[-1]})

@@ -4,65 +4,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, blocks, empty, inputs, launch
-from minicnn.backends.spec import Array, Pads, Pair
-from minicnn.shapes import window_output
-
-__all__ = [
-    "avgpool2d_backward",
-    "avgpool2d_forward",
-    "gather_from_winners",
-    "global_avgpool2d_backward",
-    "global_avgpool2d_forward",
-    "global_maxpool2d_backward",
-    "global_maxpool2d_forward",
-    "maxpool2d_backward",
-    "maxpool2d_forward",
-]
+from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, blocks, empty, inputs, launch, real_type
+from minicnn.backends.types import Array, Window
 
 
-def maxpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Array]:
+def maxpool2d_forward(x: Array, window: Window) -> tuple[Array, Array]:
     """A thread owns one output."""
     x = inputs("maxpool2d_forward", x)
-    OH, OW = window_output(x.shape[1:3], pool_size, strides, pads)
-    y = empty((len(x), OH, OW, x.shape[3]), x.dtype)
-    winners = empty(y.shape, np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
-    _launch("maxpool2d_forward", (x, y, winners, y.size), y, x.shape, (OH, OW), pool_size, strides, pads, winners.dtype.name)
-    return y, winners
+    y = empty((len(x), *window.output, x.shape[3]), x.dtype)
+    argmax = empty(y.shape, np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32)
+    _launch("maxpool2d_forward", (x, y, argmax, y.size), y, x.shape, window, argmax.dtype.name)
+    return y, argmax
 
 
-def maxpool2d_backward(
-    dy: Array, winners: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
-) -> Array:
-    """A thread owns one input pixel and gathers from the windows over it that it won."""
-    return gather_from_winners(dy, winners, None, x_shape, pool_size, strides, pads)
+def maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """A thread owns one input pixel and gathers from the windows over it whose largest value it was."""
+    return _maxpool2d_relu_backward(dy, argmax, None, x_shape, window)
 
 
-def gather_from_winners(
-    dy: Array, winners: Array, y: Array | None, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads
-) -> Array:
+def _maxpool2d_relu_backward(dy: Array, argmax: Array, y: Array | None, x_shape: tuple[int, ...], window: Window) -> Array:
     """`maxpool2d_backward`; with y, the pooling's output, of relu_backward(dy, y)."""
     dy, y = inputs("maxpool2d_backward", dy, y)
     dx = empty(x_shape, dy.dtype)
-    arguments = (dy, winners, y, dx, dx.size)
-    _launch("maxpool2d_backward", arguments, dx, x_shape, dy.shape[1:3], pool_size, strides, pads, winners.dtype.name)
+    _launch("maxpool2d_backward", (dy, argmax, y, dx, dx.size), dx, x_shape, window, argmax.dtype.name)
     return dx
 
 
-def avgpool2d_forward(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+def avgpool2d_forward(x: Array, window: Window) -> Array:
     """A thread owns one output."""
     x = inputs("avgpool2d_forward", x)
-    OH, OW = window_output(x.shape[1:3], pool_size, strides, pads)
-    y = empty((len(x), OH, OW, x.shape[3]), x.dtype)
-    _launch("avgpool2d_forward", (x, y, y.size), y, x.shape, (OH, OW), pool_size, strides, pads)
+    y = empty((len(x), *window.output, x.shape[3]), x.dtype)
+    _launch("avgpool2d_forward", (x, y, y.size), y, x.shape, window)
     return y
 
 
-def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], pool_size: Pair, strides: Pair, pads: Pads) -> Array:
+def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], window: Window) -> Array:
     """A thread owns one input pixel and gathers from the windows over it."""
     dy = inputs("avgpool2d_backward", dy)
     dx = empty(x_shape, dy.dtype)
-    _launch("avgpool2d_backward", (dy, dx, dx.size), dx, x_shape, dy.shape[1:3], pool_size, strides, pads)
+    _launch("avgpool2d_backward", (dy, dx, dx.size), dx, x_shape, window)
     return dx
 
 
@@ -70,16 +50,16 @@ def global_maxpool2d_forward(x: Array) -> tuple[Array, Array]:
     """A thread owns one channel of one image."""
     x = inputs("global_maxpool2d_forward", x)
     y = empty((x.shape[0], x.shape[3]), x.dtype)
-    winners = empty(y.shape, np.int32)
-    _launch_global("global_maxpool2d_forward", (x, y, winners, y.size), y, x.shape)
-    return y, winners
+    argmax = empty(y.shape, np.int32)
+    _launch("global_maxpool2d_forward", (x, y, argmax, y.size), y, x.shape, _whole_image(x.shape))
+    return y, argmax
 
 
-def global_maxpool2d_backward(dy: Array, winners: Array, x_shape: tuple[int, ...]) -> Array:
+def global_maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...]) -> Array:
     """A thread owns one input pixel."""
     dy = inputs("global_maxpool2d_backward", dy)
     dx = empty(x_shape, dy.dtype)
-    _launch_global("global_maxpool2d_backward", (dy, winners, dx, dx.size), dx, x_shape)
+    _launch("global_maxpool2d_backward", (dy, argmax, dx, dx.size), dx, x_shape, _whole_image(x_shape))
     return dx
 
 
@@ -87,7 +67,7 @@ def global_avgpool2d_forward(x: Array) -> Array:
     """A thread owns one channel of one image."""
     x = inputs("global_avgpool2d_forward", x)
     y = empty((x.shape[0], x.shape[3]), x.dtype)
-    _launch_global("global_avgpool2d_forward", (x, y, y.size), y, x.shape)
+    _launch("global_avgpool2d_forward", (x, y, y.size), y, x.shape, _whole_image(x.shape))
     return y
 
 
@@ -95,8 +75,14 @@ def global_avgpool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
     """A thread owns one input pixel."""
     dy = inputs("global_avgpool2d_backward", dy)
     dx = empty(x_shape, dy.dtype)
-    _launch_global("global_avgpool2d_backward", (dy, dx, dx.size), dx, x_shape)
+    _launch("global_avgpool2d_backward", (dy, dx, dx.size), dx, x_shape, _whole_image(x_shape))
     return dx
+
+
+def _whole_image(x_shape: tuple[int, ...]) -> Window:
+    """The one window that is the image."""
+    _, H, W, _ = x_shape
+    return Window(size=(H, W), strides=(1, 1), dilation=(1, 1), pads=(0, 0, 0, 0), output=(1, 1))
 
 
 def _launch(
@@ -104,21 +90,12 @@ def _launch(
     arguments: tuple[object, ...],
     owned: Array,
     x_shape: tuple[int, ...],
-    output: Pair,
-    pool_size: Pair,
-    strides: Pair,
-    pads: Pads,
-    winner: str = "int32",
+    window: Window,
+    argmax_type: str = "int32",
 ) -> None:
     """Run kernel `name` with one thread for each element of `owned`."""
-    (_, H, W, C), (OH, OW), (KH, KW), (SH, SW), (top, _, left, _) = x_shape, output, pool_size, strides, pads
+    (_, H, W, C), (KH, KW), (OH, OW), (SH, SW) = x_shape, window.size, window.output, window.strides
     names = ("H", "W", "C", "KH", "KW", "OH", "OW", "SH", "SW", "TOP", "LEFT")
-    geometry = dict(zip(names, (H, W, C, KH, KW, OH, OW, SH, SW, top, left)))
-    types = {"real": C_TYPES[owned.dtype.name], "winner_t": C_TYPES[winner]}
+    geometry = dict(zip(names, (H, W, C, KH, KW, OH, OW, SH, SW, window.pads[0], window.pads[2])))
+    types = real_type(owned) | {"argmax_t": C_TYPES[argmax_type]}
     launch("pool.cu", name, blocks(owned.size), (THREADS,), arguments, types, geometry)
-
-
-def _launch_global(name: str, arguments: tuple[object, ...], owned: Array, x_shape: tuple[int, ...]) -> None:
-    """As `_launch`, for the one window that is the image."""
-    _, H, W, _ = x_shape
-    _launch(name, arguments, owned, x_shape, (1, 1), (H, W), (1, 1), (0, 0, 0, 0))

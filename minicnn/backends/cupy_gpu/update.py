@@ -12,25 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends.cupy_gpu.compile import C_TYPES, THREADS, address, blocks, empty, inputs, is_on_device, launch
-from minicnn.backends.reference.update import accumulate_, l1_l2_penalty
-from minicnn.backends.spec import Array, Scalar
-
-__all__ = [
-    "accumulate_",
-    "adam_update_",
-    "clip_by_global_norm_",
-    "clip_by_norm_",
-    "clip_by_value_",
-    "exponential_average_",
-    "l1_l2_gradient_",
-    "l1_l2_penalty",
-    "momentum_update_",
-    "nesterov_update_",
-    "rmsprop_update_",
-    "sgd_update_",
-    "weight_decay_",
-]
+from minicnn.backends.cupy_gpu.compile import THREADS, address, blocks, empty, inputs, is_on_device, launch, real_type
+from minicnn.backends.types import Array, Scalar
 
 MOST = 48  # parameters of one launch: MAX_TENSORS of the kernels
 _LISTS = 5
@@ -61,34 +44,29 @@ def nesterov_update_(
 def rmsprop_update_(
     params: list[Array],
     grads: list[Array],
-    mean_squares: list[Array],
-    mean_grads: list[Array] | None,
-    momenta: list[Array] | None,
+    slots: tuple[list[Array], list[Array] | None, list[Array] | None],
     learning_rate: Scalar,
     rho: float,
     momentum: float,
     epsilon: float,
 ) -> None:
     """One launch."""
-    lists = [params, grads, mean_squares, mean_grads, momenta]
-    _update("rmsprop_update", lists, *_number(learning_rate), float(rho), float(momentum), float(epsilon))
+    numbers = (*_number(learning_rate), float(rho), float(momentum), float(epsilon))
+    _update("rmsprop_update", [params, grads, *slots], *numbers)
 
 
 def adam_update_(
     params: list[Array],
     grads: list[Array],
-    means: list[Array],
-    variances: list[Array],
-    max_variances: list[Array] | None,
+    slots: tuple[list[Array], list[Array], list[Array] | None],
     learning_rate: Scalar,
     step: Scalar,
-    beta_1: float,
-    beta_2: float,
+    betas: tuple[float, float],
     epsilon: float,
 ) -> None:
     """One launch; the bias correction is computed in float64 by each thread."""
-    lists = [params, grads, means, variances, max_variances]
-    _update("adam_update", lists, *_number(learning_rate), *_number(step), float(beta_1), float(beta_2), float(epsilon))
+    numbers = (*_number(learning_rate), *_number(step), *map(float, betas), float(epsilon))
+    _update("adam_update", [params, grads, *slots], *numbers)
 
 
 def weight_decay_(params: list[Array], learning_rate: Scalar, weight_decay: float) -> None:
@@ -122,7 +100,7 @@ def l1_l2_gradient_(grad: Array, param: Array, l1: float, l2: float) -> None:
     """One launch."""
     grad, param = inputs("l1_l2_gradient_", grad, param)
     arguments = (grad, param, float(l1), float(l2), grad.size)
-    launch("update.cu", "l1_l2_gradient", blocks(grad.size), (THREADS,), arguments, {"real": C_TYPES[grad.dtype.name]}, {})
+    launch("update.cu", "l1_l2_gradient", blocks(grad.size), (THREADS,), arguments, real_type(grad), {})
 
 
 def _number(value: Scalar) -> tuple[Array | None, int, float]:
@@ -156,8 +134,7 @@ def _launch(name: str, lists: Sequence[list[Array] | None], *arguments: Any, gri
     params = lists[0] or []
     table["size"][0, : len(params)] = [array.size for array in params]
     grid = grid or min(blocks(max(array.size for array in params))[0], 1024)
-    types = {"real": C_TYPES[params[0].dtype.name]}
-    launch("update.cu", name, (grid, len(params)), (block,), (table, *arguments), types, {})
+    launch("update.cu", name, (grid, len(params)), (block,), (table, *arguments), real_type(params[0]), {})
 
 
 def _squares(grads: list[Array]) -> Array:
@@ -166,6 +143,5 @@ def _squares(grads: list[Array]) -> Array:
     squares = empty((len(grads),), np.float64)
     for first, group in _groups([grads]):
         _launch("partial_squares", group, partial, first, grid=_PARTS, block=32)
-    types = {"real": C_TYPES[grads[0].dtype.name]}
-    launch("update.cu", "sum_squares", (len(grads),), (32,), (partial, squares, _PARTS), types, {})
+    launch("update.cu", "sum_squares", (len(grads),), (32,), (partial, squares, _PARTS), real_type(grads[0]), {})
     return squares

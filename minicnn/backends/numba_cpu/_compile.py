@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import inspect
 import os
@@ -25,6 +26,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import caching, cgutils, event
 from numba.core.ccallback import CFunc
@@ -180,7 +182,8 @@ class _Cache(caching.FunctionCache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         self._alone.close()  # left open by a compilation that failed
-        self._impl.locator.ensure_cache_path()
+        with contextlib.suppress(OSError):  # a disk that is full: what is there is read all the same
+            self._impl.locator.ensure_cache_path()
         self._alone.enter_context(_locked(self._lock_path))
         found = super().load_overload(signature, target_context)
         if found is not None:
@@ -189,18 +192,30 @@ class _Cache(caching.FunctionCache):
 
     def save_overload(self, signature: Any, data: Any) -> None:
         with self._alone, contextlib.suppress(OSError):  # a full disk costs the next start some seconds, nothing more
+            self._sweep()
             super().save_overload(signature, data)
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed left of new files: nobody else writes this function's files now."""
+        for path in Path(self.cache_path).glob(f"{glob.escape(self._impl.filename_base)}.*.tmp.*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """No other process is in this block with the same file. The system takes the lock back from a process that is killed."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # another user's file, or a file system without locks
-            file = stack.enter_context(open(path, "ab"))
-            if fcntl:
-                fcntl.lockf(file, fcntl.LOCK_EX)
+    file = None
+    with contextlib.suppress(OSError):  # another user's file, a file system without locks, or a full one
+        file = open(path, "ab")  # noqa: SIM115 - closed below, where an error does not matter either
+        if fcntl:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        if file:
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -223,9 +238,16 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
     Named tuples cost a call some 3 us each, plain ones next to nothing: callers pass `tuple(window)`, and the
     function begins with `window = Window(*window)`.
     """
-    dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
+    dispatcher: Any = numba.njit(error_model="numpy", nogil=True)(function)
     with contextlib.suppress(RuntimeError):  # no folder can be written: compile anew in every process
         dispatcher._cache = _Cache(source or function)
+    compile_for = dispatcher._compile_for_args
+
+    def compile_or_copy(*args: Any) -> Any:
+        # What is returned is called with the same arguments.
+        return compile_for(*args) if all(map(_is_read_as_it_lies, args)) else functools.partial(_call_on_copies, dispatcher)
+
+    dispatcher._compile_for_args = compile_or_copy
     return dispatcher
 
 
@@ -247,6 +269,43 @@ def instruction(signature: Any) -> Callable[[Callable[..., Any]], Any]:
         return intrinsic(define)
 
     return make
+
+
+def _is_read_as_it_lies(argument: Any) -> bool:
+    if isinstance(argument, tuple):
+        return all(map(_is_read_as_it_lies, argument))
+    return not isinstance(argument, np.ndarray) or (argument.flags.c_contiguous and argument.flags.aligned)
+
+
+def _call_on_copies(dispatcher: Any, *args: Any) -> Any:
+    """Call a kernel, which reads arrays by their addresses, on C-contiguous copies of those that are not: a user's views.
+
+    Numba tells arrays of another order by their type, and so looks for a kernel of its own for them. There is never one:
+    that is where such a call comes here, and one on contiguous arrays pays nothing for it.
+    """
+    copies = [_in_order(argument) for argument in args]
+    result = dispatcher(*copies)
+    for argument, copy in zip(args, copies):
+        _write_back(argument, copy)
+    return result
+
+
+def _in_order(argument: Any) -> Any:
+    """An argument, also a tuple of them, with C-contiguous copies of the arrays that are not."""
+    if _is_read_as_it_lies(argument):
+        return argument
+    if isinstance(argument, tuple):
+        return tuple(map(_in_order, argument))
+    return np.array(argument, order="C")
+
+
+def _write_back(argument: Any, copy: Any) -> None:
+    """What a kernel wrote into a copy."""
+    if isinstance(argument, tuple):
+        for part, its_copy in zip(argument, copy):
+            _write_back(part, its_copy)
+    elif copy is not argument and argument.flags.writeable:
+        argument[...] = copy
 
 
 def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:

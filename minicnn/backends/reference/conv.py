@@ -25,7 +25,7 @@ def conv2d_forward(
         kernel: (KH, KW, C_in/G, C_out).
         bias: (C_out,), or None for none.
         window: over x.
-        relu: whether y is max(z, 0). pool: over z; None for none. What a fast backend does with a result at hand.
+        relu: whether y is max(z, 0). pool: over z; None for none. (A fast backend does both before z goes to memory.)
 
     Returns:
         y: (N, OH, OW, C_out), or with `pool` its output's size.
@@ -56,7 +56,7 @@ def conv2d_backward(
 ) -> tuple[Array | None, Array, Array]:
     """Gradients of `conv2d_forward` with respect to its input, its kernel and its bias.
 
-        dz = dy, behind the max pooling and the ReLU if there were any
+        dz[n,oy,ox,co] = the gradient at z: dy, taken back through the max pooling and the ReLU if there were any;
         dx[n,h,w,ci] = sum over ky,kx,co of dz[n,oy,ox,co] * kernel[ky,kx,ci,co]
         where oy*SH + ky*DH - top == h and ox*SW + kx*DW - left == w, and oy, ox are in range;
         dkernel[ky,kx,ci,co] = sum over n,oy,ox of
@@ -78,7 +78,7 @@ def conv2d_backward(
     """
     N, (OH, OW), G = x.shape[0], window.output, window.groups
     KH, KW, C_in_of_group, C_out = kernel.shape
-    if y is not None:  # a ReLU stops the same gradients after a max pooling as before it
+    if y is not None:  # first, though it came before the pooling: a pooled value is positive where its largest pixel is
         dy = relu_backward(dy, y)
     if pool is not None:
         dy = maxpool2d_backward(dy, argmax, (N, OH, OW, C_out), pool)
@@ -98,9 +98,9 @@ def conv2d_backward(
 
 def _columns(x: Array, window: Window) -> Array:
     """`im2col`'s rows for each group of channels: (G, N*OH*OW, KH*KW*C_in/G)."""
-    columns = im2col(x, window)
+    columns, G = im2col(x, window), window.groups
     N, OH, OW, KH, KW, C_in = columns.shape
-    return _to_groups(columns.reshape(N * OH * OW * KH * KW, C_in), window.groups).reshape(window.groups, N * OH * OW, -1)
+    return _to_groups(columns.reshape(N * OH * OW * KH * KW, C_in), G).reshape(G, N * OH * OW, KH * KW * C_in // G)
 
 
 def _weights(kernel: Array, G: int) -> Array:
@@ -110,13 +110,14 @@ def _weights(kernel: Array, G: int) -> Array:
 
 def _to_groups(matrix: Array, G: int) -> Array:
     """(M, C) as (G, M, C/G)."""
-    return matrix.reshape(len(matrix), G, -1).swapaxes(0, 1)
+    M, C = matrix.shape
+    return matrix.reshape(M, G, C // G).swapaxes(0, 1)
 
 
 def _from_groups(matrices: Array) -> Array:
     """(G, M, C/G) as (M, C)."""
     G, M, each = matrices.shape
-    return matrices.swapaxes(0, 1).reshape(M, G * each)
+    return array_namespace(matrices).ascontiguousarray(matrices.swapaxes(0, 1)).reshape(M, G * each)
 
 
 def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:

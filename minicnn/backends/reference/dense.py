@@ -28,7 +28,7 @@ def dense_backward(
 ) -> tuple[Array | None, Array, Array]:
     """Gradients of `dense_forward` with respect to x, its kernel and its bias.
 
-        dz = dy, or behind a ReLU dy where y > 0, else 0
+        dz = dy, or if there was a ReLU: dy where y > 0, else 0
         dx = dz @ kernel.T;  dkernel = x.T @ dz;  dbias[co] = sum over m of dz[m,co]
 
     Args:

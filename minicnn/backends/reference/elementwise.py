@@ -248,13 +248,13 @@ def draw_key_(state: Array) -> Array:
 
 
 def zero_pad2d_forward(x: Array, pads: Pads) -> Array:
-    """x in a frame of zeros: (N, H + top + bottom, W + left + right, C)."""
+    """x with rows and columns of zeros around it: (N, H + top + bottom, W + left + right, C)."""
     top, bottom, left, right = pads
     return array_namespace(x).pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
 
 
 def zero_pad2d_backward(dy: Array, pads: Pads) -> Array:
-    """The part of dy inside the frame: (N, H, W, C)."""
+    """dy without the rows and columns that were added: (N, H, W, C)."""
     top, bottom, left, right = pads
     _, H, W, _ = dy.shape
     return dy[:, top : H - bottom, left : W - right, :].copy()

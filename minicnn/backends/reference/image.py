@@ -1,6 +1,6 @@
 """Warping, resizing and recolouring of images: what augmentation is made of.
 
-Forward only: it stands before the first weight, where nobody reads a gradient. Codes: interpolation
+Forward only: no weight stands before it, so that nobody reads a gradient. Codes: interpolation
 0 nearest (halves away from 0), 1 bilinear; fill mode, for pixels outside of the image, 0 constant,
 1 nearest (aaa|abcd|ddd), 2 reflect (cba|abcd|dcb), 3 wrap (bcd|abcd|abc).
 """
@@ -73,11 +73,11 @@ def affine_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fi
     return (1 - down) * above + down * below
 
 
-def _between(x: Array, axis: int, extent: int) -> Array:
-    """x at `extent` places along one axis, linear between neighbours."""
+def _resize_axis(x: Array, axis: int, new_size: int) -> Array:
+    """x at `new_size` places along one axis, linear between neighbours."""
     xp = array_namespace(x)
     size = x.shape[axis]
-    place = xp.clip((xp.arange(extent, dtype=x.dtype) + 0.5) * x.dtype.type(size / extent) - 0.5, 0, size - 1)
+    place = xp.clip((xp.arange(new_size, dtype=x.dtype) + 0.5) * x.dtype.type(size / new_size) - 0.5, 0, size - 1)
     first = xp.floor(place)
     weight = (place - first).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     first = first.astype(xp.int64)
@@ -85,7 +85,7 @@ def _between(x: Array, axis: int, extent: int) -> Array:
 
 
 def resize2d_bilinear(x: Array, image: Pair) -> Array:
-    """Images at another size; pixels are areas, so that corners fall on corners.
+    """Images at another size. A pixel is an area, not a point: the corners of the image stay its corners.
 
         row = clip((oy + 1/2) * H / OH - 1/2, 0, H - 1), column likewise; y is x there, linear between its 4 neighbours.
 
@@ -95,8 +95,8 @@ def resize2d_bilinear(x: Array, image: Pair) -> Array:
     Returns:
         y: (N, OH, OW, C).
     """
-    # Rows, then columns: the two commute.
-    return _between(_between(x, 1, image[0]), 2, image[1])
+    # Along the rows, then along the columns.
+    return _resize_axis(_resize_axis(x, 1, image[0]), 2, image[1])
 
 
 def resize2d_nearest(x: Array, image: Pair) -> Array:

@@ -1,8 +1,7 @@
 """Losses and the counts behind accuracies, one row of the batch at a time in one array expression.
 
 Targets and predictions are matrices (M, C): a loss reshapes before it calls. A forward returns one loss
-per row; a backward takes the rows' weights (M,), in which sample weights and the division by the batch
-size are already multiplied.
+per row; a backward takes the rows' weights (M,): each the sample's weight, divided by the batch size.
 """
 
 from __future__ import annotations

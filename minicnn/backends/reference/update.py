@@ -126,7 +126,7 @@ def clip_by_value_(grads: list[Array], limit: float) -> None:
 
 def clip_by_norm_(grads: list[Array], limit: float) -> None:
     """Each gradient whose Euclidean norm exceeds `limit` is scaled down to it."""
-    # Each gradient is a model of one parameter.
+    # As if the model had this one parameter.
     for g in grads:
         clip_by_global_norm_([g], limit)
 

@@ -7,11 +7,11 @@ with `Random` are faster and augment whole batches.
 
 from __future__ import annotations
 
-from ...data import image_dataset_from_directory
-from .files import array_to_img, img_to_array, load_img, save_img, smart_resize
-from .generator import ImageDataGenerator
-from .iterators import DataFrameIterator, DirectoryIterator, Iterator, NumpyArrayIterator
-from .transforms import (
+from minicnn.data import image_dataset_from_directory
+from minicnn.preprocessing.image.files import array_to_img, img_to_array, load_img, save_img, smart_resize
+from minicnn.preprocessing.image.generator import ImageDataGenerator
+from minicnn.preprocessing.image.iterators import DataFrameIterator, DirectoryIterator, Iterator, NumpyArrayIterator
+from minicnn.preprocessing.image.transforms import (
     apply_affine_transform,
     apply_brightness_shift,
     apply_channel_shift,

@@ -9,18 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ... import config, shapes
-from ...data.pictures import open_picture
-from ...data.resize import crop_resize
-
-__all__ = ["array_to_img", "img_to_array", "load_img", "save_img", "smart_resize"]
+from minicnn import config, shapes
+from minicnn.data.pictures import check_data_format, open_picture
+from minicnn.data.resize import crop_resize
 
 _RESAMPLING = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")  # PIL's names, in lower case
-
-
-def _check_data_format(data_format: str | None) -> None:
-    if data_format is not None:
-        config.set_image_data_format(data_format)
 
 
 def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> np.ndarray:
@@ -37,7 +30,7 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) ->
     Raises:
         ValueError: if it has another rank.
     """
-    _check_data_format(data_format)
+    check_data_format(data_format)
     x = np.asarray(img, dtype=dtype or config.floatx())
     if x.ndim not in (2, 3):
         raise ValueError(f"Unsupported image shape: {x.shape}")
@@ -58,7 +51,7 @@ def array_to_img(x: Any, data_format: str | None = None, scale: bool = True, dty
     """
     from PIL import Image
 
-    _check_data_format(data_format)
+    check_data_format(data_format)
     x = np.asarray(x, dtype=dtype or config.floatx())
     if x.ndim != 3:
         raise ValueError(f"Expected image array to have rank 3 (single image). Got array with shape: {x.shape}")
@@ -89,7 +82,8 @@ def load_img(
         path: of the file, or an open one in memory.
         color_mode: "grayscale", "rgb" or "rgba".
         target_size: (height, width) to resize to.
-        interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos" (PIL's).
+        interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos": as PIL resizes, which is Keras's rule
+            here. (`image_dataset_from_directory` and the command line resize as `tf.image.resize` does.)
         keep_aspect_ratio: cut the picture to the proportions of `target_size`, in the middle, before resizing.
 
     Raises:
@@ -112,9 +106,7 @@ def load_img(
         )
     box = None
     if keep_aspect_ratio:
-        crop_width = min(image.width, image.height * width // height)
-        crop_height = min(image.height, image.width * height // width)
-        left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
+        top, left, crop_height, crop_width = shapes.largest_window((image.height, image.width), (height, width))
         box = (left, top, left + crop_width, top + crop_height)
     return image.resize((width, height), Image.Resampling[interpolation.upper()], box=box)
 
@@ -159,7 +151,7 @@ def smart_resize(
         interpolation: as in `image_dataset_from_directory`.
         data_format: only "channels_last".
     """
-    _check_data_format(data_format)
+    check_data_format(data_format)
     x = np.asarray(x)
     if x.ndim not in (3, 4):
         raise ValueError(

@@ -11,21 +11,46 @@ import os
 import threading
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import config, shapes
-from ...data.directory import picture_files
-from ...data.pictures import CHANNELS
-from .files import array_to_img, img_to_array, load_img
-
-if TYPE_CHECKING:
-    from .generator import ImageDataGenerator
-
-__all__ = ["DataFrameIterator", "DirectoryIterator", "Iterator", "NumpyArrayIterator"]
+from minicnn import config, shapes
+from minicnn.data.directory import picture_files
+from minicnn.data.pictures import CHANNELS
+from minicnn.preprocessing.image.augmentation import Augmentation
+from minicnn.preprocessing.image.files import array_to_img, img_to_array, load_img
 
 _FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+
+
+class Flow(NamedTuple):
+    """How an iterator hands out its batches.
+
+    Attributes:
+        batch_size, shuffle, seed: see `Iterator`.
+        save_to_dir: a folder to write every image into, to look at.
+        save_prefix, save_format: what the names of these files begin and end with.
+        dtype: of the batches; None for `config.floatx()`.
+    """
+
+    batch_size: int
+    shuffle: bool
+    seed: int | None
+    save_to_dir: str | None
+    save_prefix: str
+    save_format: str
+    dtype: Any
+
+
+class Reading(NamedTuple):
+    """How picture files become images and targets; the fields are the arguments of `flow_from_directory`."""
+
+    target_size: Sequence[int]
+    color_mode: str
+    class_mode: str | None
+    interpolation: str
+    keep_aspect_ratio: bool
 
 
 class Iterator:
@@ -84,11 +109,11 @@ class Iterator:
             return self._get_batches_of_transformed_samples(self.index_array[start : start + self.batch_size])
 
     def on_epoch_end(self) -> None:
-        """Draw the order of the next epoch (for who takes batches by their index)."""
+        """Draw the order of the next epoch (for code that takes batches by their index)."""
         self._set_index_array()
 
     def get_state(self) -> dict[str, Any]:
-        """What goes on from one batch to the next, as plain data and arrays: `BackupAndRestore` keeps it."""
+        """The state that is carried from batch to batch, as plain data and arrays: `BackupAndRestore` saves it."""
         return {
             "batch_index": self.batch_index,
             "total_batches_seen": self.total_batches_seen,
@@ -97,7 +122,7 @@ class Iterator:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where an iterator with the same arguments stood."""
+        """Continue from the state of an iterator with the same arguments."""
         self.batch_index, self.total_batches_seen = state["batch_index"], state["total_batches_seen"]
         self.index_array = state["index_array"]
         if state["random"] is not None:
@@ -124,24 +149,11 @@ class Iterator:
 class _ImageIterator(Iterator):
     """An iterator whose samples go through an `ImageDataGenerator`, and into a folder if one is named."""
 
-    def __init__(
-        self,
-        image_data_generator: ImageDataGenerator,
-        n: int,
-        batch_size: int,
-        shuffle: bool,
-        seed: int | None,
-        save_to_dir: str | None,
-        save_prefix: str,
-        save_format: str,
-        dtype: Any,
-    ) -> None:
-        super().__init__(n, batch_size, shuffle, seed)
+    def __init__(self, image_data_generator: Augmentation, n: int, flow: Flow) -> None:
+        super().__init__(n, flow.batch_size, flow.shuffle, flow.seed)
         self.image_data_generator = image_data_generator
-        self.save_to_dir = save_to_dir
-        self.save_prefix = save_prefix
-        self.save_format = save_format
-        self.dtype = dtype or config.floatx()
+        self.save_to_dir, self.save_prefix, self.save_format = flow.save_to_dir, flow.save_prefix, flow.save_format
+        self.dtype = flow.dtype or config.floatx()
 
     def _image(self, index: int) -> np.ndarray:
         """One sample as it is, (height, width, channels)."""
@@ -174,7 +186,7 @@ class NumpyArrayIterator(_ImageIterator):
         self,
         x: Any,
         y: Any,
-        image_data_generator: ImageDataGenerator,
+        image_data_generator: Augmentation,
         batch_size: int = 32,
         shuffle: bool = False,
         sample_weight: Any = None,
@@ -217,7 +229,8 @@ class NumpyArrayIterator(_ImageIterator):
                         "arrays are sorted by the label, you might want to shuffle them."
                     )
             x, further, targets = x[chosen], [a[chosen] for a in further], [a[chosen] for a in targets]
-        super().__init__(image_data_generator, len(x), batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, dtype)
+        flow = Flow(batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, dtype)
+        super().__init__(image_data_generator, len(x), flow)
         self.x = x
         self.x_misc = further
         self.y = targets[0] if y is not None else None
@@ -246,28 +259,16 @@ class _FileIterator(_ImageIterator):
     class_indices: dict[str, int]
     weights: np.ndarray | None = None
 
-    def __init__(
-        self,
-        image_data_generator: ImageDataGenerator,
-        filepaths: list[str],
-        target_size: Sequence[int],
-        color_mode: str,
-        class_mode: str | None,
-        interpolation: str,
-        keep_aspect_ratio: bool,
-        **iteration: Any,
-    ) -> None:
-        if color_mode not in CHANNELS:
-            raise ValueError(f'Invalid color mode: {color_mode}; expected "rgb", "rgba", or "grayscale".')
-        super().__init__(image_data_generator, len(filepaths), **iteration)
+    def __init__(self, image_data_generator: Augmentation, filepaths: list[str], reading: Reading, flow: Flow) -> None:
+        if reading.color_mode not in CHANNELS:
+            raise ValueError(f'Invalid color mode: {reading.color_mode}; expected "rgb", "rgba", or "grayscale".')
+        super().__init__(image_data_generator, len(filepaths), flow)
         self.filepaths = filepaths
         self.samples = len(filepaths)
-        self.target_size = shapes.pair(tuple(target_size), "target_size")
-        self.color_mode = color_mode
-        self.image_shape = (*self.target_size, CHANNELS[color_mode])
-        self.class_mode = class_mode
-        self.interpolation = interpolation
-        self.keep_aspect_ratio = keep_aspect_ratio
+        self.target_size = shapes.pair(tuple(reading.target_size), "target_size")
+        self.color_mode, self.class_mode = reading.color_mode, reading.class_mode
+        self.image_shape = (*self.target_size, CHANNELS[self.color_mode])
+        self.interpolation, self.keep_aspect_ratio = reading.interpolation, reading.keep_aspect_ratio
 
     @classmethod
     def _check_class_mode(cls, class_mode: str | None) -> None:
@@ -308,7 +309,7 @@ class DirectoryIterator(_FileIterator):
     def __init__(
         self,
         directory: str | os.PathLike[str],
-        image_data_generator: ImageDataGenerator,
+        image_data_generator: Augmentation,
         target_size: Sequence[int] = (256, 256),
         color_mode: str = "rgb",
         classes: Sequence[str] | None = None,
@@ -341,22 +342,9 @@ class DirectoryIterator(_FileIterator):
         print(f"Found {len(filepaths)} images belonging to {self.num_classes} classes.")
         self.classes = np.array(numbers, dtype="int32")
         self.filenames = [os.path.relpath(path, self.directory) for path in filepaths]
-        super().__init__(
-            image_data_generator,
-            filepaths,
-            target_size,
-            color_mode,
-            class_mode,
-            interpolation,
-            keep_aspect_ratio,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            save_to_dir=save_to_dir,
-            save_prefix=save_prefix,
-            save_format=save_format,
-            dtype=dtype,
-        )
+        reading = Reading(target_size, color_mode, class_mode, interpolation, keep_aspect_ratio)
+        flow = Flow(batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, dtype)
+        super().__init__(image_data_generator, filepaths, reading, flow)
 
 
 class DataFrameIterator(_FileIterator):
@@ -368,7 +356,7 @@ class DataFrameIterator(_FileIterator):
         self,
         dataframe: Any,
         directory: str | os.PathLike[str] | None = None,
-        image_data_generator: ImageDataGenerator | None = None,
+        image_data_generator: Augmentation | None = None,
         x_col: str = "filename",
         y_col: Any = "class",
         weight_col: str | None = None,
@@ -389,9 +377,7 @@ class DataFrameIterator(_FileIterator):
         dtype: Any = None,
         validate_filenames: bool = True,
     ) -> None:
-        from .generator import ImageDataGenerator
-
-        generator = image_data_generator or ImageDataGenerator()
+        generator = image_data_generator or Augmentation()
         self._check_class_mode(class_mode)
         if class_mode == "multi_output" and not isinstance(y_col, list):
             raise TypeError(f'If class_mode="{class_mode}", y_col must be a list. Received {type(y_col).__name__}.')
@@ -432,22 +418,9 @@ class DataFrameIterator(_FileIterator):
             self.classes = self.classes[rows]
         elif class_mode in ("categorical", "binary", "sparse"):
             self.classes = [self.classes[row] for row in rows]
-        super().__init__(
-            generator,
-            [paths[row] for row in rows],
-            target_size,
-            color_mode,
-            class_mode,
-            interpolation,
-            keep_aspect_ratio,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            save_to_dir=save_to_dir,
-            save_prefix=save_prefix,
-            save_format=save_format,
-            dtype=dtype,
-        )
+        reading = Reading(target_size, color_mode, class_mode, interpolation, keep_aspect_ratio)
+        flow = Flow(batch_size, shuffle, seed, save_to_dir, save_prefix, save_format, dtype)
+        super().__init__(generator, [paths[row] for row in rows], reading, flow)
 
     def _label(self, values: list[Any], rows: np.ndarray, classes: Sequence[str] | None, class_mode: str) -> np.ndarray:
         """Number the classes, set every row's label (a list where a row has several), return the rows that have one."""

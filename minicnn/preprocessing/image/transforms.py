@@ -9,28 +9,31 @@ Keras draws them, so the same seed gives the same images as there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .files import array_to_img, img_to_array
-
-__all__ = [
-    "apply_affine_transform",
-    "apply_brightness_shift",
-    "apply_channel_shift",
-    "draw_zoom",
-    "flip_axis",
-    "random_brightness",
-    "random_channel_shift",
-    "random_rotation",
-    "random_shear",
-    "random_shift",
-    "random_zoom",
-    "transform_matrix_offset_center",
-]
+from minicnn.preprocessing.image.files import array_to_img, img_to_array
 
 _FILL_MODES = ("nearest", "constant", "reflect", "wrap", "mirror")
+NO_MOTION = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
+
+
+class Sampling(NamedTuple):
+    """How the pixels of a moved image are read; the fields mean what they mean in `apply_affine_transform`.
+
+    Attributes:
+        row_axis, col_axis, channel_axis: which axis of the image is which; note the default, channels first.
+        fill_mode, cval: what stands outside of the image.
+        interpolation_order: of the spline.
+    """
+
+    row_axis: int = 1
+    col_axis: int = 2
+    channel_axis: int = 0
+    fill_mode: str = "nearest"
+    cval: float = 0.0
+    interpolation_order: int = 1
 
 
 def transform_matrix_offset_center(matrix: np.ndarray, x: int, y: int) -> np.ndarray:
@@ -107,102 +110,40 @@ def apply_affine_transform(
     from scipy.ndimage import affine_transform
 
     matrix = transform_matrix_offset_center(matrix, x.shape[row_axis], x.shape[col_axis])
-    if col_axis > row_axis:  # x is written before y above: Keras's convention, which its users' numbers rest on
+    if col_axis > row_axis:  # x is written before y above: Keras's convention, which programs written for it rely on
         matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]
     planes = np.moveaxis(x, channel_axis, 0)
     moved = [affine_transform(plane, matrix[:2, :2], matrix[:2, 2], order=order, mode=fill_mode, cval=cval) for plane in planes]
     return np.stack(moved, axis=channel_axis)
 
 
-def random_rotation(
-    x: np.ndarray,
-    rg: float,
-    row_axis: int = 1,
-    col_axis: int = 2,
-    channel_axis: int = 0,
-    fill_mode: str = "nearest",
-    cval: float = 0.0,
-    interpolation_order: int = 1,
-) -> np.ndarray:
-    """Turn an image by an angle from [-rg, rg] degrees. Other arguments: `apply_affine_transform`."""
-    theta = np.random.uniform(-rg, rg)
-    return apply_affine_transform(
-        x,
-        theta=theta,
-        row_axis=row_axis,
-        col_axis=col_axis,
-        channel_axis=channel_axis,
-        fill_mode=fill_mode,
-        cval=cval,
-        order=interpolation_order,
-    )
+def moved(x: np.ndarray, sampling: Sampling, **motion: float) -> np.ndarray:
+    """`apply_affine_transform` by the amounts that are named in `motion`; the others move nothing."""
+    return apply_affine_transform(x, *(NO_MOTION | motion).values(), *sampling)  # type: ignore[call-arg, arg-type]
 
 
-def random_shift(
-    x: np.ndarray,
-    wrg: float,
-    hrg: float,
-    row_axis: int = 1,
-    col_axis: int = 2,
-    channel_axis: int = 0,
-    fill_mode: str = "nearest",
-    cval: float = 0.0,
-    interpolation_order: int = 1,
-) -> np.ndarray:
+def random_rotation(x: np.ndarray, rg: float, *sampling: Any, **named: Any) -> np.ndarray:
+    """Turn an image by an angle from [-rg, rg] degrees. Further arguments: those of `Sampling`."""
+    return moved(x, Sampling(*sampling, **named), theta=np.random.uniform(-rg, rg))
+
+
+def random_shift(x: np.ndarray, wrg: float, hrg: float, *sampling: Any, **named: Any) -> np.ndarray:
     """Shift an image, as Keras does: tx by up to `hrg` of its height, ty by up to `wrg` of its width.
 
-    Which way tx goes, and the other arguments: `apply_affine_transform`.
+    Which way tx goes: `apply_affine_transform`. Further arguments: those of `Sampling`.
     """
-    tx = np.random.uniform(-hrg, hrg) * x.shape[row_axis]
-    ty = np.random.uniform(-wrg, wrg) * x.shape[col_axis]
-    return apply_affine_transform(
-        x,
-        tx=tx,
-        ty=ty,
-        row_axis=row_axis,
-        col_axis=col_axis,
-        channel_axis=channel_axis,
-        fill_mode=fill_mode,
-        cval=cval,
-        order=interpolation_order,
-    )
+    how = Sampling(*sampling, **named)
+    tx = np.random.uniform(-hrg, hrg) * x.shape[how.row_axis]
+    return moved(x, how, tx=tx, ty=np.random.uniform(-wrg, wrg) * x.shape[how.col_axis])
 
 
-def random_shear(
-    x: np.ndarray,
-    intensity: float,
-    row_axis: int = 1,
-    col_axis: int = 2,
-    channel_axis: int = 0,
-    fill_mode: str = "nearest",
-    cval: float = 0.0,
-    interpolation_order: int = 1,
-) -> np.ndarray:
-    """Shear an image by an angle from [-intensity, intensity] degrees. Other arguments: `apply_affine_transform`."""
-    shear = np.random.uniform(-intensity, intensity)
-    return apply_affine_transform(
-        x,
-        shear=shear,
-        row_axis=row_axis,
-        col_axis=col_axis,
-        channel_axis=channel_axis,
-        fill_mode=fill_mode,
-        cval=cval,
-        order=interpolation_order,
-    )
+def random_shear(x: np.ndarray, intensity: float, *sampling: Any, **named: Any) -> np.ndarray:
+    """Shear an image by an angle from [-intensity, intensity] degrees. Further arguments: those of `Sampling`."""
+    return moved(x, Sampling(*sampling, **named), shear=np.random.uniform(-intensity, intensity))
 
 
-def random_zoom(
-    x: np.ndarray,
-    zoom_range: Sequence[float],
-    row_axis: int = 1,
-    col_axis: int = 2,
-    channel_axis: int = 0,
-    fill_mode: str = "nearest",
-    cval: float = 0.0,
-    interpolation_order: int = 1,
-) -> np.ndarray:
-    """Zoom an image, either axis by a factor of its own from `zoom_range`. Other arguments: `apply_affine_transform`.
+def random_zoom(x: np.ndarray, zoom_range: Sequence[float], *sampling: Any, **named: Any) -> np.ndarray:
+    """Zoom an image, either axis by a factor of its own from `zoom_range`. Further arguments: those of `Sampling`.
 
     Raises:
         ValueError: if `zoom_range` is no pair.
@@ -210,21 +151,11 @@ def random_zoom(
     if np.size(zoom_range) != 2:
         raise ValueError(f"`zoom_range` should be a tuple or list of two floats. Received: {zoom_range}")
     zx, zy = draw_zoom(np.random, zoom_range)
-    return apply_affine_transform(
-        x,
-        zx=zx,
-        zy=zy,
-        row_axis=row_axis,
-        col_axis=col_axis,
-        channel_axis=channel_axis,
-        fill_mode=fill_mode,
-        cval=cval,
-        order=interpolation_order,
-    )
+    return moved(x, Sampling(*sampling, **named), zx=zx, zy=zy)
 
 
 def draw_zoom(random: Any, zoom_range: Sequence[float]) -> tuple[float, float]:
-    """Factors for rows and columns; nothing is drawn where there is no choice."""
+    """Drawn factors for rows and columns; for the range (1, 1), no random number is drawn."""
     if zoom_range[0] == 1 and zoom_range[1] == 1:
         return 1, 1
     zx, zy = random.uniform(zoom_range[0], zoom_range[1], 2)

@@ -1,5 +1,5 @@
 // Sums down the columns of matrices (rows, C), as few launches and in a fixed order: a block of 32 columns x 8 rows
-// walks down one chunk of rows and leaves `partial[sum, chunk, c]`; a second kernel adds the chunks.
+// goes down one chunk of rows and leaves `partial[sum, chunk, c]`; a second kernel adds the chunks.
 // blockIdx: x group of 32 columns, y chunk. Constants: C.
 
 constexpr int COLUMN_ROWS = 8;

@@ -14,15 +14,15 @@
         }                                                                                      \
     }
 
-// `kept` is x or y, whichever the formula names.
-#define MAP_BACKWARD(name, kept, formula)                                                                          \
-    KERNEL name(const real* dy_, const real* kept_, real* dx_, double p_, double q_, double r_, long long size) { \
-        const real p = p_, q = q_, r = r_;                                                                         \
-        (void)p, (void)q, (void)r;                                                                                 \
-        EACH(i, size) {                                                                                            \
-            const real dy = dy_[i], kept = kept_[i];                                                               \
-            dx_[i] = formula;                                                                                      \
-        }                                                                                                          \
+// `residual` is x or y, whichever the formula names.
+#define MAP_BACKWARD(name, residual, formula)                                                                         \
+    KERNEL name(const real* dy_, const real* residual_, real* dx_, double p_, double q_, double r_, long long size) { \
+        const real p = p_, q = q_, r = r_;                                                                            \
+        (void)p, (void)q, (void)r;                                                                                    \
+        EACH(i, size) {                                                                                               \
+            const real dy = dy_[i], residual = residual_[i];                                                          \
+            dx_[i] = formula;                                                                                         \
+        }                                                                                                             \
     }
 
 constexpr real SELU_SCALE = 1.0507009873554805, SELU_ALPHA = 1.6732632423543772;

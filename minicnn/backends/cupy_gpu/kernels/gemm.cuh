@@ -2,7 +2,7 @@
 // the implicit GEMM. A convolution, its two gradients and a dense layer differ only in what A, B and
 // the output's address are; those stand in the files that include this one.
 //
-// A block owns a BLOCK_M x BLOCK_N tile of C and walks along k in steps of BLOCK_K. While the tiles of
+// A block owns a BLOCK_M x BLOCK_N tile of C and goes along k in steps of BLOCK_K. While the tiles of
 // one step, in shared memory, are multiplied, each thread fetches its share of the next into registers.
 // blockIdx: x rows, y columns, z chunk of k (the chunks are added afterwards, in order: see chunks.cu).
 //
@@ -169,7 +169,7 @@ struct Part {
 
 #endif
 
-// --- the walk along k -------------------------------------------------------------------
+// --- the loop over k --------------------------------------------------------------------
 
 template <class A, class B>
 __device__ void multiply(const A& a, const B& b, int k_begin, int k_end, Part& part) {

@@ -35,15 +35,15 @@ KERNEL batchnorm_normalize(const real* x, const real* gamma, const real* beta, c
     }
 }
 
-// The gradient that came to element i: through a ReLU whose output was y, if there was one.
-__device__ real arrived(const real* dy, const real* y, long long i) { return !y || y[i] > 0 ? dy[i] : real(0); }
+// The gradient at element i, behind a ReLU with the output y if there was one.
+__device__ real behind_relu(const real* dy, const real* y, long long i) { return !y || y[i] > 0 ? dy[i] : real(0); }
 
 // Partial sums of dy * x_hat and dy; y may be null.
 KERNEL batchnorm_backward_sums(const real* dy, const real* x, const real* y, const real* mean, const real* variance,
                                real* partial, double epsilon, long long rows, long long rows_per_chunk) {
     column_sums<2>(rows, rows_per_chunk, partial, [&](long long row, int c, real* values) {
         const long long i = row * C + c;
-        const real d = arrived(dy, y, i), x_hat = (x[i] - mean[c]) / sqrt(variance[c] + real(epsilon));
+        const real d = behind_relu(dy, y, i), x_hat = (x[i] - mean[c]) / sqrt(variance[c] + real(epsilon));
         values[0] = d * x_hat;
         values[1] = d;
     });
@@ -67,7 +67,7 @@ KERNEL batchnorm_backward_input(const real* dy, const real* x, const real* y, co
         const int c = i % C;
         const real inverse = 1 / sqrt(variance[c] + real(epsilon));
         const real x_hat = (x[i] - mean[c]) * inverse;
-        const real d = arrived(dy, y, i);
+        const real d = behind_relu(dy, y, i);
         dx[i] = (gamma ? gamma[c] : real(1)) * inverse * (d - (dbeta[c] + x_hat * dgamma[c]) * one_over_rows);
     }
 }

@@ -3,7 +3,7 @@
 // Pooling. Forward, a thread owns one output; backward it owns one input pixel and gathers from the windows
 // that cover it, so nothing is added by two and the order is fixed. Channels lie side by side: reads coalesce.
 //
-// Constants: H W C KH KW OH OW SH SW TOP LEFT; winner_t: the type of `winners`.
+// Constants: H W C KH KW OH OW SH SW TOP LEFT; argmax_t: the type of `argmax`.
 
 struct Place {
     int n, y, x, c;
@@ -31,8 +31,8 @@ __device__ int real_pixels(int oy, int ox) {
     return max(min(top + KH, H) - max(top, 0), 0) * max(min(left + KW, W) - max(left, 0), 0);
 }
 
-// y = max over ky,kx of x[n, oy*SH + ky - TOP, ox*SW + kx - LEFT, c]; winners = ky*KW + kx of the first largest, or NaN.
-KERNEL maxpool2d_forward(const real* x, real* y, winner_t* winners, long long size) {
+// y = max over ky,kx of x[n, oy*SH + ky - TOP, ox*SW + kx - LEFT, c]; argmax = ky*KW + kx of the first largest, or NaN.
+KERNEL maxpool2d_forward(const real* x, real* y, argmax_t* argmax, long long size) {
     EACH(i, size) {
         const Place p = place_of(i, OH, OW);
         real best = -1 / real(0);  // NVRTC has no INFINITY
@@ -46,12 +46,12 @@ KERNEL maxpool2d_forward(const real* x, real* y, winner_t* winners, long long si
                 if (empty || exceeds(value, best)) best = value, place = ky * KW + kx, empty = false;
             }
         y[i] = best;
-        winners[i] = (winner_t)place;
+        argmax[i] = (argmax_t)place;
     }
 }
 
-// dx[n,h,w,c] = sum of dy over the windows that (h, w) won; with y, the windows' largest values, over those above 0.
-KERNEL maxpool2d_backward(const real* dy, const winner_t* winners, const real* y, real* dx, long long size) {
+// dx[n,h,w,c] = sum of dy over the windows in which (h, w) is the largest; with y, their largest values, over those above 0.
+KERNEL maxpool2d_backward(const real* dy, const argmax_t* argmax, const real* y, real* dx, long long size) {
     EACH(i, size) {
         const Place p = place_of(i, H, W);
         real sum = 0;
@@ -59,7 +59,7 @@ KERNEL maxpool2d_backward(const real* dy, const winner_t* winners, const real* y
             for (int ox = first_window(p.x + LEFT, KW, SW); ox <= last_window(p.x + LEFT, SW, OW); ++ox) {
                 const int ky = p.y + TOP - oy * SH, kx = p.x + LEFT - ox * SW;
                 const long long o = output_at(p, oy, ox);
-                if (winners[o] == (winner_t)(ky * KW + kx) && (!y || y[o] > 0)) sum += dy[o];
+                if (argmax[o] == (argmax_t)(ky * KW + kx) && (!y || y[o] > 0)) sum += dy[o];
             }
         dx[i] = sum;
     }
@@ -91,8 +91,8 @@ KERNEL avgpool2d_backward(const real* dy, real* dx, long long size) {
     }
 }
 
-// y[n,c] = max over h,w of x[n,h,w,c]; winners = h*W + w of the first largest. size: N*C
-KERNEL global_maxpool2d_forward(const real* x, real* y, int* winners, long long size) {
+// y[n,c] = max over h,w of x[n,h,w,c]; argmax = h*W + w of the first largest. size: N*C
+KERNEL global_maxpool2d_forward(const real* x, real* y, int* argmax, long long size) {
     EACH(i, size) {
         const real* const image = x + i / C * (H * W * C) + i % C;
         real best = image[0];
@@ -102,16 +102,16 @@ KERNEL global_maxpool2d_forward(const real* x, real* y, int* winners, long long 
             if (exceeds(value, best)) best = value, place = at;
         }
         y[i] = best;
-        winners[i] = place;
+        argmax[i] = place;
     }
 }
 
-// dx[n,h,w,c] = dy[n,c] where (h, w) won, else 0. size: N*H*W*C
-KERNEL global_maxpool2d_backward(const real* dy, const int* winners, real* dx, long long size) {
+// dx[n,h,w,c] = dy[n,c] where (h, w) is the largest, else 0. size: N*H*W*C
+KERNEL global_maxpool2d_backward(const real* dy, const int* argmax, real* dx, long long size) {
     EACH(i, size) {
         const Place p = place_of(i, H, W);
         const long long o = (long long)p.n * C + p.c;
-        dx[i] = winners[o] == p.y * W + p.x ? dy[o] : real(0);
+        dx[i] = argmax[o] == p.y * W + p.x ? dy[o] : real(0);
     }
 }
 

@@ -1,7 +1,7 @@
 #include "common.cuh"
 #include "warp.cuh"
 
-// One launch updates every parameter: blockIdx.y is the parameter, blockIdx.x walks along it.
+// One launch updates every parameter: blockIdx.y is the parameter, blockIdx.x goes along it.
 // `lists` travels by value, so that a captured step needs no table in memory. Lists not given are null.
 
 constexpr int MAX_LISTS = 5, MAX_TENSORS = 48;

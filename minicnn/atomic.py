@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 
-__all__ = ["may_write", "replacing"]
+__all__ = ["may_write", "naming", "replacing"]
 
 _LONGEST_NAME = 255  # bytes that common file systems allow
 _growing: set[str] = set()  # temporary files that this process is writing
@@ -23,6 +23,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     the new file grows beside it, is flushed to the disk, and is renamed in one step. It is never
     readable by more people than `path` is. What a process that was killed left of its own new
     file is removed first.
+
+    Raises:
+        OSError: naming `path`, and not the file beside it, for a disk that is full, for one.
     """
     target = os.path.realpath(path)  # a link goes on pointing where it did
     folder, name = os.path.split(target)
@@ -31,20 +34,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     beside = os.path.join(folder, _stem(name) + ending)
     _growing.add(beside)
     try:
-        with open(beside, "xb", opener=lambda new, flags: os.open(new, flags, _mode_of_new(target))) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(beside, os.stat(target).st_mode & 0o7777)
-        os.replace(beside, target)
+        with naming(target, instead_of=beside):
+            with open(beside, "xb", opener=lambda new, flags: os.open(new, flags, _mode_of_new(target))) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(beside, os.stat(target).st_mode & 0o7777)
+            os.replace(beside, target)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # the error that brought us here says more
             os.unlink(beside)
         raise
     finally:
         _growing.discard(beside)
     _flush_directory(folder)
+
+
+@contextlib.contextmanager
+def naming(path: str, instead_of: str | None = None) -> Iterator[None]:
+    """A system's error in the block names `path`, where it names no file (as when a write fails) or `instead_of`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, instead_of):
+            raise
+        raise OSError(error.errno, error.strerror, path).with_traceback(error.__traceback__) from None
 
 
 def _mode_of_new(target: str) -> int:

@@ -251,26 +251,6 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
     return dispatcher
 
 
-def instruction(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: emit(builder, *values), which writes LLVM's instructions, becomes a function of kernels."""
-
-    def make(emit: Callable[..., Any]) -> Any:
-        def define(typingctx: Any, *arguments: Any) -> Any:
-            def codegen(context: Any, builder: Any, _: Any, values: Any) -> Any:
-                result = emit(builder, *values)
-                return context.get_dummy_value() if signature.return_type is numba.types.void else result
-
-            return signature, codegen
-
-        # Numba counts the arguments, and would hand over `*arguments` as one tuple.
-        names = ["typingctx", *(f"value{i}" for i in range(len(signature.args)))]
-        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-        define.__name__, define.__signature__ = emit.__name__, inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return intrinsic(define)
-
-    return make
-
-
 def _is_read_as_it_lies(argument: Any) -> bool:
     if isinstance(argument, tuple):
         return all(map(_is_read_as_it_lies, argument))
@@ -284,7 +264,8 @@ def _call_on_copies(dispatcher: Any, *args: Any) -> Any:
     that is where such a call comes here, and one on contiguous arrays pays nothing for it.
     """
     copies = [_in_order(argument) for argument in args]
-    result = dispatcher(*copies)
+    starred = copies[-1:] if inspect.getfullargspec(dispatcher.py_func).varargs else []  # Numba made one tuple of them
+    result = dispatcher(*copies[: len(copies) - len(starred)], *[argument for group in starred for argument in group])
     for argument, copy in zip(args, copies):
         _write_back(argument, copy)
     return result
@@ -306,6 +287,26 @@ def _write_back(argument: Any, copy: Any) -> None:
             _write_back(part, its_copy)
     elif copy is not argument and argument.flags.writeable:
         argument[...] = copy
+
+
+def instruction(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator: emit(builder, *values), which writes LLVM's instructions, becomes a function of kernels."""
+
+    def make(emit: Callable[..., Any]) -> Any:
+        def define(typingctx: Any, *arguments: Any) -> Any:
+            def codegen(context: Any, builder: Any, _: Any, values: Any) -> Any:
+                result = emit(builder, *values)
+                return context.get_dummy_value() if signature.return_type is numba.types.void else result
+
+            return signature, codegen
+
+        # Numba counts the arguments, and would hand over `*arguments` as one tuple.
+        names = ["typingctx", *(f"value{i}" for i in range(len(signature.args)))]
+        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        define.__name__, define.__signature__ = emit.__name__, inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return intrinsic(define)
+
+    return make
 
 
 def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:

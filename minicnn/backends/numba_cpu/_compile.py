@@ -14,7 +14,6 @@ import functools
 import glob
 import hashlib
 import inspect
-import inspect
 import os
 import pickle
 import re
@@ -275,15 +274,10 @@ def _call_on_copies(dispatcher: Any, *args: Any) -> Any:
     that is where such a call comes here, and one on contiguous arrays pays nothing for it.
     """
     copies = [_in_order(argument) for argument in args]
-<<<<<<< HEAD
     if dispatcher.py_func.__code__.co_flags & inspect.CO_VARARGS:  # Numba hands over what `*args` takes as one tuple
         result = dispatcher(*copies[:-1], *copies[-1])
     else:
         result = dispatcher(*copies)
-=======
-    starred = copies[-1:] if inspect.getfullargspec(dispatcher.py_func).varargs else []  # Numba made one tuple of them
-    result = dispatcher(*copies[: len(copies) - len(starred)], *[argument for group in starred for argument in group])
->>>>>>> i11n
     for argument, copy in zip(args, copies):
         _write_back(argument, copy)
     return result

@@ -60,7 +60,8 @@ def check_against_contract(functions: dict[str, ast.FunctionDef], contract: dict
     """Each op of the contract has its arguments, their types and defaults there; documented; in the same order.
 
     A file has other functions too, which kernels share. None may be called like an op: what is misspelt would never
-    be called, and the reference's lines would run in its place, right and slow. What a decorator makes an op of has other arguments: for that see `test_a_loaded_backend_has_every_op_and_its_own_switches`.
+    be called, and the reference's lines would run in its place, right and slow. What a decorator makes an op of has
+    other arguments: for that see `test_a_loaded_backend_has_every_op_and_its_own_switches`.
     """
     for name, function in functions.items():
         if name not in contract:

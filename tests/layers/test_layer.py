@@ -33,7 +33,10 @@ x = np.random.default_rng(0).standard_normal((2, 6, 7, 3)).astype("float32")
         (lambda: layers.Conv2D(2, 3, data_format="NCHW"), "The `data_format` argument must be one of"),
         (lambda: layers.Conv2D(2, 3, groups=0), "The number of groups must be a positive integer"),
         (lambda: layers.Conv2D(3, 3, groups=2), "must be evenly divisible by the number of groups"),
-        (lambda: layers.Conv2D(4, 3, groups=2), "`groups` must be 1. Received: groups=2"),
+        (
+            lambda: layers.Conv2D(4, 3, groups=2, name="conv").build((None, 5, 5, 3)),
+            r"channels must be evenly divisible by the number of groups. Received groups=2, .* 3 channels .* Layer: 'conv'",
+        ),
         (lambda: layers.Conv2D(4, 3, lora_rank=2), "`lora_rank` is not supported by minicnn"),
         (lambda: layers.Conv2D(4, 3, activation="rleu"), "Could not interpret activation function identifier: rleu"),
         (lambda: layers.Conv2D(4, 3, kernal=3), r"Unrecognized keyword arguments passed to Conv2D: \{'kernal': 3\}"),

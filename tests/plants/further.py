@@ -1,4 +1,8 @@
-"""Sixty more, thought up by somebody who looks for what tests leave out: ties, ends, zeros, second epochs, odd layouts."""
+"""Sixty more, thought up by somebody who looks for what tests leave out: ties, ends, zeros, second epochs, odd layouts.
+
+Each was first tried against whole test files that were named before: 39 were caught, 21 survived and got their tests.
+What is named now is the test that catches it.
+"""
 
 from __future__ import annotations
 
@@ -463,6 +467,6 @@ PLANTS = [
         "cli/predict.py",
         "pixels = given.input_range[1] - picture.pixels if invert else picture.pixels",
         "pixels = 255 - picture.pixels if invert else picture.pixels",
-        ("tests/test_cli.py",),
+        ("tests/test_cli.py::test_a_picture_of_black_on_white_gets_a_hint",),
     ),
 ]

@@ -140,6 +140,14 @@ def test_model_checkpoint_saves_when_keras_does(tmp_path_factory, values, best, 
     both("ModelCheckpoint", arguments, [{"val_loss": value} for value in values], batches)
 
 
+@pytest.mark.parametrize("frequency", [1, 2, 3, 7])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_checkpoint_counts_batches_through_epochs_of_any_length(tmp_path, frequency, length):
+    arguments = {"filepath": str(tmp_path / "{epoch:02d}-{batch}.keras"), "save_freq": frequency}
+    model, _ = both("ModelCheckpoint", arguments, [{"loss": 1.0}] * 9, length)
+    assert len(model.saved) == 9 * length // frequency
+
+
 def test_the_best_of_some_batches_is_saved():
     """After every third batch, if the loss is then below that of all those times before; 4 batches an epoch."""
     saver = callbacks.ModelCheckpoint("{epoch}-{batch}.keras", "loss", save_best_only=True, save_freq=3)
@@ -152,6 +160,19 @@ def test_the_best_of_some_batches_is_saved():
             saver.on_train_batch_end(batch, {"loss": next(losses)})
         saver.on_epoch_end(epoch, {"loss": 0})
     assert model.saved == ["1-3.keras", "3-1.keras"]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"delete_checkpoint": False}, {"delete_checkpoint": True}])
+def test_a_backup_stays_after_training_if_it_is_told_to(tmp_path, arguments):
+    left = []
+    for module in (minicnn, keras):
+        model = module.Sequential([module.layers.Input((2,)), module.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        folder = tmp_path / module.__name__
+        backup = module.callbacks.BackupAndRestore(folder, **arguments)
+        model.fit(np.ones((3, 2)), np.ones((3, 1)), epochs=2, verbose=0, callbacks=[backup])
+        left.append((folder / "latest.weights.h5").exists())
+    assert left == [arguments.get("delete_checkpoint") is False] * 2
 
 
 @pytest.mark.parametrize(
@@ -524,14 +545,15 @@ def test_output_that_cannot_write_the_bar_s_character(terminal):
     assert shown(terminal)[0].startswith("5/5 -------------------- 0s")
 
 
+@pytest.mark.parametrize("steps", [(1, 2, 3), (1, 4, 9), (3, 3, 5)])
 @pytest.mark.parametrize("arguments", [{}, {"stateful_metrics": ["a"]}, {"stateless_metrics": ["a"]}])
-def test_progbar_averages_as_keras_s_does(capsys, arguments):
+def test_progbar_averages_as_keras_s_does(capsys, arguments, steps):
     lines = []
     for module in (progbar, keras.utils):
-        bar = module.Progbar(3, verbose=2, **arguments)
-        for step, value in ((1, 1.0), (2, 4.0)):
+        bar = module.Progbar(steps[-1], verbose=2, **arguments)
+        for step, value in zip(steps[:2], (1.0, 4.0)):
             bar.update(step, [("a", value), ("b", 2 * value)])
-        bar.add(1)
+        bar.add(steps[2] - steps[1])
         lines.append(re.sub(r"\d+[mu]?s", "T", capsys.readouterr().out))
     assert re.sub(r"T - +T", "T - T", lines[1]) == lines[0]
 

@@ -154,6 +154,10 @@ def test_a_run_is_not_overwritten_unasked(cli, trained, tmp_path):
     fails(cli("train", "--resume", "--out", trained), 2, "The 2 epochs of the run in .* are done; more --epochs go on")
     fails(cli("train", "--resume", "--out", trained, "--epochs", 3, "--seed", 6), 2, "seed: it has 5, asked for is 6")
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "model.keras").write_bytes(b"copied here by hand")
+    fails(cli(*arguments, "--out", tmp_path / "copy"), 2, r"There is a model\.keras in .*copy that no run wrote: --overwrite")
+    assert (tmp_path / "copy" / "model.keras").read_bytes() == b"copied here by hand"
     own = tmp_path / "own" / "backup" / "mine.txt"
     own.parent.mkdir(parents=True)
     own.write_text("not of a run")
@@ -648,3 +652,19 @@ def test_a_picture_is_resized_as_training_loads_it(cli, tmp_path, channels):
     assert re.findall(r"\d+\.\d%", out) == [f"{100 * p:.1f}%" for p in np.sort(row)[::-1]]
     taken = GivenModel(model, (0, 255), None, None).picture(str(tmp_path / "pictures" / "a" / "noise.png"))
     np.testing.assert_array_equal(taken.pixels, x[0])
+
+
+def test_a_training_that_diverges_says_so_and_leaves_no_model(cli, tmp_path):
+    arguments = ("train", "digits", "--model", "cifar_strided", "--epochs", 2, "--verbose", 0, "--out", tmp_path / "run")
+    result = cli(*arguments, "--optimizer", "sgd", "--learning-rate", 1e30)
+    fails(result, 1, r"The loss is (nan|inf) in epoch 1: training diverged\. Try a smaller --learning-rate")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["settings.json"]
+
+
+@pytest.mark.parametrize("command", [[], ["study"], ["data"]])
+def test_what_a_command_does_is_said_in_whole_sentences(cli, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = cli(*command, "--help")
+    assert code == 0
+    assert "..." not in out.partition("Commands:")[2]
+    assert max(map(len, out.splitlines())) <= 80

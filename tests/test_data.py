@@ -682,6 +682,19 @@ class TestImageDatasetFromDirectory:
         assert len(both) == 2
         assert not set(both[0].file_paths) & set(both[1].file_paths)
 
+    def test_of_both_subsets_only_the_first_is_shuffled_anew(self, folder):
+        arguments = {"validation_split": 0.5, "subset": "both", "seed": 5, "image_size": (4, 4), "batch_size": 4}
+        (train, ours), (_, theirs) = (
+            image_dataset_from_directory(folder, verbose=False, **arguments),
+            self.keras(folder, **arguments),
+        )
+        passes = [[np.concatenate(part) for part in zip(*data, strict=True)] for data in (ours, ours, theirs, theirs)]
+        for images, labels in passes[1:]:
+            np.testing.assert_allclose(images, passes[0][0], atol=1e-2)
+            np.testing.assert_array_equal(labels, passes[0][1])
+        orders = {np.concatenate([images for images, _ in train]).tobytes() for _ in range(4)}
+        assert len(orders) > 1
+
     def test_labels_stay_with_their_pictures(self, folder):
         data = image_dataset_from_directory(folder, image_size=(4, 4), seed=3, batch_size=None, verbose=False)
         labels = {

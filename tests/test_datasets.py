@@ -252,6 +252,12 @@ class TestMnistAndFashionMnist:
         np.savez(data / "mnist.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
         assert_grey(datasets.mnist.load_data())
 
+    def test_npz_of_arrays_whose_columns_come_first(self, data):
+        """As NumPy saves what was transposed."""
+        arrays = (np.asfortranarray(array) for part in grey_parts() for array in part)
+        np.savez(data / "mnist.npz", **dict(zip(("x_train", "y_train", "x_test", "y_test"), arrays)))
+        assert_grey(datasets.mnist.load_data())
+
     def test_npz_under_another_name(self, data):
         (x_train, y_train), (x_test, y_test) = grey_parts()
         np.savez(data / "other.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
@@ -274,7 +280,14 @@ class TestMnistAndFashionMnist:
         assert_grey(datasets.fashion_mnist.load_data())
 
     @pytest.mark.parametrize(
-        "content", [b"no gzip", gzip.compress(b"\0\0\x08\x01\0\0\0\x09123"), gzip.compress(bytes(20))[:-9]], ids=range(3)
+        "content",
+        [
+            b"no gzip",
+            gzip.compress(b"\0\0\x08\x01\0\0\0\x09123"),
+            gzip.compress(b"\0\0\x08\x01\0\0\0\x03\1\2\3\4"),  # three labels, says the header
+            gzip.compress(bytes(20))[:-9],
+        ],
+        ids=range(4),
     )
     def test_a_damaged_file_is_named(self, data, content):
         write_idx(data / "fashion-mnist")

@@ -211,6 +211,7 @@ SETTINGS = {
         "zoom_range": 0.3,
     },
     "pixels": {"width_shift_range": 2, "height_shift_range": [-3, 1, 2]},
+    "one pixel": {"width_shift_range": 1.0, "height_shift_range": [1.0]},
     "zoom pair": {"zoom_range": (0.5, 0.8), "fill_mode": "constant", "cval": 3.0, "interpolation_order": 0},
     "flips": {"horizontal_flip": True, "vertical_flip": True},
     "values": {"brightness_range": (0.5, 1.5), "channel_shift_range": 20.0, "rescale": 1 / 255},
@@ -304,6 +305,13 @@ class TestFlow:
             ours, theirs = (g.flow(X, labels, shuffle=False, subset=subset) for g in generators)
             assert ours.n == count
             assert_same_batches(ours, theirs, 1)
+            further, mine = np.arange(10) * 3, (slice(4, None) if subset == "training" else slice(4))
+            (x, extra), y, weight = next(
+                generators[0].flow((X, further), labels, shuffle=False, subset=subset, sample_weight=further + 1)
+            )
+            np.testing.assert_array_equal(x, X[mine])
+            for array, expected in ((extra, further), (y, labels), (weight, further + 1)):
+                np.testing.assert_array_equal(array, expected[mine])
         with pytest.raises(ValueError, match="different number of classes after the split"):
             generators[0].flow(X, np.arange(10) < 4, subset="training")
         generators[0].flow(X, np.arange(10) < 4, subset="training", ignore_class_split=True)

@@ -256,6 +256,47 @@ def test_older_files_travel_both_ways(pair, tmp_path):
             np.testing.assert_array_equal(mine, other)
 
 
+def in_a_row(k, *names):
+    return k.Sequential([k.Input((4,)), *(k.layers.Dense(4, name=name) for name in names)])
+
+
+def test_older_files_by_name_and_not_by_place(tmp_path):
+    in_a_row(keras, "a", "b").save(tmp_path / "m.h5")
+    saved = keras.models.load_model(tmp_path / "m.h5")
+    for k in (minicnn, keras):
+        model = in_a_row(k, "b", "new", "a")
+        before = [np.asarray(weight) for weight in model.get_layer("new").get_weights()]
+        model.load_weights(tmp_path / "m.h5", by_name=True)
+        for name in ("a", "b"):
+            for one, other in zip(model.get_layer(name).get_weights(), saved.get_layer(name).get_weights(), strict=True):
+                np.testing.assert_array_equal(one, other)
+        for one, other in zip(model.get_layer("new").get_weights(), before, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def statistics_amid_weights(k):
+    """A model inside, whose second layer has weights that are not trained, of the same shape as the others."""
+    layers = k.layers
+    inner = [k.Input((4,)), layers.Dense(4, use_bias=False), layers.BatchNormalization(), layers.Dense(4)]
+    return k.Sequential([k.Input((4,)), k.Sequential(inner, name="inner"), layers.Dense(2, name="last")])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_older_files_hold_the_weights_that_are_trained_first(tmp_path, frozen):
+    x = np.random.default_rng(8).normal(size=(5, 4)).astype("float32")
+    ours, theirs = statistics_amid_weights(minicnn), statistics_amid_weights(keras)
+    for model in (ours, theirs):
+        rng = np.random.default_rng(9)
+        model.set_weights([rng.uniform(0.5, 1.5, np.shape(weight)) for weight in model.get_weights()])
+        model.get_layer("inner").trainable = not frozen
+    expected = outputs(theirs, x)
+    ours.save(tmp_path / "ours.h5")
+    theirs.save(tmp_path / "theirs.h5")
+    for k, name in ((keras, "ours"), (minicnn, "theirs"), (minicnn, "ours")):
+        for mine, other in zip(outputs(k.models.load_model(tmp_path / f"{name}.h5"), x), expected):
+            np.testing.assert_allclose(mine, other, atol=1e-5)
+
+
 def test_older_files_of_a_model_that_was_not_compiled(tmp_path):
     ours = sequential(minicnn)
     ours.save(tmp_path / "m.h5")

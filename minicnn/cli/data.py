@@ -28,10 +28,10 @@ def list_() -> None:
     click.echo("looked in: " + ", ".join(map(str, datasets.search_dirs())))
 
 
-@command.command()
+@command.command(short_help="Download a data set, unless it is on this machine.")
 @click.argument("name", type=Dataset, metavar="NAME")
 def fetch(name: str) -> None:
-    """Download a data set, unless it is on this machine."""
+    """Download the data set NAME, one that `minicnn data` lists, unless it is on this machine."""
     from minicnn import datasets
 
     click.echo(datasets.fetch(name))

@@ -16,6 +16,8 @@ from minicnn.cli.given_model import MODEL_HELP, load_model, refuse_fewer_outputs
 def command(model: str, dataset: str, input_range: Range | None, backend: str | None, threads: int | None) -> None:
     """Evaluate MODEL on the test images of DATASET: loss, accuracy, a report per class.
 
+    DATASET is a name that `minicnn data` lists.
+
     The loss is the one that the model was compiled with; where there is none, the cross-entropy that fits its outputs.
     """
     from minicnn.cli.assess import assess, compile_for_classes, print_report

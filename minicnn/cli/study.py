@@ -98,7 +98,7 @@ def saliency(model: str, image: str, class_index: int | None, input_range: Range
     _save(figure, out)
 
 
-@command.command()
+@command.command(short_help="Grad-CAM: where a layer saw what speaks for a class.")
 @click.argument("model")
 @click.argument("image")
 @click.option("--class", "class_index", type=click.IntRange(min=0), help="Index of the class; default the predicted one.")
@@ -119,7 +119,7 @@ def gradcam(
     _save(figure, out)
 
 
-@command.command()
+@command.command(short_help="Follow one pixel through the steps that `fit` runs.")
 @click.argument("model")
 @click.argument("image")
 @click.option("--pixel", type=(int, int), metavar="ROW COLUMN", help="Default the centre of the image.")
@@ -132,7 +132,7 @@ def trace(model: str, image: str, pixel: tuple[int, int] | None, input_range: Ra
     click.echo(study.trace(given.model, given.picture(image).pixels, pixel))
 
 
-@command.command()
+@command.command(short_help="Convolution as a matrix product of patches.")
 @click.argument("image")
 @click.option("--kernel-size", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--strides", type=click.IntRange(min=1), default=1, show_default=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -79,7 +80,8 @@ def command(
 ) -> int:
     """Train a model on DATASET, evaluate it on the test images, and write a run folder.
 
-    Without DATASET: cifar10 where its files are on this machine, else digits, which needs none.
+    DATASET is a name that `minicnn data` lists; default cifar10 where its files are on this machine, else digits, which
+    needs none.
     The folder gets model.keras, history.csv, settings.json, curves.png, confusion.png and mistakes.png, and after each
     epoch a backup, from which --resume goes on. Ctrl-C ends training early; what was learnt is evaluated and kept.
     """
@@ -90,6 +92,8 @@ def command(
         options = _options_of(out, asked)
     elif out is not None and (out / "settings.json").exists() and not overwrite:
         raise click.UsageError(f"There is a run in {out} already: --resume goes on with it, --overwrite replaces it.")
+    elif out is not None and not overwrite and (there := [name for name in _RESULTS if (out / name).exists()]):
+        raise click.UsageError(f"There is a {there[0]} in {out} that no run wrote: --overwrite replaces it.")
     else:
         options = asked
     configure(backend, threads)
@@ -251,7 +255,7 @@ def _compile(model: Any, reference: Any, options: Options) -> None:
 
 def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
     """Train; False if Ctrl-C ended it."""
-    from minicnn.callbacks import BackupAndRestore
+    from minicnn.callbacks import BackupAndRestore, LambdaCallback
     from minicnn.cli.assess import targets_for
 
     settings = run.settings
@@ -271,7 +275,10 @@ def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
             epochs=settings["epochs"],
             validation_data=validation,
             # Kept after the last epoch, too: a run that is done can go on to more epochs.
-            callbacks=[BackupAndRestore(run.folder / _BACKUP, delete_checkpoint=False)],
+            callbacks=[
+                LambdaCallback(on_epoch_end=_refuse_nan),
+                BackupAndRestore(run.folder / _BACKUP, delete_checkpoint=False),
+            ],
             verbose=verbose,
         )
     except KeyboardInterrupt:
@@ -280,6 +287,15 @@ def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
     finally:
         settings["training_seconds"] = round(time.perf_counter() - began, 2)
     return True
+
+
+def _refuse_nan(epoch: int, logs: dict[str, float]) -> None:
+    """Such a model cannot be loaded again; the backup is that of the epoch before."""
+    if not math.isfinite(logs["loss"]):
+        raise ArithmeticError(
+            f"The loss is {logs['loss']} in epoch {epoch + 1}: training diverged. Try a smaller --learning-rate. "
+            "(`TerminateOnNaN` among the callbacks of `fit` names the layer where it begins.)"
+        )
 
 
 def _assess(model: Any, data: ImageData) -> Assessment:

@@ -17,6 +17,8 @@ _GREY_MODES = ("L", "I;16", "I")  # 8, 16 and 32 bits: kept as they are
 # By list, whatever a file's name says: for some of its other formats Pillow starts a program (EPS: Ghostscript).
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MOST_PIXELS = 50_000_000  # more than a telephone's 48 million; decoded they take 4 bytes each
+_MOST_RUN_LENGTH_PIXELS = 2_000_000  # in a BMP of run lengths, which Pillow decodes in Python, up to 370 ns a pixel
+_MOST_SCANS = 100  # of a JPEG; progressive ones have about ten. An empty one takes 12 bytes, and a walk over all pixels
 
 
 def check_data_format(data_format: str | None) -> None:
@@ -55,9 +57,27 @@ def open_picture(
         with image:
             if image.width * image.height > most_pixels:
                 raise FileFormatError(f"it has {image.width} x {image.height} pixels, more than {most_pixels:,}")
-            if color_mode == "grayscale" and image.mode in _GREY_MODES:
-                return image.copy()
+            _check_effort(image)
+            image.load()  # from here on the file is not needed
+            if image.mode == _MODES[color_mode] or (color_mode == "grayscale" and image.mode in _GREY_MODES):
+                return image
             return image.convert(_MODES[color_mode])
+
+
+def _check_effort(image: Any) -> None:
+    """Raise for a picture that takes a long time to decode, for its size."""
+    if image.format == "BMP" and image.info.get("compression") in (1, 2):
+        if image.width * image.height > _MOST_RUN_LENGTH_PIXELS:
+            size = f"{image.width} x {image.height}"
+            raise FileFormatError(
+                f"it is compressed by run lengths, and has {size} pixels, more than {_MOST_RUN_LENGTH_PIXELS:,}"
+            )
+    elif image.format == "JPEG":
+        # Between a scan's numbers, a byte 255 is followed by 0 or by the marker of what comes next.
+        image.fp.seek(0)
+        scans = image.fp.read().count(b"\xff\xda")
+        if scans > _MOST_SCANS:
+            raise FileFormatError(f"it has {scans:,} scans, more than {_MOST_SCANS}")
 
 
 def read_picture(

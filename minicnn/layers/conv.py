@@ -181,7 +181,7 @@ class Conv2D(Affine):
 
     def algorithm(self, input_shape: Shape) -> str:
         if None in input_shape:
-            return "depends on the image's size"
+            return "depends on the image"
         kernel_shape = (*self.kernel_size, input_shape[-1] // self.groups, self.filters)  # type: ignore[operator]
         return ops.conv2d_algorithm(input_shape, kernel_shape, self.window_over(input_shape))
 

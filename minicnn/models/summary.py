@@ -46,7 +46,7 @@ def readable_count(count: int | None) -> str:
 class PlanTable(list[dict[str, Any]]):
     """The rows of `model.plan()`: a list of dicts that prints as a table of at most 100 columns."""
 
-    _LAYERS, _KERNEL, _SHAPE = 38, 22, 16  # widths
+    _LAYERS, _KERNEL, _SHAPE = 37, 22, 16  # widths
 
     def __repr__(self) -> str:
         head = f"{'layers that run as one':{self._LAYERS}}  {'kernel':{self._KERNEL}}  {'output shape':{self._SHAPE}}"

@@ -13,6 +13,7 @@ __all__ = ["LARGEST_CONFIG", "deserialize_keras_object", "parse_config", "serial
 
 LARGEST_CONFIG = 2**23  # bytes; a model of a thousand layers takes about one million, and an empty list 20 times its text
 _MOST_LAYERS = 5000  # each takes some kilobytes and a quarter of a millisecond, whatever it is
+_LONGEST_TEXT = 10_000  # characters of a name or of any other text: what is made of it, in messages, say, is larger
 _DEEPEST = 200  # levels of lists and dicts; a model inside a model takes five
 
 serialize_keras_object = serialization.serialize
@@ -43,7 +44,7 @@ def parse_config(text: bytes, source: str) -> dict[str, Any]:
         text: UTF-8. source: how errors call the file.
 
     Raises:
-        ValueError: if it is no JSON, no object, too long, or nested deeper than any model; for NaN and infinity.
+        ValueError: if it is no JSON, no object, too long, or nested deeper than any model; for NaN, infinity, long texts.
     """
     if len(text) > LARGEST_CONFIG:
         raise ValueError(f"{source} has {len(text)} bytes; no model's configuration has more than {LARGEST_CONFIG}.")
@@ -68,6 +69,11 @@ def parse_config(text: bytes, source: str) -> dict[str, Any]:
 def _inside(key: Any, item: Any, source: str) -> Iterator[tuple[Any, Any]]:
     """The lists and dicts in `item`, with their keys."""
     for inner_key, inner in item.items() if isinstance(item, dict) else ((key, inner) for inner in item):
+        for text in (inner_key, inner):
+            if isinstance(text, str) and len(text) > _LONGEST_TEXT:
+                raise ValueError(
+                    f"{source} has a text of {len(text)} characters, {text[:40]!r}...; no model has so long a name."
+                )
         if isinstance(inner, (dict, list)):
             yield inner_key, inner
         elif isinstance(inner, float) and not math.isfinite(inner):

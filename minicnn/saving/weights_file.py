@@ -280,7 +280,7 @@ def _report(failures: list[tuple[Any, ValueError]], source: str, warn_only: bool
     message = printable(
         f"{source}: A total of {len(failures)} objects could not be loaded. "
         f"Example error message for object {owner}:\n\n{error}\n\n"
-        f"List of objects that could not be loaded:\n{[owner for owner, _ in failures]}"
+        f"List of objects that could not be loaded:\n{[getattr(owner, 'name', owner) for owner, _ in failures]}"
     )
     if not warn_only:
         raise FileFormatError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -124,6 +125,55 @@ def test_iterables_of_every_kind():
     for name, weights in results.items():
         for one, two in zip(results["generator"], weights, strict=True):
             np.testing.assert_array_equal(one, two, err_msg=name)
+
+
+def test_a_generator_may_fill_one_array_again_and_again():
+    """Also where the model hands its input on: what was predicted of one batch is kept when the next one comes."""
+    model = Sequential([layers.Input((3,)), layers.Dropout(0.5)])
+    rows = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+
+    def batches():
+        buffer = np.empty((2, 3), np.float32)
+        for part in rows:
+            buffer[...] = part
+            yield (buffer,)
+
+    np.testing.assert_array_equal(model.predict(batches(), steps=4, verbose=0), rows.reshape(8, 3))
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8)])
+def test_a_last_axis_of_one_may_be_missing_or_there_as_in_keras(shape):
+    """MNIST's images have no channel axis; a grey picture's have one."""
+    models = []
+    for module in (minicnn, keras):
+        inputs = module.layers.Input(shape)
+        models.append(module.Model(inputs, module.layers.Flatten()(module.layers.Rescaling(2.0)(inputs))))
+    ours, theirs = models
+    for x in (X[..., :1], X[..., 0]):
+        expected = 2 * X[..., 0].reshape(20, 64)
+        np.testing.assert_array_equal(np.asarray(theirs(x)), expected)
+        np.testing.assert_array_equal(np.asarray(ours(x)), expected)
+        np.testing.assert_array_equal(ours.predict(x, verbose=0), expected)
+
+
+def test_class_weight_of_a_single_batch_is_keras_s():
+    minicnn.set_random_seed(3)
+    ours, theirs = (
+        module.Sequential(
+            [module.layers.Input(X.shape[1:]), module.layers.Flatten(), module.layers.Dense(3, activation="softmax")]
+        )
+        for module in (minicnn, keras)
+    )
+    theirs.set_weights(ours.get_weights())
+    found = []
+    for model in (ours, theirs):
+        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+        found.append([float(model.train_on_batch(X, Y, class_weight={0: 4.0, 2: 0.25})) for _ in range(3)])
+        found.append([float(model.test_on_batch(X, Y))])
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
+    np.testing.assert_allclose(found[1], found[3], rtol=1e-5)
+    for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_shuffling_is_a_function_of_seed_and_epoch():

@@ -278,6 +278,38 @@ def test_shuffling_is_a_permutation_that_depends_on_seed_and_pass():
     assert trained() == (first, second)
 
 
+@pytest.mark.parametrize("shuffle", [True, "batch"])
+@pytest.mark.parametrize("weight", ["sample_weight", "class_weight"])
+def test_shuffled_samples_keep_their_targets_and_weights(shuffle, weight):
+    minicnn.set_random_seed(3)
+    model, seen = network(minicnn), []
+    model.compile("sgd", "sparse_categorical_crossentropy")
+
+    def watched(x, y, weights=None, **options):
+        seen.extend(zip(x[0].tolist(), y[0].tolist(), weights[0].tolist(), strict=True))
+
+    model.train_step = watched
+    by_class = {0: 0.5, 1: 2.0, 2: 3.0}
+    expected = WEIGHT.tolist() if weight == "sample_weight" else [by_class[label] for label in Y.tolist()]
+    given = WEIGHT if weight == "sample_weight" else by_class
+    model.fit(X, Y, batch_size=BATCH, shuffle=shuffle, verbose=0, **{weight: given})
+    order = [row for row, _, _ in seen]
+    assert order != X.tolist()
+    assert sorted(seen) == sorted(zip(X.tolist(), Y.tolist(), expected, strict=True))
+
+
+def test_the_next_fit_begins_a_pass_of_its_own():
+    """Also after one that ended in the middle of a pass, whose samples would else come once more in the same order."""
+    first, second = trained()
+    minicnn.set_random_seed(3)
+    model = network(minicnn)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    batches = taken(model)
+    for _ in range(2):
+        model.fit(X, Y, batch_size=BATCH, steps_per_epoch=3, verbose=0)
+    assert batches == first[:3] + second[:3]
+
+
 def test_shuffling_by_batches_moves_whole_batches():
     whole = [list(range(i, min(i + BATCH, SAMPLES))) for i in range(0, SAMPLES, BATCH)]
     first, second = trained(shuffle="batch")

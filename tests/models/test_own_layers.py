@@ -290,15 +290,16 @@ def test_the_gradient_of_an_own_loss_may_lie_in_any_order():
         return ((y_pred - y_true) ** 2).sum(axis=-1)
 
     scaled.gradient = lambda y_true, y_pred: np.asfortranarray(2 * (y_pred - y_true).astype(np.float64))
+    # Behind a convolution without an activation, whose kernel takes the gradient just as the loss returned it.
     ours, theirs = (
-        module.Sequential([module.layers.Input((7,)), module.layers.Dense(5), module.layers.Dense(4)])
+        module.Sequential([module.layers.Input(X.shape[1:]), module.layers.Conv2D(5, 2), module.layers.Conv2D(4, 2)])
         for module in (minicnn, keras)
     )
     theirs.set_weights(ours.get_weights())
-    targets = RNG.random((24, 4), np.float32)
+    targets = RNG.random((24, 6, 7, 4), np.float32)
     for model, loss in ((ours, scaled), (theirs, lambda y_true, y_pred: keras.ops.sum((y_pred - y_true) ** 2, axis=-1))):
         model.compile("sgd", loss, run_eagerly=True)
-        model.fit(ROWS, targets, batch_size=9, epochs=2, shuffle=False, verbose=0)
+        model.fit(X, targets, batch_size=9, epochs=2, shuffle=False, verbose=0)
     for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,6 +146,26 @@ def test_activation_does_not_overflow(target: Target, name: str) -> None:
     far = np.array([[-1e4, -800, -90, -20, -1e-3, -1e-6, 1e-6, 1e-3, 20, 90, 800, 1e4]]).T
     for x in (far, far.T):  # one a row and all in one, which differ for softmax
         check_activation(target, name, np.ascontiguousarray(x, target.dtype), PLAIN_PARAMETERS.get(name, {}), 0)
+
+
+TAILS: dict[str, tuple[Any, tuple[float, ...]]] = {  # in float64, by the formula that loses no digits
+    "elu": (scipy.special.expm1, (1.0,)),
+    "selu": (lambda x: 1.0507009873554805 * 1.6732632423543772 * scipy.special.expm1(x), ()),
+    "sigmoid": (scipy.special.expit, ()),
+    "silu": (lambda x: x * scipy.special.expit(x), ()),
+    "softplus": (lambda x: np.log1p(np.exp(x)), ()),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_activation_keeps_its_digits_where_it_is_small(target: Target, name: str) -> None:
+    """A difference of numbers that are almost equal would have none left, and an absolute tolerance would not see it."""
+    exact, parameters = TAILS[name]
+    small = name in ("elu", "selu")
+    x = np.array([-(10.0**-k) for k in range(2, 8)] if small else [-3.0, -5.0, -8.0], target.dtype)
+    expected = exact(x.astype(np.float64))
+    rtol = 1e-5 if target.dtype == "float32" else 1e-12
+    np.testing.assert_allclose(getattr(target.ops, f"{name}_forward")(x, *parameters), expected, rtol=rtol)
 
 
 @activations

@@ -77,8 +77,8 @@ def test_direct_convolution(batch: int, stride: int, kernel_size: tuple[int, int
 def test_winograd_convolution(batch: int) -> None:
     x, kernel, bias = normal(batch, 12, 11, 20), normal(3, 3, 20, 20), normal(20)
     window = window_over((12, 11), (3, 3), (1, 1), "same")
-    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, window, True)
-    both_thread_counts(winograd.backward, normal(*y.shape), x, kernel, window, y)
+    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, window, True, None)
+    both_thread_counts(winograd.backward, normal(*y.shape), x, kernel, window, y, None, None, True)
 
 
 @pytest.mark.parametrize("rows", around(100 * norm.CHUNKS))

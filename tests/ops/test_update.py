@@ -212,6 +212,21 @@ def test_the_last_element_counts(target: Target, name: str, size: int) -> None:
     target.check(grad, expected)
 
 
+@pytest.mark.parametrize("name", ["clip_by_norm", "clip_by_global_norm"])
+def test_a_norm_that_is_no_number_is_not_hidden_by_clipping(target: Target, name: str) -> None:
+    """Every gradient that was to be divided by it is lost, too: the weights must not go on as if nothing had been."""
+    grads = [target.normal(0, 3, 2), target.normal(1, 4)]
+    grads[0][1, 1] = np.nan
+    if name == "clip_by_norm":
+        expected = [tf.clip_by_norm(g, 1.0) for g in grads]
+    else:
+        expected, _ = tf.clip_by_global_norm([tf.constant(g) for g in grads], 1.0)
+    getattr(target.ops, f"{name}_")(grads, 1.0)
+    check_all(target, grads, expected)
+    assert np.isnan(grads[0]).all()
+    assert np.isnan(grads[1]).all() == (name == "clip_by_global_norm")
+
+
 def test_clipping_leaves_zeros_alone(target: Target) -> None:
     """A norm of 0 is divided by nowhere."""
     for clip in (target.ops.clip_by_value_, target.ops.clip_by_norm_, target.ops.clip_by_global_norm_):

@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu import _transforms, winograd
+from minicnn.backends.numba_cpu._microkernel import address
+from minicnn.backends.numba_cpu._transforms import Finish, Grid
 from minicnn.backends.types import Window, window_over
 from minicnn.shapes import resolve_padding
 from tests.ops.checks import Target, both_thread_counts, check_adjoint, seeds
@@ -111,7 +113,7 @@ def test_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, togethe
     x, kernel, bias = case.arrays(seed)
     expected = tf_convolution(case, x, kernel, bias if biased else 0)
     with driven(together):
-        y, argmax = both_thread_counts(winograd.forward, x, kernel, bias if biased else None, case.window, relu)
+        y, argmax = both_thread_counts(winograd.forward, x, kernel, bias if biased else None, case.window, relu, None)
     FLOAT32.check(y, tf.nn.relu(expected) if relu else expected)
     assert argmax is None
 
@@ -176,9 +178,9 @@ def test_gradients_equal_tensorflow(
 def test_gradients_are_adjoints(case: Case, together: bool | None, seed: int) -> None:
     x, kernel, _ = case.arrays(seed)
     with driven(together):
-        y, _ = winograd.forward(x, kernel, None, case.window)
+        y, _ = winograd.forward(x, kernel, None, case.window, False, None)
         dy = FLOAT32.normal(seed + 3, *y.shape)
-        dx, dkernel, _ = winograd.backward(dy, x, kernel, case.window)
+        dx, dkernel, _ = winograd.backward(dy, x, kernel, case.window, None, None, None, True)
     check_adjoint(y, dy, x, dx, FLOAT32)
     check_adjoint(y, dy, kernel, dkernel, FLOAT32)
 
@@ -203,14 +205,14 @@ def test_large_batches(C: int) -> None:
     case = Case((70, 9, 8, C), (3, 3, C, C), "same", (1, 1, 1, 1))
     rng = np.random.default_rng(0)
     x, kernel, bias = (rng.standard_normal(shape, np.float32) for shape in (case.x, case.kernel, (C,)))
-    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, case.window)
+    y, _ = both_thread_counts(winograd.forward, x, kernel, bias, case.window, False, None)
     variables = [tf.constant(array) for array in (x, kernel, bias)]
     with tf.GradientTape() as tape:
         tape.watch(variables)
         expected = tf_convolution(case, *variables)
     FLOAT32.check(y, expected)
     dy = rng.standard_normal(y.shape, np.float32)
-    gradients = both_thread_counts(winograd.backward, dy, x, kernel, case.window)
+    gradients = both_thread_counts(winograd.backward, dy, x, kernel, case.window, None, None, None, True)
     for actual, wanted in zip(gradients, tape.gradient(expected, variables, output_gradients=tf.constant(dy)), strict=True):
         FLOAT32.check(actual, wanted)
 
@@ -233,7 +235,7 @@ def test_pooling_of_more_than_256_taps(window: tuple[int, int]) -> None:
     dy = FLOAT32.normal(3, *y.shape)
     at_map = np.zeros_like(expected)
     np.add.at(at_map, places(case, argmax), dy)
-    dx, _, _ = winograd.backward(dy, x, kernel, case.window, None, case.pool, argmax)
+    dx, _, _ = winograd.backward(dy, x, kernel, case.window, None, case.pool, argmax, True)
     FLOAT32.check(dx, tf.nn.conv2d_transpose(at_map, kernel, x.shape, 1, "SAME"))
 
 
@@ -243,9 +245,9 @@ def test_nan_and_inf_reach_the_output(value: float, relu: bool) -> None:
     """All of its tile's pixels, and so each that the direct sum reaches; never another image, nor a pixel a tile away."""
     case = Case((3, 12, 13, 20), (3, 3, 20, 24), "same", (1, 1, 1, 1))
     x, kernel, bias = case.arrays(0)
-    finite, _ = winograd.forward(x, kernel, bias, case.window, relu)
+    finite, _ = winograd.forward(x, kernel, bias, case.window, relu, None)
     x[1, 5, 6, 7] = value
-    y, _ = winograd.forward(x, kernel, bias, case.window, relu)
+    y, _ = winograd.forward(x, kernel, bias, case.window, relu, None)
     assert not np.isfinite(y[1, 4:7, 5:8]).any()
     reached = np.zeros(y.shape, bool)
     reached[1, 4:8, 4:8] = True  # pixel (5, 6) lies under the windows of the tile (4:8, 4:8) alone
@@ -258,8 +260,8 @@ def test_arguments_are_left_alone() -> None:
     arrays = [*case.arrays(0), FLOAT32.normal(3, 2, 8, 8, 16)]
     before = [array.copy() for array in arrays]
     x, kernel, bias, dy = arrays
-    y, _ = winograd.forward(x, kernel, bias, case.window, True)
-    winograd.backward(dy, x, kernel, case.window, y)
+    y, _ = winograd.forward(x, kernel, bias, case.window, True, None)
+    winograd.backward(dy, x, kernel, case.window, y, None, None, True)
     for array, copy in zip(arrays, before):
         np.testing.assert_array_equal(array, copy)
 
@@ -331,12 +333,11 @@ def test_matrices_make_a_correlation_of_a_product(r: int) -> None:
 
 
 @numba.njit
-def run(transform, source, target, columns, rows_inside, columns_inside, start, floor):  # type: ignore[no-untyped-def]
+def run(transform, source, target, channels, inside, start, lower_bound):  # type: ignore[no-untyped-def]
     """Apply a transform to tiles (rows, columns, channels)."""
-    _transforms.apply(
-        transform, source.ctypes.data, source.shape[1] * source.shape[2], source.shape[2], target.ctypes.data,
-        target.shape[1] * target.shape[2], target.shape[2], columns, rows_inside, columns_inside, start.ctypes.data, floor,
-    )  # fmt: skip
+    of_source = Grid(address(source), source.shape[1] * source.shape[2], source.shape[2])
+    of_target = Grid(address(target), target.shape[1] * target.shape[2], target.shape[2])
+    _transforms.apply(transform, of_source, of_target, channels, Finish(*inside, address(start), lower_bound))
 
 
 def matrix_of(kind: int, r: int) -> np.ndarray:
@@ -352,17 +353,17 @@ def matrix_of(kind: int, r: int) -> np.ndarray:
     }[kind]
 
 
-def check_transform(kind: int, r: int, C: int, rows: int, columns: int, floor: float) -> None:
+def check_transform(kind: int, r: int, C: int, rows: int, columns: int, lower_bound: float) -> None:
     matrix, rng = matrix_of(kind, r), np.random.default_rng(C)
     after, before = matrix.shape
     source, target = rng.standard_normal((before, before, C), np.float32), rng.standard_normal((after, after, 96), np.float32)
     start, untouched = rng.standard_normal(C, np.float32), target.copy()
     wanted = np.einsum("ik,klc,jl->ijc", matrix, source.astype(float), matrix)
     if kind == _transforms.OUTPUT:
-        wanted = np.maximum(wanted + start, floor)
+        wanted = np.maximum(wanted + start, lower_bound)
     if kind == _transforms.INPUT_GRADIENT:
         wanted += untouched[:, :, :C]
-    run(_transforms.transform(kind, r), source, target, C, rows, columns, start, np.float32(floor))
+    run(_transforms.transform(kind, r), source, target, C, (rows, columns), start, np.float32(lower_bound))
     if kind == _transforms.OUTPUT:
         wanted[rows:], wanted[:, columns:] = untouched[rows:, :, :C], untouched[:, columns:, :C]
     np.testing.assert_allclose(target[:, :, :C], wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
@@ -376,5 +377,5 @@ def check_transform(kind: int, r: int, C: int, rows: int, columns: int, floor: f
 def test_compiled_transform_is_its_matrix(kind: int, r: int) -> None:
     m = 7 - r
     for C in (1, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 80):
-        for rows, columns, floor in ((m, m, -np.inf), (6, 9, 0), (1, m - 1, 0), (m - 1, 1, -0.5)):
-            check_transform(kind, r, C, rows, columns, floor)
+        for rows, columns, lower_bound in ((m, m, -np.inf), (6, 9, 0), (1, m - 1, 0), (m - 1, 1, -0.5)):
+            check_transform(kind, r, C, rows, columns, lower_bound)

@@ -41,7 +41,7 @@ from pathlib import Path
 from tests.plants.catalogue import PLANTS
 from tests.plants.plant import ROOT, Plant
 
-_COPIED = ("minicnn", "tests", "pyproject.toml")
+_COPIED = ("minicnn", "tests", "pyproject.toml", "README.md")  # what tests read
 # A failing case need not be made small: that it fails is enough.
 _UNSHRUNK = """
 from hypothesis import Phase

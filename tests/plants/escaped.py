@@ -28,8 +28,8 @@ PLANTS = [
     Plant(
         "bias_gradient_without_its_last_rows",  # beyond a multiple of 512
         _NUMBA + "dense.py",
-        "empty((max(1, -(-rows.shape[0] // SUMMED_ROWS)), dy.shape[-1]))",
-        "empty((max(1, rows.shape[0] // SUMMED_ROWS), dy.shape[-1]))",
+        "empty((max(1, -(-M // SUMMED_ROWS)), C_out))",
+        "empty((max(1, M // SUMMED_ROWS), C_out))",
         ("tests/ops/test_dense.py",),
     ),
     Plant(
@@ -41,10 +41,10 @@ PLANTS = [
     ),
     Plant(
         "fused_kernel_gradient_without_its_last_images",
-        _NUMBA + "fused.py",
+        _NUMBA + "conv.py",
         "    first, end = chunk * N // chunks, (chunk + 1) * N // chunks",
         "    first, end = chunk * (N // chunks), (chunk + 1) * (N // chunks)",
-        ("tests/ops/test_fused.py",),
+        ("tests/ops/test_epilogues.py",),
     ),
     Plant(
         "winograd_kernel_gradient_without_its_last_images",
@@ -54,38 +54,39 @@ PLANTS = [
         ("tests/ops/test_winograd.py",),
     ),
     Plant(
-        "max_pooling_winners_in_8_bits",  # windows of more than 256 taps
+        "max_pooling_argmax_in_8_bits",  # windows of more than 256 taps
         _NUMBA + "pool.py",
-        "np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32",
+        "np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32",
         "np.uint8",
         ("tests/ops/test_pool.py",),
     ),
     Plant(
-        "fused_max_pooling_winners_in_8_bits",
-        _NUMBA + "fused.py",
-        "np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32",
+        "fused_max_pooling_argmax_in_8_bits",
+        _NUMBA + "pool.py",
+        "np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32",
         "np.uint8",
-        ("tests/ops/test_fused.py",),
+        ("tests/ops/test_epilogues.py",),
     ),
     Plant(
-        "winograd_max_pooling_winners_in_8_bits",
-        _NUMBA + "winograd.py",
-        "np.uint8 if pool[0][0] * pool[0][1] <= 256 else np.int32",
+        "winograd_max_pooling_argmax_in_8_bits",
+        _NUMBA + "pool.py",
+        "np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32",
         "np.uint8",
-        ("tests/ops/test_winograd.py", "tests/ops/test_fused.py"),
+        ("tests/ops/test_winograd.py",),
     ),
     Plant(
         "max_pooling_gradient_leaves_uncovered_columns",  # as the memory was
         _NUMBA + "pool.py",
-        "OH * strides[0] != H or OW * strides[1] != W",
-        "OH * strides[0] != H",
+        "(pool.OH * pool.SH, pool.OW * pool.SW) != (H, W)",
+        "pool.OH * pool.SH != H",
         ("tests/ops/test_pool.py",),
     ),
     Plant(
         "dense_sums_of_few_samples_follow_the_threads",
         _NUMBA + "dense.py",
         "parts = max(1, min(PARTS, kernel.size // PART))",
-        "parts = max(1, min(get_num_threads(), kernel.size // PART))",
+        "from minicnn.backends.numba_cpu._pool import get_num_threads\n"
+        "        parts = max(1, min(get_num_threads(), kernel.size // PART))",
         ("tests/ops/test_threads.py::test_dense",),
     ),
     # --- the arguments of `fit`

@@ -8,7 +8,8 @@
 
 A ReLU costs no pass over memory of its own: forwards it is applied before a result is written,
 backwards where the gradient is read anyway. Groups of channels are left to the reference's
-lines; their product is cuBLAS's, so that a step with groups cannot be captured.
+lines, whose product is cuBLAS's, so that a step with groups cannot be captured. So is a batch
+of no images: a launch has at least one block.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def conv2d_forward(
     x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool = False, pool: Window | None = None
 ) -> tuple[Array, Array | None]:
     """A block owns a tile of output pixels and channels. A pooling is a launch of its own."""
-    if window.groups > 1:
+    if window.groups > 1 or len(x) == 0:
         return reference.conv2d_forward(x, kernel, bias, window, relu, pool)
     x, kernel, bias = inputs("conv2d_forward", x, kernel, bias)
     (KH, KW, C_in, C_out), (OH, OW), N = kernel.shape, window.output, len(x)
@@ -49,7 +50,7 @@ def conv2d_backward(
 ) -> tuple[Array | None, Array, Array]:
     """dbias is added up in the pass that goes back through the ReLU. With a pooling behind the ReLU that pass reads
     the pooled pixels alone: each dy goes to one pixel of the convolution's output, so that the sum is the same."""
-    if window.groups > 1:
+    if window.groups > 1 or len(x) == 0:
         return reference.conv2d_backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     z_shape = (len(x), *window.output, kernel.shape[3])
     if pool is not None and y is None:  # no ReLU: the pooling first

@@ -14,6 +14,7 @@ import functools
 import glob
 import hashlib
 import inspect
+import inspect
 import os
 import pickle
 import re
@@ -181,7 +182,6 @@ class _Cache(caching.FunctionCache):
         self._alone = contextlib.ExitStack()
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        self._alone.close()  # left open by a compilation that failed
         with contextlib.suppress(OSError):  # a disk that is full: what is there is read all the same
             self._impl.locator.ensure_cache_path()
         self._alone.enter_context(_locked(self._lock_path))
@@ -189,6 +189,10 @@ class _Cache(caching.FunctionCache):
         if found is not None:
             self._alone.close()
         return found
+
+    def give_way(self) -> None:
+        """Let other processes in, after a compilation that failed."""
+        self._alone.close()
 
     def save_overload(self, signature: Any, data: Any) -> None:
         with self._alone, contextlib.suppress(OSError):  # a full disk costs the next start some seconds, nothing more
@@ -245,7 +249,14 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
 
     def compile_or_copy(*args: Any) -> Any:
         # What is returned is called with the same arguments.
-        return compile_for(*args) if all(map(_is_read_as_it_lies, args)) else functools.partial(_call_on_copies, dispatcher)
+        if not all(map(_is_read_as_it_lies, args)):
+            return functools.partial(_call_on_copies, dispatcher)
+        try:
+            return compile_for(*args)
+        except BaseException:
+            if isinstance(dispatcher._cache, _Cache):
+                dispatcher._cache.give_way()  # else other processes would wait for this function until this one ends
+            raise
 
     dispatcher._compile_for_args = compile_or_copy
     return dispatcher
@@ -264,7 +275,10 @@ def _call_on_copies(dispatcher: Any, *args: Any) -> Any:
     that is where such a call comes here, and one on contiguous arrays pays nothing for it.
     """
     copies = [_in_order(argument) for argument in args]
-    result = dispatcher(*copies)
+    if dispatcher.py_func.__code__.co_flags & inspect.CO_VARARGS:  # Numba hands over what `*args` takes as one tuple
+        result = dispatcher(*copies[:-1], *copies[-1])
+    else:
+        result = dispatcher(*copies)
     for argument, copy in zip(args, copies):
         _write_back(argument, copy)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ class Geometry(NamedTuple):
 NO_POOL = Geometry(1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
 
 
+@functools.lru_cache(maxsize=4096)
 def geometry_of(H: int, W: int, window: Window) -> Geometry:
     """The geometry of a window over images of H by W pixels."""
     top, bottom, left, right = window.pads

@@ -57,13 +57,15 @@ def elementwise(arrays: int, work: int = 1) -> Callable[[Callable[..., Any]], Ca
         kernel = tasks(of_one if arrays == 1 else of_two, source=formula)
 
         @functools.wraps(twin, assigned=("__name__", "__qualname__", "__doc__"))
-        def op(x: Array, *rest: Any, **named: Any) -> Array:
-            if named or x.dtype != F:
-                given = inspect.signature(twin).bind(x, *rest, **named).args
-                return op(*given) if x.dtype == F else twin(*given)
-            y, size = empty(x.shape), x.size
-            flat = [array.reshape(-1) for array in (x, *rest[: arrays - 1], y)]
-            kernel(-(-size // RUN), size * work, *flat, *[F(number) for number in rest[arrays - 1 :]])
+        def op(*args: Any, **named: Any) -> Array:
+            if named:
+                return op(*inspect.signature(twin).bind(*args, **named).args)
+            shape, size = args[0].shape, args[0].size
+            if args[0].dtype != F:
+                return twin(*args)
+            y = empty(shape)
+            flat = [array.reshape(-1) for array in args[:arrays]]
+            kernel(-(-size // RUN), size * work, *flat, y.reshape(-1), *[F(number) for number in args[arrays:]])
             return y
 
         return op

@@ -1,6 +1,6 @@
 """Losses and the counts behind accuracies: a task is ROWS rows, a row is one sample.
 
-`@row_loss` and `@row_gradient` make the op of that name out of what is done with one row.
+`@row_loss` and `@row_gradients` make ops of the functions' names: of what is done with one row, and with a task's rows.
 """
 
 from __future__ import annotations
@@ -37,32 +37,28 @@ def row_loss(of_row: Callable[..., Any]) -> Callable[..., Array]:
         for m in range(*rows_of(task, losses.size)):
             losses[m] = result(predictions[m], targets[m], *numbers)
 
-    return _op(of_row, of_rows, 2, lambda predictions: predictions.shape[:1])
+    return _op(of_row, tasks(of_rows, source=of_row), 2)
 
 
-def row_gradient(of_row: Callable[..., Any]) -> Callable[..., Array]:
-    """Decorator: of_row(predictions, targets, weight, out, *numbers) fills in `out`, and becomes the reference's op."""
-    fill = part(of_row)
-
-    def of_rows(task, worker, predictions, targets, weights, out, *numbers):  # type: ignore[no-untyped-def]
-        for m in range(*rows_of(task, weights.size)):
-            fill(predictions[m], targets[m], weights[m], out[m], *numbers)
-
-    return _op(of_row, of_rows, 3, lambda predictions: predictions.shape)
+def row_gradients(of_rows: Callable[..., None]) -> Callable[..., Array]:
+    """Decorator: a task of_rows(task, worker, predictions, targets, weights, out, *numbers) becomes the reference's op."""
+    return _op(of_rows, tasks(of_rows), 3)
 
 
-def _op(of_row: Callable[..., Any], of_rows: Callable[..., None], arrays: int, shape: Callable[[Array], Any]) -> Any:
-    """The op with the reference's name and signature; float64 goes to the reference."""
-    twin, kernel = getattr(reference, of_row.__name__), tasks(of_rows, source=of_row)
+def _op(function: Callable[..., Any], kernel: Any, arrays: int) -> Any:
+    """The op with the reference's name and signature, of 2 arrays (losses) or 3 (gradients); float64 goes to the reference."""
+    twin = getattr(reference, function.__name__)
 
     @functools.wraps(twin, assigned=("__name__", "__qualname__", "__doc__"))
-    def op(predictions: Array, *rest: Any, **named: Any) -> Array:
-        if named or predictions.dtype != F:
-            given = inspect.signature(twin).bind(predictions, *rest, **named).args
-            return op(*given) if predictions.dtype == F else twin(*given)
-        out = empty(shape(predictions))
-        numbers = [F(number) for number in rest[arrays - 1 :]]
-        kernel(tasks_of(predictions), predictions.size * 10, predictions, *rest[: arrays - 1], out, *numbers)
+    def op(*args: Any, **named: Any) -> Array:
+        if named:
+            return op(*inspect.signature(twin).bind(*args, **named).args)
+        predictions = args[0]
+        if predictions.dtype != F:
+            return twin(*args)
+        M, C = predictions.shape
+        out = empty((M,) if arrays == 2 else (M, C))
+        kernel(-(-M // ROWS), M * C * 10, *args[:arrays], out, *[F(number) for number in args[arrays:]])
         return out
 
     return op
@@ -135,11 +131,14 @@ def _softmax_cross_entropy_forward(task: int, worker: int, logits: Any, targets:
         losses[m] = loss
 
 
-@row_gradient
-def softmax_cross_entropy_backward(probabilities: Any, targets: Any, weight: Any, dlogits: Any) -> None:
-    total = row_sum(targets)
-    for c in range(probabilities.size):
-        dlogits[c] = weight * (probabilities[c] * total - targets[c])
+@row_gradients
+def softmax_cross_entropy_backward(
+    task: int, worker: int, probabilities: Any, targets: Any, weights: Any, dlogits: Any
+) -> None:
+    for m in range(*rows_of(task, probabilities.shape[0])):
+        total = row_sum(targets[m])
+        for c in range(probabilities.shape[1]):
+            dlogits[m, c] = weights[m] * (probabilities[m, c] * total - targets[m, c])
 
 
 def sparse_softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Array]:
@@ -159,10 +158,13 @@ def _sparse_softmax_cross_entropy_forward(
         losses[m] = log_softmax(logits[m], probabilities[m]) - logits[m, labels[m]]
 
 
-@row_gradient
-def sparse_softmax_cross_entropy_backward(probabilities: Any, label: Any, weight: Any, dlogits: Any) -> None:
-    for c in range(probabilities.size):
-        dlogits[c] = weight * (probabilities[c] - (ONE if c == label else ZERO))
+@row_gradients
+def sparse_softmax_cross_entropy_backward(
+    task: int, worker: int, probabilities: Any, labels: Any, weights: Any, dlogits: Any
+) -> None:
+    for m in range(*rows_of(task, probabilities.shape[0])):
+        for c in range(probabilities.shape[1]):
+            dlogits[m, c] = weights[m] * (probabilities[m, c] - (ONE if c == labels[m] else ZERO))
 
 
 # --- cross-entropy of given probabilities -------------------------------------------
@@ -177,19 +179,22 @@ def cross_entropy_forward(probabilities: Any, targets: Any, epsilon: Any) -> Any
     return loss
 
 
-@row_gradient
-def cross_entropy_backward(probabilities: Any, targets: Any, weight: Any, dprobabilities: Any, epsilon: Any) -> None:
-    """With p = probabilities / S:  dp = -weight * targets / p inside the clip's bounds, 0 outside;
+@row_gradients
+def cross_entropy_backward(
+    task: int, worker: int, probabilities: Any, targets: Any, weights: Any, dprobabilities: Any, epsilon: Any
+) -> None:
+    """With p = probabilities / S:  dp = -weights[m] * targets / p inside the clip's bounds, 0 outside;
     dprobabilities = (dp - sum over c of dp * p) / S."""
-    S = row_sum(probabilities)
-    dot = ZERO
-    for c in range(probabilities.size):
-        p = probabilities[c] / S
-        dp = -weight * targets[c] / p if clip(p, epsilon) == p else ZERO
-        dprobabilities[c] = dp
-        dot += dp * p
-    for c in range(probabilities.size):
-        dprobabilities[c] = (dprobabilities[c] - dot) / S
+    for m in range(*rows_of(task, probabilities.shape[0])):
+        S = row_sum(probabilities[m])
+        dot = ZERO
+        for c in range(probabilities.shape[1]):
+            p = probabilities[m, c] / S
+            dp = -weights[m] * targets[m, c] / p if clip(p, epsilon) == p else ZERO
+            dprobabilities[m, c] = dp
+            dot += dp * p
+        for c in range(probabilities.shape[1]):
+            dprobabilities[m, c] = (dprobabilities[m, c] - dot) / S
 
 
 @row_loss
@@ -201,12 +206,15 @@ def binary_cross_entropy_forward(probabilities: Any, targets: Any, epsilon: Any)
     return loss / F(probabilities.size)
 
 
-@row_gradient
-def binary_cross_entropy_backward(probabilities: Any, targets: Any, weight: Any, dprobabilities: Any, epsilon: Any) -> None:
-    for c in range(probabilities.size):
-        p, t = probabilities[c], targets[c]
-        dp = weight / F(probabilities.size) * ((ONE - t) / (ONE - p) - t / p)
-        dprobabilities[c] = dp if clip(p, epsilon) == p else ZERO
+@row_gradients
+def binary_cross_entropy_backward(
+    task: int, worker: int, probabilities: Any, targets: Any, weights: Any, dprobabilities: Any, epsilon: Any
+) -> None:
+    for m in range(*rows_of(task, probabilities.shape[0])):
+        for c in range(probabilities.shape[1]):
+            p, t = probabilities[m, c], targets[m, c]
+            dp = weights[m] / F(probabilities.shape[1]) * ((ONE - t) / (ONE - p) - t / p)
+            dprobabilities[m, c] = dp if clip(p, epsilon) == p else ZERO
 
 
 @row_loss
@@ -218,10 +226,11 @@ def sigmoid_cross_entropy_forward(logits: Any, targets: Any) -> Any:
     return loss / F(logits.size)
 
 
-@row_gradient
-def sigmoid_cross_entropy_backward(logits: Any, targets: Any, weight: Any, dlogits: Any) -> None:
-    for c in range(logits.size):
-        dlogits[c] = weight / F(logits.size) * (sigmoid(logits[c]) - targets[c])
+@row_gradients
+def sigmoid_cross_entropy_backward(task: int, worker: int, logits: Any, targets: Any, weights: Any, dlogits: Any) -> None:
+    for m in range(*rows_of(task, logits.shape[0])):
+        for c in range(logits.shape[1]):
+            dlogits[m, c] = weights[m] / F(logits.shape[1]) * (sigmoid(logits[m, c]) - targets[m, c])
 
 
 # --- errors -------------------------------------------------------------------------
@@ -235,10 +244,11 @@ def squared_error_forward(predictions: Any, targets: Any) -> Any:
     return loss / F(predictions.size)
 
 
-@row_gradient
-def squared_error_backward(predictions: Any, targets: Any, weight: Any, dpredictions: Any) -> None:
-    for c in range(predictions.size):
-        dpredictions[c] = weight * TWO / F(predictions.size) * (predictions[c] - targets[c])
+@row_gradients
+def squared_error_backward(task: int, worker: int, predictions: Any, targets: Any, weights: Any, dpredictions: Any) -> None:
+    for m in range(*rows_of(task, predictions.shape[0])):
+        for c in range(predictions.shape[1]):
+            dpredictions[m, c] = weights[m] * TWO / F(predictions.shape[1]) * (predictions[m, c] - targets[m, c])
 
 
 @row_loss
@@ -249,10 +259,11 @@ def absolute_error_forward(predictions: Any, targets: Any) -> Any:
     return loss / F(predictions.size)
 
 
-@row_gradient
-def absolute_error_backward(predictions: Any, targets: Any, weight: Any, dpredictions: Any) -> None:
-    for c in range(predictions.size):
-        dpredictions[c] = weight / F(predictions.size) * np.sign(predictions[c] - targets[c])
+@row_gradients
+def absolute_error_backward(task: int, worker: int, predictions: Any, targets: Any, weights: Any, dpredictions: Any) -> None:
+    for m in range(*rows_of(task, predictions.shape[0])):
+        for c in range(predictions.shape[1]):
+            dpredictions[m, c] = weights[m] / F(predictions.shape[1]) * np.sign(predictions[m, c] - targets[m, c])
 
 
 # --- accuracies ---------------------------------------------------------------------

@@ -53,7 +53,7 @@ def max_of_rows(rows: Any, row: int, outputs: Any, n: int, span: Any, H: int, po
             kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
             top, left = oy * pool.SH + ky_begin - pool.top - row, ox * pool.SW + kx_begin - pool.left
             if pool.KH == 2 and pool.KW == 2 and ky_end - ky_begin == 2 and kx_end - kx_begin == 2:
-                max_of_four(rows[top : top + 2, left : left + 2], y[n, oy, ox], argmax[n, oy, ox])
+                max_of_four(rows, top, left, y[n, oy, ox], argmax[n, oy, ox])
                 continue
             if ky_begin == ky_end or kx_begin == kx_end:  # on padding alone
                 y[n, oy, ox], argmax[n, oy, ox] = -np.inf, 0
@@ -84,9 +84,9 @@ def exceeds(value: Any, best: Any) -> Any:
 
 
 @part
-def max_of_four(pixels: Any, best: Any, place: Any) -> None:
+def max_of_four(rows: Any, top: int, left: int, best: Any, place: Any) -> None:
     """The window of 2 by 2, by far the commonest: four loads and no scratch memory."""
-    p0, p1, p2, p3 = pixels[0, 0], pixels[0, 1], pixels[1, 0], pixels[1, 1]
+    p0, p1, p2, p3 = rows[top, left], rows[top, left + 1], rows[top + 1, left], rows[top + 1, left + 1]
     for c in range(best.size):
         value, tap = p0[c], np.int32(0)
         if exceeds(p1[c], value):

@@ -129,7 +129,7 @@ class Identity(Initializer):
             raise ValueError(
                 f"Identity matrix initializer can only be used for 2D matrices. Received: shape={shape} of rank {len(shape)}."
             )
-        return as_tensor((self.gain * np.eye(*shape)).astype(dtype or config.floatx()))
+        return as_tensor((self.gain * np.eye(shape[0], shape[1])).astype(dtype or config.floatx()))
 
     def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain}

@@ -181,34 +181,34 @@ def silu_backward(dy: Any, x: Any) -> Any:
 
 
 @part
-def bounded_exp(x: Any) -> Any:
+def _bounded_exp(x: Any) -> Any:
     """exp(min(x, 40)), whose square float32 still holds."""
     return np.exp(BOUND if x > BOUND else x)
 
 
 @elementwise(1, work=10)
 def mish_forward(x: Any) -> Any:
-    e = bounded_exp(x)
+    e = _bounded_exp(x)
     n = e * (e + TWO)
     return x * (n / (n + TWO))
 
 
 @elementwise(2, work=10)
 def mish_backward(dy: Any, x: Any) -> Any:
-    e = bounded_exp(x)
+    e = _bounded_exp(x)
     n = e * (e + TWO)
     return dy * (n / (n + TWO) + x * (FOUR * e * (ONE + e) / (n + TWO) / (n + TWO)))
 
 
 @part
-def hard_sigmoid(x: Any) -> Any:
+def _hard_sigmoid(x: Any) -> Any:
     """(x + 3) / 6, within 0 and 1; a NaN stays one."""
     return (ZERO if x < -THREE else (SIX if x > THREE else x + THREE)) / SIX
 
 
 @elementwise(1)
 def hard_silu_forward(x: Any) -> Any:
-    return x * hard_sigmoid(x)
+    return x * _hard_sigmoid(x)
 
 
 @elementwise(2)
@@ -229,7 +229,7 @@ def sigmoid_backward(dy: Any, y: Any) -> Any:
 
 @elementwise(1)
 def hard_sigmoid_forward(x: Any) -> Any:
-    return hard_sigmoid(x)
+    return _hard_sigmoid(x)
 
 
 @elementwise(2)

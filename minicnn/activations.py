@@ -1,67 +1,112 @@
 """Activations: plain functions on arrays, each with its forward and backward pass attached.
 
-`relu(x)` computes, under Keras's name and signature. Layers train through
+`leaky_relu(x, negative_slope=0.1)` computes, under Keras's name and signature. Layers train through
 
-    y, residual = relu.forward(x)        # residual: x or y, whichever the derivative needs
-    dx = relu.backward(dy, residual)
+    y, residual = leaky_relu.forward(x, negative_slope=0.1)     # residual: x or y, whichever the derivative needs
+    dx = leaky_relu.backward(dy, residual, negative_slope=0.1)
 
-and so can a user's own function that has these two attributes.
+and so can a user's own function that has these two attributes. `functools.partial(leaky_relu, negative_slope=0.1)` is an
+activation, too.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
+from minicnn.rows import Axis, from_rows, to_rows
 from minicnn.tensor import as_tensor
 
 __all__ = [
+    "celu",
     "deserialize",
     "elu",
+    "exponential",
     "forward_backward",
     "gelu",
     "get",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
     "relu",
+    "relu6",
     "selu",
     "serialize",
     "sigmoid",
     "silu",
+    "soft_shrink",
     "softmax",
     "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
     "swish",
     "tanh",
+    "tanh_shrink",
+    "threshold",
 ]
 
-Forward = Callable[[Any], tuple[Any, Any]]
-Backward = Callable[[Any, Any], Any]
+Forward = Callable[..., tuple[Any, Any]]
+Backward = Callable[..., Any]
 
 
-def _differentiable(op: str, keeps: str, *parameters: float) -> Callable[[Any], Any]:
-    """Attach `forward` and `backward`, the ops `{op}_forward` and `{op}_backward` at the default `parameters`.
+class _Op(NamedTuple):
+    """What computes an activation: the ops `{name}_forward` and `{name}_backward`, the numbers they take, and along what."""
 
-    Args:
-        keeps: "x" or "y", what the backward op reads.
+    name: str
+    numbers: tuple[float, ...] = ()
+    axis: Axis = -1
+
+
+@functools.cache
+def _reads_output(op: str) -> bool:
+    """Whether the backward op reads y, as the name of its second argument says; the others read x."""
+    return "y" in inspect.signature(getattr(ops, f"{op}_backward")).parameters
+
+
+def _activation(*extra_names: str) -> Callable[[Callable[..., _Op]], Any]:
+    """Decorator: a function that says which op computes it becomes an activation, registered under its name and these.
+
+    Called, the activation computes. Its attributes `forward` and `backward` are the two passes, and take the same arguments.
+    (The function itself is given x to look at before the forward pass, and None before the backward pass.)
     """
 
-    def attach(function: Any) -> Any:
-        def forward(x: Any) -> tuple[Any, Any]:
-            y = getattr(ops, f"{op}_forward")(x, *parameters)
-            return y, x if keeps == "x" else y
+    def make(op_of: Callable[..., _Op]) -> Any:
+        def forward(x: Any, *arguments: Any, **named: Any) -> tuple[Any, Any]:
+            op, numbers, axis = op_of(x, *arguments, **named)
+            rows = to_rows(x, axis)
+            y = getattr(ops, f"{op}_forward")(rows, *numbers)
+            return from_rows(y, x.shape, axis), y if _reads_output(op) else rows
 
-        def backward(dy: Any, residual: Any) -> Any:
-            return getattr(ops, f"{op}_backward")(dy, residual, *parameters)
+        def backward(dy: Any, residual: Any, *arguments: Any, **named: Any) -> Any:
+            op, numbers, axis = op_of(None, *arguments, **named)
+            dx = getattr(ops, f"{op}_backward")(to_rows(dy, axis), residual, *numbers)
+            return from_rows(dx, dy.shape, axis)
 
+        @functools.wraps(op_of)
+        def activation(x: Any, *arguments: Any, **named: Any) -> Any:
+            return as_tensor(forward(_asarray(x), *arguments, **named)[0])
+
+        function: Any = registry.register("activation", *extra_names)(activation)
         function.forward, function.backward = forward, backward
         return function
 
-    return attach
+    return make
 
 
 def _asarray(x: Any) -> Any:
@@ -80,91 +125,213 @@ linear.forward = lambda x: (x, None)
 linear.backward = lambda dy, residual: dy
 
 
-@registry.register("activation")
-@_differentiable("relu", "y")
-def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
+# --- ReLU and its relatives ---------------------------------------------------------
+
+
+@_activation()
+def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> _Op:
     """max(x, 0); in full: `max_value` above it, x from `threshold` on, negative_slope * (x - threshold) below."""
     if negative_slope == 0 and max_value is None and threshold == 0:
-        return as_tensor(ops.relu_forward(_asarray(x)))
-    bound = math.inf if max_value is None else max_value
-    return as_tensor(ops.bounded_relu_forward(_asarray(x), negative_slope, bound, threshold))
+        return _Op("relu")
+    return _Op("bounded_relu", (negative_slope, math.inf if max_value is None else max_value, threshold))
 
 
-@registry.register("activation")
-@_differentiable("leaky_relu", "x", 0.2)
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+@_activation()
+def relu6(x: Any) -> _Op:
+    """max(x, 0), at most 6."""
+    return _Op("bounded_relu", (0.0, 6.0, 0.0))
+
+
+@_activation()
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> _Op:
     """x where x > 0, else negative_slope * x."""
-    return as_tensor(ops.leaky_relu_forward(_asarray(x), negative_slope))
+    return _Op("leaky_relu", (negative_slope,))
 
 
-@registry.register("activation")
-@_differentiable("elu", "x", 1.0)
-def elu(x: Any, alpha: float = 1.0) -> Any:
+@_activation()
+def elu(x: Any, alpha: float = 1.0) -> _Op:
     """x where x > 0, else alpha * (exp(x) - 1)."""
-    return as_tensor(ops.elu_forward(_asarray(x), alpha))
+    return _Op("elu", (alpha,))
 
 
-@registry.register("activation")
-@_differentiable("selu", "x")
-def selu(x: Any) -> Any:
+@_activation()
+def selu(x: Any) -> _Op:
     """The ELU scaled so that activations keep zero mean and unit variance."""
-    return as_tensor(ops.selu_forward(_asarray(x)))
+    return _Op("selu")
 
 
-@registry.register("activation")
-@_differentiable("gelu", "x")
-def gelu(x: Any, approximate: bool = False) -> Any:
+@_activation()
+def celu(x: Any, alpha: float = 1.0) -> _Op:
+    """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
+    return _Op("celu", (alpha,))
+
+
+@_activation()
+def threshold(x: Any, threshold: float, default_value: float) -> _Op:
+    """x where x > threshold, else default_value."""
+    return _Op("threshold", (threshold, default_value))
+
+
+# --- x times a gate -----------------------------------------------------------------
+
+
+@_activation()
+def gelu(x: Any, approximate: bool = False) -> _Op:
     """x * Phi(x), Phi the normal distribution function; `approximate` uses tanh in its place."""
-    return as_tensor(ops.gelu_tanh_forward(_asarray(x)) if approximate else ops.gelu_forward(_asarray(x)))
+    return _Op("gelu_tanh" if approximate else "gelu")
 
 
-@registry.register("activation", "swish")
-@_differentiable("silu", "x")
-def silu(x: Any) -> Any:
+@_activation("swish")
+def silu(x: Any) -> _Op:
     """x * sigmoid(x), also called swish."""
-    return as_tensor(ops.silu_forward(_asarray(x)))
+    return _Op("silu")
 
 
-swish = silu
+@_activation("hard_swish")
+def hard_silu(x: Any) -> _Op:
+    """x * hard_sigmoid(x), also called hard swish."""
+    return _Op("hard_silu")
 
 
-@registry.register("activation")
-@_differentiable("sigmoid", "y")
-def sigmoid(x: Any) -> Any:
+@_activation()
+def mish(x: Any) -> _Op:
+    """x * tanh(softplus(x))."""
+    return _Op("mish")
+
+
+@_activation()
+def glu(x: Any, axis: int = -1) -> _Op:
+    """a * sigmoid(b), a and b the first and the second half of x along `axis`."""
+    if x is not None and x.shape[axis] % 2:
+        raise ValueError(f"axis size must be divisible by 2. Received: x.shape={x.shape} with axis={axis}")
+    return _Op("glu", axis=axis)
+
+
+swish, hard_swish = silu, hard_silu
+
+
+# --- sigmoids -----------------------------------------------------------------------
+
+
+@_activation()
+def sigmoid(x: Any) -> _Op:
     """1 / (1 + exp(-x))."""
-    return as_tensor(ops.sigmoid_forward(_asarray(x)))
+    return _Op("sigmoid")
 
 
-@registry.register("activation")
-@_differentiable("tanh", "y")
-def tanh(x: Any) -> Any:
+@_activation()
+def hard_sigmoid(x: Any) -> _Op:
+    """(x + 3) / 6 between -3 and 3, 0 below and 1 above."""
+    return _Op("hard_sigmoid")
+
+
+@_activation()
+def sparse_sigmoid(x: Any) -> _Op:
+    """(x + 1) / 2 between -1 and 1, 0 below and 1 above."""
+    return _Op("sparse_sigmoid")
+
+
+@_activation()
+def log_sigmoid(x: Any) -> _Op:
+    """log(1 / (1 + exp(-x)))."""
+    return _Op("log_sigmoid")
+
+
+@_activation()
+def tanh(x: Any) -> _Op:
     """The hyperbolic tangent."""
-    return as_tensor(ops.tanh_forward(_asarray(x)))
+    return _Op("tanh")
 
 
-@registry.register("activation")
-@_differentiable("softplus", "x")
-def softplus(x: Any) -> Any:
+@_activation()
+def hard_tanh(x: Any) -> _Op:
+    """x between -1 and 1, -1 below and 1 above."""
+    return _Op("hard_tanh")
+
+
+@_activation()
+def softsign(x: Any) -> _Op:
+    """x / (1 + |x|)."""
+    return _Op("softsign")
+
+
+# --- shrinking towards 0 ------------------------------------------------------------
+
+
+@_activation()
+def tanh_shrink(x: Any) -> _Op:
+    """x - tanh(x)."""
+    return _Op("tanh_shrink")
+
+
+@_activation()
+def soft_shrink(x: Any, threshold: float = 0.5) -> _Op:
+    """x - threshold above `threshold`, x + threshold below -threshold, 0 between them."""
+    return _Op("soft_shrink", (threshold,))
+
+
+@_activation()
+def hard_shrink(x: Any, threshold: float = 0.5) -> _Op:
+    """x where |x| > threshold, else 0."""
+    return _Op("hard_shrink", (threshold,))
+
+
+# --- positive functions -------------------------------------------------------------
+
+
+@_activation()
+def exponential(x: Any) -> _Op:
+    """exp(x)."""
+    return _Op("exponential")
+
+
+@_activation()
+def softplus(x: Any) -> _Op:
     """log(1 + exp(x))."""
-    return as_tensor(ops.softplus_forward(_asarray(x)))
+    return _Op("softplus")
 
 
-@registry.register("activation")
-@_differentiable("softmax", "y")
-def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(x) / sum of exp(x) along `axis`."""
-    x = _asarray(x)
-    if axis in (-1, x.ndim - 1):
-        return as_tensor(ops.softmax_forward(x))
-    y = as_tensor(ops.softmax_forward(backends.asarray(np.moveaxis(x, axis, -1))))
-    return np.moveaxis(y, -1, axis)
+@_activation()
+def squareplus(x: Any, b: float = 4) -> _Op:
+    """(x + sqrt(x**2 + b)) / 2."""
+    return _Op("squareplus", (b,))
+
+
+@_activation()
+def sparse_plus(x: Any) -> _Op:
+    """(x + 1)**2 / 4 between -1 and 1, 0 below and x above."""
+    return _Op("sparse_plus")
+
+
+# --- shares of a whole --------------------------------------------------------------
+
+
+@_activation()
+def softmax(x: Any, axis: Axis = -1) -> _Op:
+    """exp(x) / sum of exp(x) along `axis` (or several)."""
+    return _Op("softmax", axis=axis)
+
+
+@_activation()
+def log_softmax(x: Any, axis: Axis = -1) -> _Op:
+    """The logarithm of the softmax along `axis`."""
+    return _Op("log_softmax", axis=axis)
+
+
+@_activation()
+def sparsemax(x: Any, axis: Axis = -1) -> _Op:
+    """max(x - tau, 0), tau such that it sums to 1 along `axis`: a softmax that has zeros."""
+    return _Op("sparsemax", axis=axis)
 
 
 def forward_backward(activation: Any) -> tuple[Forward, Backward]:
-    """The two passes of an activation.
+    """The two passes of an activation, or of a `functools.partial` of one.
 
     A function without them still works forward; its backward raises NotImplementedError.
     """
+    if isinstance(activation, functools.partial) and hasattr(activation.func, "forward"):
+        passes = forward_backward(activation.func)
+        return functools.partial(passes[0], **activation.keywords), functools.partial(passes[1], **activation.keywords)
     name = getattr(activation, "__name__", type(activation).__name__)
 
     def forward(x: Any) -> tuple[Any, Any]:

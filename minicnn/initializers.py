@@ -23,10 +23,14 @@ __all__ = [
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
+    "Identity",
+    "IdentityInitializer",
     "Initializer",
     "LecunNormal",
     "LecunUniform",
     "Ones",
+    "Orthogonal",
+    "OrthogonalInitializer",
     "RandomNormal",
     "RandomUniform",
     "TruncatedNormal",
@@ -39,9 +43,11 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "identity",
     "lecun_normal",
     "lecun_uniform",
     "ones",
+    "orthogonal",
     "random_normal",
     "random_uniform",
     "serialize",
@@ -109,6 +115,24 @@ class Constant(Initializer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Constant:
         return cls(serialization.deserialize(config["value"]))
+
+
+@registry.register("initializer", "identity", "IdentityInitializer")
+class Identity(Initializer):
+    """`gain` on the diagonal of a matrix, 0 elsewhere."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Any:
+        if len(shape) != 2:
+            raise ValueError(
+                f"Identity matrix initializer can only be used for 2D matrices. Received: shape={shape} of rank {len(shape)}."
+            )
+        return as_tensor((self.gain * np.eye(shape[0], shape[1])).astype(dtype or config.floatx()))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"gain": self.gain}
 
 
 def _words(seed: int, wanted: int) -> Iterator[np.ndarray]:
@@ -349,6 +373,35 @@ class LecunNormal(_Scaled):
     _rule = (1.0, "fan_in", "truncated_normal")
 
 
+@registry.register("initializer", "orthogonal", "OrthogonalInitializer")
+class Orthogonal(_RandomInitializer):
+    """`gain` times a random matrix whose columns (rows, where those are fewer) are orthogonal to each other and of length 1.
+
+    A kernel of shape (..., inputs, outputs) is one of outputs columns. All such matrices are equally likely: it is Q of a
+    matrix of normal numbers A = Q R, each column with the sign that makes R's diagonal positive.
+
+    Source: Saxe et al. 2014, arXiv:1312.6120; Mezzadri 2007, arXiv:math-ph/0609050 (the signs).
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.gain = gain
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Any:
+        if len(shape) < 2:
+            raise ValueError(
+                f"The tensor to initialize must be at least two-dimensional. Received: shape={shape} of rank {len(shape)}."
+            )
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(self._draw(_normal, (max(rows, columns), min(rows, columns)), "float64", 1.0, 0.0))
+        q = q * np.sign(np.diag(r))
+        q = q.T if rows < columns else q
+        return as_tensor((self.gain * q).reshape(tuple(shape)).astype(dtype or config.floatx()))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gain": self.gain}
+
+
 # Keras also offers each class under the name that strings use.
 zeros, ones, constant = Zeros, Ones, Constant
 random_normal, truncated_normal, random_uniform = RandomNormal, TruncatedNormal, RandomUniform
@@ -356,6 +409,8 @@ variance_scaling = VarianceScaling
 glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal
+identity = IdentityInitializer = Identity
+orthogonal = OrthogonalInitializer = Orthogonal
 
 
 def get(identifier: Any) -> Any:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minicnn import backends, registry, serialization
+from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
 from minicnn.tensor import as_tensor
 from minicnn.variables import Variable
 
-__all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2", "serialize"]
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "OrthogonalRegularizer",
+    "Regularizer",
+    "deserialize",
+    "get",
+    "l1",
+    "l1_l2",
+    "l2",
+    "orthogonal_regularizer",
+    "serialize",
+]
 
 
 class Regularizer:
@@ -47,16 +60,20 @@ def _non_negative(value: Any, name: str) -> float:
     return float(value)
 
 
+class _OwnRegularizer(Regularizer):
+    """One whose `penalty` and `gradient_` are ops: what it does for a `Variable`, or for an array of any kind."""
+
+    def __call__(self, x: Any) -> Any:
+        return as_tensor(self.penalty(x.value if isinstance(x, Variable) else backends.asarray(x)))
+
+
 @registry.register("regularizer", "l1_l2", "l1l2")
-class L1L2(Regularizer):
+class L1L2(_OwnRegularizer):
     """l1 * sum of |x| + l2 * sum of x**2."""
 
     def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
         self.l1 = _non_negative(0.0 if l1 is None else l1, "l1")
         self.l2 = _non_negative(0.0 if l2 is None else l2, "l2")
-
-    def __call__(self, x: Any) -> Any:
-        return as_tensor(self.penalty(x.value if isinstance(x, Variable) else backends.asarray(x)))
 
     def penalty(self, x: Any) -> Any:
         return ops.l1_l2_penalty(x, self.l1, self.l2)
@@ -91,6 +108,39 @@ class L2(L1L2):
         return {"l2": self.l2}
 
 
-l1, l2, l1_l2 = L1, L2, L1L2  # Keras also offers each class under the name that strings use
+@registry.register("regularizer", "orthogonal_regularizer")
+class OrthogonalRegularizer(_OwnRegularizer):
+    """factor * mean of |cosine of the angle between two rows (or columns) of a matrix|, over all pairs of them.
+
+    Args:
+        factor: how much it counts.
+        mode: "rows" or "columns": what shall become orthogonal.
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = _non_negative(factor, "factor")
+        if mode not in ("rows", "columns"):
+            raise ValueError(f'Invalid value for argument `mode`. Expected one of {{"rows", "columns"}}. Received: mode={mode}')
+        self.mode = mode
+
+    def _rows(self, x: Any) -> Any:
+        if len(x.shape) != 2:
+            raise ValueError(f"Inputs to OrthogonalRegularizer must have rank 2. Received: inputs.shape={x.shape}")
+        return x if self.mode == "rows" else x.T
+
+    def penalty(self, x: Any) -> Any:
+        return ops.orthogonal_penalty(self._rows(x), self.factor, config.epsilon())
+
+    def gradient_(self, grad: Any, x: Any) -> None:
+        """Add the penalty's derivative with respect to `x` to `grad`, in place."""
+        x = x.value if isinstance(x, Variable) else x
+        ops.orthogonal_gradient_(self._rows(grad), self._rows(x), self.factor, config.epsilon())
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor, "mode": self.mode}
+
+
+# Keras also offers each class under the name that strings use.
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 get, serialize, deserialize = serialization.functions_of("regularizer")

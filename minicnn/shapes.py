@@ -65,6 +65,29 @@ def resolve_padding(
     return (top, bottom, left, right)
 
 
+def axes_last(rank: int, axis: int | Sequence[int] | None) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """How to put some axes of an array last, as one, and back again.
+
+    Args:
+        axis: one or several, negative ones from the end; None for all.
+
+    Returns:
+        order: for `transpose`; those of `axis` come last. back: the order that undoes it. count: how many came last.
+
+    Raises:
+        ValueError: for an axis that an array of this rank does not have, or twice the same.
+
+    >>> axes_last(4, 1)
+    ((0, 2, 3, 1), (0, 3, 1, 2), 1)
+    """
+    chosen = range(rank) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
+    last = [one + rank if one < 0 else one for one in chosen]
+    if len(set(last)) != len(last) or not set(last) <= set(range(rank)):
+        raise ValueError(f"Axes must be different ones of an array of rank {rank}. Received: axis={axis}")
+    order = (*(one for one in range(rank) if one not in last), *last)
+    return order, tuple(order.index(one) for one in range(rank)), len(last)
+
+
 def padded_window(size: int, window: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
     """How many places a window has along one axis: floor((size + pads - reach) / stride) + 1; 0 or less if none."""
     reach = (window - 1) * dilation + 1

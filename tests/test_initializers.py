@@ -57,7 +57,7 @@ def test_spread_is_keras(name):
     assert np.abs(ours).max() <= np.abs(theirs).max() * 1.1
 
 
-@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("name", [*RANDOM, "Orthogonal"])
 def test_seeds(name):
     make = getattr(initializers, name)
     seeded = make(seed=3)
@@ -131,11 +131,32 @@ def test_constants():
     assert Variable(initializers.HeNormal(seed=1), shape=(3, 2)).dtype == "float32"
 
 
-@pytest.mark.parametrize("name", [*RANDOM, "Zeros", "Ones", "Constant"])
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (3, 3, 2, 8), (5, 1)])
+def test_orthogonal(shape):
+    """Its rows or columns are orthogonal and as long as `gain`; over many seeds they point everywhere alike."""
+    values = initializers.Orthogonal(gain=2.0, seed=3)(shape)
+    assert values.dtype == np.float32
+    matrix = values.reshape(-1, shape[-1])
+    product = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-5)
+    first = np.array([initializers.Orthogonal(seed=seed)((2, 2))[0] for seed in range(400)])
+    angles = np.arctan2(first[:, 1], first[:, 0])
+    assert stats.kstest(angles, stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-3
+
+
+def test_identity():
+    np.testing.assert_array_equal(initializers.Identity(2.0)((2, 3)), [[2, 0, 0], [0, 2, 0]])
+    assert initializers.IdentityInitializer()((2, 2), "float64").dtype == np.float64
+
+
+@pytest.mark.parametrize("name", [*RANDOM, "Zeros", "Ones", "Constant", "Orthogonal", "Identity"])
 def test_configs_are_keras(name):
     ours, theirs = getattr(initializers, name)(), getattr(keras.initializers, name)()
-    assert initializers.serialize(ours) == keras.initializers.serialize(theirs)
-    for options in ({"seed": 5},) if name in RANDOM else ():
+    serialized = keras.initializers.serialize(theirs)
+    if name == "Identity":  # whose gain Keras's own config forgets, but takes
+        serialized["config"]["gain"] = 1.0
+    assert initializers.serialize(ours) == serialized
+    for options in ({"seed": 5},) if name in [*RANDOM, "Orthogonal"] else ():
         ours, theirs = getattr(initializers, name)(**options), getattr(keras.initializers, name)(**options)
         assert ours.get_config() == theirs.get_config()
         again = initializers.deserialize(keras.initializers.serialize(theirs))
@@ -155,6 +176,7 @@ ALIASES = [
         "ones",
     ),
     *("random_normal", "random_uniform", "truncated_normal", "variance_scaling", "normal", "uniform", "zero", "one"),
+    *("identity", "Identity", "IdentityInitializer", "orthogonal", "Orthogonal", "OrthogonalInitializer"),
 ]
 
 
@@ -177,5 +199,9 @@ def test_bad_arguments_are_named():
         initializers.VarianceScaling(mode="fan")
     with pytest.raises(ValueError, match="Invalid `distribution` argument: cauchy"):
         initializers.VarianceScaling(distribution="cauchy")
+    with pytest.raises(ValueError, match=r"only be used for 2D matrices. Received: shape=\(2, 2, 2\) of rank 3"):
+        initializers.Identity()((2, 2, 2))
+    with pytest.raises(ValueError, match=r"at least two-dimensional. Received: shape=\(4,\) of rank 1"):
+        initializers.Orthogonal()((4,))
     with pytest.raises(NotImplementedError, match=r"must implement the `__call__\(\)` method"):
         initializers.Initializer()((2,))

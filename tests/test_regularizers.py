@@ -32,6 +32,27 @@ def test_penalty_and_gradient_are_keras(l1, l2, shape, seed):
         np.testing.assert_allclose(backends.to_numpy(grad), expected, rtol=1e-5, atol=1e-6)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 5), st.integers(2, 5)), mode=st.sampled_from(["rows", "columns"]), seed=st.integers(0, 99)
+)
+def test_orthogonal_penalty_and_gradient_are_keras(shape, mode, seed):
+    x = np.random.default_rng(seed).normal(size=shape).astype("float32")
+    ours, theirs = regularizers.OrthogonalRegularizer(0.5, mode), keras.regularizers.OrthogonalRegularizer(0.5, mode)
+    with tf.GradientTape() as tape:
+        z = tf.constant(x)
+        tape.watch(z)
+        penalty = theirs(z)
+    assert ours(x).numpy() == pytest.approx(penalty.numpy(), rel=1e-4)
+    grad = backends.asarray(np.ones(shape, "float32"))
+    ours.gradient_(grad, backends.asarray(x))
+    np.testing.assert_allclose(backends.to_numpy(grad), 1 + tape.gradient(penalty, z).numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_single_row_is_orthogonal_to_nothing():
+    assert regularizers.OrthogonalRegularizer()(np.ones((1, 3), "float32")).numpy() == 0  # NaN in Keras: a mean over no pairs
+
+
 def test_variables_are_taken():
     variable = Variable(np.array([1.0, -2.0]))
     assert regularizers.L1L2(1.0, 1.0)(variable).numpy() == 8
@@ -40,13 +61,19 @@ def test_variables_are_taken():
     np.testing.assert_array_equal(backends.to_numpy(grad), [3, -5])
 
 
-@pytest.mark.parametrize("name", ["L1", "L2", "L1L2", "l1", "l2", "l1l2"])
+def in_float32(config):
+    return {key: np.float32(value) if isinstance(value, float) else value for key, value in config.items()}
+
+
+@pytest.mark.parametrize("name", ["L1", "L2", "L1L2", "l1", "l2", "l1l2", "OrthogonalRegularizer", "orthogonal_regularizer"])
 def test_names_and_configs_are_keras(name):
     ours, theirs = regularizers.get(name), keras.regularizers.get(name)
     config, expected = regularizers.serialize(ours), keras.regularizers.serialize(theirs)
-    assert config.pop("config") == pytest.approx(expected.pop("config"))  # Keras's L1 keeps float32
+    assert in_float32(config.pop("config")) == in_float32(expected.pop("config"))  # as some of Keras's are kept
     assert config == expected
-    assert regularizers.deserialize(keras.regularizers.serialize(theirs)).get_config() == pytest.approx(ours.get_config())
+    assert in_float32(regularizers.deserialize(keras.regularizers.serialize(theirs)).get_config()) == in_float32(
+        ours.get_config()
+    )
     assert regularizers.get(ours) is ours
 
 
@@ -54,7 +81,7 @@ def test_functions_are_the_classes():
     for name in ("l1", "l2", "l1_l2"):
         ours, theirs = getattr(regularizers, name)(0.2), getattr(keras.regularizers, name)(0.2)
         assert type(ours).__name__ == type(theirs).__name__
-        assert ours.get_config() == pytest.approx(theirs.get_config())
+        assert in_float32(ours.get_config()) == in_float32(theirs.get_config())
     assert isinstance(regularizers.get("l1_l2"), regularizers.L1L2)
 
 
@@ -72,6 +99,10 @@ def test_bad_arguments_are_named():
     for bad in (-1.0, float("nan"), "much"):
         with pytest.raises(ValueError, match="Invalid value for argument l2: expected a non-negative float"):
             regularizers.L2(bad)
+    with pytest.raises(ValueError, match=r"Invalid value for argument `mode`.*Received: mode=diagonal"):
+        regularizers.OrthogonalRegularizer(mode="diagonal")
+    with pytest.raises(ValueError, match=r"must have rank 2. Received: inputs.shape=\(2, 2, 2\)"):
+        regularizers.OrthogonalRegularizer()(np.ones((2, 2, 2)))
     with pytest.raises(ValueError, match="Could not interpret regularizer identifier: l3"):
         regularizers.get("l3")
     assert regularizers.get(None) is None

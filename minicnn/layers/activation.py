@@ -6,7 +6,7 @@ import math
 import warnings
 from typing import Any, ClassVar
 
-from minicnn import activations, backends, registry, serialization
+from minicnn import activations, backends, registry, serialization, shapes
 from minicnn.backends import ops
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
@@ -170,29 +170,29 @@ class ELU(Layer):
 
 @registry.register("layer")
 class Softmax(Layer):
-    """y = exp(x) / sum of exp(x) along the last axis.
+    """y = exp(x) / sum of exp(x) along `axis`.
 
     Args:
-        axis: the last one, as -1 or its number.
+        axis: one axis, or a list of those over which y sums to 1.
+
+    Attributes:
+        along_classes: whether that is the last axis alone, along which the losses sum; known when built.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("axis",)
+    along_classes = False
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
 
     def build(self, input_shape: Shape) -> None:
-        if self.axis not in (-1, len(input_shape) - 1, [-1], (-1,)):
-            raise ValueError(
-                f"Layer '{self.name}': minicnn's softmax runs along the last axis. "
-                f"Received: axis={self.axis} for an input of shape {input_shape}"
-            )
+        order, _, count = shapes.axes_last(len(input_shape), self.axis)
+        self.along_classes = count == 1 and order[-1] == len(input_shape) - 1
         self.built = True
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        y = ops.softmax_forward(x)
-        return y, y
+        return activations.softmax.forward(x, self.axis)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        return ops.softmax_backward(dy, saved), ()
+        return activations.softmax.backward(dy, saved, self.axis), ()

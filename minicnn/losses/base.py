@@ -10,7 +10,8 @@ import numpy as np
 from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
 from minicnn.backends.types import Array
-from minicnn.losses.targets import Shape, as_array, as_floats, cast, match_ranks, matrix_shape
+from minicnn.losses.targets import Shape, as_array, as_floats, as_matrix, cast, match_ranks
+from minicnn.rows import Axis, from_rows, to_rows
 from minicnn.tensor import as_tensor
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
@@ -46,7 +47,9 @@ class Loss:
         """The loss of a batch, reduced; with reduction "none" one loss a row."""
         y_true, y_pred = (np.asarray(backends.to_numpy(as_array(y)), self.dtype) for y in (y_true, y_pred))
         losses = np.asarray(self.call(as_tensor(y_true), as_tensor(y_pred)), self.dtype)
-        weighted = losses * backends.to_numpy(self._weights(losses.shape, sample_weight, self.dtype, self._ignored(y_true)))
+        weighted = losses * backends.to_numpy(
+            self._weights(losses.shape, sample_weight, self.dtype, self._ignored(y_true, losses))
+        )
         return as_tensor(weighted if self.reduction in ("none", None) else weighted.sum(dtype=self.dtype))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -97,8 +100,8 @@ class Loss:
             ValueError: for labels outside the classes.
         """
 
-    def _ignored(self, y_true: Any) -> Array | None:
-        """Where a loss does not count: a mask in the shape of the losses, or None."""
+    def _ignored(self, y_true: Any, losses: Any) -> Array | None:
+        """Which of the losses do not count: a mask in their shape, or None."""
         return None
 
     def _weights(self, shape: Shape, sample_weight: Any, dtype: Any, ignored: Array | None = None) -> Array:
@@ -201,12 +204,22 @@ class LossFunctionWrapper(Loss):
 class RowLoss(Loss):
     """A loss that two ops compute row by row, on matrices (M, C).
 
-    A subclass says which: `_forward_rows(predictions, targets) -> (losses (M,), residual)` and
-    `_backward_rows(residual, targets, weights) -> dpredictions (M, C)`.
+    A subclass says which: `{_op}_forward(predictions, targets, *numbers)` and `{_op}_backward(predictions, targets, weights,
+    *numbers)`. One that keeps something else for its backward pass writes `_forward_rows` and `_backward_rows` itself.
+
+    Attributes:
+        axis: what a row runs along: one axis, several, or None for all.
     """
 
+    _op: str
+    _own_arguments: tuple[str, ...] = ()  # constructor arguments that `get_config` reads from attributes
+    axis: Axis = -1
+
+    def _numbers(self) -> tuple[Any, ...]:
+        return ()
+
     def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
-        """`y_true` as (M, C) beside predictions (M, C) in the losses' shape (..., C)."""
+        """`y_true` as (M, C), and the predictions in its shape."""
         y_true, matched = match_ranks(as_array(y_true), y_pred)
         if y_true.ndim != matched.ndim or y_true.shape != matched.shape:
             same = "rank (ndim)" if y_true.ndim != matched.ndim else "shape"
@@ -214,31 +227,38 @@ class RowLoss(Loss):
                 f"{self.name}: Arguments `target` and `output` must have the same {same}. "
                 f"Received: target.shape={y_true.shape}, output.shape={y_pred.shape}{self._hint(y_true, matched)}"
             )
-        return cast(y_true, y_pred.dtype).reshape(matrix_shape(matched.shape)), matched
+        return as_matrix(to_rows(cast(y_true, y_pred.dtype), self.axis)), matched
 
     def _hint(self, y_true: Array, y_pred: Array) -> str:
         return ""
 
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        raise NotImplementedError
+        """The losses (M,), and what `_backward_rows` will read in place of the predictions."""
+        return getattr(ops, f"{self._op}_forward")(predictions, targets, *self._numbers()), predictions
 
     def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
-        raise NotImplementedError
+        """dpredictions (M, C)."""
+        return getattr(ops, f"{self._op}_backward")(residual, targets, weights, *self._numbers())
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The losses, one a row: the shape of `y_pred` without its last axis."""
+        """The losses, one a row: the shape of `y_pred` without `axis`."""
         targets, predictions = self._targets(y_true, as_floats(y_pred))
-        losses, _ = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
-        losses = as_tensor(losses).reshape(predictions.shape[:-1])
-        ignored = self._ignored(y_true)
+        rows = to_rows(predictions, self.axis)
+        losses = as_tensor(self._forward_rows(as_matrix(rows), targets)[0]).reshape(rows.shape[:-1])
+        ignored = self._ignored(y_true, losses)
         return losses if ignored is None else as_tensor(np.where(backends.to_numpy(ignored), losses.dtype.type(0), losses))
 
     def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
         targets, predictions = self._targets(y_true, y_pred)
-        losses, residual = self._forward_rows(predictions.reshape(matrix_shape(predictions.shape)), targets)
-        weights = self._weights(predictions.shape[:-1], sample_weight, y_pred.dtype, self._ignored(y_true)).reshape(-1)
-        return self._total(losses, weights), (residual, targets, weights, y_pred.shape)
+        rows = to_rows(predictions, self.axis)
+        losses, residual = self._forward_rows(as_matrix(rows), targets)
+        ignored = self._ignored(y_true, losses)
+        weights = self._weights(rows.shape[:-1], sample_weight, y_pred.dtype, ignored).reshape(-1)
+        return self._total(losses, weights), (residual, targets, weights, predictions.shape, y_pred.shape)
 
     def backward(self, saved: Any) -> Array:
-        residual, targets, weights, shape = saved
-        return self._backward_rows(residual, targets, weights).reshape(shape)
+        residual, targets, weights, matched, shape = saved
+        return from_rows(self._backward_rows(residual, targets, weights), matched, self.axis).reshape(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {argument: getattr(self, argument) for argument in self._own_arguments}

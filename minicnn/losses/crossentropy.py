@@ -28,8 +28,6 @@ class _CrossEntropy(RowLoss):
     def __init__(self, name: str | None, reduction: str | None, dtype: Any, from_logits: bool, axis: int) -> None:
         if isinstance(axis, bool):
             raise ValueError(f"`axis` must be of type `int`. Received: axis={axis} of type {type(axis)}")
-        if axis != -1:
-            raise ValueError(f"Only axis=-1 is currently supported. Received: axis={axis}")
         super().__init__(name, reduction, dtype)
         self.from_logits = from_logits
         self.axis = axis
@@ -50,9 +48,6 @@ class _CrossEntropy(RowLoss):
         """What the activation makes of the logits, from what `forward` saved: the model's output."""
         return saved[0].reshape(saved[-1])
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {argument: getattr(self, argument) for argument in self._own_arguments}
-
 
 def _smooth(targets: Array, label_smoothing: float, share: float) -> Array:
     """targets * (1 - label_smoothing) + label_smoothing * share."""
@@ -66,7 +61,7 @@ class CategoricalCrossentropy(_CrossEntropy):
     Args:
         from_logits: `y_pred` has not been through softmax.
         label_smoothing: s in [0, 1): targets become y_true * (1 - s) + s / C.
-        axis: of the classes; -1 only.
+        axis: of the classes.
     """
 
     _activation = "Softmax"
@@ -84,8 +79,7 @@ class CategoricalCrossentropy(_CrossEntropy):
         self.label_smoothing = label_smoothing
 
     def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
-        classes = y_pred.shape[-1]
-        if classes == 1:
+        if y_pred.shape[-1] == 1:
             warnings.warn(
                 f"In loss {self.name}, expected y_pred.shape to be (batch_size, num_classes) with num_classes > 1. "
                 f"Received: y_pred.shape={y_pred.shape}. Consider using 'binary_crossentropy' if you only have 2 classes.",
@@ -93,7 +87,7 @@ class CategoricalCrossentropy(_CrossEntropy):
                 stacklevel=4,
             )
         targets, predictions = super()._targets(y_true, y_pred)
-        return _smooth(targets, self.label_smoothing, 1 / classes), predictions
+        return _smooth(targets, self.label_smoothing, 1 / targets.shape[1]), predictions
 
     def _hint(self, y_true: Array, y_pred: Array) -> str:
         if y_true.shape in (y_pred.shape[:-1], (*y_pred.shape[:-1], 1)):
@@ -118,7 +112,7 @@ class BinaryCrossentropy(_CrossEntropy):
     Args:
         from_logits: `y_pred` has not been through a sigmoid.
         label_smoothing: s in [0, 1): targets become y_true * (1 - s) + s / 2.
-        axis: that the mean is over; -1 only.
+        axis: that the mean is over.
     """
 
     _activation = "Sigmoid"
@@ -153,8 +147,46 @@ class BinaryCrossentropy(_CrossEntropy):
         return ops.sigmoid_forward(saved[0]).reshape(saved[-1])
 
 
+class LabelLoss(RowLoss):
+    """A loss of integer labels (N,) or (N, 1), beside predictions that have one number a class."""
+
+    ignore_class: int | None = None
+
+    def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
+        """The labels (M,), beside the predictions."""
+        labels = as_array(y_true)
+        if labels.ndim == y_pred.ndim and labels.shape[-1] == 1:
+            labels = labels.reshape(labels.shape[:-1])
+        if labels.ndim != y_pred.ndim - 1:
+            raise ValueError(
+                f"{self.name}: Argument `output` must have rank (ndim) `target.ndim - 1`. "
+                f"Received: target.shape={labels.shape}, output.shape={y_pred.shape}"
+                ". For one-hot targets use 'categorical_crossentropy'."
+            )
+        if labels.shape != y_pred.shape[:-1]:
+            raise ValueError(
+                f"{self.name}: Arguments `target` and `output` must have the same shape up until the last dimension: "
+                f"target.shape={labels.shape}, output.shape={y_pred.shape}"
+            )
+        if isinstance(labels, np.ndarray):
+            self.check_targets(labels, y_pred.shape)
+        ignored = self._ignored(labels, None)
+        if ignored is not None:
+            labels = labels * ~ignored  # as class 0, which is one; its weight is 0
+        return as_labels(labels), y_pred
+
+    def check_targets(self, y_true: np.ndarray, y_pred_shape: Any) -> None:
+        check_labels(y_true, y_pred_shape[-1], self.name, self.ignore_class)
+
+    def _ignored(self, y_true: Any, losses: Any) -> Array | None:
+        if self.ignore_class is None:
+            return None
+        ignored = as_array(y_true) == self.ignore_class
+        return ignored.reshape(ignored.shape[:-1]) if ignored.ndim > 1 and ignored.shape[-1] == 1 else ignored
+
+
 @registry.register("loss")
-class SparseCategoricalCrossentropy(_CrossEntropy):
+class SparseCategoricalCrossentropy(LabelLoss, _CrossEntropy):
     """Cross-entropy of integer labels (N,) or (N, 1): loss[m] = -log(y_pred[m, label[m]]).
 
     Probabilities are clipped to [epsilon, 1 - epsilon] and then divided by their sum, as Keras
@@ -179,39 +211,9 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype, from_logits, axis)
+        if axis != -1:
+            raise ValueError(f"Only axis=-1 is currently supported. Received: axis={axis}")
         self.ignore_class = ignore_class
-
-    def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
-        """The labels (M,), beside the predictions."""
-        labels = as_array(y_true)
-        if labels.ndim == y_pred.ndim and labels.shape[-1] == 1:
-            labels = labels.reshape(labels.shape[:-1])
-        if labels.ndim != y_pred.ndim - 1:
-            raise ValueError(
-                f"{self.name}: Argument `output` must have rank (ndim) `target.ndim - 1`. "
-                f"Received: target.shape={labels.shape}, output.shape={y_pred.shape}"
-                ". For one-hot targets use 'categorical_crossentropy'."
-            )
-        if labels.shape != y_pred.shape[:-1]:
-            raise ValueError(
-                f"{self.name}: Arguments `target` and `output` must have the same shape up until the last dimension: "
-                f"target.shape={labels.shape}, output.shape={y_pred.shape}"
-            )
-        if isinstance(labels, np.ndarray):
-            self.check_targets(labels, y_pred.shape)
-        ignored = self._ignored(labels)
-        if ignored is not None:
-            labels = labels * ~ignored  # as class 0, which is one; its weight is 0
-        return as_labels(labels), y_pred
-
-    def check_targets(self, y_true: np.ndarray, y_pred_shape: Any) -> None:
-        check_labels(y_true, y_pred_shape[-1], self.name, self.ignore_class)
-
-    def _ignored(self, y_true: Any) -> Array | None:
-        if self.ignore_class is None:
-            return None
-        ignored = as_array(y_true) == self.ignore_class
-        return ignored.reshape(ignored.shape[:-1]) if ignored.ndim > 1 and ignored.shape[-1] == 1 else ignored
 
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         if self.from_logits:

@@ -78,6 +78,11 @@ def check_labels(labels: np.ndarray, classes: int, name: str, ignored: int | Non
         )
 
 
+def as_matrix(rows: Array) -> Array:
+    """(..., C) as (M, C)."""
+    return rows.reshape(matrix_shape(rows.shape))
+
+
 def matrix_shape(shape: Shape) -> tuple[int, int]:
     """(..., C) as (M, C)."""
     return math.prod(shape[:-1]), shape[-1]

@@ -32,7 +32,7 @@ def last_activation(layer: Layer) -> str | None:
     if layer.activity_regularizer is not None or not is_own(layer):
         return None
     if type(layer) is Softmax:
-        return "softmax"
+        return "softmax" if layer.along_classes else None
     function = getattr(layer, "activation", None)
     if function is None or function is activations.linear:
         return None

@@ -108,7 +108,7 @@ class OutputLosses:
         return tuple(
             i
             for i, (loss, activation) in enumerate(zip(self.losses, activations))
-            if activation is not None and not getattr(loss, "from_logits", True) and _LINKS.get(type(loss)) == activation
+            if activation is not None and _LINKS.get(type(loss)) == activation and not loss.from_logits and loss.axis == -1
         )
 
     def forward(

@@ -179,9 +179,9 @@ def test_elu(target: Target, shape: tuple[int, ...], alpha: float, seed: int) ->
 
 
 @gradient_cases
-@given(shape=any_rank, seed=seeds)
-def test_softmax(target: Target, shape: tuple[int, ...], seed: int) -> None:
-    check_layer("Softmax", target, target.normal(seed, *shape), seed, terms=size_of_terms("softmax"))
+@given(shape=images, axis=st.sampled_from([-1, -1, 1, 2, -2, [-1], [1, 2], [3, 1]]), seed=seeds)
+def test_softmax(target: Target, shape: tuple[int, ...], axis: int | list[int], seed: int) -> None:
+    check_layer("Softmax", target, target.normal(seed, *shape), seed, terms=size_of_terms("softmax"), axis=axis)
 
 
 @gradient_cases

@@ -52,7 +52,7 @@ x = np.random.default_rng(0).standard_normal((2, 6, 7, 3)).astype("float32")
         (lambda: layers.BatchNormalization(axis=5)(x), "Axis 5 is out of bounds for input shape"),
         (lambda: layers.BatchNormalization(renorm=True), "`renorm` is not supported by minicnn"),
         (lambda: layers.BatchNormalization(synchronized=True), "`synchronized` is not supported by minicnn"),
-        (lambda: layers.Softmax(axis=1)(x), "minicnn's softmax runs along the last axis"),
+        (lambda: layers.Softmax(axis=7)(x), r"different ones of an array of rank \d. Received: axis=7"),
         (lambda: layers.ReLU(max_value=-1), "max_value of a ReLU layer cannot be a negative value"),
         (lambda: layers.ReLU(negative_slope=-1), "negative_slope of a ReLU layer cannot be None or a negative value"),
         (lambda: layers.ReLU(threshold=None), "threshold of a ReLU layer cannot be None or a negative value"),

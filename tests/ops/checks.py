@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -39,6 +40,11 @@ class Target:
     @property
     def ops(self) -> SimpleNamespace:
         return ops_of(self.backend)
+
+    def skip_reference_s_lines(self, op: str) -> None:
+        """Skip a test of an op that this backend takes from the reference as it is, whose own target tests it."""
+        if self.backend != "reference" and getattr(self.ops, op) is getattr(ops_of("reference"), op):
+            pytest.skip(f"the reference's {op}")
 
     def normal(self, seed: int, *shape: int) -> np.ndarray:
         """Normally distributed values, none of them 0.

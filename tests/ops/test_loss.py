@@ -157,6 +157,144 @@ def test_error_equals_tensorflow(target: Target, name: str, distance: Any, M: in
     target.check(getattr(target.ops, f"{name}_backward")(predictions, targets, weights), gradient)
 
 
+def one_of(*values: Any) -> Any:
+    return st.sampled_from(values)
+
+
+epsilon = st.just(keras.config.epsilon())
+# op -> Keras's function of (targets, predictions, *numbers), what targets and predictions are, and strategies for the numbers.
+LOSSES: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
+    "huber": (keras.losses.huber, "numbers", "numbers", {"delta": one_of(0.5, 1.0, 2.5)}),
+    "log_cosh": (
+        lambda t, p: tf.reduce_mean(tf.math.log(tf.cosh(p - t)), axis=1),
+        "numbers",
+        "numbers",
+        {},
+    ),  # Keras: float32's log(2)
+    "percentage_error": (
+        lambda t, p, epsilon: keras.losses.mean_absolute_percentage_error(t, p),
+        "numbers",
+        "numbers",
+        {"epsilon": epsilon},
+    ),
+    "logarithmic_error": (
+        lambda t, p, epsilon: keras.losses.mean_squared_logarithmic_error(t, p),
+        "numbers",
+        "numbers",
+        {"epsilon": epsilon},
+    ),
+    "poisson": (lambda t, p, epsilon: keras.losses.poisson(t, p), "shares", "probabilities", {"epsilon": epsilon}),
+    "kl_divergence": (lambda t, p, epsilon: keras.losses.kl_divergence(t, p), "shares", "hard", {"epsilon": epsilon}),
+    "hinge": (
+        lambda t, p, power: (keras.losses.hinge if power == 1 else keras.losses.squared_hinge)(t, p),
+        "signs",
+        "numbers",
+        {"power": one_of(1, 2)},
+    ),
+    "categorical_hinge": (keras.losses.categorical_hinge, "one_hot", "few values", {}),
+    "cosine_similarity": (lambda t, p, epsilon: keras.losses.cosine_similarity(t, p), "any", "numbers", {"epsilon": epsilon}),
+    "binary_focal_cross_entropy": (
+        lambda t, p, gamma, alpha, epsilon: keras.losses.binary_focal_crossentropy(t, p, alpha is not None, alpha or 0, gamma),
+        "one_hot",
+        "probabilities",
+        {"gamma": one_of(0.0, 0.5, 2.0), "alpha": one_of(None, 0.25), "epsilon": epsilon},
+    ),
+    "focal_cross_entropy": (
+        lambda t, p, gamma, alpha, epsilon: keras.losses.categorical_focal_crossentropy(t, p, alpha, gamma),
+        "shares",
+        "hard",
+        {"gamma": one_of(0.0, 0.5, 2.0), "alpha": one_of(0.25, 1.0), "epsilon": epsilon},
+    ),
+    "tversky": (
+        lambda t, p, alpha, beta, epsilon: keras.losses.tversky(t, p, alpha, beta, axis=1),
+        "any",
+        "probabilities",
+        {"alpha": one_of(0.5, 0.2), "beta": one_of(0.5, 1.3), "epsilon": epsilon},
+    ),
+}
+
+
+def draw(target: Target, kind: str, seed: int, M: int, C: int) -> np.ndarray:
+    """A matrix of what losses are given, by its kind."""
+    if kind == "numbers":
+        return target.normal(seed, M, C)
+    if kind == "few values":  # ties, but no two terms of 0
+        return target.few_values(seed, M, C) + np.dtype(target.dtype).type(0.25)
+    if kind == "signs":  # -1 and 1, or 0 and 1
+        targets = (target.uniform(seed, M, C) > 0.5).astype(target.dtype)
+        return targets if seed % 2 else 2 * targets - 1
+    if kind in ("hard", "probabilities"):
+        return draw_probabilities(target, seed, M, C, hard=kind == "hard")
+    return draw_targets(target, kind, seed, M, C)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.filterwarnings("ignore:In loss categorical_focal_crossentropy, expected:SyntaxWarning")  # of a single class
+@gradient_cases
+@given(data=st.data(), M=rows, C=columns, seed=seeds)
+def test_loss_equals_keras(target: Target, name: str, data: st.DataObject, M: int, C: int, seed: int) -> None:
+    target.skip_reference_s_lines(f"{name}_forward")
+    function, of_targets, of_predictions, strategies = LOSSES[name]
+    numbers = {number: data.draw(strategy) for number, strategy in strategies.items()}
+    targets, predictions = draw(target, of_targets, seed, M, C), draw(target, of_predictions, seed + 1, M, C)
+    expected, weights, gradient = gradient_at(lambda p: function(targets, p, **numbers), predictions, seed + 2, target)
+    target.check(getattr(target.ops, f"{name}_forward")(predictions, targets, **numbers), expected, scale=1)
+    target.check(getattr(target.ops, f"{name}_backward")(predictions, targets, weights, **numbers), gradient, scale=1)
+
+
+@gradient_cases
+@given(M=rows, C=columns, q=st.sampled_from([0.25, 0.5, 0.7]), seed=seeds)
+def test_generalized_cross_entropy_equals_keras(target: Target, M: int, C: int, q: float, seed: int) -> None:
+    target.skip_reference_s_lines("generalized_cross_entropy_forward")
+    probabilities = target.uniform(seed, M, C)
+    labels = np.random.default_rng(seed).integers(0, C, M)
+    expected, weights, gradient = gradient_at(
+        lambda p: keras.losses.categorical_generalized_cross_entropy(labels, p, q), probabilities, seed + 1, target
+    )
+    target.check(target.ops.generalized_cross_entropy_forward(probabilities, labels, q), expected)
+    target.check(target.ops.generalized_cross_entropy_backward(probabilities, labels, weights, q), gradient)
+
+
+@gradient_cases
+@given(
+    M=st.integers(2, 9),
+    C=columns,
+    gamma=st.sampled_from([1.0, 80.0]),
+    margin=st.sampled_from([0.25, 0.4]),
+    remove_diagonal=st.booleans(),
+    seed=seeds,
+)
+def test_circle_equals_keras(
+    target: Target, M: int, C: int, gamma: float, margin: float, remove_diagonal: bool, seed: int
+) -> None:
+    """Two of the labels stand there twice or more often, so that no row is alone: there Keras's gradient is NaN."""
+    target.skip_reference_s_lines("circle_forward")
+    embeddings = target.normal(seed, 2 * M, C)
+    embeddings /= np.sqrt((embeddings**2).sum(axis=1, keepdims=True))
+    labels = np.arange(2 * M) % max(M // 2, 2)
+    numbers = {"gamma": gamma, "margin": margin, "remove_diagonal": remove_diagonal}
+    expected, weights, gradient = gradient_at(lambda p: keras.losses.circle(labels, p, **numbers), embeddings, seed + 1, target)
+    target.check(target.ops.circle_forward(embeddings, labels, embeddings, labels, **numbers), expected, scale=gamma)
+    target.check(target.ops.circle_backward(embeddings, labels, weights, **numbers), gradient, scale=gamma)
+
+
+def test_circle_of_a_row_that_is_alone(target: Target) -> None:
+    """No other of its label, or no other label: no loss, and no gradient (in Keras NaN)."""
+    embeddings = np.eye(3, 4, dtype=target.dtype)
+    weights = np.ones(3, target.dtype)
+    for labels in (np.arange(3), np.zeros(3, int)):
+        losses = target.ops.circle_forward(embeddings, labels, embeddings, labels, 80.0, 0.4, True)
+        target.check(losses, np.zeros(3))
+        target.check(target.ops.circle_backward(embeddings, labels, weights, 80.0, 0.4, True), np.zeros((3, 4)))
+
+
+def test_a_direction_of_no_length_has_none(target: Target) -> None:
+    """Its cosine is 0, and its gradient as if a length of epsilon were there."""
+    p, t, weights = np.zeros((1, 3), target.dtype), np.eye(1, 3, dtype=target.dtype), np.ones(1, target.dtype)
+    target.check(target.ops.cosine_similarity_forward(p, t, 0.5), np.zeros(1))
+    target.check(target.ops.cosine_similarity_backward(p, t, weights, 0.5), -2 * t)
+
+
 @update_cases
 @given(M=rows, C=columns, seed=seeds)
 def test_matches_equal_tensorflow(target: Target, M: int, C: int, seed: int) -> None:

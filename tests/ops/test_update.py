@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu.elementwise import RUN
-from tests.ops.checks import Target, around, seeds, update_cases
+from tests.ops.checks import Target, around, gradient_cases, seeds, update_cases
 
 STEPS = 2
 
@@ -257,6 +257,25 @@ def test_l1_l2_equals_tensorflow(target: Target, shape: Sequence[int], l1: float
     np.testing.assert_allclose(float(actual), float(penalty), rtol=1e-5 if target.dtype == "float32" else 1e-12)
     target.ops.l1_l2_gradient_(grad, param, l1, l2)
     target.check(grad, expected, scale=1)
+
+
+@gradient_cases
+@given(rows=st.integers(2, 6), columns=st.integers(1, 6), seed=seeds)
+def test_orthogonal_equals_keras(target: Target, rows: int, columns: int, seed: int) -> None:
+    target.skip_reference_s_lines("orthogonal_penalty")
+    param, grad = target.normal(seed, rows, columns), target.normal(seed + 1, rows, columns)
+    p = tf.constant(param)
+    with tf.GradientTape() as tape:
+        tape.watch(p)
+        directions = p / tf.norm(p, axis=1, keepdims=True)
+        cosines = tf.linalg.set_diag(directions @ tf.transpose(directions), tf.zeros(rows, p.dtype))
+        penalty = 0.5 * tf.reduce_sum(tf.abs(cosines)) / (rows * (rows - 1))
+    expected = grad + tape.gradient(penalty, p)
+    actual = target.ops.orthogonal_penalty(param, 0.5, 1e-7)
+    np.testing.assert_allclose(float(actual), float(penalty), rtol=1e-5 if target.dtype == "float32" else 1e-12)
+    target.ops.orthogonal_gradient_(grad, param, 0.5, 1e-7)
+    if columns > 1:  # rows of one number are parallel: a cosine of 1 that is rounded has any slope times 0
+        target.check(grad, expected, scale=1)
 
 
 @update_cases

@@ -95,6 +95,26 @@ def silu_backward(dy: Array, x: Array) -> Array:
     return _map_backward("silu_backward", dy, x)
 
 
+def mish_forward(x: Array) -> Array:
+    """One pass."""
+    return _map("mish_forward", x)
+
+
+def mish_backward(dy: Array, x: Array) -> Array:
+    """One pass."""
+    return _map_backward("mish_backward", dy, x)
+
+
+def hard_silu_forward(x: Array) -> Array:
+    """One pass."""
+    return _map("hard_silu_forward", x)
+
+
+def hard_silu_backward(dy: Array, x: Array) -> Array:
+    """One pass."""
+    return _map_backward("hard_silu_backward", dy, x)
+
+
 def sigmoid_forward(x: Array) -> Array:
     """One pass."""
     return _map("sigmoid_forward", x)
@@ -103,6 +123,16 @@ def sigmoid_forward(x: Array) -> Array:
 def sigmoid_backward(dy: Array, y: Array) -> Array:
     """One pass."""
     return _map_backward("sigmoid_backward", dy, y)
+
+
+def hard_sigmoid_forward(x: Array) -> Array:
+    """One pass."""
+    return _map("hard_sigmoid_forward", x)
+
+
+def hard_sigmoid_backward(dy: Array, y: Array) -> Array:
+    """One pass."""
+    return _map_backward("hard_sigmoid_backward", dy, y)
 
 
 def tanh_forward(x: Array) -> Array:

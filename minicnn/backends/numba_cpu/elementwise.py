@@ -23,7 +23,8 @@ F = np.float32
 RUN = 8192  # elements of a task: with its results in a core's L2, and worth the call
 ROWS = 64  # rows of a task, where a row is one problem
 
-ZERO, HALF, ONE = F(0), F(0.5), F(1)
+ZERO, HALF, ONE, TWO, THREE, FOUR, SIX = F(0), F(0.5), F(1), F(2), F(3), F(4), F(6)
+BOUND = F(40)  # of the exponent in a mish
 SELU_SCALE, SELU_ALPHA = F(1.0507009873554805), F(1.6732632423543772)
 SQRT_HALF = F(0.7071067811865476)
 INVERSE_SQRT_2PI = F(0.3989422804014327)
@@ -157,7 +158,7 @@ def gelu_tanh_backward(dy: Any, x: Any) -> Any:
     """dx = dy * ((1 + t) / 2 + x/2 * (1 - t**2) * du/dx), t = tanh(u), u the argument in `gelu_tanh_forward`."""
     square = x * x
     t = np.tanh(SQRT_2_OVER_PI * x * (ONE + GELU_CUBIC * square))
-    du = SQRT_2_OVER_PI * (ONE + F(3) * GELU_CUBIC * square)
+    du = SQRT_2_OVER_PI * (ONE + THREE * GELU_CUBIC * square)
     return dy * HALF * (ONE + t + x * (ONE - t * t) * du)
 
 
@@ -179,6 +180,43 @@ def silu_backward(dy: Any, x: Any) -> Any:
     return dy * s * (ONE + x * (ONE - s))
 
 
+@part
+def _bounded_exp(x: Any) -> Any:
+    """exp(min(x, 40)), whose square float32 still holds."""
+    return np.exp(BOUND if x > BOUND else x)
+
+
+@elementwise(1, work=10)
+def mish_forward(x: Any) -> Any:
+    e = _bounded_exp(x)
+    n = e * (e + TWO)
+    return x * (n / (n + TWO))
+
+
+@elementwise(2, work=10)
+def mish_backward(dy: Any, x: Any) -> Any:
+    e = _bounded_exp(x)
+    n = e * (e + TWO)
+    return dy * (n / (n + TWO) + x * (FOUR * e * (ONE + e) / (n + TWO) / (n + TWO)))
+
+
+@part
+def _hard_sigmoid(x: Any) -> Any:
+    """(x + 3) / 6, within 0 and 1; a NaN stays one."""
+    return (ZERO if x < -THREE else (SIX if x > THREE else x + THREE)) / SIX
+
+
+@elementwise(1)
+def hard_silu_forward(x: Any) -> Any:
+    return x * _hard_sigmoid(x)
+
+
+@elementwise(2)
+def hard_silu_backward(dy: Any, x: Any) -> Any:
+    inner = ZERO if x <= -THREE else dy * ((TWO * x + THREE) / SIX)
+    return dy if x >= THREE else inner
+
+
 @elementwise(1, work=10)
 def sigmoid_forward(x: Any) -> Any:
     return sigmoid(x)
@@ -187,6 +225,16 @@ def sigmoid_forward(x: Any) -> Any:
 @elementwise(2)
 def sigmoid_backward(dy: Any, y: Any) -> Any:
     return dy * y * (ONE - y)
+
+
+@elementwise(1)
+def hard_sigmoid_forward(x: Any) -> Any:
+    return _hard_sigmoid(x)
+
+
+@elementwise(2)
+def hard_sigmoid_backward(dy: Any, y: Any) -> Any:
+    return dy / SIX if ZERO < y < ONE else ZERO
 
 
 @elementwise(1, work=20)

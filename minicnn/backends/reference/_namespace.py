@@ -1,11 +1,11 @@
-"""Which array module an array belongs to, so that one line of code runs on a CPU and on a GPU."""
+"""What several files of ops share: an array's module, so that one line runs on a CPU and on a GPU; rows of length 1."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-__all__ = ["array_namespace"]
+__all__ = ["array_namespace", "unit_rows"]
 
 
 def array_namespace(array: Any) -> Any:
@@ -18,3 +18,10 @@ def array_namespace(array: Any) -> Any:
     'numpy'
     """
     return sys.modules[type(array).__module__.partition(".")[0]]
+
+
+def unit_rows(rows: Any, epsilon: float) -> tuple[Any, Any]:
+    """Each row of a matrix divided by its length, and the lengths (M, 1), those below `epsilon` as `epsilon`."""
+    xp = array_namespace(rows)
+    length = xp.maximum(xp.sqrt((rows**2).sum(axis=1, keepdims=True)), epsilon)
+    return rows / length, length

@@ -78,6 +78,18 @@ def selu_backward(dy: Array, x: Array) -> Array:
     return _SELU_SCALE * elu_backward(dy, x, _SELU_ALPHA)
 
 
+def celu_forward(x: Array, alpha: float) -> Array:
+    """y = x where x > 0, else alpha * (exp(x / alpha) - 1): an ELU without a kink. Source: Barron 2017, arXiv:1704.07483."""
+    xp = array_namespace(x)
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0) / alpha))
+
+
+def celu_backward(dy: Array, x: Array, alpha: float) -> Array:
+    """dx = dy where x > 0, else dy * exp(x / alpha)."""
+    xp = array_namespace(dy)
+    return dy * xp.exp(xp.minimum(x, 0) / alpha)
+
+
 def _normal_cdf(x: Array) -> Array:
     """Phi(x) = 1/2 + phi(x) * (x + x**3 / 3 + x**5 / (3*5) + x**7 / (3*5*7) + ...).
 
@@ -138,6 +150,42 @@ def silu_backward(dy: Array, x: Array) -> Array:
     return dy * s * (1 + x * (1 - s))
 
 
+def mish_forward(x: Array) -> Array:
+    """y = x * tanh(softplus(x)). Source: Misra 2019, arXiv:1908.08681."""
+    # tanh(log(1 + e)) = ((1 + e)**2 - 1) / ((1 + e)**2 + 1), whose numerator is n = e * (e + 2).
+    n = _mish_numerator(_bounded_exp(x))
+    return x * (n / (n + 2))
+
+
+def mish_backward(dy: Array, x: Array) -> Array:
+    """dx = dy * (t + x * (1 - t**2) * sigmoid(x)), t = tanh(softplus(x))."""
+    # With e = exp(x) and n as in `mish_forward`: (1 - t**2) * sigmoid(x) = 4 * e * (1 + e) / (n + 2)**2.
+    e = _bounded_exp(x)
+    n = _mish_numerator(e)
+    return dy * (n / (n + 2) + x * (4 * e * (1 + e) / (n + 2) / (n + 2)))
+
+
+def _bounded_exp(x: Array) -> Array:
+    """exp(min(x, 40)), whose square float32 still holds; beyond, the tanh of a mish is 1 to all digits."""
+    xp = array_namespace(x)
+    return xp.exp(xp.minimum(x, 40))
+
+
+def _mish_numerator(e: Array) -> Array:
+    return e * (e + 2)
+
+
+def hard_silu_forward(x: Array) -> Array:
+    """y = x * hard_sigmoid(x) (also called hard swish). Source: Howard et al. 2019, arXiv:1905.02244."""
+    return x * hard_sigmoid_forward(x)
+
+
+def hard_silu_backward(dy: Array, x: Array) -> Array:
+    """dx = dy where x >= 3, 0 where x <= -3, else dy * (2 * x + 3) / 6."""
+    xp = array_namespace(dy)
+    return xp.where(x >= 3, dy, xp.where(x <= -3, 0, dy * ((2 * x + 3) / 6)))
+
+
 def sigmoid_forward(x: Array) -> Array:
     """y = 1 / (1 + exp(-x)), without overflow for any x."""
     # 1 / (1 + exp(-x)) where x >= 0, exp(x) / (1 + exp(x)) below: no exponent is positive.
@@ -151,6 +199,36 @@ def sigmoid_backward(dy: Array, y: Array) -> Array:
     return dy * y * (1 - y)
 
 
+def hard_sigmoid_forward(x: Array) -> Array:
+    """y = (x + 3) / 6 between -3 and 3, 0 below and 1 above."""
+    return array_namespace(x).clip(x + 3, 0, 6) / 6
+
+
+def hard_sigmoid_backward(dy: Array, y: Array) -> Array:
+    """dx = dy / 6 where 0 < y < 1, else 0."""
+    return array_namespace(dy).where((y > 0) & (y < 1), dy / 6, 0)
+
+
+def sparse_sigmoid_forward(x: Array) -> Array:
+    """y = (x + 1) / 2 between -1 and 1, 0 below and 1 above. Source: Blondel et al. 2019, arXiv:1901.02324."""
+    return array_namespace(x).clip((x + 1) / 2, 0, 1)
+
+
+def sparse_sigmoid_backward(dy: Array, y: Array) -> Array:
+    """dx = dy / 2 where 0 < y < 1, else 0."""
+    return array_namespace(dy).where((y > 0) & (y < 1), dy / 2, 0)
+
+
+def log_sigmoid_forward(x: Array) -> Array:
+    """y = log(sigmoid(x)) = -softplus(-x)."""
+    return -softplus_forward(-x)
+
+
+def log_sigmoid_backward(dy: Array, x: Array) -> Array:
+    """dx = dy * sigmoid(-x)."""
+    return dy * sigmoid_forward(-x)
+
+
 def tanh_forward(x: Array) -> Array:
     """y = tanh(x)."""
     return array_namespace(x).tanh(x)
@@ -159,6 +237,77 @@ def tanh_forward(x: Array) -> Array:
 def tanh_backward(dy: Array, y: Array) -> Array:
     """dx = dy * (1 - y**2)."""
     return dy * (1 - y**2)
+
+
+def tanh_shrink_forward(x: Array) -> Array:
+    """y = x - tanh(x)."""
+    return x - array_namespace(x).tanh(x)
+
+
+def tanh_shrink_backward(dy: Array, x: Array) -> Array:
+    """dx = dy * tanh(x)**2."""
+    return dy * array_namespace(x).tanh(x) ** 2
+
+
+def hard_tanh_forward(x: Array) -> Array:
+    """y = x between -1 and 1, -1 below and 1 above."""
+    return array_namespace(x).clip(x, -1, 1)
+
+
+def hard_tanh_backward(dy: Array, x: Array) -> Array:
+    """dx = dy where -1 <= x <= 1, else 0."""
+    xp = array_namespace(dy)
+    return xp.where(xp.abs(x) <= 1, dy, 0)
+
+
+def softsign_forward(x: Array) -> Array:
+    """y = x / (1 + |x|)."""
+    return x / (1 + abs(x))
+
+
+def softsign_backward(dy: Array, x: Array) -> Array:
+    """dx = dy / (1 + |x|)**2."""
+    return dy / (1 + abs(x)) ** 2
+
+
+def soft_shrink_forward(x: Array, threshold: float) -> Array:
+    """y = x - threshold above `threshold`, x + threshold below -threshold, 0 between them."""
+    return x - array_namespace(x).clip(x, -threshold, threshold)
+
+
+def soft_shrink_backward(dy: Array, x: Array, threshold: float) -> Array:
+    """dx = dy where |x| > threshold, else 0."""
+    return array_namespace(dy).where(abs(x) > threshold, dy, 0)
+
+
+def hard_shrink_forward(x: Array, threshold: float) -> Array:
+    """y = x where |x| > threshold, else 0."""
+    return array_namespace(x).where(abs(x) <= threshold, 0, x)  # a NaN stays one
+
+
+def hard_shrink_backward(dy: Array, x: Array, threshold: float) -> Array:
+    """dx = dy where |x| > threshold, else 0."""
+    return soft_shrink_backward(dy, x, threshold)
+
+
+def threshold_forward(x: Array, threshold: float, default_value: float) -> Array:
+    """y = x where x > threshold, else default_value."""
+    return array_namespace(x).where(x <= threshold, default_value, x)  # a NaN stays one
+
+
+def threshold_backward(dy: Array, x: Array, threshold: float, default_value: float) -> Array:
+    """dx = dy where x > threshold, else 0, whatever `default_value` is."""
+    return array_namespace(dy).where(x > threshold, dy, 0)
+
+
+def exponential_forward(x: Array) -> Array:
+    """y = exp(x)."""
+    return array_namespace(x).exp(x)
+
+
+def exponential_backward(dy: Array, y: Array) -> Array:
+    """dx = dy * y."""
+    return dy * y
 
 
 def softplus_forward(x: Array) -> Array:
@@ -172,6 +321,27 @@ def softplus_backward(dy: Array, x: Array) -> Array:
     return dy * sigmoid_forward(x)
 
 
+def squareplus_forward(x: Array, b: float) -> Array:
+    """y = (x + sqrt(x**2 + b)) / 2. Source: Barron 2021, arXiv:2112.11687."""
+    return (x + array_namespace(x).sqrt(x**2 + b)) / 2
+
+
+def squareplus_backward(dy: Array, x: Array, b: float) -> Array:
+    """dx = dy * (1 + x / sqrt(x**2 + b)) / 2."""
+    return dy * (1 + x / array_namespace(x).sqrt(x**2 + b)) / 2
+
+
+def sparse_plus_forward(x: Array) -> Array:
+    """y = (x + 1)**2 / 4 between -1 and 1, 0 below and x above."""
+    xp = array_namespace(x)
+    return xp.where(x < 1, (xp.clip(x, -1, 1) + 1) ** 2 / 4, x)
+
+
+def sparse_plus_backward(dy: Array, x: Array) -> Array:
+    """dx = dy * sparse_sigmoid(x)."""
+    return dy * sparse_sigmoid_forward(x)
+
+
 def softmax_forward(x: Array) -> Array:
     """y = exp(x - max) / sum of exp(x - max), over the last axis."""
     e = array_namespace(x).exp(x - x.max(axis=-1, keepdims=True))
@@ -181,6 +351,64 @@ def softmax_forward(x: Array) -> Array:
 def softmax_backward(dy: Array, y: Array) -> Array:
     """dx = y * (dy - sum of dy * y over the last axis)."""
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
+def log_softmax_forward(x: Array) -> Array:
+    """y = x - max - log(sum of exp(x - max)), over the last axis."""
+    xp = array_namespace(x)
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def log_softmax_backward(dy: Array, y: Array) -> Array:
+    """dx = dy - exp(y) * (sum of dy over the last axis)."""
+    return dy - array_namespace(y).exp(y) * dy.sum(axis=-1, keepdims=True)
+
+
+def sparsemax_forward(x: Array) -> Array:
+    """y = max(x - tau, 0), tau such that y sums to 1 over the last axis: the point of the simplex nearest to x.
+
+        with z the sorted x, the largest first:
+        k = how many j have 1 + j * z[j] > z[1] + ... + z[j];  tau = (z[1] + ... + z[k] - 1) / k
+
+    Keras 3.15 adds up the sums of the first 1, 2, ..., k numbers in place of the last of them: its y does not sum to 1 where
+    k > 1.
+
+    Source: Martins & Astudillo 2016, arXiv:1602.02068, algorithm 1.
+    """
+    xp = array_namespace(x)
+    x = x - x.max(axis=-1, keepdims=True)  # which moves tau by as much, and loses no digits of small differences
+    z = xp.flip(xp.sort(x, axis=-1), axis=-1)
+    sums = xp.cumsum(z, axis=-1)
+    inside = 1 + xp.arange(1, x.shape[-1] + 1, dtype=x.dtype) * z > sums
+    tau = ((z * inside).sum(axis=-1, keepdims=True) - 1) / inside.sum(axis=-1, keepdims=True, dtype=x.dtype)
+    return xp.maximum(x - tau, 0)
+
+
+def sparsemax_backward(dy: Array, y: Array) -> Array:
+    """dx = dy - mean of dy over the places where y > 0, at those places; 0 elsewhere."""
+    inside = y > 0
+    mean = (dy * inside).sum(axis=-1, keepdims=True) / inside.sum(axis=-1, keepdims=True, dtype=dy.dtype)
+    return array_namespace(dy).where(inside, dy - mean, 0)
+
+
+def glu_forward(x: Array) -> Array:
+    """y = a * sigmoid(b), a the first and b the second half of the last axis. Source: Dauphin et al. 2016, arXiv:1612.08083."""
+    a, b = _halves(x)
+    return a * sigmoid_forward(b)
+
+
+def glu_backward(dy: Array, x: Array) -> Array:
+    """da = dy * sigmoid(b);  db = dy * a * sigmoid(b) * (1 - sigmoid(b))."""
+    a, b = _halves(x)
+    s = sigmoid_forward(b)
+    return array_namespace(dy).concatenate([dy * s, dy * a * s * (1 - s)], axis=-1)
+
+
+def _halves(x: Array) -> tuple[Array, Array]:
+    """The first and the second half of the last axis."""
+    half = x.shape[-1] // 2
+    return x[..., :half], x[..., half:]
 
 
 def _kept(shape: tuple[int, ...], rate: float, key: Array) -> Array:

@@ -6,7 +6,7 @@ entry a parameter. `learning_rate` is the rate of this step; `step` counts from 
 
 from __future__ import annotations
 
-from minicnn.backends.reference._namespace import array_namespace
+from minicnn.backends.reference._namespace import array_namespace, unit_rows
 from minicnn.backends.types import Array, Scalar
 
 
@@ -146,6 +146,35 @@ def l1_l2_penalty(param: Array, l1: float, l2: float) -> Scalar:
 def l1_l2_gradient_(grad: Array, param: Array, l1: float, l2: float) -> None:
     """grad += l1 * sign(p) + 2 * l2 * p."""
     grad += l1 * array_namespace(param).sign(param) + 2 * l2 * param
+
+
+def orthogonal_penalty(param: Array, factor: float, epsilon: float) -> Scalar:
+    """factor * mean over all pairs of rows of |cosine of the angle between them|; 0 for a single row.
+
+    A row's length below `epsilon` counts as `epsilon`.
+    """
+    cosines, pairs = _cosines(unit_rows(param, epsilon)[0])
+    return factor * abs(cosines).sum() / 2 / pairs
+
+
+def orthogonal_gradient_(grad: Array, param: Array, factor: float, epsilon: float) -> None:
+    """grad += the derivative of `orthogonal_penalty`.
+
+    u = factor / pairs * sign(cosines) @ directions;  grad[r] += (u - directions[r] * (directions[r] . u)) / length[r]
+    """
+    # A direction does not change along itself: the second term takes that part of u away.
+    directions, lengths = unit_rows(param, epsilon)
+    cosines, pairs = _cosines(directions)
+    u = factor / pairs * (array_namespace(param).sign(cosines) @ directions)
+    along = (directions * u).sum(axis=1, keepdims=True) * (lengths > epsilon)
+    grad += (u - directions * along) / lengths
+
+
+def _cosines(directions: Array) -> tuple[Array, float]:
+    """The cosines between all rows of length 1, 0 on the diagonal; and how many pairs there are, at least 1."""
+    rows = len(directions)
+    cosines = directions @ directions.T * (1 - array_namespace(directions).eye(rows, dtype=directions.dtype))
+    return cosines, max(rows * (rows - 1) / 2, 1)
 
 
 def accumulate_(target: Array, value: Array) -> None:

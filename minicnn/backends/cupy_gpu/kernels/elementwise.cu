@@ -48,6 +48,19 @@ __device__ real gelu_slope(real x) {
     return normal_cdf(x) + x * ONE_OVER_SQRT_2PI * exp(-x * x / 2);
 }
 
+// exp(min(x, 40)), whose square float holds
+__device__ real bounded_exp(real x) { return exp(x > 40 ? real(40) : x); }
+
+// tanh(log(1 + e)), n = e * (e + 2)
+__device__ real mish_tanh(real e) { return e * (e + 2) / (e * (e + 2) + 2); }
+
+__device__ real mish_slope(real x) {
+    const real e = bounded_exp(x), m = e * (e + 2) + 2;
+    return mish_tanh(e) + x * (4 * e * (1 + e) / m / m);
+}
+
+__device__ real hard_sigmoid(real x) { return (x < -3 ? real(0) : x > 3 ? real(6) : x + 3) / 6; }
+
 MAP(relu_forward, rectified(x))
 MAP_BACKWARD(relu_backward, y, y > 0 ? dy : real(0))
 
@@ -73,8 +86,17 @@ MAP_BACKWARD(gelu_tanh_backward, x, dy * gelu_tanh_slope(x))
 MAP(silu_forward, x * sigmoid(x))
 MAP_BACKWARD(silu_backward, x, dy * sigmoid(x) * (1 + x * (1 - sigmoid(x))))
 
+MAP(mish_forward, x * mish_tanh(bounded_exp(x)))
+MAP_BACKWARD(mish_backward, x, dy * mish_slope(x))
+
+MAP(hard_silu_forward, x * hard_sigmoid(x))
+MAP_BACKWARD(hard_silu_backward, x, x >= 3 ? dy : x <= -3 ? real(0) : dy * ((2 * x + 3) / 6))
+
 MAP(sigmoid_forward, sigmoid(x))
 MAP_BACKWARD(sigmoid_backward, y, dy * y * (1 - y))
+
+MAP(hard_sigmoid_forward, hard_sigmoid(x))
+MAP_BACKWARD(hard_sigmoid_backward, y, y > 0 && y < 1 ? dy / 6 : real(0))
 
 MAP(tanh_forward, tanh(x))
 MAP_BACKWARD(tanh_backward, y, dy * (1 - y * y))

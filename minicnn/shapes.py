@@ -6,6 +6,7 @@ Ground level: ints and tuples only, so that layers, ops and tests can all stand 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
 
@@ -33,6 +34,30 @@ def pair(value: int | Sequence[int], argument: str, *, allow_zero: bool = False)
     if min(values) < least:
         raise ValueError(f"{message}, including values that are not {wanted}: they must all be >= {least}.")
     return values
+
+
+def sides(value: Any, argument: str, two: str, four: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """An int for all sides, (rows, columns) or ((top, bottom), (left, right)) as the last of these (Keras's wording).
+
+    Args:
+        two, four: what an error calls the second and the third.
+
+    >>> sides((1, (0, 2)), "padding", "...", "...")
+    ((1, 1), (0, 2))
+    """
+    if not isinstance(value, int) and not hasattr(value, "__len__"):
+        raise ValueError(
+            f"`{argument}` should be either an int, a tuple of 2 ints {two}, or a tuple of 2 tuples of 2 ints {four}. "
+            f"Received: {argument}={value!r}."
+        )
+    rows_columns = (value, value) if isinstance(value, int) else value
+    if len(rows_columns) != 2:
+        raise ValueError(f"`{argument}` should have two elements. Received: {argument}={value!r}.")
+    rows, columns = rows_columns
+    return (
+        pair(rows, f"1st entry of {argument}", allow_zero=True),
+        pair(columns, f"2nd entry of {argument}", allow_zero=True),
+    )
 
 
 def same_pads(size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:

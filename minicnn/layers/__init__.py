@@ -31,22 +31,34 @@ from minicnn.layers.pooling import (
     MaxPooling2D,
 )
 from minicnn.layers.regularization import Dropout
-from minicnn.layers.reshape import Flatten, Rescaling, Reshape, ZeroPadding2D
+from minicnn.layers.reshape import Flatten, Rescaling, Reshape
+from minicnn.layers.spatial import (
+    Cropping1D,
+    Cropping2D,
+    RepeatVector,
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
 
 _, serialize, deserialize = serialization.functions_of("layer")
 
 __all__ = [
-    "ELU",
     "Activation",
     "Add",
     "AveragePooling2D",
     "AvgPool2D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
     "Conv2D",
     "Convolution2D",
+    "Cropping1D",
+    "Cropping2D",
     "Dense",
     "Dropout",
+    "ELU",
     "Flatten",
     "GlobalAveragePooling2D",
     "GlobalAvgPool2D",
@@ -59,16 +71,6 @@ __all__ = [
     "LeakyReLU",
     "MaxPool2D",
     "MaxPooling2D",
-    "ReLU",
-    "Rescaling",
-    "Reshape",
-    "Softmax",
-    "ZeroPadding2D",
-    "add",
-    "concatenate",
-    "deserialize",
-    "serialize",
-    "CenterCrop",
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",
@@ -76,5 +78,18 @@ __all__ = [
     "RandomRotation",
     "RandomTranslation",
     "RandomZoom",
+    "ReLU",
+    "RepeatVector",
+    "Rescaling",
+    "Reshape",
     "Resizing",
+    "Softmax",
+    "UpSampling1D",
+    "UpSampling2D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "add",
+    "concatenate",
+    "deserialize",
+    "serialize",
 ]

@@ -1,4 +1,4 @@
-"""Layers without weights that reshape, pad or scale their input."""
+"""Layers without weights that reshape or scale their input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import backends, registry, serialization, shapes
+from minicnn import backends, registry, serialization
 from minicnn.backends import ops
 from minicnn.layers.arguments import standardize_data_format
 from minicnn.layers.base import Layer
@@ -89,47 +89,6 @@ class Reshape(Layer):
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         return dy.reshape(saved), ()
-
-
-@registry.register("layer")
-class ZeroPadding2D(Layer):
-    """Images with rows and columns of zeros around them.
-
-    Args:
-        padding: an int for all sides, (rows, columns), or ((top, bottom), (left, right)).
-        data_format: None or "channels_last".
-    """
-
-    _own_arguments: ClassVar[tuple[str, ...]] = ("padding", "data_format")
-
-    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.data_format = standardize_data_format(data_format, self.name)
-        if not isinstance(padding, int) and not hasattr(padding, "__len__"):
-            raise ValueError(
-                "`padding` should be either an int, a tuple of 2 ints (rows, columns), or a tuple of 2 tuples of 2 ints "
-                f"((top, bottom), (left, right)). Received: padding={padding!r}."
-            )
-        rows_columns = (padding, padding) if isinstance(padding, int) else padding
-        if len(rows_columns) != 2:
-            raise ValueError(f"`padding` should have two elements. Received: padding={padding!r}.")
-        rows, columns = rows_columns
-        self.padding = (
-            shapes.pair(rows, "1st entry of padding", allow_zero=True),
-            shapes.pair(columns, "2nd entry of padding", allow_zero=True),
-        )
-        self.input_spec = InputSpec(ndim=4)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        N, H, W, C = input_shape
-        rows, columns = (sum(sides) for sides in self.padding)
-        return (N, None if H is None else H + rows, None if W is None else W + columns, C)
-
-    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        return ops.zero_pad2d_forward(x, (*self.padding[0], *self.padding[1])), None
-
-    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        return ops.zero_pad2d_backward(dy, (*self.padding[0], *self.padding[1])), ()
 
 
 @registry.register("layer")

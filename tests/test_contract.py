@@ -246,7 +246,8 @@ MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
 KERAS = """data.directory.image_dataset_from_directory layers.augment.Resizing.__init__ layers.base.Layer.add_weight
     layers.conv.Conv2D.__init__ layers.dense.Dense.__init__ layers.input.InputLayer.__init__ layers.input.Input
-    layers.normalization.BatchNormalization.__init__ metrics.confusion.AUC.__init__ models.training.Trainer.fit
+    layers.normalization.BatchNormalization.__init__ layers.normalization.LayerNormalization.__init__
+    layers.normalization.GroupNormalization.__init__ metrics.confusion.AUC.__init__ models.training.Trainer.fit
     optimizers.base.Optimizer.__init__ preprocessing.image.augmentation.Augmentation.__init__
     preprocessing.image.generator.ImageDataGenerator.flow preprocessing.image.generator.ImageDataGenerator.flow_from_directory
     preprocessing.image.generator.ImageDataGenerator.flow_from_dataframe

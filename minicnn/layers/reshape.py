@@ -11,6 +11,7 @@ import numpy as np
 from minicnn import backends, registry, serialization
 from minicnn.backends import ops
 from minicnn.layers.arguments import standardize_data_format
+from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.symbolic import Shape
@@ -21,7 +22,8 @@ class Flatten(Layer):
     """(N, ...) to (N, product of the rest); (N,) to (N, 1).
 
     Args:
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first", of which the channels are put last; None for
+            `config.image_data_format()`.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("data_format",)
@@ -35,11 +37,19 @@ class Flatten(Layer):
         rest = input_shape[1:]
         return (input_shape[0], None if None in rest else prod(rest))  # type: ignore[arg-type]
 
+    @property
+    def _axes(self) -> list[int]:
+        """Which axes are put last."""
+        return [1] if self.data_format == "channels_first" else []
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        return x.reshape(self.compute_output_shape(x.shape)), x.shape
+        axes = self._axes if x.ndim > 1 else []
+        moved = moved_last(x, axes)
+        return moved.reshape(self.compute_output_shape(x.shape)), (moved.shape, axes)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        return dy.reshape(saved), ()
+        moved_shape, axes = saved
+        return moved_back(dy.reshape(moved_shape), axes), ()
 
 
 @registry.register("layer")
@@ -89,6 +99,48 @@ class Reshape(Layer):
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         return dy.reshape(saved), ()
+
+
+@registry.register("layer")
+class Permute(Layer):
+    """The axes of each element of the batch in another order.
+
+    Args:
+        dims: the order, of the numbers from 1 to the number of axes; 1 is the first behind the batch axis.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("dims",)
+
+    def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dims = tuple(dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(
+                "Invalid permutation argument `dims` for Permute Layer. The set of indices in `dims` must be consecutive and "
+                f"start from 1. Received dims={dims}"
+            )
+        self.input_spec = InputSpec(ndim=len(self.dims) + 1)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], *(input_shape[axis] for axis in self.dims))
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return backends.asarray(x.transpose(0, *self.dims)), None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        order = (0, *self.dims)
+        return backends.asarray(dy.transpose([order.index(axis) for axis in range(dy.ndim)])), ()
+
+
+@registry.register("layer")
+class Identity(Layer):
+    """y = x."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return x, None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return dy, ()
 
 
 @registry.register("layer")

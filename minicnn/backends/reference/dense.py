@@ -1,4 +1,4 @@
-"""Dense layers: matrix products, with the ReLU that may follow."""
+"""Matrix products: dense layers, with the ReLU that may follow, and the products of pairs of arrays."""
 
 from __future__ import annotations
 
@@ -43,3 +43,22 @@ def dense_backward(
     """
     dz = dy if y is None else relu_backward(dy, y)
     return dz @ kernel.T if need_dx else None, x.T @ dz, dz.sum(axis=0)
+
+
+def batch_dot_forward(a: Array, b: Array) -> Array:
+    """A matrix product for each image: y[n,i,j] = sum over k of a[n,i,k] * b[n,j,k].
+
+    Args:
+        a: (N, I, K). b: (N, J, K).
+
+    Returns:
+        y: (N, I, J).
+
+    Cost: 2*N*I*J*K FLOPs.
+    """
+    return a @ b.swapaxes(1, 2)
+
+
+def batch_dot_backward(dy: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """Gradients of `batch_dot_forward`: da[n,i,k] = sum over j of dy[n,i,j] * b[n,j,k];  db[n,j,k] = sum over i of dy * a."""
+    return dy @ b, dy.swapaxes(1, 2) @ a

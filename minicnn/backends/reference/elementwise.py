@@ -274,6 +274,62 @@ def add_forward(xs: list[Array]) -> Array:
     return y
 
 
+def subtract_forward(a: Array, b: Array) -> Array:
+    """y = a - b (broadcasting, as NumPy's)."""
+    return a - b
+
+
+def subtract_backward(dy: Array) -> tuple[Array, Array]:
+    """da = dy, db = -dy."""
+    return dy, -dy
+
+
+def multiply_forward(xs: list[Array]) -> Array:
+    """Product of arrays of one shape (broadcasting, as NumPy's, otherwise)."""
+    y = xs[0].copy()
+    for x in xs[1:]:
+        y = y * x
+    return y
+
+
+def multiply_backward(dy: Array, xs: list[Array]) -> list[Array]:
+    """dx of each array: dy times the product of all others, in the shape of y."""
+    # Not y / x, which a 0 would stop.
+    grads = []
+    for i in range(len(xs)):
+        grad = dy
+        for other in xs[:i] + xs[i + 1 :]:
+            grad = grad * other
+        grads.append(grad)
+    return grads
+
+
+def maximum_forward(xs: list[Array]) -> Array:
+    """The largest of the arrays, element by element (broadcasting, as NumPy's); a NaN is one."""
+    y = xs[0].copy()
+    for x in xs[1:]:
+        y = array_namespace(y).maximum(y, x)
+    return y
+
+
+def minimum_forward(xs: list[Array]) -> Array:
+    """The smallest of the arrays, element by element (broadcasting, as NumPy's); a NaN is one."""
+    y = xs[0].copy()
+    for x in xs[1:]:
+        y = array_namespace(y).minimum(y, x)
+    return y
+
+
+def chosen_backward(dy: Array, xs: list[Array], y: Array) -> list[Array]:
+    """Gradients of `maximum_forward` and `minimum_forward`: dy where an array is the first that is y, else 0."""
+    xp, grads, left = array_namespace(dy), [], dy
+    for x in xs:
+        chosen = x == y
+        grads.append(xp.where(chosen, left, 0))
+        left = xp.where(chosen, 0, left)
+    return grads
+
+
 def concatenate_forward(xs: list[Array], axis: int) -> Array:
     """The arrays one after another along `axis` (which counts the batch axis, or is negative)."""
     return array_namespace(xs[0]).concatenate(xs, axis=axis)

@@ -1,7 +1,7 @@
 """Layers, under Keras 3's names."""
 
 from minicnn import serialization
-from minicnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from minicnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from minicnn.layers.augment import (
     CenterCrop,
     RandomBrightness,
@@ -16,8 +16,10 @@ from minicnn.layers.augment import (
 from minicnn.layers.base import Layer
 from minicnn.layers.conv import Conv1D, Conv2D, Convolution1D, Convolution2D
 from minicnn.layers.dense import Dense
+from minicnn.layers.embedding import Embedding
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.lambda_layer import Lambda
 from minicnn.layers.merge import (
     Add,
     Average,
@@ -44,6 +46,10 @@ from minicnn.layers.normalization import (
     UnitNormalization,
 )
 from minicnn.layers.pooling import (
+    AdaptiveAveragePooling1D,
+    AdaptiveAveragePooling2D,
+    AdaptiveMaxPooling1D,
+    AdaptiveMaxPooling2D,
     AveragePooling1D,
     AveragePooling2D,
     AvgPool1D,
@@ -61,7 +67,16 @@ from minicnn.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
-from minicnn.layers.regularization import Dropout
+from minicnn.layers.preprocessing import Normalization
+from minicnn.layers.regularization import (
+    ActivityRegularization,
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+)
 from minicnn.layers.reshape import Flatten, Identity, Permute, Rescaling, Reshape
 from minicnn.layers.sizing import (
     Cropping1D,
@@ -77,7 +92,13 @@ _, serialize, deserialize = serialization.functions_of("layer")
 
 __all__ = [
     "Activation",
+    "ActivityRegularization",
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -96,7 +117,10 @@ __all__ = [
     "Dot",
     "Dropout",
     "ELU",
+    "Embedding",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAvgPool1D",
@@ -110,6 +134,7 @@ __all__ = [
     "Input",
     "InputLayer",
     "InputSpec",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -120,6 +145,8 @@ __all__ = [
     "Maximum",
     "Minimum",
     "Multiply",
+    "Normalization",
+    "PReLU",
     "Permute",
     "RMSNormalization",
     "RandomBrightness",
@@ -135,6 +162,8 @@ __all__ = [
     "Reshape",
     "Resizing",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
     "Subtract",
     "UnitNormalization",
     "UpSampling1D",

@@ -133,7 +133,8 @@ class Conv2D(Affine, Spatial):
                 f"kernel of shape {(*self.kernel_size, input_shape[-1], self.filters)} and input of shape {tuple(input_shape)}."
             )
         N, *image, C_in = self.image_shape(input_shape)
-        size = output_image(image, *map(self._of_image, (self.kernel_size, self.strides)), self.padding, self._dilation)
+        window, strides = self._of_image(self.kernel_size), self._of_image(self.strides)
+        size = output_image(image, window, strides, self.padding, self._dilation)
         if 0 in size:
             raise ValueError(
                 f"Computed output size would be zero or negative. Received `inputs shape={tuple(input_shape)}`, "

@@ -14,6 +14,10 @@ from minicnn.layers.spatial import Spatial
 from minicnn.layers.symbolic import Shape
 
 __all__ = [
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
     "AveragePooling1D",
     "AveragePooling2D",
     "AvgPool1D",
@@ -127,6 +131,77 @@ class AveragePooling2D(Pooling):
 @registry.register("layer", "AvgPool1D")
 class AveragePooling1D(AveragePooling2D):
     """The mean of each window of a signal. Arguments and shapes: see `Pooling`."""
+
+    rank = 1
+
+
+class AdaptivePooling(Spatial):
+    """Base of the layers that reduce as many windows as they are asked for, whatever the size of the image.
+
+    Args:
+        output_size: how many windows, an int or (height, width); of a signal an int.
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
+
+    Input (N, H, W, C), output (N, *output_size, C).
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("output_size", "data_format")
+
+    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        sizes = (output_size,) * self.rank if isinstance(output_size, int) else output_size
+        if not isinstance(sizes, (tuple, list)) or len(sizes) != self.rank:
+            wanted = "an integer or (height, width) tuple" if self.rank == 2 else "an integer or tuple of 1 integer"
+            raise TypeError(f"`output_size` must be {wanted}. Received: {output_size} of type {type(output_size)}")
+        self.output_size = shapes.integers(sizes, self.rank, "output_size")
+        self.data_format = standardize_data_format(data_format, self.name)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, _, _, C = self.image_shape(input_shape)
+        return self.given_shape((N, *self._of_image(self.output_size), C))
+
+    def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
+        return prod(input_shape[1:])  # type: ignore[arg-type]
+
+
+@registry.register("layer")
+class AdaptiveAveragePooling2D(AdaptivePooling):
+    """The mean of each window. Arguments and shapes: see `AdaptivePooling`."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        x = self.images(x)
+        return self.as_given(ops.adaptive_avgpool2d_forward(x, self._of_image(self.output_size))), x.shape
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        x_shape = saved
+        return self.as_given(ops.adaptive_avgpool2d_backward(self.images(dy), x_shape)), ()
+
+
+@registry.register("layer")
+class AdaptiveAveragePooling1D(AdaptiveAveragePooling2D):
+    """The mean of each window of a signal. Arguments and shapes: see `AdaptivePooling`."""
+
+    rank = 1
+
+
+@registry.register("layer")
+class AdaptiveMaxPooling2D(AdaptivePooling):
+    """The largest value of each window. Arguments and shapes: see `AdaptivePooling`."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        x = self.images(x)
+        y, argmax = ops.adaptive_maxpool2d_forward(x, self._of_image(self.output_size))
+        return self.as_given(y), (argmax, x.shape)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        argmax, x_shape = saved
+        return self.as_given(ops.adaptive_maxpool2d_backward(self.images(dy), argmax, x_shape)), ()
+
+
+@registry.register("layer")
+class AdaptiveMaxPooling1D(AdaptiveMaxPooling2D):
+    """The largest value of each window of a signal. Arguments and shapes: see `AdaptivePooling`."""
 
     rank = 1
 

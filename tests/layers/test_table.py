@@ -5,14 +5,20 @@ Layers whose kernels are another layer's, or a few lines of NumPy, stand here; `
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minicnn import layers
-from tests.layers.checks import check_layer
-from tests.ops.checks import Target
+from minicnn import config, layers
+from minicnn.models import Sequential
+from minicnn.saving import load_model
+from tests.layers.checks import check_configs, check_layer, pair_of
+from tests.ops.checks import Target, gradient_cases, seeds
 
 ONES = np.ones((2, 3, 4))
 FIRST = {"data_format": "channels_first"}
@@ -67,6 +73,35 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "GlobalMaxPooling2D": [(IMAGE, FIRST), (IMAGE, {"keepdims": True, **FIRST})],
     "GlobalAveragePooling2D": [(IMAGE, FIRST), (IMAGE, {"keepdims": True, **FIRST})],
     "ZeroPadding2D": [(IMAGE, {"padding": ((1, 0), (2, 3)), **FIRST})],
+    "PReLU": [
+        (IMAGE, {"alpha_initializer": "ones"}),
+        (IMAGE, {"shared_axes": [1, 2], "alpha_regularizer": "l2"}),
+        (SIGNAL, {"shared_axes": 1, "alpha_constraint": "non_neg"}),
+    ],
+    "AdaptiveAveragePooling2D": [
+        ((2, 6, 9, 3), {"output_size": 3}),
+        ((2, 5, 7, 3), {"output_size": (2, 3)}),
+        ((2, 3, 5, 7), {"output_size": (5, 4), **FIRST}),
+    ],
+    "AdaptiveMaxPooling2D": [
+        ((2, 6, 9, 3), {"output_size": 3}),
+        ((2, 5, 7, 3), {"output_size": (2, 3)}),
+        ((2, 3, 5, 7), {"output_size": (5, 4), **FIRST}),
+    ],
+    "AdaptiveAveragePooling1D": [(SIGNAL, {"output_size": 3}), (SIGNAL, {"output_size": (7,), **FIRST})],
+    "AdaptiveMaxPooling1D": [(SIGNAL, {"output_size": 3}), (SIGNAL, {"output_size": (2,), **FIRST})],
+    "Dropout": [(IMAGE, {"rate": 0.5, "noise_shape": (None, 1, 1, None)}), (ROWS, {"rate": 0.25, "noise_shape": [5, 1]})],
+    "SpatialDropout2D": [(IMAGE, {"rate": 0.5}), (IMAGE, {"rate": 0.5, **FIRST})],
+    "SpatialDropout1D": [(SIGNAL, {"rate": 0.25})],
+    "AlphaDropout": [(SIGNAL, {"rate": 0.25, "noise_shape": (None, 1, None)}), (ROWS, {"rate": 0.0})],
+    "GaussianDropout": [(SIGNAL, {"rate": 0.25})],
+    "GaussianNoise": [(SIGNAL, {"stddev": 0.25})],
+    "ActivityRegularization": [(SIGNAL, {"l1": 0.25, "l2": 0.5})],
+    "Normalization": [
+        (IMAGE, {"axis": None, "mean": 2.0, "variance": 0.25}),
+        (IMAGE, {"axis": (1, -1), "mean": [1.0, 2.0, 3.0], "variance": [0.5, 2.0, 4.0], "invert": True}),
+        (SIGNAL, {"axis": 1, "mean": 1.0, "variance": 4.0, "invert": True}),
+    ],
     "Subtract": [([IMAGE, IMAGE], {}), ([IMAGE, (2, 1, 1, 3)], {}), ([(3, 4), SIGNAL], {})],
     "Multiply": [([IMAGE, IMAGE], {}), ([IMAGE, (2, 1, 1, 3), IMAGE], {}), ([(2, 3), IMAGE], {}), ([ROWS], {})],
     "Average": [([IMAGE, IMAGE], {}), ([SIGNAL, (3, 4), SIGNAL], {}), ([ROWS], {})],
@@ -132,7 +167,8 @@ def test_layer_equals_keras(target: Target, name: str, index: int) -> None:
     if name.startswith("Conv") and FIRST.items() <= arguments.items() and target.dtype == "float64":
         pytest.skip("TensorFlow has it on a CPU in float32 alone")
     x = [values(target, i, one) for i, one in enumerate(shape)] if isinstance(shape, list) else values(target, index, shape)
-    check_layer(name, target, x, index, **arguments)
+    # Softmax's gradient is a difference.
+    check_layer(name, target, x, index, terms=1.0 if arguments.get("activation") == "softmax" else 0.0, **arguments)
 
 
 @pytest.mark.parametrize(("name", "shape", "arguments"), IN_TRAINING)
@@ -165,6 +201,30 @@ BAD: list[tuple[Any, str]] = [
     (lambda: layers.Cropping2D(((1, 2), 0.5)), "The `2nd entry of cropping` argument must be a tuple of 2 integers"),
     (lambda: layers.Cropping2D(3, name="crop")(np.ones((1, 6, 9, 1))), "should be smaller.*cropping.*Layer: 'crop'"),
     (lambda: layers.Cropping1D(2)(np.ones((1, 4, 1))), "Values in `cropping` argument should be smaller"),
+    (lambda: layers.PReLU().build((None, None, 3)), "the axes that `shared_axes` does not name must have a defined size"),
+    (lambda: layers.AdaptiveMaxPooling2D((1, 2, 3)), r"`output_size` must be an integer or \(height, width\) tuple"),
+    (lambda: layers.AdaptiveAveragePooling1D("3"), "`output_size` must be an integer or tuple of 1 integer"),
+    (lambda: layers.AdaptiveAveragePooling1D(0), "`output_size` argument must be a tuple of 1 integers"),
+    (lambda: layers.Dropout(0.5, noise_shape="one"), "Expected a tuple or list of integers. Received: noise_shape='one'"),
+    (lambda: layers.Dropout(0.5, noise_shape=(1.5, 1)), "Expected all elements to be integers or None.*index 0: 1.5"),
+    (lambda: layers.Dropout(0.5, noise_shape=(0, 1)), "positive integers or None.*index 0: 0"),
+    (lambda: layers.Dropout(0.5, noise_shape=(2, 2, 4))(ONES, training=True), "`noise_shape` must have for each axis"),
+    (lambda: layers.SpatialDropout1D(0.5)(ONES[0]), "expected ndim=3, found ndim=2"),
+    (lambda: layers.SpatialDropout2D(2.0), "argument `rate`. Expected a float value between 0 and 1"),
+    (lambda: layers.GaussianNoise(-1), "argument `stddev`. Expected a float value between 0 and 1. Received: stddev=-1"),
+    (lambda: layers.GaussianDropout(1.0, name="noisy")(ONES, training=True), "Layer 'noisy': with `rate` 1 the noise"),
+    (lambda: layers.AlphaDropout(1.0)(ONES, training=True), "with `rate` 1 the noise would be infinite"),
+    (lambda: layers.Normalization(mean=1.0), "both `mean` and `variance` must be set"),
+    (lambda: layers.Normalization(mean=[1.0, 2.0], variance=1.0), "must have the same shape"),
+    (lambda: layers.Normalization(axis=None, mean=[1.0], variance=[1.0]), "The rank of `mean` must be less than or equal"),
+    (lambda: layers.Normalization(axis=3)(ONES), "must be in the range .* Received inputs with ndim=3"),
+    (lambda: layers.Normalization(axis=1).build((2, None, 3)), "must have a known shape"),
+    (lambda: layers.Normalization().adapt([]), "received an empty iterable"),
+    (lambda: layers.Normalization().adapt(3), "Unsupported data type: <class 'int'>"),
+    (lambda: layers.Normalization().adapt([ONES, ONES[..., :2]]), r"`adapt` got data of shape \(2, 3, 2\)"),
+    (lambda: layers.Embedding(0, 2), "`input_dim` must be a positive integer. Received: input_dim=0"),
+    (lambda: layers.Embedding(2, 2, mask_zero=True), "`mask_zero` is not supported by minicnn"),
+    (lambda: layers.Lambda(lambda x: x, mask=ONES[0]), "`mask` is not supported"),
     (lambda: layers.Permute((1, 3)), "Invalid permutation argument `dims` for Permute Layer"),
     (lambda: layers.Conv1D(2, (3, 3)), "The `kernel_size` argument must be a tuple of 1 integers"),
     (lambda: layers.Conv1D(2, 3, padding="full"), r"must be one of \('valid', 'same', 'causal'\)"),
@@ -210,3 +270,183 @@ BAD: list[tuple[Any, str]] = [
 def test_errors(make: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "elu"}),
+        ("RandomFlip", {"seed": 1}),
+        ("RandomRotation", {"factor": 0.25, "seed": 1}),
+        ("CenterCrop", {"height": 3, "width": 2}),
+        ("RandomCrop", {"height": 3, "width": 4, "seed": 2}),
+        ("Resizing", {"height": 9, "width": 4}),
+    ],
+)
+def test_channels_first_is_channels_last_transposed(target: Target, name: str, arguments: dict[str, Any]) -> None:
+    x = target.normal(0, 2, 5, 6, 3)
+    last = getattr(layers, name)(dtype=target.dtype, **arguments)
+    first = getattr(layers, name)(dtype=target.dtype, **arguments, **FIRST)
+    last.build(x.shape)
+    expected, saved = last.forward(x, True)
+    turned = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    first.build(turned.shape)
+    first.set_weights(last.get_weights())
+    y, kept = first.forward(turned, True)
+    np.testing.assert_array_equal(y, expected.transpose(0, 3, 1, 2))
+    assert first.compute_output_shape((None, 3, 5, 6)) == (None, *y.shape[1:])
+    assert type(first).from_config(first.get_config()).data_format == "channels_first"
+    if name == "Conv2D":
+        dy = target.normal(1, *expected.shape)
+        expected_dx, expected_grads = last.backward(dy, saved)
+        dx, grads = first.backward(np.ascontiguousarray(dy.transpose(0, 3, 1, 2)), kept)
+        np.testing.assert_array_equal(dx, expected_dx.transpose(0, 3, 1, 2))
+        for grad, expected_grad in zip(grads, expected_grads, strict=True):
+            np.testing.assert_array_equal(grad, expected_grad)
+
+
+def test_the_default_data_format_is_a_switch() -> None:
+    assert layers.Conv2D(2, 3).data_format == config.image_data_format() == "channels_last"
+    config.set_image_data_format("channels_first")
+    try:
+        assert layers.Conv2D(2, 3).compute_output_shape((None, 3, 8, 9)) == (None, 2, 6, 7)
+        assert layers.GlobalMaxPooling2D().compute_output_shape((None, 3, 8, 9)) == (None, 3)
+    finally:
+        config.set_image_data_format("channels_last")
+    with pytest.raises(ValueError, match="`data_format` argument must be one of"):
+        config.set_image_data_format("NCHW")
+
+
+@gradient_cases
+@given(shape=st.lists(st.integers(1, 3), min_size=1, max_size=3), V=st.integers(1, 6), C=st.integers(1, 4), seed=seeds)
+def test_embedding(target: Target, shape: list[int], V: int, C: int, seed: int) -> None:
+    """Against a product with one-hot vectors."""
+    layer = layers.Embedding(V, C, dtype=target.dtype, embeddings_regularizer="l2")
+    labels = np.random.default_rng(seed).integers(0, V, shape)
+    layer.build_once((None, *shape[1:]))
+    table, dy = target.normal(seed, V, C), target.normal(seed + 1, *shape, C)
+    layer.set_weights([table])
+    one_hot = (labels[..., None] == np.arange(V)).astype(target.dtype)
+    assert layer(labels).shape == (*shape, C) == layer.compute_output_shape(tuple(shape))
+    y, saved = layer.forward(labels.astype(target.dtype), True)
+    target.check(y, one_hot @ table)
+    dx, (dtable,) = layer.backward(dy, saved)
+    target.check(dtable, one_hot.reshape(-1, V).T @ dy.reshape(-1, C))
+    assert dx.shape == labels.shape
+    assert not dx.any()
+    assert layer.backward(dy, saved, need_dx=False)[0] is None
+
+
+def test_embedding_configs_and_weights(target: Target) -> None:
+    arguments = {"input_dim": 4, "output_dim": 2, "embeddings_constraint": "non_neg"}
+    check_configs(*pair_of("Embedding", target, **arguments))
+    table = target.normal(0, 4, 2)
+    layer = layers.Embedding(**arguments, weights=[table], dtype=target.dtype)
+    np.testing.assert_array_equal(layer([[3, 0]]), table[None, [3, 0]])
+    with pytest.warns(UserWarning, match="`input_length` is deprecated"):
+        layers.Embedding(4, 2, input_length=3)
+
+
+@pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])
+def test_normalization_adapts(target: Target, axis: Any) -> None:
+    """To an array, and to the same images in batches of different size; as Keras does."""
+    x = target.normal(0, 9, 4, 5, 3) * 2 + 1
+    whole, theirs = pair_of("Normalization", target, axis=axis)
+    in_batches = layers.Normalization(axis, dtype=target.dtype)
+    check_configs(whole, theirs)
+    whole.adapt(x)
+    in_batches.adapt((x[:2], "labels") if i == 0 else x[2 : 2 + 7 * i] for i in range(2))
+    theirs.adapt(x)
+    assert [w.shape for w in whole.weights] == [tuple(w.shape) for w in theirs.weights]
+    for layer in (whole, in_batches):
+        np.testing.assert_allclose(layer(x), theirs(x), rtol=0, atol=1e-5 if target.dtype == "float32" else 1e-12)
+    np.testing.assert_allclose(whole.mean, theirs.mean, atol=1e-5)
+    np.testing.assert_allclose(whole.variance, theirs.variance, rtol=1e-5)
+    inverse = layers.Normalization(axis, invert=True, dtype=target.dtype)
+    inverse.adapt(x)
+    np.testing.assert_allclose(inverse(whole(x)), x, rtol=0, atol=1e-4)
+    whole.adapt(-x)  # anew
+    np.testing.assert_allclose(whole.mean, -theirs.mean, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"), [("SpatialDropout1D", (3, 1, 5)), ("SpatialDropout2D", (3, 1, 1, 5)), ("AlphaDropout", None)]
+)
+def test_what_shares_a_mask_is_dropped_together(target: Target, name: str, shared: tuple[int, ...] | None) -> None:
+    layer = getattr(layers, name)(0.5, seed=1, dtype=target.dtype)
+    ones = np.ones((3, *(4,) * (len(shared or (0, 0)) - 2), 5), target.dtype)
+    y, saved = layer.forward(ones, True)
+    dx, _ = layer.backward(ones, saved)
+    np.testing.assert_array_equal(dx > 0, y > 0)
+    assert len(np.unique(y)) == 2
+    if shared is not None:
+        np.testing.assert_array_equal(y, np.broadcast_to(y.max(axis=tuple(range(1, y.ndim - 1)), keepdims=True), y.shape))
+        target.check(dx, y)
+
+
+def test_noise_has_the_mean_and_deviation_that_it_says(target: Target) -> None:
+    x = np.full((400, 500), 2, target.dtype)
+    error = 6 / x.size**0.5
+    z = np.asarray(layers.GaussianNoise(0.5, seed=1, dtype=target.dtype)(x, training=True)) - x
+    assert abs(z.mean()) < 0.5 * error
+    assert abs(z.std() / 0.5 - 1) < error
+    assert abs((z**3).mean()) < 15 * error  # no skew
+    assert abs((z**4).mean() / 0.5**4 - 3) < 30 * error  # a normal distribution's tails
+    assert abs(np.corrcoef(z[:, :-1].ravel(), z[:, 1:].ravel())[0, 1]) < error
+    layer = layers.GaussianDropout(0.2, seed=1, dtype=target.dtype)
+    y, saved = layer.forward(x, True)
+    assert abs(y.mean() / 2 - 1) < 0.5 * error
+    assert abs((y / 2).std() / 0.5 - 1) < error
+    dx, _ = layer.backward(x, saved)
+    target.check(dx, y)
+    np.testing.assert_allclose((y / 2 - 1) / 0.5, z / 0.5, atol=1e-5)  # of one seed, one noise
+    normal = layers.AlphaDropout(0.3, seed=2, dtype=target.dtype)(z / 0.5, training=True)
+    assert abs(np.mean(normal)) < 2 * error
+    assert abs(np.std(normal) - 1) < 2 * error
+
+
+def doubled(x: Any) -> Any:
+    return 2 * x
+
+
+def test_lambda(tmp_path: Path) -> None:
+    assert layers.Lambda(lambda x: x[:, ::2] * 3)(layers.Input((5, 4))).shape == (None, 3, 4)
+    assert layers.Lambda(lambda x: x, output_shape=(7,)).compute_output_shape((None, 3)) == (None, 7)
+    assert layers.Lambda(lambda x: x, output_shape=lambda shape: (shape[0], 8)).compute_output_shape((2, 3)) == (2, 8)
+    assert layers.Lambda(lambda xs: xs[0] @ xs[1])([layers.Input((2, 3)), layers.Input((3, 4))]).shape == (None, 2, 4)
+    with pytest.raises(NotImplementedError, match="We could not automatically infer the shape of the Lambda's output"):
+        layers.Lambda(lambda x: x.reshape(7))(layers.Input((5,)))
+    scaled = layers.Lambda(lambda x, by, training: x * by if training else x, arguments={"by": 3})
+    np.testing.assert_array_equal(scaled(ONES), ONES)
+    np.testing.assert_array_equal(scaled(ONES, training=True), 3 * ONES)
+
+
+def lambda_model(function: Any) -> tuple[Sequential, np.ndarray]:
+    """A trained model that begins with a `Lambda`, and what it predicts."""
+    model = Sequential([layers.Input((4,)), layers.Lambda(function), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    model.fit(ONES[0], ONES[0, :, :2], verbose=0)
+    return model, model.predict(ONES[0], verbose=0)
+
+
+def test_a_file_brings_a_function_by_its_name(tmp_path: Path) -> None:
+    model, expected = lambda_model(doubled)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="doubled"):
+        load_model(tmp_path / "model.keras", safe_mode=False)
+    loaded = load_model(tmp_path / "model.keras", custom_objects={"doubled": doubled})
+    np.testing.assert_array_equal(loaded.predict(ONES[0], verbose=0), expected)
+
+
+def test_a_file_brings_a_lambda_if_the_user_says_so(tmp_path: Path) -> None:
+    offset = 2.5
+    for function in (lambda x: 3 * x, lambda x, by=3: x * by + offset):
+        model, expected = lambda_model(function)
+        model.save(tmp_path / "model.keras")
+        with pytest.raises(ValueError, match=r"deserialization of a Python lambda.*`safe_mode=False`"):
+            load_model(tmp_path / "model.keras")
+        loaded = load_model(tmp_path / "model.keras", safe_mode=False)
+        np.testing.assert_array_equal(loaded.predict(ONES[0], verbose=0), expected)
+        if function.__closure__ is None:  # what a lambda closes over, Keras writes and cannot read
+            theirs = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+            np.testing.assert_allclose(theirs.predict(ONES[0], verbose=0), expected, rtol=1e-6)

@@ -217,10 +217,10 @@ PLANTS = [
     ),
     Plant(
         "softmax_along_the_first_axis_comes_back_turned",
-        "activations.py",
-        "    return np.moveaxis(y, -1, axis)",
-        "    return np.swapaxes(y, -1, axis)",
-        ("tests/test_activations.py::test_values_are_keras",),
+        "rows.py",
+        "rows.reshape(moved).transpose(back)",
+        "rows.reshape(moved).transpose(order)",
+        ("tests/test_activations.py::test_function_and_passes_are_keras",),
     ),
     # --- layers
     Plant(
@@ -233,7 +233,7 @@ PLANTS = [
     Plant(
         "dropout_of_rate_zero_asks_for_a_generator",
         "layers/regularization.py",
-        "if not training or self.rate == 0:",
+        "if not training or self._idle:",
         "if not training:",
         ("tests/layers/test_dropout.py::test_mask",),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -46,6 +47,7 @@ def update(host: Any, device: Any) -> None:
 def on_device(op: Callable[..., Any]) -> Callable[..., Any]:
     """The op for NumPy arrays: copied there, computed, copied back; also the arguments, which it may have updated."""
 
+    @functools.wraps(op)  # tests read its signature
     def call(*arguments: Any, **named: Any) -> Any:
         moved = to_device(arguments)
         result = to_host(op(*moved, **{name: to_device(value) for name, value in named.items()}))

@@ -24,7 +24,9 @@ from tests.ops.windows import Windows, channels, windows
 def tf_conv2d(case: Windows):
     """TensorFlow's convolution, with its own SAME; a dilated kernel is a kernel with zeros in between.
 
-    (TensorFlow has no gradient of a dilated convolution on a CPU.)
+    (TensorFlow has no gradient of a dilated convolution on a CPU. A single channel gets one of zeros beside it, for it
+    meets an error of TensorFlow's: with a stride across alone and an output one pixel wide, all rows but the first are
+    what the memory held.)
     """
     (KH, KW), (DH, DW), (top, bottom, left, right) = case.window, case.dilation, case.pads
 
@@ -33,6 +35,9 @@ def tf_conv2d(case: Windows):
         places = np.stack(np.meshgrid(rows, cols, indexing="ij"), axis=-1)
         reach = ((KH - 1) * DH + 1, (KW - 1) * DW + 1)
         stretched = tf.scatter_nd(places, kernel, (*reach, *kernel.shape[2:])) if case.dilation != (1, 1) else kernel
+        if x.shape[3] == 1:
+            x = tf.pad(x, [(0, 0), (0, 0), (0, 0), (0, 1)])
+            stretched = tf.pad(stretched, [(0, 0), (0, 0), (0, 1), (0, 0)])
         if case.padding == "same":
             y = tf.nn.conv2d(x, stretched, case.strides, "SAME")
         else:
@@ -46,8 +51,7 @@ def tf_conv2d(case: Windows):
 def grouped(convolve: Callable[..., Any], groups: int) -> Callable[..., Any]:
     """A convolution of groups as one of all channels, whose weights between groups are zeros.
 
-    (TensorFlow has no gradient of a grouped one on a CPU. Groups one by one would meet an error of it: of a single
-    channel, with a stride across alone and an output one pixel wide, it leaves all rows but the first as the memory was.)
+    (TensorFlow has no gradient of a grouped one on a CPU.)
     """
 
     def convolve_groups(x, kernel, bias=None):

@@ -16,6 +16,7 @@ _FLOAT_TYPES = ("float32", "float64")
 
 _floatx = "float32"
 _epsilon = 1e-7
+_image_data_format = "channels_last"
 _seed: int | None = None
 _drawn = 0  # seeds handed out since `set_random_seed`: the "layer" part of a key
 
@@ -52,17 +53,19 @@ def set_epsilon(value: float) -> None:
 
 
 def image_data_format() -> str:
-    """Always "channels_last": minicnn stores images as NHWC."""
-    return "channels_last"
+    """What `data_format=None` means for layers: "channels_last" or "channels_first"."""
+    return _image_data_format
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Accept "channels_last"; refuse "channels_first", which minicnn does not store."""
-    if data_format != "channels_last":
+    """Choose it. minicnn stores images with their channels last: layers of the other format transpose what they are given."""
+    global _image_data_format
+    if data_format not in ("channels_last", "channels_first"):
         raise ValueError(
-            'minicnn stores images as (batch, height, width, channels): `data_format` must be "channels_last". '
+            "The `data_format` argument must be one of {'channels_first', 'channels_last'}. "
             f"Received: data_format={data_format!r}"
         )
+    _image_data_format = str(data_format)
 
 
 def backend_name() -> str:

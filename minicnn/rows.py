@@ -23,6 +23,8 @@ def to_rows(x: Any, axis: Axis) -> Any:
 
 def from_rows(rows: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """The reverse of `to_rows`, for an array that had this shape (a single axis may have got another extent meanwhile)."""
+    if axis == -1:
+        return rows
     order, back, count = shapes.axes_last(len(shape), axis)
     moved = [shape[one] for one in order]
     if count == 1:

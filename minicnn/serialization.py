@@ -3,15 +3,18 @@
 A config is Keras 3's dict {"module", "class_name", "config", "registered_name"}, so that
 files travel between Keras and minicnn; older programs leave out all but "class_name" and
 "config". Names are looked up in `registry` and nowhere else: a config can name what is
-registered, and can run nothing.
+registered, and can run nothing, unless `safe_mode(False)` lets it.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import inspect
+import marshal
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -114,8 +117,10 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
         if inner["dtype"] not in _NUMBERS:  # NumPy's own names go on to strings and records of gigabytes
             raise ValueError(f"An array in a config has one of the dtypes {', '.join(_NUMBERS)}. Received: {inner['dtype']!r}")
         return np.array(inner["value"], dtype=inner["dtype"])
+    if name == "__tuple__":
+        return tuple(deserialize(item, family, custom_objects) for item in config["items"])
     if name == "__lambda__":
-        raise ValueError("Requested the deserialization of a Python lambda, which is code: minicnn loads none.")
+        return _load_lambda(inner)
     scope = registry.custom_object_scope(custom_objects) if custom_objects else contextlib.nullcontext()
     with scope:
         if name == "function":
@@ -130,6 +135,53 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
         if config.get("compile_config"):
             obj.compile_from_config(config["compile_config"])
         return obj
+
+
+_safe: ContextVar[bool | None] = ContextVar("safe", default=None)
+
+
+@contextlib.contextmanager
+def safe_mode(safe: bool) -> Iterator[None]:
+    """While it lasts, a config may not (False: may) bring the code of a Python lambda. Inside another, that one counts."""
+    token = _safe.set(safe if _safe.get() is None else _safe.get())
+    try:
+        yield
+    finally:
+        _safe.reset(token)
+
+
+def serialize_function(function: Callable[..., Any]) -> dict[str, Any]:
+    """A function as a config: by its name if it has one, a lambda as its code, in Keras's form.
+
+    Such code is that of one version of Python, and sees no name from outside the lambda: `def` and `registry` are better.
+    """
+    if getattr(function, "__name__", None) != "<lambda>":
+        return serialize(function)
+    cells = function.__closure__
+    code = {
+        "code": base64.encodebytes(marshal.dumps(function.__code__)).decode("ascii"),
+        "defaults": _serialize_tuple(function.__defaults__),
+        "closure": _serialize_tuple(None if cells is None else [cell.cell_contents for cell in cells]),
+    }
+    return {"class_name": "__lambda__", "config": code}
+
+
+def _serialize_tuple(values: Any) -> Any:
+    """In Keras's form, since JSON knows lists alone."""
+    return None if values is None else {"class_name": "__tuple__", "items": [serialize(value) for value in values]}
+
+
+def _load_lambda(config: dict[str, Any]) -> Callable[..., Any]:
+    if _safe.get() is not False:
+        raise ValueError(
+            "Requested the deserialization of a Python lambda. This carries a potential risk of arbitrary code execution and "
+            "thus it is disallowed by default. If you trust the source of the artifact, you can override this error by passing "
+            "`safe_mode=False` to the loading function."
+        )
+    code = marshal.loads(base64.b64decode(config["code"]))
+    defaults, cells = deserialize(config["defaults"]), deserialize(config["closure"])
+    closure = None if cells is None else tuple(types.CellType(value) for value in cells)
+    return types.FunctionType(code, {"np": np, "__builtins__": __builtins__}, "<lambda>", defaults, closure)
 
 
 def _find(family: str | None, names: list[str | None]) -> Any:

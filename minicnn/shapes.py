@@ -6,33 +6,63 @@ Ground level: ints and tuples only, so that layers, ops and tests can all stand 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
 
 
-def pair(value: int | Sequence[int], argument: str, *, allow_zero: bool = False) -> tuple[int, int]:
-    """`3` or `(3, 3)` as two ints; an error that names `argument` otherwise (Keras's wording).
+def integers(value: int | Sequence[int], count: int, argument: str, *, allow_zero: bool = False) -> tuple[int, ...]:
+    """`3` or `(3, ..., 3)` as `count` ints; an error that names `argument` otherwise (Keras's wording).
 
-    >>> pair(3, "kernel_size")
+    >>> integers(3, 2, "kernel_size")
     (3, 3)
     """
     least, wanted = (0, "non-negative") if allow_zero else (1, "positive")
-    message = f"The `{argument}` argument must be a tuple of 2 integers. Received: {argument}={value!r}"
+    message = f"The `{argument}` argument must be a tuple of {count} integers. Received: {argument}={value!r}"
     if isinstance(value, bool):
         raise ValueError(message)
     if isinstance(value, int) or hasattr(value, "__index__"):
-        values = (int(value), int(value))
+        values = (int(value),) * count
     else:
         try:
-            values = tuple(int(v) for v in value)  # type: ignore[assignment]
+            values = tuple(int(v) for v in value)
             exact = all(v == w for v, w in zip(values, value))
         except (TypeError, ValueError):
             raise ValueError(message) from None
-        if len(values) != 2 or not exact:
+        if len(values) != count or not exact:
             raise ValueError(message)
     if min(values) < least:
         raise ValueError(f"{message}, including values that are not {wanted}: they must all be >= {least}.")
     return values
+
+
+def pair(value: int | Sequence[int], argument: str, *, allow_zero: bool = False) -> tuple[int, int]:
+    """`3` or `(3, 3)` as two ints: `integers` of a height and a width."""
+    return integers(value, 2, argument, allow_zero=allow_zero)  # type: ignore[return-value]
+
+
+def sides(value: Any, argument: str, two: str, four: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """An int for all sides, (rows, columns) or ((top, bottom), (left, right)) as the last of these (Keras's wording).
+
+    Args:
+        two, four: what an error calls the second and the third.
+
+    >>> sides((1, (0, 2)), "padding", "...", "...")
+    ((1, 1), (0, 2))
+    """
+    if not isinstance(value, int) and not hasattr(value, "__len__"):
+        raise ValueError(
+            f"`{argument}` should be either an int, a tuple of 2 ints {two}, or a tuple of 2 tuples of 2 ints {four}. "
+            f"Received: {argument}={value!r}."
+        )
+    rows_columns = (value, value) if isinstance(value, int) else value
+    if len(rows_columns) != 2:
+        raise ValueError(f"`{argument}` should have two elements. Received: {argument}={value!r}.")
+    rows, columns = rows_columns
+    return (
+        pair(rows, f"1st entry of {argument}", allow_zero=True),
+        pair(columns, f"2nd entry of {argument}", allow_zero=True),
+    )
 
 
 def same_pads(size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
@@ -49,19 +79,19 @@ def same_pads(size: int, window: int, stride: int, dilation: int = 1) -> tuple[i
     return missing // 2, missing - missing // 2
 
 
-def valid_pads() -> Pads:
-    """No padding at all."""
-    return (0, 0, 0, 0)
+def axis_pads(padding: str, size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """`"valid"` (none), `"same"` or `"causal"` (all before, so that a window ends where it stands), as (before, after)."""
+    if padding == "same":
+        return same_pads(size, window, stride, dilation)
+    return ((window - 1) * dilation if padding == "causal" else 0, 0)
 
 
 def resolve_padding(
     padding: str, image: tuple[int, int], window: tuple[int, int], strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
 ) -> Pads:
-    """`"same"` or `"valid"` as (top, bottom, left, right) for an image of (height, width)."""
-    if padding == "valid":
-        return valid_pads()
-    top, bottom = same_pads(image[0], window[0], strides[0], dilation[0])
-    left, right = same_pads(image[1], window[1], strides[1], dilation[1])
+    """`"valid"`, `"same"` or `"causal"` as (top, bottom, left, right) for an image of (height, width)."""
+    top, bottom = axis_pads(padding, image[0], window[0], strides[0], dilation[0])
+    left, right = axis_pads(padding, image[1], window[1], strides[1], dilation[1])
     return (top, bottom, left, right)
 
 

@@ -32,12 +32,13 @@ CONVOLUTION = """
     import numpy as np
     import minicnn
     from minicnn.backends import ops
+    from minicnn.backends.types import window_over
 
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(32, 16, 16, 8)).astype("float32"), rng.normal(size=(3, 3, 8, 32)).astype("float32")
 
     def convolution():
-        return ops.conv2d_forward(x, kernel, None, (1, 1), (1, 1, 1, 1), (1, 1))
+        return ops.conv2d_forward(x, kernel, None, window_over((16, 16), (3, 3), (1, 1), "same"))[0]
 
     minicnn.set_num_threads(2)
     before = convolution()

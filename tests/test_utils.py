@@ -144,7 +144,7 @@ def test_layer_configs_are_keras_s():
 @pytest.mark.parametrize("name", ["__lambda__", "function"])
 def test_no_config_runs_code(name):
     config = {"class_name": name, "config": "os.system", "module": "builtins", "registered_name": "function"}
-    with pytest.raises(ValueError, match=r"minicnn loads none|Unknown object"):
+    with pytest.raises(ValueError, match=r"disallowed by default|minicnn loads none|Unknown object"):
         utils.deserialize_keras_object(config)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import config
 from minicnn.untrusted import FileFormatError, reading, require_regular_file
 
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
@@ -23,8 +22,11 @@ _MOST_SCANS = 100  # of a JPEG; progressive ones have about ten. An empty one ta
 
 def check_data_format(data_format: str | None) -> None:
     """Raise ValueError for "channels_first", which minicnn does not store; None stands for "channels_last"."""
-    if data_format is not None:
-        config.set_image_data_format(data_format)
+    if data_format not in (None, "channels_last"):
+        raise ValueError(
+            'minicnn stores images as (batch, height, width, channels): `data_format` must be "channels_last". '
+            f"Received: data_format={data_format!r}"
+        )
 
 
 def open_picture(

@@ -1,7 +1,7 @@
 """Layers, under Keras 3's names."""
 
 from minicnn import serialization
-from minicnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from minicnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from minicnn.layers.augment import (
     CenterCrop,
     RandomBrightness,
@@ -14,61 +14,141 @@ from minicnn.layers.augment import (
     Resizing,
 )
 from minicnn.layers.base import Layer
-from minicnn.layers.conv import Conv2D, Convolution2D
+from minicnn.layers.conv import Conv1D, Conv2D, Convolution1D, Convolution2D
 from minicnn.layers.dense import Dense
+from minicnn.layers.embedding import Embedding
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.input_spec import InputSpec
-from minicnn.layers.merge import Add, Concatenate, add, concatenate
-from minicnn.layers.normalization import BatchNormalization
+from minicnn.layers.lambda_layer import Lambda
+from minicnn.layers.merge import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from minicnn.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    UnitNormalization,
+)
 from minicnn.layers.pooling import (
+    AdaptiveAveragePooling1D,
+    AdaptiveAveragePooling2D,
+    AdaptiveMaxPooling1D,
+    AdaptiveMaxPooling2D,
+    AveragePooling1D,
     AveragePooling2D,
+    AvgPool1D,
     AvgPool2D,
+    GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalMaxPool1D,
     GlobalMaxPool2D,
+    GlobalMaxPooling1D,
     GlobalMaxPooling2D,
+    MaxPool1D,
     MaxPool2D,
+    MaxPooling1D,
     MaxPooling2D,
 )
-from minicnn.layers.regularization import Dropout
-from minicnn.layers.reshape import Flatten, Rescaling, Reshape, ZeroPadding2D
+from minicnn.layers.preprocessing import Normalization
+from minicnn.layers.regularization import (
+    ActivityRegularization,
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+)
+from minicnn.layers.reshape import Flatten, Identity, Permute, Rescaling, Reshape
+from minicnn.layers.sizing import (
+    Cropping1D,
+    Cropping2D,
+    RepeatVector,
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
 
 _, serialize, deserialize = serialization.functions_of("layer")
 
 __all__ = [
-    "ELU",
     "Activation",
+    "ActivityRegularization",
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
     "Add",
+    "AlphaDropout",
+    "Average",
+    "AveragePooling1D",
     "AveragePooling2D",
+    "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
+    "Conv1D",
     "Conv2D",
+    "Convolution1D",
     "Convolution2D",
+    "Cropping1D",
+    "Cropping2D",
     "Dense",
+    "Dot",
     "Dropout",
+    "ELU",
+    "Embedding",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "GroupNormalization",
+    "Identity",
     "Input",
     "InputLayer",
     "InputSpec",
+    "Lambda",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
+    "MaxPool1D",
     "MaxPool2D",
+    "MaxPooling1D",
     "MaxPooling2D",
-    "ReLU",
-    "Rescaling",
-    "Reshape",
-    "Softmax",
-    "ZeroPadding2D",
-    "add",
-    "concatenate",
-    "deserialize",
-    "serialize",
-    "CenterCrop",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Normalization",
+    "PReLU",
+    "Permute",
+    "RMSNormalization",
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",
@@ -76,5 +156,28 @@ __all__ = [
     "RandomRotation",
     "RandomTranslation",
     "RandomZoom",
+    "ReLU",
+    "RepeatVector",
+    "Rescaling",
+    "Reshape",
     "Resizing",
+    "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "Subtract",
+    "UnitNormalization",
+    "UpSampling1D",
+    "UpSampling2D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "add",
+    "average",
+    "concatenate",
+    "deserialize",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "serialize",
+    "subtract",
 ]

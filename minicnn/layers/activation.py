@@ -6,9 +6,10 @@ import math
 import warnings
 from typing import Any, ClassVar
 
-from minicnn import activations, backends, registry, serialization, shapes
+from minicnn import activations, backends, constraints, initializers, registry, regularizers, serialization, shapes
 from minicnn.backends import ops
 from minicnn.layers.base import Layer
+from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.symbolic import Shape
 
 
@@ -145,6 +146,67 @@ class LeakyReLU(Layer):
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         return ops.leaky_relu_backward(dy, saved, float(self.negative_slope)), ()
+
+
+@registry.register("layer")
+class PReLU(Layer):
+    """y = x where x > 0, else alpha * x; alpha is learned.
+
+    Args:
+        alpha_initializer, alpha_regularizer, alpha_constraint: names, objects or configs.
+        shared_axes: axes along which alpha is the same, such as [1, 2] for one alpha a channel; None for none.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "Zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
+        self.shared_axes = list(shared_axes) if isinstance(shared_axes, (list, tuple)) else shared_axes
+        if isinstance(self.shared_axes, int):
+            self.shared_axes = [self.shared_axes]
+
+    def build(self, input_shape: Shape) -> None:
+        shared = self.shared_axes or []
+        shape = [1 if axis in shared else size for axis, size in enumerate(input_shape)][1:]
+        if None in shape:
+            raise ValueError(
+                f"Layer '{self.name}': the axes that `shared_axes` does not name must have a defined size. "
+                f"Received: shared_axes={self.shared_axes} for an input of shape {tuple(input_shape)}"
+            )
+        self.alpha = self.add_weight(
+            name="alpha",
+            shape=shape,  # type: ignore[arg-type]
+            initializer=self.alpha_initializer,
+            regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint,
+        )
+        axes = {axis: size for axis, size in enumerate(input_shape) if axis and axis not in shared} if shared else {}
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=axes)
+        self.built = True
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return ops.prelu_forward(x, self.alpha.value), x
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        x = saved
+        dx, dalpha = ops.prelu_backward(dy, x, self.alpha.value)
+        return dx, (dalpha,)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "alpha_initializer": initializers.serialize(self.alpha_initializer),
+            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
+            "alpha_constraint": constraints.serialize(self.alpha_constraint),
+            "shared_axes": self.shared_axes,
+        }
 
 
 @registry.register("layer")

@@ -5,37 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minicnn import shapes
+from minicnn import config, shapes
 
 
-def standardize_padding(padding: Any) -> str:
-    """The padding "valid" or "same", however it is capitalised.
+def standardize_padding(padding: Any, allow_causal: bool = False) -> str:
+    """The padding "valid", "same" or (of signals) "causal", however it is capitalised.
 
     Raises:
         ValueError: for anything else.
     """
     name = padding.lower() if isinstance(padding, str) else padding
-    if name not in ("valid", "same"):
-        raise ValueError(f"The `padding` argument must be one of ('valid', 'same'). Received: padding={padding!r}")
+    allowed = ("valid", "same", "causal") if allow_causal else ("valid", "same")
+    if name not in allowed:
+        raise ValueError(f"The `padding` argument must be one of {allowed}. Received: padding={padding!r}")
     return name
 
 
 def standardize_data_format(data_format: Any, layer_name: str) -> str:
-    """The format "channels_last", which None also stands for.
+    """The format "channels_last" or "channels_first", however it is capitalised; None for `config.image_data_format()`.
 
     Raises:
-        ValueError: for "channels_first", which minicnn does not store, and for unknown formats.
+        ValueError: for anything else.
     """
-    name = "channels_last" if data_format is None else str(data_format).lower()
-    if name == "channels_first":
-        raise ValueError(
-            f"Layer '{layer_name}': minicnn stores images as (batch, height, width, channels), so that `data_format` must be "
-            f"'channels_last'. Received: data_format={data_format!r}"
-        )
-    if name != "channels_last":
+    name = config.image_data_format() if data_format is None else str(data_format).lower()
+    if name not in ("channels_first", "channels_last"):
         raise ValueError(
             "The `data_format` argument must be one of ('channels_first', 'channels_last'). "
-            f"Received: data_format={data_format!r}"
+            f"Received: data_format={data_format!r}. Layer: '{layer_name}'."
         )
     return name
 
@@ -79,7 +75,7 @@ def output_image(
         size, stride, step = image[axis], strides[axis], dilation[axis]
         if size is None:
             return None
-        pads = shapes.same_pads(size, window[axis], stride, step) if padding == "same" else (0, 0)
+        pads = shapes.axis_pads(padding, size, window[axis], stride, step)
         return max(shapes.padded_window(size, window[axis], stride, *pads, step), 0)
 
     return along(0), along(1)

@@ -15,6 +15,7 @@ import numpy as np
 from minicnn import registry, shapes
 from minicnn.backends import ops
 from minicnn.layers.arguments import reject_unsupported, standardize_data_format
+from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
 from minicnn.seeds import SeedGenerator
@@ -84,12 +85,18 @@ class ImageLayer(Layer):
         """The images that come out for the batch `x`."""
         raise NotImplementedError
 
+    @property
+    def _channel_axes(self) -> list[int]:
+        """The axis that is put last before `transform`, if it is not."""
+        return [-3] if self.data_format == "channels_first" else []
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        batch = x[None] if x.ndim == 3 else x
+        moved = moved_last(x, self._channel_axes)
+        batch = moved[None] if x.ndim == 3 else moved
         y = self.transform(batch, training)
         if y is batch:  # as in inference
             return x, True
-        return y.reshape(y.shape[-x.ndim :]), False
+        return moved_back(y.reshape(y.shape[-x.ndim :]), self._channel_axes), False
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         unchanged = saved
@@ -134,7 +141,7 @@ class RandomWarp(RandomLayer):
         interpolation: "bilinear" or "nearest".
         seed: of the drawn numbers; default from `set_random_seed`.
         fill_value: see `fill_mode`.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
 
     A subclass writes `maps(words, image)`.
     """
@@ -373,7 +380,8 @@ class _Resized(ImageLayer):
         self.width = int(width)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (*input_shape[:-3], self.height, self.width, input_shape[-1])
+        *batch, _, _, C = (*input_shape[:-3], None, None, input_shape[-3]) if self._channel_axes else input_shape
+        return (*batch, C, self.height, self.width) if self._channel_axes else (*batch, self.height, self.width, C)
 
     def _cropped(self, x: Any, top: int, left: int, height: int, width: int) -> Any:
         _, H, W, _ = x.shape
@@ -398,7 +406,7 @@ class CenterCrop(_Resized):
     Of a smaller image, the largest window of that aspect ratio is taken and resized.
 
     Args:
-        height, width: of the output. data_format: None or "channels_last".
+        height, width: of the output. data_format: see `RandomWarp`.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("height", "width", "data_format")
@@ -417,7 +425,7 @@ class RandomCrop(_Resized, RandomLayer):
     In inference, and of a smaller image, the largest window of that aspect ratio is taken and resized.
 
     Args:
-        height, width: of the output. seed: of the places. data_format: None or "channels_last".
+        height, width: of the output. seed: of the places. data_format: see `RandomWarp`.
     """
 
     words_per_image = 2
@@ -453,7 +461,7 @@ class Resizing(_Resized):
         pad_to_aspect_ratio: pad to that aspect ratio with `fill_value`, instead.
         fill_mode: "constant". fill_value: see there.
         antialias: not supported.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = (

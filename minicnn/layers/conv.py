@@ -18,20 +18,21 @@ from minicnn.layers.arguments import (
     standardize_padding,
 )
 from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.spatial import Spatial
 from minicnn.layers.symbolic import Shape
 
-__all__ = ["Conv2D", "Convolution2D"]
+__all__ = ["Conv1D", "Conv2D", "Convolution1D", "Convolution2D"]
 
 
 @registry.register("layer", "Convolution2D")
-class Conv2D(Affine):
+class Conv2D(Affine, Spatial):
     """2-D convolution: y = activation(x * kernel + bias).
 
     Args:
         filters: how many output channels, C_out.
         kernel_size, strides, dilation_rate: an int, or (height, width). Only one of strides and dilation_rate may exceed 1.
         padding: "valid" (none) or "same" (TensorFlow's: ceil(size / stride) output pixels, the odd zero after).
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
         groups: into how many groups the channels are cut: C_in and C_out must be multiples of it. More than one is
             computed by the reference backend's lines, at their speed.
         activation, use_bias, kernel_initializer, ...: see `Affine`.
@@ -56,10 +57,10 @@ class Conv2D(Affine):
         self,
         filters: int,
         kernel_size: Any,
-        strides: Any = (1, 1),
+        strides: Any = 1,
         padding: str = "valid",
         data_format: str | None = None,
-        dilation_rate: Any = (1, 1),
+        dilation_rate: Any = 1,
         groups: int = 1,
         activation: Any = None,
         use_bias: bool = True,
@@ -87,13 +88,13 @@ class Conv2D(Affine):
             **kwargs,
         )
         self.filters = filters
-        self.kernel_size = shapes.pair(kernel_size, "kernel_size")
-        self.strides = shapes.pair(strides, "strides")
-        self.padding = standardize_padding(padding)
+        self.kernel_size = shapes.integers(kernel_size, self.rank, "kernel_size")
+        self.strides = shapes.integers(strides, self.rank, "strides")
+        self.padding = standardize_padding(padding, allow_causal=self.rank == 1)
         self.data_format = standardize_data_format(data_format, self.name)
-        self.dilation_rate = shapes.pair(dilation_rate, "dilation_rate")
+        self.dilation_rate = shapes.integers(dilation_rate, self.rank, "dilation_rate")
         self.groups = groups
-        self.input_spec = InputSpec(min_ndim=4)
+        self.input_spec = InputSpec(min_ndim=self.rank + 2)
         if isinstance(filters, bool) or not hasattr(filters, "__index__") or filters <= 0:
             raise ValueError(
                 f"Invalid value for argument `filters`. Expected a strictly positive value. Received filters={filters!r}."
@@ -114,7 +115,7 @@ class Conv2D(Affine):
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # an input that does not fit is refused before there are weights
-        C_in = defined_channels(input_shape, self.name)
+        C_in = defined_channels(self.image_shape(input_shape), self.name)
         if C_in % self.groups != 0:
             raise ValueError(
                 "The number of input channels must be evenly divisible by the number of groups. Received "
@@ -122,32 +123,39 @@ class Conv2D(Affine):
                 f"Layer: '{self.name}'."
             )
         self._add_kernel_and_bias((*self.kernel_size, C_in // self.groups, int(self.filters)))
-        self.input_spec = InputSpec(min_ndim=4, axes={-1: C_in})
+        self.input_spec = InputSpec(min_ndim=self.rank + 2, axes={1 if self._channels_first else -1: C_in})
         self.built = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        kernel_shape = (*self.kernel_size, input_shape[-1], self.filters)  # as Keras's messages say it
-        if len(input_shape) != 4:
+        if len(input_shape) != self.rank + 2:
             raise ValueError(
                 "Kernel shape must have the same length as input, but received "
-                f"kernel of shape {kernel_shape} and input of shape {tuple(input_shape)}."
+                f"kernel of shape {(*self.kernel_size, input_shape[-1], self.filters)} and input of shape {tuple(input_shape)}."
             )
-        image = output_image(input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate)
-        if 0 in image:
+        N, *image, C_in = self.image_shape(input_shape)
+        window, strides = self._of_image(self.kernel_size), self._of_image(self.strides)
+        size = output_image(image, window, strides, self.padding, self._dilation)
+        if 0 in size:
             raise ValueError(
                 f"Computed output size would be zero or negative. Received `inputs shape={tuple(input_shape)}`, "
-                f"`kernel shape={kernel_shape}`, `dilation_rate={self.dilation_rate}`, "
+                f"`kernel shape={(*self.kernel_size, C_in, self.filters)}`, `dilation_rate={self.dilation_rate}`, "
                 f"`strides={self.strides}`, `padding={self.padding}`. Layer: '{self.name}'."
             )
-        return (input_shape[0], *image, self.filters)
+        return self.given_shape((N, *size, self.filters))
+
+    @property
+    def _dilation(self) -> tuple[int, int]:
+        return self._of_image(self.dilation_rate)
 
     def window_over(self, input_shape: Shape) -> Window:
-        """How the kernel slides over images (N, H, W, C).
+        """How the kernel slides over what the layer is given.
 
         Raises:
             ValueError: if it does not fit.
         """
-        window = window_over(input_shape[1:3], self.kernel_size, self.strides, self.padding, self.dilation_rate, self.groups)
+        _, H, W, _ = self.image_shape(input_shape)
+        size, strides = self._of_image(self.kernel_size), self._of_image(self.strides)
+        window = window_over((H, W), size, strides, self.padding, self._dilation, self.groups)
         if min(window.output) < 1:
             self.compute_output_shape(input_shape)  # raises
         return window
@@ -156,37 +164,65 @@ class Conv2D(Affine):
         """The output, and what `backward` will read.
 
         Args:
-            relu, pool: what a plan joined to this layer: a ReLU behind it, and a `MaxPooling2D` behind that.
+            relu, pool: what a plan joined to this layer: a ReLU behind it, and a max pooling behind that.
         """
         window = self.window_over(x.shape)
-        pool_window = None if pool is None else pool.window_over((x.shape[0], *window.output, self.filters))
+        x = self.images(x)
+        z_shape = self.given_shape((x.shape[0], *window.output, self.filters))
+        pool_window = None if pool is None else pool.window_over(z_shape)
         bias = None if self.bias is None else self.bias.value
         relu = relu or self.activation is activations.relu
         # z = x * kernel + bias;  y = activation(z), pooled
-        y, argmax = ops.conv2d_forward(x, self.kernel.value, bias, window, relu, pool_window)
+        y, argmax = ops.conv2d_forward(x, self._kernel_of_images(), bias, window, relu, pool_window)
         residuals = x, window, y if relu else None, pool_window, argmax
         activation = activations.linear if relu else self.activation
-        y, kept = activate(activation, y, training)
+        y, kept = activate(activation, self.as_given(y), training)
         return y, (residuals, activation, kept)
 
     def backward(self, dy: Any, saved: Any, need_dx: bool = True) -> tuple[Any, tuple[Any, ...]]:
         residuals, activation, kept = saved
         x, window, y, pool_window, argmax = residuals
-        dz = activate_backward(activation, dy, kept)
-        dx, dkernel, dbias = ops.conv2d_backward(dz, x, self.kernel.value, window, y, pool_window, argmax, need_dx)
-        return dx, (dkernel,) if self.bias is None else (dkernel, dbias)
+        dz = self.images(activate_backward(activation, dy, kept))
+        kernel = self._kernel_of_images()
+        dx, dkernel, dbias = ops.conv2d_backward(dz, x, kernel, window, y, pool_window, argmax, need_dx)
+        dkernel = dkernel.reshape(self.kernel.shape)
+        return self.as_given(dx) if need_dx else None, (dkernel,) if self.bias is None else (dkernel, dbias)
+
+    def _kernel_of_images(self) -> Any:
+        """The kernel as (KH, KW, C_in/groups, C_out)."""
+        kernel = self.kernel.value
+        return kernel if self.rank == 2 else kernel[None]
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
-        return 2 * prod(output_shape[1:]) * prod(self.kernel_size) * input_shape[-1] // self.groups  # type: ignore[operator, arg-type]
+        C_in = self.image_shape(input_shape)[3] // self.groups
+        return 2 * prod(output_shape[1:]) * prod(self.kernel_size) * C_in  # type: ignore[arg-type]
 
     def algorithm(self, input_shape: Shape) -> str:
         if None in input_shape:
             return "depends on the image"
-        kernel_shape = (*self.kernel_size, input_shape[-1] // self.groups, self.filters)  # type: ignore[operator]
-        return ops.conv2d_algorithm(input_shape, kernel_shape, self.window_over(input_shape))
+        x_shape = self.image_shape(input_shape)
+        kernel_shape = (*self._of_image(self.kernel_size), x_shape[3] // self.groups, self.filters)
+        return ops.conv2d_algorithm(x_shape, kernel_shape, self.window_over(input_shape))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"activity_regularizer": regularizers.serialize(self.activity_regularizer)}
 
 
-Convolution2D = Conv2D
+@registry.register("layer", "Convolution1D")
+class Conv1D(Conv2D):
+    """1-D convolution, of signals, which are images of height 1: y = activation(x * kernel + bias).
+
+    Args:
+        filters: how many output channels, C_out.
+        kernel_size, strides, dilation_rate: ints. Only one of strides and dilation_rate may exceed 1.
+        padding: "valid", "same", or "causal": zeros before the signal alone, so that no output knows of later steps.
+        data_format, groups: as in `Conv2D`.
+        activation, use_bias, kernel_initializer, ...: see `Affine`.
+
+    Input (N, L, C_in), output (N, OL, C_out); kernel (K, C_in/groups, C_out), bias (C_out,).
+    """
+
+    rank = 1
+
+
+Convolution1D, Convolution2D = Conv1D, Conv2D

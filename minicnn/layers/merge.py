@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
-from minicnn import registry
+from minicnn import config, registry
 from minicnn.backends import ops
+from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
 
@@ -44,9 +46,12 @@ class _Merge(Layer):
         self.built = True
 
 
-@registry.register("layer")
-class Add(_Merge):
-    """Sum of inputs of one shape, or of shapes that broadcast to one."""
+class _Elementwise(_Merge):
+    """Base of the merges of inputs of one shape, or of shapes that broadcast to one, element by element.
+
+    A subclass writes `merge` and `split`. An input of smaller rank gets axes of size 1 after the batch axis, as in
+    Keras: (N, C) is merged as (N, 1, 1, C).
+    """
 
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         output: Shape = tuple(input_shape[0][1:])
@@ -54,19 +59,207 @@ class Add(_Merge):
             output = _broadcast(output, tuple(shape[1:]))
         return (_batch_size(input_shape), *output)
 
+    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
+        """The output for arrays of one rank, and what `split` will read."""
+        raise NotImplementedError
+
+    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
+        """The gradient for each of `count` arrays, in the shape of dy: broadcasting is undone behind it."""
+        raise NotImplementedError
+
     def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
         rank = max(item.ndim for item in x)
-        # An input of smaller rank gets axes of size 1 after the batch axis, as in Keras: (N, C) is added as (N, 1, 1, C).
         aligned = [item.reshape(item.shape[0], *(1,) * (rank - item.ndim), *item.shape[1:]) for item in x]
-        return ops.add_forward(aligned), [(item.shape, full.shape) for item, full in zip(x, aligned)]
+        y, kept = self.merge(aligned)
+        return y, (kept, [(item.shape, full.shape) for item, full in zip(x, aligned)])
 
     def backward(self, dy: Any, saved: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        kept, shapes = saved
         dx = []
-        for shape, aligned in saved:
+        for gradient, (shape, aligned) in zip(self.split(dy, kept, len(shapes)), shapes):
             # Broadcasting repeats an input along an axis, so its gradient is the sum along that axis.
             repeated = tuple(axis for axis, size in enumerate(aligned) if size != dy.shape[axis])
-            dx.append((dy.sum(axis=repeated) if repeated else dy).reshape(shape))
+            dx.append((gradient.sum(axis=repeated) if repeated else gradient).reshape(shape))
         return dx, ()
+
+    def count_flops(self, input_shape: list[Shape], output_shape: Shape) -> int:
+        return (len(input_shape) - 1) * prod(output_shape[1:])  # type: ignore[arg-type]
+
+
+@registry.register("layer")
+class Add(_Elementwise):
+    """Sum of inputs of one shape, or of shapes that broadcast to one."""
+
+    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
+        return ops.add_forward(xs), None
+
+    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
+        return [dy] * count
+
+
+@registry.register("layer")
+class Average(_Elementwise):
+    """Mean of inputs of one shape, or of shapes that broadcast to one."""
+
+    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
+        return ops.rescale(ops.add_forward(xs), 1 / len(xs), 0.0), None
+
+    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
+        return [ops.rescale(dy, 1 / count, 0.0)] * count
+
+
+@registry.register("layer")
+class Subtract(_Elementwise):
+    """The first of two inputs less the second."""
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        if len(input_shape) != 2:
+            raise ValueError(
+                "A `Subtract` layer should be called on exactly 2 inputs. "
+                f"Received: input_shape={input_shape}. Layer: '{self.name}'."
+            )
+
+    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
+        return ops.subtract_forward(*xs), None
+
+    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
+        return list(ops.subtract_backward(dy))
+
+
+@registry.register("layer")
+class Multiply(_Elementwise):
+    """Product of inputs of one shape, or of shapes that broadcast to one."""
+
+    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
+        return ops.multiply_forward(xs), xs
+
+    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
+        xs = kept
+        return ops.multiply_backward(dy, xs)
+
+
+@registry.register("layer")
+class Maximum(_Elementwise):
+    """The largest of the inputs, element by element; of equal ones the first gets the gradient."""
+
+    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
+        y = ops.maximum_forward(xs)
+        return y, (xs, y)
+
+    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
+        xs, y = kept
+        return ops.chosen_backward(dy, xs, y)
+
+
+@registry.register("layer")
+class Minimum(_Elementwise):
+    """The smallest of the inputs, element by element; of equal ones the first gets the gradient."""
+
+    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
+        y = ops.minimum_forward(xs)
+        return y, (xs, y)
+
+    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
+        xs, y = kept
+        return ops.chosen_backward(dy, xs, y)
+
+
+@registry.register("layer")
+class Dot(_Merge):
+    """Sum of products along an axis of each of two inputs, for each image.
+
+    Args:
+        axes: an axis of both inputs, or (of the first, of the second); not 0, the batch axis.
+        normalize: whether vectors along these axes are first brought to length 1, so that the result is the cosine
+            of the angle between them.
+
+    Output: the axes of the first input without the summed one, then those of the second without that and the batch
+    axis; (N, 1) where nothing is left.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("axes", "normalize")
+
+    def __init__(self, axes: Any, normalize: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(axes, int):
+            if not isinstance(axes, (list, tuple)):
+                raise TypeError(f"Invalid type for argument `axes`: it should be a list or an int. Received: axes={axes}")
+            if len(axes) != 2:
+                raise ValueError(f"Invalid format for argument `axes`: it should contain two elements. Received: axes={axes}")
+            if not all(isinstance(axis, int) for axis in axes):
+                raise ValueError(f"Invalid format for argument `axes`: list elements should be integers. Received: axes={axes}")
+        self.axes = axes
+        self.normalize = normalize
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        if len(input_shape) != 2 or not isinstance(input_shape[0], (list, tuple)):
+            raise ValueError(
+                "A `Dot` layer should be called on a list of 2 inputs. "
+                f"Received: input_shape={input_shape}. Layer: '{self.name}'."
+            )
+        _batch_size(input_shape)
+        first, second = (list(shape) for shape in input_shape)
+        axes = self._axes_of(len(first), len(second))
+        sizes = [shape[axis] for shape, axis in zip((first, second), axes)]
+        if None not in sizes and sizes[0] != sizes[1]:
+            raise ValueError(
+                f"Incompatible input shapes: axis values {sizes[0]} (at axis {axes[0]}) != {sizes[1]} (at axis {axes[1]}). "
+                f"Full input shapes: {tuple(first)}, {tuple(second)}"
+            )
+        del first[axes[0]], second[axes[1]], second[0]
+        output = first + second
+        return tuple(output) if len(output) > 1 else (*output, 1)
+
+    def build(self, input_shape: Any) -> None:
+        self.compute_output_shape(input_shape)  # raises
+        self.built = True
+
+    def _axes_of(self, *ranks: int) -> list[int]:
+        """The summed axis of each input.
+
+        Raises:
+            ValueError: if there is no such axis, or it is the batch axis.
+        """
+        axes = [self.axes] * 2 if isinstance(self.axes, int) else list(self.axes)
+        found = [axis + rank if axis < 0 else axis for axis, rank in zip(axes, ranks)]
+        if not all(0 < axis < rank for axis, rank in zip(found, ranks)):
+            raise ValueError(
+                "Cannot perform batch_dot over axis 0, nor over an axis that an input does not have. "
+                f"Received: axes={self.axes} for inputs of ranks {ranks}. Layer: '{self.name}'."
+            )
+        return found
+
+    def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
+        # Each input as matrices (N, rest, K), K the summed axis.
+        axes = self._axes_of(*(item.ndim for item in x))
+        rows = [_rows(item, axis) for item, axis in zip(x, axes)]
+        factors = [ops.unitnorm_forward(matrix, config.epsilon()) for matrix in rows] if self.normalize else rows
+        y = ops.batch_dot_forward(*factors).reshape(self.compute_output_shape([item.shape for item in x]))
+        return y, (rows, factors, axes, [item.shape for item in x])
+
+    def backward(self, dy: Any, saved: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        rows, factors, axes, shapes = saved
+        a, b = factors
+        gradients = ops.batch_dot_backward(dy.reshape(len(a), a.shape[1], b.shape[1]), a, b)
+        if self.normalize:
+            gradients = [ops.unitnorm_backward(gradient, matrix, config.epsilon()) for gradient, matrix in zip(gradients, rows)]
+        return [_from_rows(gradient, axis, shape) for gradient, axis, shape in zip(gradients, axes, shapes)], ()
+
+    def count_flops(self, input_shape: list[Shape], output_shape: Shape) -> int:
+        axis = self._axes_of(*map(len, input_shape))[0]
+        return 2 * prod(output_shape[1:]) * input_shape[0][axis]  # type: ignore[arg-type, operator]
+
+
+def _rows(x: Any, axis: int) -> Any:
+    """(N, ...) as (N, the rest, K), K its `axis`."""
+    return moved_last(x, [axis]).reshape(x.shape[0], -1, x.shape[axis])
+
+
+def _from_rows(rows: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    """Back to `shape`."""
+    rest = [size for i, size in enumerate(shape) if i != axis]
+    return moved_back(rows.reshape(*rest, shape[axis]), [axis])
 
 
 @registry.register("layer")
@@ -111,6 +304,36 @@ def add(inputs: list[Any], **kwargs: Any) -> Any:
     return Add(**kwargs)(inputs)
 
 
+def average(inputs: list[Any], **kwargs: Any) -> Any:
+    """`Average(**kwargs)(inputs)`."""
+    return Average(**kwargs)(inputs)
+
+
 def concatenate(inputs: list[Any], axis: int = -1, **kwargs: Any) -> Any:
     """`Concatenate(axis, **kwargs)(inputs)`."""
     return Concatenate(axis=axis, **kwargs)(inputs)
+
+
+def dot(inputs: list[Any], axes: Any = -1, **kwargs: Any) -> Any:
+    """`Dot(axes, **kwargs)(inputs)`."""
+    return Dot(axes=axes, **kwargs)(inputs)
+
+
+def maximum(inputs: list[Any], **kwargs: Any) -> Any:
+    """`Maximum(**kwargs)(inputs)`."""
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs: list[Any], **kwargs: Any) -> Any:
+    """`Minimum(**kwargs)(inputs)`."""
+    return Minimum(**kwargs)(inputs)
+
+
+def multiply(inputs: list[Any], **kwargs: Any) -> Any:
+    """`Multiply(**kwargs)(inputs)`."""
+    return Multiply(**kwargs)(inputs)
+
+
+def subtract(inputs: list[Any], **kwargs: Any) -> Any:
+    """`Subtract(**kwargs)(inputs)`."""
+    return Subtract(**kwargs)(inputs)

@@ -1,4 +1,4 @@
-"""Pooling layers: over windows, and over whole images."""
+"""Pooling layers: over windows, over as many windows as are asked for, and over whole images; and the same of signals."""
 
 from __future__ import annotations
 
@@ -9,67 +9,81 @@ from minicnn import registry, shapes
 from minicnn.backends import ops
 from minicnn.backends.types import Window, window_over
 from minicnn.layers.arguments import output_image, standardize_data_format, standardize_padding
-from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.spatial import Spatial
 from minicnn.layers.symbolic import Shape
 
 __all__ = [
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
+    "AveragePooling1D",
     "AveragePooling2D",
+    "AvgPool1D",
     "AvgPool2D",
+    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "MaxPool1D",
     "MaxPool2D",
+    "MaxPooling1D",
     "MaxPooling2D",
 ]
 
 
-class Pooling2D(Layer):
+class Pooling(Spatial):
     """Base of the layers that reduce windows.
 
     Args:
-        pool_size: the window, an int or (height, width).
+        pool_size: the window, an int or (height, width); of a signal an int.
         strides: likewise; None for `pool_size`.
         padding: "valid" or "same"; padding is never a maximum nor counts in a mean.
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
 
-    Input (N, H, W, C), output (N, OH, OW, C).
+    Input (N, H, W, C), output (N, OH, OW, C); of signals (N, L, C), (N, OL, C).
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("pool_size", "padding", "strides", "data_format")
 
     def __init__(
         self,
-        pool_size: Any = (2, 2),
+        pool_size: Any = 2,
         strides: Any = None,
         padding: str = "valid",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.pool_size = shapes.pair(pool_size, "pool_size")
-        self.strides = self.pool_size if strides is None else shapes.pair(strides, "strides")
+        self.pool_size = shapes.integers(pool_size, self.rank, "pool_size")
+        self.strides = self.pool_size if strides is None else shapes.integers(strides, self.rank, "strides")
         self.padding = standardize_padding(padding)
         self.data_format = standardize_data_format(data_format, self.name)
-        self.input_spec = InputSpec(ndim=4)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        image = output_image(input_shape[1:3], self.pool_size, self.strides, self.padding)
-        if 0 in image:
+        N, *image, C = self.image_shape(input_shape)
+        size = output_image(image, self._of_image(self.pool_size), self._of_image(self.strides), self.padding)
+        if 0 in size:
             raise ValueError(
                 f"Computed output size would be zero or negative. Received: `inputs.shape={tuple(input_shape)}`, "
                 f"`pool_size={self.pool_size}`, `strides={self.strides}`, `padding={self.padding}`. Layer: '{self.name}'."
             )
-        return (input_shape[0], *image, input_shape[3])
+        return self.given_shape((N, *size, C))
 
     def window_over(self, input_shape: Shape) -> Window:
-        """How the window slides over images (N, H, W, C).
+        """How the window slides over what the layer is given.
 
         Raises:
             ValueError: if it does not fit.
         """
-        window = window_over(input_shape[1:3], self.pool_size, self.strides, self.padding)
+        _, H, W, _ = self.image_shape(input_shape)
+        window = window_over((H, W), self._of_image(self.pool_size), self._of_image(self.strides), self.padding)
         if min(window.output) < 1:
             self.compute_output_shape(input_shape)  # raises
         return window
@@ -79,40 +93,127 @@ class Pooling2D(Layer):
 
 
 @registry.register("layer", "MaxPool2D")
-class MaxPooling2D(Pooling2D):
-    """The largest value of each window. Arguments and shapes: see `Pooling2D`."""
+class MaxPooling2D(Pooling):
+    """The largest value of each window. Arguments and shapes: see `Pooling`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         window = self.window_over(x.shape)
+        x = self.images(x)
         y, argmax = ops.maxpool2d_forward(x, window)
-        return y, (argmax, x.shape, window)
+        return self.as_given(y), (argmax, x.shape, window)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         argmax, x_shape, window = saved
-        return ops.maxpool2d_backward(dy, argmax, x_shape, window), ()
+        return self.as_given(ops.maxpool2d_backward(self.images(dy), argmax, x_shape, window)), ()
+
+
+@registry.register("layer", "MaxPool1D")
+class MaxPooling1D(MaxPooling2D):
+    """The largest value of each window of a signal. Arguments and shapes: see `Pooling`."""
+
+    rank = 1
 
 
 @registry.register("layer", "AvgPool2D")
-class AveragePooling2D(Pooling2D):
-    """The mean of each window. Arguments and shapes: see `Pooling2D`."""
+class AveragePooling2D(Pooling):
+    """The mean of each window. Arguments and shapes: see `Pooling`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         window = self.window_over(x.shape)
-        return ops.avgpool2d_forward(x, window), (x.shape, window)
+        x = self.images(x)
+        return self.as_given(ops.avgpool2d_forward(x, window)), (x.shape, window)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         x_shape, window = saved
-        return ops.avgpool2d_backward(dy, x_shape, window), ()
+        return self.as_given(ops.avgpool2d_backward(self.images(dy), x_shape, window)), ()
 
 
-class GlobalPooling2D(Layer):
-    """Base of the layers that reduce whole images.
+@registry.register("layer", "AvgPool1D")
+class AveragePooling1D(AveragePooling2D):
+    """The mean of each window of a signal. Arguments and shapes: see `Pooling`."""
+
+    rank = 1
+
+
+class AdaptivePooling(Spatial):
+    """Base of the layers that reduce as many windows as they are asked for, whatever the size of the image.
 
     Args:
-        data_format: None or "channels_last".
+        output_size: how many windows, an int or (height, width); of a signal an int.
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
+
+    Input (N, H, W, C), output (N, *output_size, C).
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("output_size", "data_format")
+
+    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        sizes = (output_size,) * self.rank if isinstance(output_size, int) else output_size
+        if not isinstance(sizes, (tuple, list)) or len(sizes) != self.rank:
+            wanted = "an integer or (height, width) tuple" if self.rank == 2 else "an integer or tuple of 1 integer"
+            raise TypeError(f"`output_size` must be {wanted}. Received: {output_size} of type {type(output_size)}")
+        self.output_size = shapes.integers(sizes, self.rank, "output_size")
+        self.data_format = standardize_data_format(data_format, self.name)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, _, _, C = self.image_shape(input_shape)
+        return self.given_shape((N, *self._of_image(self.output_size), C))
+
+    def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
+        return prod(input_shape[1:])  # type: ignore[arg-type]
+
+
+@registry.register("layer")
+class AdaptiveAveragePooling2D(AdaptivePooling):
+    """The mean of each window. Arguments and shapes: see `AdaptivePooling`."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        x = self.images(x)
+        return self.as_given(ops.adaptive_avgpool2d_forward(x, self._of_image(self.output_size))), x.shape
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        x_shape = saved
+        return self.as_given(ops.adaptive_avgpool2d_backward(self.images(dy), x_shape)), ()
+
+
+@registry.register("layer")
+class AdaptiveAveragePooling1D(AdaptiveAveragePooling2D):
+    """The mean of each window of a signal. Arguments and shapes: see `AdaptivePooling`."""
+
+    rank = 1
+
+
+@registry.register("layer")
+class AdaptiveMaxPooling2D(AdaptivePooling):
+    """The largest value of each window. Arguments and shapes: see `AdaptivePooling`."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        x = self.images(x)
+        y, argmax = ops.adaptive_maxpool2d_forward(x, self._of_image(self.output_size))
+        return self.as_given(y), (argmax, x.shape)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        argmax, x_shape = saved
+        return self.as_given(ops.adaptive_maxpool2d_backward(self.images(dy), argmax, x_shape)), ()
+
+
+@registry.register("layer")
+class AdaptiveMaxPooling1D(AdaptiveMaxPooling2D):
+    """The largest value of each window of a signal. Arguments and shapes: see `AdaptivePooling`."""
+
+    rank = 1
+
+
+class GlobalPooling(Spatial):
+    """Base of the layers that reduce whole images, or signals.
+
+    Args:
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
         keepdims: whether the output keeps its axes of extent 1.
 
-    Input (N, H, W, C), output (N, C), or (N, 1, 1, C) with `keepdims`.
+    Input (N, H, W, C), output (N, C), or (N, 1, 1, C) with `keepdims`; of signals (N, L, C), (N, C), (N, 1, C).
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("data_format", "keepdims")
@@ -121,43 +222,60 @@ class GlobalPooling2D(Layer):
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, self.name)
         self.keepdims = bool(keepdims)
-        self.input_spec = InputSpec(ndim=4)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        N, _, _, C = input_shape
-        return (N, 1, 1, C) if self.keepdims else (N, C)
+        N, _, _, C = self.image_shape(input_shape)
+        return self.given_shape((N, 1, 1, C)) if self.keepdims else (N, C)
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
         return prod(input_shape[1:])  # type: ignore[arg-type]
 
 
 @registry.register("layer", "GlobalMaxPool2D")
-class GlobalMaxPooling2D(GlobalPooling2D):
-    """The largest value of each channel of each image. Arguments and shapes: see `GlobalPooling2D`."""
+class GlobalMaxPooling2D(GlobalPooling):
+    """The largest value of each channel of each image. Arguments and shapes: see `GlobalPooling`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        output_shape = self.compute_output_shape(x.shape)
+        x = self.images(x)
         y, argmax = ops.global_maxpool2d_forward(x)
-        return y.reshape(self.compute_output_shape(x.shape)), (argmax, x.shape)
+        return y.reshape(output_shape), (argmax, x.shape)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         argmax, x_shape = saved
-        return ops.global_maxpool2d_backward(dy.reshape(argmax.shape), argmax, x_shape), ()
+        return self.as_given(ops.global_maxpool2d_backward(dy.reshape(argmax.shape), argmax, x_shape)), ()
+
+
+@registry.register("layer", "GlobalMaxPool1D")
+class GlobalMaxPooling1D(GlobalMaxPooling2D):
+    """The largest value of each channel of each signal. Arguments and shapes: see `GlobalPooling`."""
+
+    rank = 1
 
 
 @registry.register("layer", "GlobalAvgPool2D")
-class GlobalAveragePooling2D(GlobalPooling2D):
-    """The mean of each channel of each image. Arguments and shapes: see `GlobalPooling2D`."""
+class GlobalAveragePooling2D(GlobalPooling):
+    """The mean of each channel of each image. Arguments and shapes: see `GlobalPooling`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        y = ops.global_avgpool2d_forward(x)
-        return y.reshape(self.compute_output_shape(x.shape)), x.shape
+        output_shape = self.compute_output_shape(x.shape)
+        x = self.images(x)
+        return ops.global_avgpool2d_forward(x).reshape(output_shape), x.shape
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         N, _, _, C = x_shape = saved
-        return ops.global_avgpool2d_backward(dy.reshape(N, C), x_shape), ()
+        return self.as_given(ops.global_avgpool2d_backward(dy.reshape(N, C), x_shape)), ()
 
 
-MaxPool2D = MaxPooling2D
-AvgPool2D = AveragePooling2D
-GlobalMaxPool2D = GlobalMaxPooling2D
-GlobalAvgPool2D = GlobalAveragePooling2D
+@registry.register("layer", "GlobalAvgPool1D")
+class GlobalAveragePooling1D(GlobalAveragePooling2D):
+    """The mean of each channel of each signal. Arguments and shapes: see `GlobalPooling`."""
+
+    rank = 1
+
+
+MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
+AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
+GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
+GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D

@@ -1,4 +1,4 @@
-"""Layers without weights that reshape, pad or scale their input."""
+"""Layers without weights that reshape or scale their input."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import backends, registry, serialization, shapes
+from minicnn import backends, registry, serialization
 from minicnn.backends import ops
 from minicnn.layers.arguments import standardize_data_format
+from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.symbolic import Shape
@@ -21,7 +22,8 @@ class Flatten(Layer):
     """(N, ...) to (N, product of the rest); (N,) to (N, 1).
 
     Args:
-        data_format: None or "channels_last".
+        data_format: "channels_last" or "channels_first", of which the channels are put last; None for
+            `config.image_data_format()`.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("data_format",)
@@ -35,11 +37,19 @@ class Flatten(Layer):
         rest = input_shape[1:]
         return (input_shape[0], None if None in rest else prod(rest))  # type: ignore[arg-type]
 
+    @property
+    def _axes(self) -> list[int]:
+        """Which axes are put last."""
+        return [1] if self.data_format == "channels_first" else []
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        return x.reshape(self.compute_output_shape(x.shape)), x.shape
+        axes = self._axes if x.ndim > 1 else []
+        moved = moved_last(x, axes)
+        return moved.reshape(self.compute_output_shape(x.shape)), (moved.shape, axes)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        return dy.reshape(saved), ()
+        moved_shape, axes = saved
+        return moved_back(dy.reshape(moved_shape), axes), ()
 
 
 @registry.register("layer")
@@ -92,44 +102,45 @@ class Reshape(Layer):
 
 
 @registry.register("layer")
-class ZeroPadding2D(Layer):
-    """Images with rows and columns of zeros around them.
+class Permute(Layer):
+    """The axes of each element of the batch in another order.
 
     Args:
-        padding: an int for all sides, (rows, columns), or ((top, bottom), (left, right)).
-        data_format: None or "channels_last".
+        dims: the order, of the numbers from 1 to the number of axes; 1 is the first behind the batch axis.
     """
 
-    _own_arguments: ClassVar[tuple[str, ...]] = ("padding", "data_format")
+    _own_arguments: ClassVar[tuple[str, ...]] = ("dims",)
 
-    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.data_format = standardize_data_format(data_format, self.name)
-        if not isinstance(padding, int) and not hasattr(padding, "__len__"):
+        self.dims = tuple(dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(
-                "`padding` should be either an int, a tuple of 2 ints (rows, columns), or a tuple of 2 tuples of 2 ints "
-                f"((top, bottom), (left, right)). Received: padding={padding!r}."
+                "Invalid permutation argument `dims` for Permute Layer. The set of indices in `dims` must be consecutive and "
+                f"start from 1. Received dims={dims}"
             )
-        rows_columns = (padding, padding) if isinstance(padding, int) else padding
-        if len(rows_columns) != 2:
-            raise ValueError(f"`padding` should have two elements. Received: padding={padding!r}.")
-        rows, columns = rows_columns
-        self.padding = (
-            shapes.pair(rows, "1st entry of padding", allow_zero=True),
-            shapes.pair(columns, "2nd entry of padding", allow_zero=True),
-        )
-        self.input_spec = InputSpec(ndim=4)
+        self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        N, H, W, C = input_shape
-        rows, columns = (sum(sides) for sides in self.padding)
-        return (N, None if H is None else H + rows, None if W is None else W + columns, C)
+        return (input_shape[0], *(input_shape[axis] for axis in self.dims))
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        return ops.zero_pad2d_forward(x, (*self.padding[0], *self.padding[1])), None
+        return backends.asarray(x.transpose(0, *self.dims)), None
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        return ops.zero_pad2d_backward(dy, (*self.padding[0], *self.padding[1])), ()
+        order = (0, *self.dims)
+        return backends.asarray(dy.transpose([order.index(axis) for axis in range(dy.ndim)])), ()
+
+
+@registry.register("layer")
+class Identity(Layer):
+    """y = x."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return x, None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return dy, ()
 
 
 @registry.register("layer")

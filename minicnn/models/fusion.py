@@ -10,9 +10,23 @@ import copy
 from typing import Any
 
 from minicnn import activations, registry
-from minicnn.layers import Activation, BatchNormalization, Conv2D, Dense, Layer, MaxPooling2D, ReLU, Softmax
+from minicnn.layers import (
+    Activation,
+    BatchNormalization,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Layer,
+    MaxPooling1D,
+    MaxPooling2D,
+    ReLU,
+    Softmax,
+)
 
 __all__ = ["fuse", "is_own", "is_relu", "last_activation", "without_activation"]
+
+
+_POOLINGS: dict[type[Layer], type[Layer]] = {Conv1D: MaxPooling1D, Conv2D: MaxPooling2D}  # which layer takes which
 
 
 def is_own(layer: Any) -> bool:
@@ -48,6 +62,10 @@ def without_activation(layer: Layer) -> Layer | None:
     return twin
 
 
+def _formats_agree(step: Any, after: Any) -> bool:
+    return step.layer.data_format == after.layer.data_format
+
+
 def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
     """The steps, with epilogues joined to the step before them; the values `outputs` must stay.
 
@@ -67,7 +85,7 @@ def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
 
     joined: set[int] = set()
     for step in steps:
-        if id(step) in joined or type(step.layer) not in (Conv2D, Dense, BatchNormalization):
+        if id(step) in joined or type(step.layer) not in (Conv1D, Conv2D, Dense, BatchNormalization):
             continue
         row: list[Any] = [step]
         arguments: dict[str, Any] = {}
@@ -77,8 +95,8 @@ def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
             arguments["relu"] = True
             row.append(after)
             after = only_reader(after)
-        pools = type(step.layer) is Conv2D and activation in (activations.linear, activations.relu)
-        if pools and after is not None and type(after.layer) is MaxPooling2D:
+        pooling = _POOLINGS.get(type(step.layer)) if activation in (activations.linear, activations.relu) else None
+        if pooling is not None and after is not None and type(after.layer) is pooling and _formats_agree(step, after):
             arguments["pool"] = after.layer
             row.append(after)
         if row[-1].layer.activity_regularizer is None:

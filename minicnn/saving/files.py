@@ -78,7 +78,8 @@ def load_model(
         filepath: a path, or an open binary file.
         custom_objects: name -> class or function, for what the file names and minicnn does not know.
         compile: whether to compile it as it was, with the optimizer's state.
-        safe_mode: accepted for Keras's sake: minicnn loads no code either way.
+        safe_mode: False lets the file bring the code of a `Lambda` layer's Python lambda, and is for files that you trust.
+            minicnn loads no other code.
 
     Raises:
         FileFormatError: (a ValueError) if the file is no such file, is damaged, or names what minicnn does not have.
@@ -87,22 +88,22 @@ def load_model(
         _check_is_file(str(filepath))
         if str(filepath).endswith(_LEGACY):
             with reading(filepath):
-                return _load_legacy_model(str(filepath), custom_objects, compile)
+                return _load_legacy_model(str(filepath), custom_objects, compile, safe_mode)
     with reading(filepath), open_archive(filepath) as archive:
         config = read_archived_config(archive)
         if not compile:
             config["compile_config"] = None
-        model = _model_of(config, filepath, weights_size(archive), custom_objects)
+        model = _model_of(config, filepath, weights_size(archive), custom_objects, safe_mode)
         model.input_range = read_archived_range(archive)
         if model.built:
             read_archived_weights(archive, model)
     return model
 
 
-def _load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
+def _load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile: bool, safe_mode: bool) -> Any:
     config, compile_config = read_legacy_config(path)
     config["compile_config"] = compile_config if compile else None
-    model = _model_of(config, path, os.path.getsize(path), custom_objects)
+    model = _model_of(config, path, os.path.getsize(path), custom_objects, safe_mode)
     if model.built:
         read_legacy_weights(model, path)
         if model.compiled:
@@ -110,12 +111,12 @@ def _load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile
     return model
 
 
-def _model_of(config: dict[str, Any], source: Any, size: int, custom_objects: dict[str, Any] | None) -> Any:
+def _model_of(config: dict[str, Any], source: Any, size: int, custom_objects: dict[str, Any] | None, safe_mode: bool) -> Any:
     """The model that a configuration describes, whose weights a file holds in `size` bytes."""
     try:
         # Every weight stands in the file: a configuration that asks for much more is no model's.
         with variables.limit_bytes(2**24 + 8 * size):
-            model = deserialize_keras_object(config, custom_objects)
+            model = deserialize_keras_object(config, custom_objects, safe_mode)
     except ValueError:
         raise
     except Exception as error:  # a configuration of the wrong kinds makes a layer fail in any way

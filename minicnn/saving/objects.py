@@ -27,14 +27,15 @@ def deserialize_keras_object(
     Args:
         config: {"module", "class_name", "config", "registered_name", ...}; lists and dicts of them.
         custom_objects: name -> class or function.
-        safe_mode: accepted for Keras's sake: minicnn loads no code either way.
+        safe_mode: False lets the config of a `Lambda` layer bring the code of a Python lambda.
 
     Raises:
         ValueError: for an unknown class or function, naming it.
     """
     if kwargs.pop("module_objects", None) is not None or kwargs:
         raise ValueError(f"Unrecognized keyword arguments passed to deserialize_keras_object: {kwargs or 'module_objects'}")
-    return serialization.deserialize(config, None, custom_objects)
+    with serialization.safe_mode(safe_mode):
+        return serialization.deserialize(config, None, custom_objects)
 
 
 def parse_config(text: bytes, source: str) -> dict[str, Any]:

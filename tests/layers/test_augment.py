@@ -310,7 +310,7 @@ def test_one_global_seed_decides(target: Target) -> None:
         (lambda: layers.RandomZoom((-1, -1)), "shows no pixel"),
         (lambda: layers.RandomTranslation("a", 0.1), "`height_factor` argument should be a number"),
         (lambda: layers.RandomFlip("diagonal"), "`mode` must be 'horizontal'"),
-        (lambda: layers.RandomFlip(data_format="channels_first"), "must be 'channels_last'"),
+        (lambda: layers.RandomFlip(data_format="NCHW"), "`data_format` argument must be one of"),
         (lambda: layers.RandomContrast(-0.5), r"in the range \[0, 1\]"),
         (lambda: layers.RandomBrightness(0.1, value_range=1), "`value_range` argument should be a list of two numbers"),
         (lambda: layers.Resizing(0, 2), "`height` must be a positive integer"),

@@ -53,7 +53,5 @@ def test_errors() -> None:
     for rate in (-0.1, 1.5):
         with pytest.raises(ValueError, match="Invalid value received for argument `rate`"):
             layers.Dropout(rate)
-    with pytest.raises(ValueError, match="`noise_shape` is not supported"):
-        layers.Dropout(0.5, noise_shape=(None, 1))
     with pytest.raises(ValueError, match="Argument `seed` must be an integer"):
         layers.Dropout(0.5, seed="one")

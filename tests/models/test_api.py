@@ -62,8 +62,6 @@ def test_older_spellings_are_understood():
     assert list(history.history) == ["acc", "loss", "val_acc", "val_loss"]
     assert history is model.history
     assert history.epoch == [0, 1]
-    with pytest.raises(ValueError, match="channels_last"):
-        layers.Conv2D(4, 3, data_format="channels_first")
 
 
 def test_feature_maps_of_every_layer():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from typing import Any
@@ -140,7 +141,7 @@ def test_activation_of_a_large_array(target: Target, name: str) -> None:
     check_activation(target, name, 3 * target.normal(0, 211, 307), PLAIN_PARAMETERS.get(name, {}), 1)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS.keys() - {"exponential"})
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS.keys() - {"exponential"}))
 def test_activation_does_not_overflow(target: Target, name: str) -> None:
     """Far from 0 on both sides; a warning would be an error."""
     far = np.array([[-1e4, -800, -90, -20, -1e-3, -1e-6, 1e-6, 1e-3, 20, 90, 800, 1e4]]).T
@@ -319,3 +320,45 @@ def test_concatenate_equals_tensorflow(target: Target, shape: tuple[int, ...], s
     assert len(dxs) == len(xs)
     for dx, expected_dx in zip(dxs, expected_dxs):
         target.check(dx, expected_dx)
+
+
+@gradient_cases
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 5)),
+    count=st.integers(1, 4),
+    broadcast=st.booleans(),
+    ties=st.booleans(),
+    seed=seeds,
+)
+def test_merges_equal_tensorflow(
+    target: Target, shape: tuple[int, ...], count: int, broadcast: bool, ties: bool, seed: int
+) -> None:
+    """Products, also of zeros; the largest and the smallest, of equal ones the first."""
+    draw = target.few_values if ties else target.normal
+    xs = [draw(seed + i, *shape) for i in range(count)]
+    if broadcast:
+        xs[0] = xs[0][:, :1].copy()
+    merges = {
+        "multiply": (tf.multiply, lambda dy, y: target.ops.multiply_backward(dy, xs)),
+        "maximum": (tf.maximum, lambda dy, y: target.ops.chosen_backward(dy, xs, y)),
+        "minimum": (tf.minimum, lambda dy, y: target.ops.chosen_backward(dy, xs, y)),
+    }
+    for name, (merge, backward) in merges.items():
+        expected, dy, expected_grads = forward_and_gradients(
+            lambda *xs, merge=merge: functools.reduce(merge, xs), xs, seed + 9, target
+        )
+        y = getattr(target.ops, f"{name}_forward")(xs)
+        target.check(y, expected)
+        for x, grad, expected_grad in zip(xs, backward(dy, y), expected_grads, strict=True):
+            summed = grad if x.shape == grad.shape else grad.sum(axis=1, keepdims=True)
+            target.check(summed, expected_grad, scale=float(np.abs(dy).max()))
+
+
+@gradient_cases
+@given(N=st.integers(1, 3), rows=st.integers(1, 4), J=st.integers(1, 4), K=st.integers(1, 5), seed=seeds)
+def test_batch_dot_equals_tensorflow(target: Target, N: int, rows: int, J: int, K: int, seed: int) -> None:
+    a, b = target.normal(seed, N, rows, K), target.normal(seed + 1, N, J, K)
+    expected, dy, expected_grads = forward_and_gradients(lambda a, b: tf.einsum("nik,njk->nij", a, b), [a, b], seed + 2, target)
+    target.check(target.ops.batch_dot_forward(a, b), expected)
+    for grad, expected_grad in zip(target.ops.batch_dot_backward(dy, a, b), expected_grads, strict=True):
+        target.check(grad, expected_grad)

@@ -1,6 +1,8 @@
-"""Batch normalization against TensorFlow."""
+"""Normalizations against TensorFlow."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -133,3 +135,86 @@ def test_moving_average(target: Target, shape: tuple[int, ...], momentum: float,
     variable.assign(variable * momentum + tf.constant(value) * (1 - momentum))
     target.ops.moving_average_update_(average, value, momentum)
     target.check(average, variable, scale=1)
+
+
+def normalized(x: tf.Tensor, axes: list[int], epsilon: float) -> tf.Tensor:
+    mean, variance = tf.nn.moments(x, axes, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + epsilon)
+
+
+@gradient_cases
+@given(rows=st.integers(1, 9), C=st.sampled_from([1, 2, 3, 15, 16, 17, 33]), affine=st.booleans(), epsilon=epsilons, seed=seeds)
+def test_layernorm_equals_tensorflow(target: Target, rows: int, C: int, affine: bool, epsilon: float, seed: int) -> None:
+    x = target.normal(seed, rows, C) + target.normal(0, 1).dtype.type(8)
+    gamma, beta = draw_parameters(target, C, seed + 1, affine, affine)
+    present = [array for array in (gamma, beta) if array is not None]
+
+    def function(x: tf.Tensor, gamma: Any = 1, beta: Any = 0) -> tf.Tensor:
+        return normalized(x, [1], epsilon) * gamma + beta
+
+    expected, dy, (expected_dx, *expected_rest) = forward_and_gradients(function, [x, *present], seed + 3, target)
+    y, mean, inverse_deviation = target.ops.layernorm_forward(x, gamma, beta, epsilon)
+    target.check(y, expected, scale=1)
+    dx, *grads = target.ops.layernorm_backward(dy, x, gamma, mean, inverse_deviation)
+    slope = np.max(np.abs(1 if gamma is None else gamma)) * inverse_deviation.max()
+    target.check(dx, expected_dx, scale=float(slope * np.abs(dy).max()))
+    for gradient, expected_gradient in zip(grads, expected_rest):
+        target.check(gradient, expected_gradient, scale=float(np.abs(dy).max()))
+    assert [gradient.shape for gradient in grads] == [(C,), (C,)]
+
+
+@gradient_cases
+@given(
+    N=st.integers(1, 3),
+    S=st.integers(1, 9),
+    groups=st.integers(1, 4),
+    each=st.sampled_from([1, 2, 5, 8]),
+    affine=st.booleans(),
+    epsilon=epsilons,
+    seed=seeds,
+)
+def test_groupnorm_equals_tensorflow(
+    target: Target, N: int, S: int, groups: int, each: int, affine: bool, epsilon: float, seed: int
+) -> None:
+    C = groups * each
+    x = target.normal(seed, N, S, C)
+    gamma, beta = draw_parameters(target, C, seed + 1, affine, affine)
+    present = [array for array in (gamma, beta) if array is not None]
+
+    def function(x: tf.Tensor, gamma: Any = 1, beta: Any = 0) -> tf.Tensor:
+        x_hat = normalized(tf.reshape(x, (N, S, groups, each)), [1, 3], epsilon)
+        return tf.reshape(x_hat, (N, S, C)) * gamma + beta
+
+    expected, dy, (expected_dx, *expected_rest) = forward_and_gradients(function, [x, *present], seed + 3, target)
+    y, mean, inverse_deviation = target.ops.groupnorm_forward(x, gamma, beta, groups, epsilon)
+    target.check(y, expected, scale=1)
+    dx, *grads = target.ops.groupnorm_backward(dy, x, gamma, mean, inverse_deviation)
+    slope = np.max(np.abs(1 if gamma is None else gamma)) * inverse_deviation.max()
+    target.check(dx, expected_dx, scale=float(slope * np.abs(dy).max()))
+    for gradient, expected_gradient in zip(grads, expected_rest):
+        target.check(gradient, expected_gradient, scale=float(np.abs(dy).max()))
+    assert [gradient.shape for gradient in grads] == [(C,), (C,)]
+
+
+@gradient_cases
+@given(rows=st.integers(1, 9), C=st.sampled_from([1, 2, 3, 16, 17]), epsilon=epsilons, seed=seeds)
+def test_rmsnorm_and_unitnorm_equal_tensorflow(target: Target, rows: int, C: int, epsilon: float, seed: int) -> None:
+    x, scale = target.normal(seed, rows, C), target.normal(seed + 1, C)
+
+    def rms(x: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        return x * tf.math.rsqrt(tf.reduce_mean(x**2, 1, keepdims=True) + epsilon) * scale
+
+    expected, dy, (expected_dx, expected_dscale) = forward_and_gradients(rms, [x, scale], seed + 3, target)
+    y, inverse_size = target.ops.rmsnorm_forward(x, scale, epsilon)
+    target.check(y, expected)
+    dx, dscale = target.ops.rmsnorm_backward(dy, x, scale, inverse_size)
+    terms = float(np.abs(dy).max() * np.abs(scale).max() * inverse_size.max())
+    target.check(dx, expected_dx, scale=terms)
+    target.check(dscale, expected_dscale, scale=terms)
+
+    x[0] *= 2.0**-12  # a row that is shorter than the least length
+    expected, dy, (expected_dx,) = forward_and_gradients(
+        lambda x: x / tf.maximum(tf.norm(x, axis=-1, keepdims=True), 0.01), [x], seed + 4, target
+    )
+    target.check(target.ops.unitnorm_forward(x, 0.01), expected)
+    target.check(target.ops.unitnorm_backward(dy, x, 0.01), expected_dx, scale=float(np.abs(dy).max() * 100))

@@ -1,4 +1,8 @@
-"""Sixty more, thought up by somebody who looks for what tests leave out: ties, ends, zeros, second epochs, odd layouts."""
+"""Sixty more, thought up by somebody who looks for what tests leave out: ties, ends, zeros, second epochs, odd layouts.
+
+Each was first tried against whole test files that were named before: 39 were caught, 21 survived and got their tests.
+What is named now is the test that catches it.
+"""
 
 from __future__ import annotations
 
@@ -213,10 +217,10 @@ PLANTS = [
     ),
     Plant(
         "softmax_along_the_first_axis_comes_back_turned",
-        "activations.py",
-        "    return np.moveaxis(y, -1, axis)",
-        "    return np.swapaxes(y, -1, axis)",
-        ("tests/test_activations.py::test_values_are_keras",),
+        "rows.py",
+        "rows.reshape(moved).transpose(back)",
+        "rows.reshape(moved).transpose(order)",
+        ("tests/test_activations.py::test_function_and_passes_are_keras",),
     ),
     # --- layers
     Plant(
@@ -229,7 +233,7 @@ PLANTS = [
     Plant(
         "dropout_of_rate_zero_asks_for_a_generator",
         "layers/regularization.py",
-        "if not training or self.rate == 0:",
+        "if not training or self._idle:",
         "if not training:",
         ("tests/layers/test_dropout.py::test_mask",),
     ),
@@ -463,6 +467,6 @@ PLANTS = [
         "cli/predict.py",
         "pixels = given.input_range[1] - picture.pixels if invert else picture.pixels",
         "pixels = 255 - picture.pixels if invert else picture.pixels",
-        ("tests/test_cli.py",),
+        ("tests/test_cli.py::test_a_picture_of_black_on_white_gets_a_hint",),
     ),
 ]

@@ -61,8 +61,8 @@ PLANTS = [
     Plant(
         "frozen_batchnorm_goes_on_averaging",
         "layers/normalization.py",
-        "of_the_batch = training and self.trainable",
-        "of_the_batch = training",
+        "of_the_batch, correction = training and self.trainable, None",
+        "of_the_batch, correction = training, None",
         ("tests/models/test_against_keras.py::test_class_weight_and_frozen_layers_follow_keras",),
     ),
     Plant(
@@ -83,8 +83,8 @@ PLANTS = [
     Plant(
         "label_smoothing_over_the_other_classes",
         "losses/crossentropy.py",
-        "_smooth(targets, self.label_smoothing, 1 / classes)",
-        "_smooth(targets, self.label_smoothing, 1 / (classes - 1))",
+        "_smooth(targets, self.label_smoothing, 1 / targets.shape[1])",
+        "_smooth(targets, self.label_smoothing, 1 / (targets.shape[1] - 1))",
         ("tests/test_losses.py::test_value_and_gradient_are_keras",),
     ),
     Plant(

@@ -14,7 +14,6 @@ import functools
 import glob
 import hashlib
 import inspect
-import inspect
 import os
 import pickle
 import re
@@ -302,6 +301,26 @@ def _write_back(argument: Any, copy: Any) -> None:
         argument[...] = copy
 
 
+def instruction(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator: emit(builder, *values), which writes LLVM's instructions, becomes a function of kernels."""
+
+    def make(emit: Callable[..., Any]) -> Any:
+        def define(typingctx: Any, *arguments: Any) -> Any:
+            def codegen(context: Any, builder: Any, _: Any, values: Any) -> Any:
+                result = emit(builder, *values)
+                return context.get_dummy_value() if signature.return_type is numba.types.void else result
+
+            return signature, codegen
+
+        # Numba counts the arguments, and would hand over `*arguments` as one tuple.
+        names = ["typingctx", *(f"value{i}" for i in range(len(signature.args)))]
+        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        define.__name__, define.__signature__ = emit.__name__, inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return intrinsic(define)
+
+    return make
+
+
 def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorator of a jitted function that kernels link to by name: it is compiled once, not once in each of them.
 
@@ -314,18 +333,12 @@ def shared(signature: Any) -> Callable[[Callable[..., Any]], Any]:
         llvm.add_symbol(symbol, address_of(function, signature))
         _shared[function.__name__] = function, signature
 
-        def call(typingctx: Any, *arguments: Any) -> Any:
-            def codegen(context: Any, builder: Any, _: Any, values: Any) -> Any:
-                kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-                builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), values)
-                return context.get_dummy_value()
+        def call(builder: Any, *values: Any) -> None:
+            kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), values)
 
-            return signature, codegen
-
-        names = ["typingctx", *inspect.signature(function).parameters]
-        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        entry = intrinsic(call)
+        call.__name__ = function.__name__
+        entry = instruction(signature)(call)
         entry.symbol = symbol
         return entry
 

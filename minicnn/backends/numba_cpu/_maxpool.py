@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import VL, shared, words
-from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NR, NV, VECTOR, load_vector, spread
+from minicnn.backends.numba_cpu._compile import VL, instruction, shared, words
+from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NR, NV, VECTOR, load_vector, spread, store_vector
 
 BYTES, INTS = ir.VectorType(ir.IntType(8), VL), ir.VectorType(I32, VL)
 
@@ -26,7 +25,7 @@ class Windows(NamedTuple):
         dy, argmax: the gradient at the pooled pixel, and the largest pixel's place ky * KW + kx, of uint8; `step` numbers
             from one window to the next. Without a pooling: windows of one pixel, and argmax all 0.
         y, y_step: the ReLU's output likewise; without one, NR ones and a step of 0.
-        count, columns: how many windows and channels there are.
+        windows, columns: how many windows and channels there are.
     """
 
     dy: int
@@ -34,14 +33,15 @@ class Windows(NamedTuple):
     y_step: int
     argmax: int
     step: int
-    count: int
+    windows: int
     columns: int
 
 
 class Pixels(NamedTuple):
-    """Where the windows lie: the pixel under the first one's first tap, and in floats the ways to the row below
+    """Where the windows lie: the pixel under the first one's first tap, and the way from there, in floats.
 
     Attributes:
+        row, window: to the row below, and to the next window.
         KH, KW: a window's size.
     """
 
@@ -52,61 +52,58 @@ class Pixels(NamedTuple):
     KW: int
 
 
-@intrinsic
-def _row(typingctx: Any, windows: Any, pixels: Any, total: Any) -> Any:
-    # One instruction after the other, as `maxpool_backward_row` says: cut in two, it would not be easier to read.
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        dy, y, y_step, argmax, step, count, columns = cgutils.unpack_tuple(builder, values[0])
-        target, row, stride, KH, KW = cgutils.unpack_tuple(builder, values[1])
-        total = values[2]
-        module, constant = builder.module, lambda value: ir.Constant(I64, value)
-        masked = {
-            kind: cgutils.get_or_insert_function(
-                module, ir.FunctionType(kind, [kind.as_pointer(), I32, MASK, kind]), f"llvm.masked.load.v{VL}{name}.p0"
-            )
-            for kind, name in ((VECTOR, "f32"), (BYTES, "i8"))
-        }
-        zero, no_bytes = ir.Constant(VECTOR, [0.0] * VL), ir.Constant(BYTES, [0] * VL)
+_OPERANDS = types.void(words(Windows), words(Pixels), types.int64)
 
-        def at(base: Any, floats: Any, n: int) -> Any:
-            address = builder.add(base, builder.mul(builder.add(floats, constant(n * VL)), constant(4)))
-            return builder.inttoptr(address, VECTOR.as_pointer())
 
-        def load(kind: Any, pointer: Any, n: int, nothing: Any) -> Any:
-            return builder.call(masked[kind], [pointer, ir.Constant(I32, 1 if kind is BYTES else 4), inside[n], nothing])
+@instruction(_OPERANDS)
+def _row(builder: Any, windows: Any, pixels: Any, total: Any) -> None:
+    dy, y, y_step, argmax, step, count, columns = cgutils.unpack_tuple(builder, windows)
+    target, row, stride, KH, KW = cgutils.unpack_tuple(builder, pixels)
+    module, constant = builder.module, lambda value: ir.Constant(I64, value)
+    masked = {
+        kind: cgutils.get_or_insert_function(
+            module, ir.FunctionType(kind, [kind.as_pointer(), I32, MASK, kind]), f"llvm.masked.load.v{VL}{name}.p0"
+        )
+        for kind, name in ((VECTOR, "f32"), (BYTES, "i8"))
+    }
+    zero, no_bytes = ir.Constant(VECTOR, [0.0] * VL), ir.Constant(BYTES, [0] * VL)
 
-        inside = []
+    def at(base: Any, floats: Any, n: int) -> Any:
+        address = builder.add(base, builder.mul(builder.add(floats, constant(n * VL)), constant(4)))
+        return builder.inttoptr(address, VECTOR.as_pointer())
+
+    def load(kind: Any, pointer: Any, n: int, nothing: Any) -> Any:
+        return builder.call(masked[kind], [pointer, ir.Constant(I32, 1 if kind is BYTES else 4), inside[n], nothing])
+
+    inside = []
+    for n in range(NV):
+        lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
+        inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
+    sums = [cgutils.alloca_once_value(builder, load_vector(builder, at(total, constant(0), n))) for n in range(NV)]
+    with cgutils.for_range(builder, count) as loop:
+        window = loop.index
+        here, y_here = builder.mul(window, step), builder.mul(window, y_step)
+        gradients, largest = [], []
         for n in range(NV):
-            lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
-            inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
-        sums = [cgutils.alloca_once_value(builder, load_vector(builder, at(total, constant(0), n))) for n in range(NV)]
-        with cgutils.for_range(builder, count) as loop:
-            window = loop.index
-            here, y_here = builder.mul(window, step), builder.mul(window, y_step)
-            gradients, largest = [], []
+            g = load(VECTOR, at(dy, here, n), n, zero)
+            passed = builder.fcmp_ordered(">", load(VECTOR, at(y, y_here, n), n, zero), zero)
+            g = builder.select(passed, g, zero)
+            gradients.append(g)
+            builder.store(builder.fadd(builder.load(sums[n]), g), sums[n])
+            place = builder.inttoptr(builder.add(argmax, builder.add(here, constant(n * VL))), BYTES.as_pointer())
+            largest.append(builder.zext(load(BYTES, place, n, no_bytes), INTS))
+        first = builder.mul(window, stride)
+        with cgutils.for_range(builder, KH) as down, cgutils.for_range(builder, KW) as across:
+            tap = spread(builder, builder.trunc(builder.add(builder.mul(down.index, KW), across.index), I32), INTS)
+            pixel = builder.add(builder.add(first, builder.mul(down.index, row)), builder.mul(across.index, constant(NR)))
             for n in range(NV):
-                g = load(VECTOR, at(dy, here, n), n, zero)
-                passed = builder.fcmp_ordered(">", load(VECTOR, at(y, y_here, n), n, zero), zero)
-                g = builder.select(passed, g, zero)
-                gradients.append(g)
-                builder.store(builder.fadd(builder.load(sums[n]), g), sums[n])
-                place = builder.inttoptr(builder.add(argmax, builder.add(here, constant(n * VL))), BYTES.as_pointer())
-                largest.append(builder.zext(load(BYTES, place, n, no_bytes), INTS))
-            first = builder.mul(window, stride)
-            with cgutils.for_range(builder, KH) as down, cgutils.for_range(builder, KW) as across:
-                tap = spread(builder, builder.trunc(builder.add(builder.mul(down.index, KW), across.index), I32), INTS)
-                pixel = builder.add(builder.add(first, builder.mul(down.index, row)), builder.mul(across.index, constant(NR)))
-                for n in range(NV):
-                    value = builder.select(builder.icmp_signed("==", largest[n], tap), gradients[n], zero)
-                    builder.store(value, at(target, pixel, n)).align = 4
-        for n in range(NV):
-            builder.store(builder.load(sums[n]), at(total, constant(0), n)).align = 4
-        return context.get_dummy_value()
-
-    return types.void(windows, pixels, types.int64), codegen
+                value = builder.select(builder.icmp_signed("==", largest[n], tap), gradients[n], zero)
+                store_vector(builder, value, at(target, pixel, n))
+    for n in range(NV):
+        store_vector(builder, builder.load(sums[n]), at(total, constant(0), n))
 
 
-@shared(types.void(words(Windows), words(Pixels), types.int64))
+@shared(_OPERANDS)
 def maxpool_backward_row(windows, pixels, total):  # type: ignore[no-untyped-def]
     """The pixel at (ky, kx) under each window = the window's dy where y is positive and the largest pixel was there, else 0.
 

@@ -8,9 +8,9 @@ one float of A, spread over a vector. That is MR·NV fused multiply-adds for MR 
 is what lets a core multiply at its peak.
 
 A is never copied into shape. It is *addressed*: where row m begins is looked up in a table
-of offsets, and two steps walk the sum. Convolution is a matter of what one writes there:
+of offsets, and two steps lead along the sum. Convolution is a matter of what one writes there:
 
-|                         | a row is                | the table of offsets        | the sum walks                     |
+|                         | a row is                | the table of offsets        | the sum runs over                 |
 |-------------------------|-------------------------|-----------------------------|-----------------------------------|
 | convolution, forward    | an output pixel         | its window's first pixel    | KH kernel rows of KW·C_in floats  |
 | gradient of its kernel  | a weight (ky, kx, ci)   | its first pixel in the image| all output pixels (OH, OW)        |
@@ -44,9 +44,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import VL, part, shared, words
+from minicnn.backends.numba_cpu._compile import VL, instruction, part, shared, words
 
 NV = 2
 """Vectors in a row of a tile."""
@@ -109,7 +108,7 @@ MASK = ir.VectorType(ir.IntType(1), VL)
 
 
 @part
-def address(array: Any) -> int:
+def address(array: Any) -> Any:
     """Where an array's numbers begin."""
     return np.int64(array.ctypes.data)
 
@@ -130,6 +129,10 @@ def load_vector(builder: Any, pointer: Any) -> Any:
     return value
 
 
+def store_vector(builder: Any, value: Any, pointer: Any) -> None:
+    builder.store(value, pointer).align = 4
+
+
 def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:
     node = builder.phi(kind)
     node.add_incoming(value, block)
@@ -137,7 +140,10 @@ def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:
 
 
 def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, done: Any) -> None:
-    """The product for a tile of so many rows and vectors a row, from `block` to a branch to `done`."""
+    """The product for a tile of so many rows and vectors a row, from `block` to a branch to `done`.
+
+    Long, because it is one loop's instructions in their order, which all name the same values.
+    """
     a, a_rows, step1, step2, b, step_b1, step_b2, c, c_rows, _, columns, start, start_step, k1, k2, bound = function.args
     builder = ir.IRBuilder(block)
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
@@ -173,17 +179,17 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     )
     builder.cbranch(whole, start_whole, start_part)
     builder.position_at_end(start_whole)
-    begun_whole = [load_vector(builder, at) for at in tile_start]
+    initial_whole = [load_vector(builder, at) for at in tile_start]
     builder.branch(outer)
     builder.position_at_end(start_part)
-    begun_part = [builder.call(masked_load, [at, align, inside[i % vectors], zero]) for i, at in enumerate(tile_start)]
+    initial_part = [builder.call(masked_load, [at, align, inside[i % vectors], zero]) for i, at in enumerate(tile_start)]
     builder.branch(outer)
 
     builder.position_at_end(outer)
     p = _phi(builder, I64, constant(0), start_whole)
     p.add_incoming(constant(0), start_part)
-    carried = [_phi(builder, VECTOR, value, start_whole) for value in begun_whole]
-    for node, value in zip(carried, begun_part):
+    carried = [_phi(builder, VECTOR, value, start_whole) for value in initial_whole]
+    for node, value in zip(carried, initial_part):
         node.add_incoming(value, start_part)
     a_outer, b_outer = builder.mul(p, step1), builder.mul(p, step_b1)
     builder.branch(inner)
@@ -214,7 +220,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     builder.cbranch(whole, end_whole, end_part)
     builder.position_at_end(end_whole)
     for value, at in zip(final, tile):
-        builder.store(value, at).align = 4
+        store_vector(builder, value, at)
     builder.branch(done)
     builder.position_at_end(end_part)
     for i, (value, at) in enumerate(zip(final, tile)):
@@ -242,17 +248,16 @@ def _tile_function(module: Any) -> Any:
     return function
 
 
-@intrinsic
-def _tile(typingctx: Any, a: Any, b: Any, c: Any, start: Any, k1: Any, k2: Any, lower_bound: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        numbers = [number for group in values[:4] for number in cgutils.unpack_tuple(builder, group)]
-        builder.call(_tile_function(builder.module), [*numbers, *values[4:]])
-        return context.get_dummy_value()
-
-    return types.void(a, b, c, start, types.int64, types.int64, types.float32), codegen
+_OPERANDS = types.void(words(Rows), words(Panel), words(Tile), words(Start), types.int64, types.int64, types.float32)
 
 
-@shared(types.void(words(Rows), words(Panel), words(Tile), words(Start), types.int64, types.int64, types.float32))
+@instruction(_OPERANDS)
+def _tile(builder: Any, a: Any, b: Any, c: Any, start: Any, k1: Any, k2: Any, lower_bound: Any) -> None:
+    numbers = [number for group in (a, b, c, start) for number in cgutils.unpack_tuple(builder, group)]
+    builder.call(_tile_function(builder.module), [*numbers, k1, k2, lower_bound])
+
+
+@shared(_OPERANDS)
 def multiply(a, b, c, start, k1, k2, lower_bound):  # type: ignore[no-untyped-def]
     """C = max(lower_bound, start + A · B), tile by tile, of nearly equal heights.
 

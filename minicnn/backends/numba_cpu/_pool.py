@@ -36,9 +36,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import address_of, compiled, part, shared
+from minicnn.backends.numba_cpu._compile import address_of, compiled, instruction, part, shared
 
 WORTH = 20_000
 """Floating-point operations (or elements touched, times 4) that are worth waking a second thread for: about 10 us."""
@@ -92,87 +91,57 @@ def _address(builder: Any, word: Any) -> Any:
     return builder.gep(words, [word])
 
 
-@intrinsic
-def _load(typingctx: Any, word: Any) -> Any:
+_WORD = types.int64
+
+
+@instruction(_WORD(_WORD))
+def _load(builder: Any, word: Any) -> Any:
     """The value of a word."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load_atomic(_address(builder, values[0]), "seq_cst", 8)
-
-    return types.int64(types.int64), codegen
+    return builder.load_atomic(_address(builder, word), "seq_cst", 8)
 
 
-@intrinsic
-def _store(typingctx: Any, word: Any, value: Any) -> Any:
+@instruction(types.void(_WORD, _WORD))
+def _store(builder: Any, word: Any, value: Any) -> None:
     """word = value."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store_atomic(values[1], _address(builder, values[0]), "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
+    builder.store_atomic(value, _address(builder, word), "seq_cst", 8)
 
 
-@intrinsic
-def _add(typingctx: Any, word: Any, value: Any) -> Any:
+@instruction(_WORD(_WORD, _WORD))
+def _add(builder: Any, word: Any, value: Any) -> Any:
     """word += value; what it was before."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.atomic_rmw("add", _address(builder, values[0]), values[1], "seq_cst")
-
-    return types.int64(types.int64, types.int64), codegen
+    return builder.atomic_rmw("add", _address(builder, word), value, "seq_cst")
 
 
-@intrinsic
-def _replace(typingctx: Any, word: Any, before: Any, after: Any) -> Any:
+@instruction(types.boolean(_WORD, _WORD, _WORD))
+def _replace(builder: Any, word: Any, before: Any, after: Any) -> Any:
     """word = after if it was `before`; whether it was."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        found = builder.cmpxchg(_address(builder, values[0]), values[1], values[2], "seq_cst", "seq_cst")
-        return builder.extract_value(found, 1)
-
-    return types.boolean(types.int64, types.int64, types.int64), codegen
+    return builder.extract_value(builder.cmpxchg(_address(builder, word), before, after, "seq_cst", "seq_cst"), 1)
 
 
-@intrinsic
-def _place(typingctx: Any, word: Any) -> Any:
+@instruction(_WORD(_WORD))
+def _place(builder: Any, word: Any) -> Any:
     """The address of a word."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.ptrtoint(_address(builder, values[0]), _I64)
-
-    return types.int64(types.int64), codegen
+    return builder.ptrtoint(_address(builder, word), _I64)
 
 
-@intrinsic
-def _pause(typingctx: Any) -> Any:
+@instruction(types.void())
+def _pause(builder: Any) -> None:
     """Tell the processor that this thread is only looking: its twin on the same core gets the units meanwhile."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        machine = platform.machine().lower()
-        if machine in ("x86_64", "amd64"):
-            name, arguments = "llvm.x86.sse2.pause", []
-        elif machine in ("arm64", "aarch64"):
-            name, arguments = "llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)]
-        else:
-            return context.get_dummy_value()
-        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
-        return context.get_dummy_value()
-
-    return types.void(), codegen
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        name, arguments = "llvm.x86.sse2.pause", []
+    elif machine in ("arm64", "aarch64"):
+        name, arguments = "llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)]
+    else:
+        return
+    kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
-@intrinsic
-def _call(typingctx: Any, body: Any, first: Any, end: Any, worker: Any, data: Any) -> Any:
+@instruction(types.void(*[_WORD] * 5))
+def _call(builder: Any, body: Any, first: Any, end: Any, worker: Any, data: Any) -> None:
     """body(first, end, worker, data), of the function and the data at these addresses."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        body, first, end, worker, data = values
-        builder.call(builder.inttoptr(body, BODY.as_pointer()), [first, end, worker, builder.inttoptr(data, _POINTER)])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), codegen
+    builder.call(builder.inttoptr(body, BODY.as_pointer()), [first, end, worker, builder.inttoptr(data, _POINTER)])
 
 
 # --- the operating system ------------------------------------------------------------------------

@@ -32,8 +32,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicnn.backends.numba_cpu._compile import VL, address_of, words
-from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NO_BOUND, VECTOR, load_vector, spread
+from minicnn.backends.numba_cpu._compile import VL, address_of, instruction, words
+from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NO_BOUND, VECTOR, load_vector, spread, store_vector
 
 SIDE = 6
 """Pixels along a tile of input."""
@@ -125,9 +125,7 @@ _SIGNATURE = types.void(words(Grid), words(Grid), types.int64, _FINISH)
 def _masked(builder: Any, inside: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
     """load(pointer) and store(value, pointer) of a vector; `inside` a mask of the lanes that are channels, or None for all."""
     if inside is None:
-        return functools.partial(load_vector, builder), lambda value, pointer: setattr(
-            builder.store(value, pointer), "align", 4
-        )
+        return functools.partial(load_vector, builder), functools.partial(store_vector, builder)
     module, align = builder.module, ir.Constant(I32, 4)
     kinds = [VECTOR.as_pointer(), I32, MASK, VECTOR]
     load = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, kinds), f"llvm.masked.load.v{VL}f32.p0")
@@ -160,14 +158,14 @@ def _emit_vector(builder: Any, kind: int, matrix: Matrix, grids: list[list[Any]]
         values = [load(at(source, i, j)) for i in range(size)]
         columns_of.append([_combine(builder, fma, row, values) for row in matrix])
     if kind == OUTPUT:
-        begun, lowest = load(builder.inttoptr(start, VECTOR.as_pointer())), spread(builder, lower_bound, VECTOR)
+        bias, lowest = load(builder.inttoptr(start, VECTOR.as_pointer())), spread(builder, lower_bound, VECTOR)
         nowhere = cgutils.alloca_once(builder, VECTOR)
     for i in range(len(matrix)):
         for j, row in enumerate(matrix):
             value = _combine(builder, fma, row, [column[i] for column in columns_of])
             pointer = at(target, i, j)
             if kind == OUTPUT:
-                value = builder.fadd(value, begun)
+                value = builder.fadd(value, bias)
                 # A NaN compares false and so stays: ReLU must not hide it.
                 value = builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
                 on_map = builder.and_(
@@ -223,8 +221,8 @@ def transform(kind: int, r: int) -> int:
     return address_of(tile, _SIGNATURE)
 
 
-@intrinsic
-def apply(typingctx: Any, transform: Any, source: Any, target: Any, channels: Any, finish: Any) -> Any:
+@instruction(types.void(types.int64, *_SIGNATURE.args))
+def apply(builder: Any, transform: Any, source: Any, target: Any, channels: Any, finish: Any) -> None:
     """Run a `transform` on one tile.
 
     Args:
@@ -232,10 +230,6 @@ def apply(typingctx: Any, transform: Any, source: Any, target: Any, channels: An
         channels: how many.
         finish: for OUTPUT; else `NO_FINISH`.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        function = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]]).as_pointer()
-        builder.call(builder.inttoptr(values[0], function), values[1:])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, *_SIGNATURE.args), codegen
+    operands = source, target, channels, finish
+    function = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands]).as_pointer()
+    builder.call(builder.inttoptr(transform, function), operands)

@@ -47,7 +47,7 @@ from minicnn.backends.numba_cpu._panels import (
 )
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
-from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_argmax
+from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_output
 from minicnn.backends.reference import conv as reference
 from minicnn.backends.types import Array, Window
 
@@ -67,26 +67,12 @@ def conv2d_forward(
         return reference.conv2d_forward(x, kernel, bias, window, relu, pool)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.forward(x, kernel, bias, window, relu, pool)
-    (N, H, W, _), C_out, (OH, OW) = x.shape, kernel.shape[3], window.output
-    geometry = geometry_of(H, W, window)
-    if pool is None:
-        y, argmax, pooling = empty((N, OH, OW, C_out)), NO_ARGMAX, NO_POOL
-    else:
-        y, pooling = empty((N, *pool.output, C_out)), geometry_of(OH, OW, pool)
-        argmax = memory_for_argmax(y.shape, pool)
+    geometry = geometry_of(x.shape[1], x.shape[2], window)
+    y, argmax, pooling = memory_for_output(x.shape[0], kernel.shape[3], window, pool)
     band, workspace = _forward_workspace(x.shape, kernel.shape, geometry, None if pool is None else pooling)
     arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
     _forward(arrays, tuple(workspace), tuple(geometry), tuple(pooling), relu, pool is not None, band)
     return y, None if pool is None else argmax
-
-
-def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
-    """Winograd's, or the loops of this file."""
-    if window.groups != 1:
-        return reference.conv2d_algorithm(x_shape, kernel_shape, window)
-    r = kernel_shape[0]
-    m = winograd.SIDE + 1 - r
-    return f"Winograd F({m}x{m}, {r}x{r})" if winograd.pays(x_shape, kernel_shape, window) else "direct"
 
 
 class ForwardWorkspace(NamedTuple):
@@ -423,3 +409,12 @@ def _backward(inputs, outputs, workspace, geometry, pool, flags):  # type: ignor
     for chunk in range(chunks):
         for co in range(C_out):
             dbias[co] += workspace.totals[chunk, co]
+
+
+def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
+    """Winograd's, or the loops of this file."""
+    if window.groups != 1:
+        return reference.conv2d_algorithm(x_shape, kernel_shape, window)
+    r = kernel_shape[0]
+    m = winograd.SIDE + 1 - r
+    return f"Winograd F({m}x{m}, {r}x{r})" if winograd.pays(x_shape, kernel_shape, window) else "direct"

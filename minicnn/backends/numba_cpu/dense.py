@@ -61,15 +61,10 @@ def _forward_block(task: int, worker: int, arrays: Any, packed: Any, table: Any,
                 source, target = kernel[k, first : first + columns], panel[k - begin]
                 for j in range(columns):
                     target[j] = source[j]
-            multiply(
-                Rows(address(x) + 4 * begin, address(table) + 8 * group, 0, 1),
-                Panel(address(panel), 0, NR),
-                Tile(c, address(table) + 8 * (M + group), rows, columns),
-                Start(c, 1) if begin > 0 else Start(address(start) + 4 * first, 0),
-                1,
-                end - begin,
-                lower_bound if end == C_in else NO_BOUND,
-            )
+            a = Rows(address(x) + 4 * begin, address(table) + 8 * group, 0, 1)
+            sums = Start(c, 1) if begin > 0 else Start(address(start) + 4 * first, 0)
+            bound, tile = lower_bound if end == C_in else NO_BOUND, Tile(c, address(table) + 8 * (M + group), rows, columns)
+            multiply(a, Panel(address(panel), 0, NR), tile, sums, 1, end - begin, bound)
 
 
 @compiled
@@ -146,15 +141,9 @@ def _backward_input_group(task: int, worker: int, kernel: Any, packed: Any, dx: 
     C_in, C_out = kernel.shape
     block, group = task % packed.shape[0] * NR, task // packed.shape[0] * GROUP
     rows, columns, tile = min(GROUP, C_in - group), min(NR, dx.shape[0] - block), tiles[worker]
-    multiply(
-        Rows(address(kernel), address(table) + 8 * group, 0, 1),
-        Panel(address(packed) + 4 * block * C_out, 0, NR),
-        Tile(address(tile), address(table) + 8 * table.shape[1], rows, NR),
-        Start(address(ZEROS), 0),
-        1,
-        C_out,
-        NO_BOUND,
-    )
+    a, b = Rows(address(kernel), address(table) + 8 * group, 0, 1), Panel(address(packed) + 4 * block * C_out, 0, NR)
+    c = Tile(address(tile), address(table) + 8 * table.shape[1], rows, NR)
+    multiply(a, b, c, Start(address(ZEROS), 0), 1, C_out, NO_BOUND)
     for m in range(columns):
         for ci in range(rows):
             dx[block + m, group + ci] = tile[ci, m]
@@ -178,15 +167,10 @@ def _backward_kernel_group(task: int, worker: int, x: Any, panels: Any, dkernel:
     (M, C_in), C_out, blocks = x.shape, dkernel.shape[1], panels.shape[0]
     group, block = task // blocks * GROUP, task % blocks
     offsets = address(table) + 8 * group
-    multiply(
-        Rows(address(x), offsets, 0, C_in),
-        Panel(address(panels) + 4 * block * M * NR, 0, NR),
-        Tile(address(dkernel) + 4 * block * NR, offsets + 8 * C_in, min(GROUP, C_in - group), min(NR, C_out - block * NR)),
-        Start(address(ZEROS), 0),
-        1,
-        M,
-        NO_BOUND,
-    )
+    a, b = Rows(address(x), offsets, 0, C_in), Panel(address(panels) + 4 * block * M * NR, 0, NR)
+    rows, columns = min(GROUP, C_in - group), min(NR, C_out - block * NR)
+    c = Tile(address(dkernel) + 4 * block * NR, offsets + 8 * C_in, rows, columns)
+    multiply(a, b, c, Start(address(ZEROS), 0), 1, M, NO_BOUND)
 
 
 @compiled

@@ -132,7 +132,7 @@ def resize2d_bilinear(x: Array, image: Pair) -> Array:
         return reference.resize2d_bilinear(x, image)
     across, along = x.shape[2] / image[1], x.shape[1] / image[0]
     matrix = np.array([across, 0, across / 2 - 0.5, 0, along, along / 2 - 0.5], np.float32)
-    return _warped(x, np.broadcast_to(matrix, (x.shape[0], 6)), image, _warp_bilinear, 1, 0)
+    return _warped(x, np.tile(matrix, (x.shape[0], 1)), image, _warp_bilinear, 1, 0)
 
 
 def resize2d_nearest(x: Array, image: Pair) -> Array:

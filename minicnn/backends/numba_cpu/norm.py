@@ -133,6 +133,15 @@ def _forward(x, y, affine, statistics, epsilon, relu, sums):  # type: ignore[no-
     parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, ZERO if relu else NO_BOUND))
 
 
+def batchnorm_backward(
+    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Parallel over chunks of rows; both passes look at y for the ReLU's mask."""
+    if x.dtype != F:
+        return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon, y)
+    return _gradients(dy, x, y, gamma, (mean, variance), epsilon, True)
+
+
 def batchnorm_inference(
     x: Array, gamma: Array | None, beta: Array | None, mean: Array, variance: Array, epsilon: float, relu: bool = False
 ) -> Array:
@@ -149,18 +158,6 @@ def batchnorm_inference(
 def _inference(x, y, affine, statistics, epsilon, relu):  # type: ignore[no-untyped-def]
     factors = _factors(affine[0], affine[1], statistics[0], statistics[1], epsilon)
     parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, ZERO if relu else NO_BOUND))
-
-
-# --- gradients ----------------------------------------------------------------------
-
-
-def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
-) -> tuple[Array, Array, Array]:
-    """Parallel over chunks of rows; both passes look at y for the ReLU's mask."""
-    if x.dtype != F:
-        return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon, y)
-    return _gradients(dy, x, y, gamma, (mean, variance), epsilon, True)
 
 
 def batchnorm_inference_backward(

@@ -8,8 +8,8 @@ import numpy as np
 
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._geometry import Geometry, geometry_of
-from minicnn.backends.numba_cpu._panels import taps_inside, to_argmax
+from minicnn.backends.numba_cpu._geometry import NO_POOL, Geometry, geometry_of
+from minicnn.backends.numba_cpu._panels import NO_ARGMAX, taps_inside, to_argmax
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.reference import pool as reference
 from minicnn.backends.types import Array, Window
@@ -18,6 +18,14 @@ from minicnn.backends.types import Array, Window
 def memory_for_argmax(shape: tuple[int, ...], window: Window) -> np.ndarray:
     """For the places of the largest pixels, of the smallest type that numbers them."""
     return empty(shape, np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32)
+
+
+def memory_for_output(N: int, C_out: int, window: Window, pool: Window | None) -> tuple[Array, Array, Geometry]:
+    """For a convolution: y and argmax, behind a max pooling if there is one; and the pooling's geometry."""
+    if pool is None:
+        return empty((N, *window.output, C_out)), NO_ARGMAX, NO_POOL
+    y = empty((N, *pool.output, C_out))
+    return y, memory_for_argmax(y.shape, pool), geometry_of(*window.output, pool)
 
 
 def maxpool2d_forward(x: Array, window: Window) -> tuple[Array, Array]:

@@ -52,7 +52,7 @@ from minicnn.backends.numba_cpu._panels import (
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST, get_num_threads
 from minicnn.backends.numba_cpu._transforms import NO_FINISH, SIDE, Finish, Grid, apply, transform
-from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_argmax
+from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_output
 from minicnn.backends.types import Array, Window
 
 PLACES = SIDE * SIDE
@@ -127,22 +127,14 @@ def _group(N: int, tiles: int, wanted: int) -> int:
     return max(1, min(N, -(-wanted // tiles)))
 
 
-class Place(NamedTuple):
-    """Where a step finds its image: which of them, in which of a group's slots, in whose memory (of the first index `own`)."""
-
-    n: int
-    slot: int
-    own: int
-
-
 # --- the steps, for one image or one place --------------------------------------------
 
 
 @part
-def _to_tiles(place: Any, image: int, V: Any, C_in: int, geometry: Any, tiling: Any) -> None:
+def _to_tiles(own: int, slot: int, image: int, V: Any, C_in: int, geometry: Any, tiling: Any) -> None:
     """V[own, :, tiles of this slot, :] = B^T d B of every tile d of the padded image at this address."""
     width, step = _whole_vectors(C_in), V.shape[2]
-    at = address(V[place.own]) + 4 * place.slot * tiling.down * tiling.across * width
+    at = address(V[own]) + 4 * slot * tiling.down * tiling.across * width
     for ty in range(tiling.down):
         for tx in range(tiling.across):
             source = Grid(image + 4 * tiling.m * (ty * geometry.width + tx) * C_in, geometry.width * C_in, C_in)
@@ -151,11 +143,11 @@ def _to_tiles(place: Any, image: int, V: Any, C_in: int, geometry: Any, tiling: 
 
 
 @part
-def _from_tiles(place: Any, M: Any, y: int, size: Any, start: Any, lower_bound: Any, tiling: Any) -> None:
+def _from_tiles(own: int, slot: int, M: Any, y: int, size: Any, start: Any, lower_bound: Any, tiling: Any) -> None:
     """The map at address y (OH, OW, C_out) = max(lower bound, A^T M A + start) of this slot's tiles. size: of y."""
     OH, OW, C_out = size
     width, step, m = _whole_vectors(C_out), M.shape[2], tiling.m
-    at = address(M[place.own]) + 4 * place.slot * tiling.down * tiling.across * width
+    at = address(M[own]) + 4 * slot * tiling.down * tiling.across * width
     for ty in range(tiling.down):
         for tx in range(tiling.across):
             target = Grid(y + 4 * m * (ty * OW + tx) * C_out, OW * C_out, C_out)
@@ -201,25 +193,21 @@ def forward(
     x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool, pool: Window | None
 ) -> tuple[Array, Array | None]:
     """`conv2d_forward` of float32, where it pays."""
-    (N, H, W, C_in), C_out, (OH, OW) = x.shape, kernel.shape[3], window.output
+    (N, H, W, C_in), C_out = x.shape, kernel.shape[3]
     tiling, geometry = _tiling(H, W, window)
     tiles = tiling.down * tiling.across
     images = _group(N, tiles, GROUP)
     together = C_in * C_out > SMALL or -(-N // images) < 2 * get_num_threads()
     if together:
         images = _group(N, tiles, LARGE_GROUP)
-    if pool is None:
-        y, argmax, pooling = empty((N, OH, OW, C_out)), NO_ARGMAX, NO_POOL
-    else:
-        y, pooling = empty((N, *pool.output, C_out)), geometry_of(OH, OW, pool)
-        argmax = memory_for_argmax(y.shape, pool)
+    y, argmax, pooling = memory_for_output(N, C_out, window, pool)
     workers = 1 if together else MOST
     workspace = ForwardWorkspace(
         U=_places(1, blocks_of(C_out) * C_in * NR),
         V=_places(workers, images * tiles * _whole(C_in)),
         M=_places(workers, images * tiles * _whole(C_out)),
         padded=memory_for_padding(geometry, x.shape, geometry.height),
-        maps=empty((1, 1, 1, 1) if pool is None else (MOST, OH, OW, C_out)),
+        maps=empty((1, 1, 1, 1) if pool is None else (MOST, *window.output, C_out)),
     )
     arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
     flags = relu, pool is not None, together
@@ -246,7 +234,7 @@ class Forward(NamedTuple):
 def _transform_image(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
     n = first + slot
     image = padded_image(call.x, n, 0, workspace.padded, worker, call.geometry)
-    _to_tiles(Place(n, slot, own), image, workspace.V, call.x.shape[3], call.geometry, call.tiling)
+    _to_tiles(own, slot, image, workspace.V, call.x.shape[3], call.geometry, call.tiling)
 
 
 @part
@@ -255,16 +243,10 @@ def _multiply_place(p: int, worker: int, own: int, tiles: int, call: Any, worksp
     C_in, C_out = call.x.shape[3], call.y.shape[3]
     width, offsets = _whole_vectors(C_out), address(call.table)
     b, c = address(workspace.U[0, p]), address(workspace.M[own, p])
+    a, start = Rows(address(workspace.V[own, p]), offsets, 0, 1), Start(address(ZEROS), 0)
     for begin in range(0, C_out, NR):
-        multiply(
-            Rows(address(workspace.V[own, p]), offsets, 0, 1),
-            Panel(b + 4 * begin * C_in, 0, NR),
-            Tile(c + 4 * begin, offsets + 8 * call.table.shape[1], tiles, min(NR, width - begin)),
-            Start(address(ZEROS), 0),
-            1,
-            C_in,
-            NO_BOUND,
-        )
+        tile = Tile(c + 4 * begin, offsets + 8 * call.table.shape[1], tiles, min(NR, width - begin))
+        multiply(a, Panel(b + 4 * begin * C_in, 0, NR), tile, start, 1, C_in, NO_BOUND)
 
 
 @part
@@ -273,7 +255,7 @@ def _finish_image(slot: int, worker: int, first: int, own: int, call: Any, works
     n, size = first + slot, (call.geometry.OH, call.geometry.OW, call.y.shape[3])
     rows = workspace.maps[worker if call.pooled else 0]
     target = address(rows) if call.pooled else address(call.y) + 4 * n * size[0] * size[1] * size[2]
-    _from_tiles(Place(n, slot, own), workspace.M, target, size, call.start, call.lower_bound, call.tiling)
+    _from_tiles(own, slot, workspace.M, target, size, call.start, call.lower_bound, call.tiling)
     if call.pooled:
         max_of_rows(rows, 0, (call.y, call.argmax), n, (0, call.y.shape[1]), size[0], call.pool)
 
@@ -410,7 +392,7 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, ca
     """
     n, panel, tiling = first + slot, workspace.panels[worker], call.tiling
     image = padded_image(call.x, n, 0, workspace.padded, worker, call.geometry)
-    _to_tiles(Place(n, slot, own), image, workspace.V, call.x.shape[3], call.geometry, tiling)
+    _to_tiles(own, slot, image, workspace.V, call.x.shape[3], call.geometry, tiling)
     fill_panels(n, call.gradient, panel, 0, 0, workspace.totals[slot if total < 0 else total])
     blocks, height, width, _ = panel.shape
     step, m, T = workspace.dM.shape[2], tiling.m, call.tiles.shape[1]
@@ -428,30 +410,19 @@ def _gradients_of_place(p: int, worker: int, own: int, chunk: int, tiles: int, a
     """dU_p (+)= V_p^T · dM_p, then dV_p = dM_p · U_p^T in V's place."""
     T, C_in, C_out = call.tiles.shape[1], call.weights.shape[1], workspace.dU.shape[2]
     width, blocks = _whole_vectors(C_in), (C_out + NR - 1) // NR
-    V, dM, offsets = address(workspace.V[own, p]), address(workspace.dM[own, p]), address(call.weights)
+    V, dM, offsets, zeros = address(workspace.V[own, p]), address(workspace.dM[own, p]), address(call.weights), address(ZEROS)
+    a = Rows(V, offsets, 0, width)
     for block in range(blocks):
         c = address(workspace.dU[chunk, p * C_in]) + 4 * block * NR
-        multiply(
-            Rows(V, offsets, 0, width),
-            Panel(dM + 4 * block * T * NR, 0, NR),
-            Tile(c, offsets + 8 * C_in, C_in, min(NR, C_out - block * NR)),
-            Start(c, 1) if add else Start(address(ZEROS), 0),
-            1,
-            tiles,
-            NO_BOUND,
-        )
+        tile = Tile(c, offsets + 8 * C_in, C_in, min(NR, C_out - block * NR))
+        start = Start(c, 1) if add else Start(zeros, 0)
+        multiply(a, Panel(dM + 4 * block * T * NR, 0, NR), tile, start, 1, tiles, NO_BOUND)
     if call.need_dx:
         b, offsets = address(workspace.U[0, p]), address(call.tiles)
+        a = Rows(dM, offsets, T * NR, 1)
         for begin in range(0, C_in, NR):
-            multiply(
-                Rows(dM, offsets, T * NR, 1),
-                Panel(b + 4 * begin * blocks * NR, NR * NR, NR),
-                Tile(V + 4 * begin, offsets + 8 * T, tiles, min(NR, width - begin)),
-                Start(address(ZEROS), 0),
-                blocks,
-                NR,
-                NO_BOUND,
-            )
+            tile = Tile(V + 4 * begin, offsets + 8 * T, tiles, min(NR, width - begin))
+            multiply(a, Panel(b + 4 * begin * blocks * NR, NR * NR, NR), tile, Start(zeros, 0), blocks, NR, NO_BOUND)
 
 
 @part

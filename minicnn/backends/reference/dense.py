@@ -1,7 +1,8 @@
-"""Dense layers: matrix products, with the ReLU that may follow."""
+"""Matrix products: dense layers, with the ReLU that may follow, products of pairs of arrays, and the rows of a table."""
 
 from __future__ import annotations
 
+from minicnn.backends.reference._namespace import array_namespace
 from minicnn.backends.reference.elementwise import relu_backward, relu_forward
 from minicnn.backends.types import Array
 
@@ -43,3 +44,42 @@ def dense_backward(
     """
     dz = dy if y is None else relu_backward(dy, y)
     return dz @ kernel.T if need_dx else None, x.T @ dz, dz.sum(axis=0)
+
+
+def batch_dot_forward(a: Array, b: Array) -> Array:
+    """A matrix product for each image: y[n,i,j] = sum over k of a[n,i,k] * b[n,j,k].
+
+    Args:
+        a: (N, I, K). b: (N, J, K).
+
+    Returns:
+        y: (N, I, J).
+
+    Cost: 2*N*I*J*K FLOPs.
+    """
+    return a @ b.swapaxes(1, 2)
+
+
+def batch_dot_backward(dy: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """Gradients of `batch_dot_forward`: da[n,i,k] = sum over j of dy[n,i,j] * b[n,j,k];  db[n,j,k] = sum over i of dy * a."""
+    return dy @ b, dy.swapaxes(1, 2) @ a
+
+
+def embedding_forward(indices: Array, table: Array) -> Array:
+    """Rows of a table: y[...,c] = table[indices[...],c], the product of one-hot vectors with it.
+
+    Args:
+        indices: (...), integers. table: (V, C).
+
+    Returns:
+        y: (..., C).
+    """
+    return table[indices]
+
+
+def embedding_backward(dy: Array, indices: Array, table_shape: tuple[int, int]) -> Array:
+    """Gradient of `embedding_forward` with respect to its table: each row is the sum of the dy that it was read for; (V, C)."""
+    xp = array_namespace(dy)
+    dtable = xp.zeros(table_shape, dy.dtype)
+    xp.add.at(dtable, indices, dy)
+    return dtable

@@ -52,6 +52,25 @@ def leaky_relu_backward(dy: Array, x: Array, negative_slope: float) -> Array:
     return array_namespace(dy).where(x > 0, dy, negative_slope * dy)
 
 
+def prelu_forward(x: Array, alpha: Array) -> Array:
+    """y = x where x > 0, else alpha * x, alpha being learned.
+
+    Args:
+        x: (N, ...). alpha: as one image of x, with axes of size 1 where it is shared.
+
+    Source: He et al. 2015, arXiv:1502.01852.
+    """
+    return array_namespace(x).where(x > 0, x, alpha * x)
+
+
+def prelu_backward(dy: Array, x: Array, alpha: Array) -> tuple[Array, Array]:
+    """dx = dy where x > 0, else alpha * dy;  dalpha = sum of dy * x where x < 0, over all that share it; as alpha."""
+    xp = array_namespace(dy)
+    shared = tuple(axis for axis, size in enumerate((1, *alpha.shape)) if axis == 0 or size == 1)
+    dalpha = xp.where(x > 0, 0, dy * x).sum(axis=shared, keepdims=True)
+    return xp.where(x > 0, dy, alpha * dy), dalpha[0]
+
+
 def elu_forward(x: Array, alpha: float) -> Array:
     """y = x where x > 0, else alpha * (exp(x) - 1). Source: Clevert et al. 2015, arXiv:1511.07289."""
     # exp(x) - 1 without cancellation near 0.
@@ -436,6 +455,83 @@ def dropout_backward(dy: Array, rate: float, key: Array) -> Array:
     return dropout_forward(dy, rate, key)
 
 
+def shared_dropout_forward(x: Array, noise_shape: tuple[int, ...], rate: float, key: Array) -> Array:
+    """Dropout whose mask is drawn in `noise_shape` and broadcast to x: what shares a word is kept or dropped together.
+
+    Args:
+        noise_shape: as x's, but for axes of size 1 along which the mask is the same.
+        rate, key: as in `dropout_forward`, with element i of the mask.
+
+    Source: Tompson et al. 2015, arXiv:1411.4280 (whole channels).
+    """
+    return array_namespace(x).where(_kept(noise_shape, rate, key), x / (1 - rate), 0)
+
+
+def shared_dropout_backward(dy: Array, noise_shape: tuple[int, ...], rate: float, key: Array) -> Array:
+    """dx = dy / (1 - rate) where the forward pass kept the element, else 0."""
+    return shared_dropout_forward(dy, noise_shape, rate, key)
+
+
+def alpha_dropout_forward(x: Array, noise_shape: tuple[int, ...], rate: float, key: Array) -> Array:
+    """Dropout for SELU: what is dropped gets SELU's least value, and mean 0 and variance 1 stay as they are.
+
+        least = -scale * alpha of `selu_forward`;  a = 1 / sqrt((1 - rate) * (1 + rate * least**2));  b = -a * rate * least
+        y = a * x + b where the element is kept, else a * least + b
+
+    Args:
+        noise_shape, key: as in `shared_dropout_forward`. rate: in [0, 1).
+
+    Source: Klambauer et al. 2017, arXiv:1706.02515.
+    """
+    least = -_SELU_SCALE * _SELU_ALPHA
+    a = _alpha_dropout_slope(rate)
+    return a * array_namespace(x).where(_kept(noise_shape, rate, key), x, least) - a * rate * least
+
+
+def alpha_dropout_backward(dy: Array, noise_shape: tuple[int, ...], rate: float, key: Array) -> Array:
+    """dx = a * dy where the forward pass kept the element, else 0."""
+    return array_namespace(dy).where(_kept(noise_shape, rate, key), _alpha_dropout_slope(rate) * dy, 0)
+
+
+def _alpha_dropout_slope(rate: float) -> float:
+    """a of `alpha_dropout_forward`."""
+    return ((1 - rate) * (1 + rate * (_SELU_SCALE * _SELU_ALPHA) ** 2)) ** -0.5
+
+
+def _normal(x: Array, key: Array) -> Array:
+    """Normally distributed numbers, one for each element of x and of its dtype, by Box & Muller from pairs of words.
+
+    Pair i of words u, v of the stream: z[2*i] = r * cos(2 pi v'), z[2*i + 1] = r * sin(2 pi v'), r = sqrt(-2 log u'),
+    with u' = (u + 1/2) / 2**32, v' likewise, so that no logarithm is infinite. In float64, as the last bits of u count.
+    """
+    xp, pairs = array_namespace(x), -(-x.size // 2)
+    u, v = ((random_bits(key, 2 * pairs).reshape(pairs, 2) + 0.5) * 2.0**-32).T
+    r = (-2 * xp.log(u)) ** 0.5
+    z = xp.stack([r * xp.cos(2 * pi * v), r * xp.sin(2 * pi * v)], axis=1)
+    return z.ravel()[: x.size].reshape(x.shape).astype(x.dtype)
+
+
+def gaussian_noise(x: Array, stddev: float, key: Array) -> Array:
+    """y = x + stddev * z, z normally distributed; its gradient is dy.
+
+    Args:
+        key: uint32 (2,), (seed, step): element i of z is a function of it and of i alone.
+
+    Source: Box & Muller 1958, doi:10.1214/aoms/1177706645 (normal numbers out of uniform ones).
+    """
+    return x + stddev * _normal(x, key)
+
+
+def gaussian_dropout_forward(x: Array, stddev: float, key: Array) -> Array:
+    """y = x * (1 + stddev * z), z as in `gaussian_noise`. Source: Srivastava et al. 2014, JMLR 15, section 10."""
+    return x * (1 + stddev * _normal(x, key))
+
+
+def gaussian_dropout_backward(dy: Array, stddev: float, key: Array) -> Array:
+    """dx = dy * (1 + stddev * z): z is drawn again from `key`."""
+    return gaussian_dropout_forward(dy, stddev, key)
+
+
 def random_bits(key: Array, count: int) -> Array:
     """The stream of 32-bit words behind every random op: word i is word i % 4 of
     Philox4x32-10 with key (seed, 0) and counter (i // 4, 0, step, 0).
@@ -500,6 +596,62 @@ def add_forward(xs: list[Array]) -> Array:
     for x in xs[1:]:
         y = y + x
     return y
+
+
+def subtract_forward(a: Array, b: Array) -> Array:
+    """y = a - b (broadcasting, as NumPy's)."""
+    return a - b
+
+
+def subtract_backward(dy: Array) -> tuple[Array, Array]:
+    """da = dy, db = -dy."""
+    return dy, -dy
+
+
+def multiply_forward(xs: list[Array]) -> Array:
+    """Product of arrays of one shape (broadcasting, as NumPy's, otherwise)."""
+    y = xs[0].copy()
+    for x in xs[1:]:
+        y = y * x
+    return y
+
+
+def multiply_backward(dy: Array, xs: list[Array]) -> list[Array]:
+    """dx of each array: dy times the product of all others, in the shape of y."""
+    # Not y / x, which a 0 would stop.
+    grads = []
+    for i in range(len(xs)):
+        grad = dy
+        for other in xs[:i] + xs[i + 1 :]:
+            grad = grad * other
+        grads.append(grad)
+    return grads
+
+
+def maximum_forward(xs: list[Array]) -> Array:
+    """The largest of the arrays, element by element (broadcasting, as NumPy's); a NaN is one."""
+    y = xs[0].copy()
+    for x in xs[1:]:
+        y = array_namespace(y).maximum(y, x)
+    return y
+
+
+def minimum_forward(xs: list[Array]) -> Array:
+    """The smallest of the arrays, element by element (broadcasting, as NumPy's); a NaN is one."""
+    y = xs[0].copy()
+    for x in xs[1:]:
+        y = array_namespace(y).minimum(y, x)
+    return y
+
+
+def chosen_backward(dy: Array, xs: list[Array], y: Array) -> list[Array]:
+    """Gradients of `maximum_forward` and `minimum_forward`: dy where an array is the first that is y, else 0."""
+    xp, grads, left = array_namespace(dy), [], dy
+    for x in xs:
+        chosen = x == y
+        grads.append(xp.where(chosen, left, 0))
+        left = xp.where(chosen, 0, left)
+    return grads
 
 
 def concatenate_forward(xs: list[Array], axis: int) -> Array:

@@ -1,11 +1,13 @@
-"""Warping, resizing and recolouring of images: what augmentation is made of.
+"""Warping, resizing and recolouring of images: what augmentation is made of. And upsampling, which is a layer among others.
 
-Forward only: no weight stands before it, so that nobody reads a gradient. Codes: interpolation
+Augmentation has no gradients: no weight stands before it, so that nobody reads one. Its codes: interpolation
 0 nearest (halves away from 0), 1 bilinear; fill mode, for pixels outside of the image, 0 constant,
 1 nearest (aaa|abcd|ddd), 2 reflect (cba|abcd|dcb), 3 wrap (bcd|abcd|abc).
 """
 
 from __future__ import annotations
+
+from math import ceil
 
 from minicnn.backends.reference._namespace import array_namespace
 from minicnn.backends.types import Array, Pair
@@ -114,3 +116,104 @@ def adjust_colors(x: Array, factors: Array, offsets: Array, low: float, high: fl
         x: (N, H, W, C). factors, offsets: (N, C).
     """
     return array_namespace(x).clip(x * factors[:, None, None] + offsets[:, None, None], low, high)
+
+
+def upsample2d_nearest_forward(x: Array, size: Pair) -> Array:
+    """Each pixel as a block of FH x FW pixels: y[n,oy,ox,c] = x[n, oy // FH, ox // FW, c].
+
+    Args:
+        x: (N, H, W, C). size: (FH, FW).
+
+    Returns:
+        y: (N, H*FH, W*FW, C).
+    """
+    (N, H, W, C), (FH, FW) = x.shape, size
+    blocks = array_namespace(x).broadcast_to(x[:, :, None, :, None, :], (N, H, FH, W, FW, C))
+    return blocks.copy().reshape(N, H * FH, W * FW, C)
+
+
+def upsample2d_nearest_backward(dy: Array, size: Pair) -> Array:
+    """Gradient of `upsample2d_nearest_forward`: dx[n,h,w,c] is the sum of dy over the pixel's block; (N, H, W, C)."""
+    (N, OH, OW, C), (FH, FW) = dy.shape, size
+    return dy.reshape(N, OH // FH, FH, OW // FW, FW, C).sum(axis=(2, 4))
+
+
+def upsample2d_forward(x: Array, image: Pair, radius: int) -> Array:
+    """Images at a larger size, smooth between their pixels: along each axis a weighted mean of the pixels nearby.
+
+        y[o] = (sum over h of f(place - h) * x[h]) / (sum over h of f(place - h)),  place = (o + 1/2) * H / OH - 1/2,
+
+    h over the pixels of the image that lie nearer than the radius; first along the rows, then along the columns.
+
+        radius 1, bilinear: f(d) = 1 - |d|
+        radius 2, bicubic:  f(d) = 3/2 |d|**3 - 5/2 |d|**2 + 1 for |d| <= 1, else -1/2 |d|**3 + 5/2 |d|**2 - 4 |d| + 2
+        radius r of 3 or 5, Lanczos: f(d) = sinc(d) * sinc(d / r),  sinc(d) = sin(pi d) / (pi d)
+
+    Args:
+        x: (N, H, W, C). image: (OH, OW). radius: names the filter f.
+
+    Returns:
+        y: (N, OH, OW, C).
+
+    Source: Keys 1981, doi:10.1109/TASSP.1981.1163711 (bicubic); Duchon 1979, doi:10.1175/1520-0450(1979)018 (Lanczos).
+    """
+    return _mixed(_mixed(x, 1, image[0], radius), 2, image[1], radius)
+
+
+def upsample2d_backward(dy: Array, image: Pair, radius: int) -> Array:
+    """Gradient of `upsample2d_forward`: each dy goes to the pixels it was mixed of, by their weights.
+
+    Args:
+        image: (H, W).
+
+    Returns:
+        dx: (N, H, W, C).
+    """
+    return _unmixed(_unmixed(dy, 2, image[1], radius), 1, image[0], radius)
+
+
+def _filter(distance: Array, radius: int) -> Array:
+    """f of `upsample2d_forward`, 0 from the radius on."""
+    xp = array_namespace(distance)
+    d = xp.abs(distance)
+    if radius == 1:
+        return xp.maximum(1 - d, 0)
+    if radius == 2:
+        return xp.where(d <= 1, (1.5 * d - 2.5) * d**2 + 1, xp.where(d < 2, ((2.5 - 0.5 * d) * d - 4) * d + 2, 0))
+    return xp.where(d < radius, xp.sinc(d) * xp.sinc(d / radius), 0)
+
+
+def _mixing_matrix(x: Array, size: int, new_size: int, radius: int) -> Array:
+    """(new_size, size): how much of each pixel there is in each new one; device of x."""
+    xp = array_namespace(x)
+    places = (xp.arange(new_size) + 0.5) * (size / new_size) - 0.5
+    weights = _filter(places[:, None] - xp.arange(size), radius)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _mixed(x: Array, axis: int, new_size: int, radius: int) -> Array:
+    """`upsample2d_forward` along one axis."""
+    xp, size = array_namespace(x), x.shape[axis]
+    places = (xp.arange(new_size) + 0.5) * (size / new_size) - 0.5
+    first = xp.floor(places).astype(xp.int64) - radius + 1
+    return _band_product(_mixing_matrix(x, size, new_size, radius), x, axis, first, 2 * radius)
+
+
+def _unmixed(dy: Array, axis: int, size: int, radius: int) -> Array:
+    """Its transposed: the new pixels that pixel h is part of begin behind (h - radius + 1/2) * new_size / size - 1/2."""
+    xp, new_size = array_namespace(dy), dy.shape[axis]
+    scale = new_size / size
+    first = xp.floor((xp.arange(size) - radius + 0.5) * scale - 0.5).astype(xp.int64)
+    return _band_product(_mixing_matrix(dy, size, new_size, radius).T, dy, axis, first, ceil(2 * radius * scale) + 2)
+
+
+def _band_product(matrix: Array, x: Array, axis: int, first: Array, width: int) -> Array:
+    """matrix @ x along an axis, row i of the matrix being 0 but in the `width` places from first[i] on."""
+    xp, size = array_namespace(x), x.shape[axis]
+    rows = xp.arange(first.size)
+    y = 0
+    for place in (first + k for k in range(width)):
+        inside = xp.clip(place, 0, size - 1)
+        weights = xp.where(place == inside, matrix[rows, inside], 0).astype(x.dtype)
+        y = y + weights.reshape([-1 if i == axis else 1 for i in range(x.ndim)]) * x.take(inside, axis=axis)
+    return y

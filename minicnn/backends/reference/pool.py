@@ -6,7 +6,7 @@ from math import inf
 
 from minicnn.backends.reference._namespace import array_namespace
 from minicnn.backends.reference.im2col import col2im, im2col
-from minicnn.backends.types import Array, Window
+from minicnn.backends.types import Array, Pair, Window
 
 
 def _real_pixels(x: Array, x_shape: tuple[int, ...], window: Window) -> Array:
@@ -124,3 +124,67 @@ def global_avgpool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
     xp = array_namespace(dy)
     _, H, W, _ = x_shape
     return xp.broadcast_to((dy / (H * W))[:, None, None, :], x_shape).copy()
+
+
+def _adaptive_windows(image: tuple[int, int], output: Pair) -> list[tuple[tuple[int, int], tuple[slice, ...]]]:
+    """For each place (oy, ox) of the output its window of the image; they cover it, and where they must, overlap."""
+    rows, columns = (
+        [slice(o * size // count, -(-(o + 1) * size // count)) for o in range(count)] for size, count in zip(image, output)
+    )
+    return [((oy, ox), (slice(None), row, column)) for oy, row in enumerate(rows) for ox, column in enumerate(columns)]
+
+
+def adaptive_avgpool2d_forward(x: Array, output: Pair) -> Array:
+    """Mean of each of OH x OW windows, as equal as they can be.
+
+        y[n,oy,ox,c] = mean of x[n,h,w,c] over floor(oy*H/OH) <= h < ceil((oy+1)*H/OH), and w likewise
+
+    Args:
+        x: (N, H, W, C). output: (OH, OW).
+
+    Returns:
+        y: (N, OH, OW, C).
+    """
+    N, H, W, C = x.shape
+    y = array_namespace(x).empty((N, *output, C), x.dtype)
+    for (oy, ox), window in _adaptive_windows((H, W), output):
+        y[:, oy, ox] = x[window].mean(axis=(1, 2))
+    return y
+
+
+def adaptive_avgpool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
+    """Gradient of `adaptive_avgpool2d_forward`: each dy is shared equally among its window's pixels; (N, H, W, C)."""
+    _, H, W, _ = x_shape
+    dx = array_namespace(dy).zeros(x_shape, dy.dtype)
+    for (oy, ox), window in _adaptive_windows((H, W), dy.shape[1:3]):
+        pixels = dx[window]
+        pixels += dy[:, None, None, oy, ox] / (pixels.shape[1] * pixels.shape[2])
+    return dx
+
+
+def adaptive_maxpool2d_forward(x: Array, output: Pair) -> tuple[Array, Array]:
+    """Largest value of each window of `adaptive_avgpool2d_forward`; a NaN is one.
+
+    Returns:
+        y: (N, OH, OW, C).
+        argmax: (N, OH, OW, C), int32: its place in its window, row by row; the first one where several tie or are NaN.
+    """
+    xp = array_namespace(x)
+    N, H, W, C = x.shape
+    y, argmax = xp.empty((N, *output, C), x.dtype), xp.empty((N, *output, C), xp.int32)
+    for (oy, ox), window in _adaptive_windows((H, W), output):
+        pixels = x[window].reshape(N, -1, C)
+        y[:, oy, ox], argmax[:, oy, ox] = pixels.max(axis=1), pixels.argmax(axis=1)
+    return y, argmax
+
+
+def adaptive_maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...]) -> Array:
+    """Gradient of `adaptive_maxpool2d_forward`: each dy goes to the pixel that was the largest; (N, H, W, C)."""
+    xp = array_namespace(dy)
+    _, H, W, _ = x_shape
+    dx = xp.zeros(x_shape, dy.dtype)
+    for (oy, ox), window in _adaptive_windows((H, W), dy.shape[1:3]):
+        pixels = dx[window]
+        places = xp.arange(pixels.shape[1] * pixels.shape[2]).reshape(1, *pixels.shape[1:3], 1)
+        pixels += xp.where(places == argmax[:, None, None, oy, ox], dy[:, None, None, oy, ox], 0)
+    return dx

@@ -117,7 +117,8 @@ KERNEL sum_squares(const double* partial, double* squares, long long parts) {
 // g *= limit / max(norm of g, limit)
 KERNEL clip_by_norm(Tensors lists, const double* squares, double limit, long long first) {
     real* g = LIST(0);
-    const real factor = limit / fmax(sqrt(squares[first + blockIdx.y]), limit);
+    const double norm = sqrt(squares[first + blockIdx.y]);
+    const real factor = norm <= limit ? 1 : limit / norm;  // a NaN stays one, which fmax would hide
     EACH(i, SIZE) g[i] *= factor;
 }
 
@@ -126,7 +127,8 @@ KERNEL clip_by_global_norm(Tensors lists, const double* squares, double limit, l
     real* g = LIST(0);
     double sum = 0;
     for (int parameter = 0; parameter < count; ++parameter) sum += squares[parameter];
-    const real factor = limit / fmax(sqrt(sum), limit);
+    const double norm = sqrt(sum);
+    const real factor = norm <= limit ? 1 : limit / norm;
     EACH(i, SIZE) g[i] *= factor;
 }
 

@@ -1,0 +1,247 @@
+"""Layers without weights that crop, pad, enlarge and repeat."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from minicnn import registry, shapes
+from minicnn.backends import ops
+from minicnn.layers.arguments import standardize_data_format
+from minicnn.layers.base import Layer
+from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.spatial import Spatial
+from minicnn.layers.symbolic import Shape
+
+# The radius by which `ops.upsample2d_forward` knows a filter; 0 for none, repeated pixels.
+_RADIUS = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}
+
+Sides = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _positive_integer(value: Any, argument: str) -> int:
+    """`value`, if it is a positive int; an error in Keras's words otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"Expected an integer value for `{argument}`, got {type(value)}.")
+    if value <= 0:
+        raise ValueError(f"Argument `{argument}` should be a positive integer. Received: {argument}={value}")
+    return value
+
+
+@registry.register("layer")
+class UpSampling2D(Spatial):
+    """Images enlarged: FH times as high and FW times as wide.
+
+    Args:
+        size: FH and FW, an int for both.
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
+        interpolation: "nearest" repeats each pixel; "bilinear", "bicubic", "lanczos3" and "lanczos5" mix neighbours,
+            see `ops.upsample2d_forward`.
+
+    Input (N, H, W, C), output (N, H*FH, W*FW, C).
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("size", "data_format", "interpolation")
+    size: int | tuple[int, int]
+
+    def __init__(
+        self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, self.name)
+        self.size = self._factors = shapes.pair(size, "size")
+        self.interpolation = interpolation.lower()
+        self.input_spec = InputSpec(ndim=4)
+        if self.interpolation not in _RADIUS:
+            raise ValueError(
+                f"Invalid `interpolation` argument: it should be one of {tuple(_RADIUS)}. "
+                f"Received: interpolation={interpolation!r}"
+            )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, *image, C = self.image_shape(input_shape)
+        larger = [None if size is None else size * factor for size, factor in zip(image, self._factors)]
+        return self.given_shape((N, *larger, C))
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        x = self.images(x)
+        _, H, W, _ = x.shape
+        FH, FW = self._factors
+        radius = _RADIUS[self.interpolation]
+        if radius:
+            y = ops.upsample2d_forward(x, (H * FH, W * FW), radius)
+        else:
+            y = ops.upsample2d_nearest_forward(x, self._factors)
+        return self.as_given(y), (H, W)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        image = saved
+        dy, radius = self.images(dy), _RADIUS[self.interpolation]
+        if radius:
+            dx = ops.upsample2d_backward(dy, image, radius)
+        else:
+            dx = ops.upsample2d_nearest_backward(dy, self._factors)
+        return self.as_given(dx), ()
+
+
+@registry.register("layer")
+class UpSampling1D(UpSampling2D):
+    """Each step of a signal `size` times.
+
+    Input (N, L, C), output (N, L*size, C).
+    """
+
+    rank = 1
+    _own_arguments: ClassVar[tuple[str, ...]] = ("size",)
+
+    def __init__(self, size: int = 2, **kwargs: Any) -> None:
+        super().__init__(_positive_integer(size, "size"), "channels_last", **kwargs)
+        self.size, self._factors = size, (1, size)
+        self.input_spec = InputSpec(ndim=3)
+
+
+@registry.register("layer")
+class RepeatVector(Layer):
+    """A vector `n` times: input (N, C), output (N, n, C)."""
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("n",)
+
+    def __init__(self, n: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n = _positive_integer(n, "n")
+        self.input_spec = InputSpec(ndim=2)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, C = input_shape
+        return (N, self.n, C)
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return ops.upsample2d_nearest_forward(x[:, None, None], (1, self.n))[:, 0], None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return ops.upsample2d_nearest_backward(dy[:, None], (1, self.n))[:, 0, 0], ()
+
+
+class _Bordered(Spatial):
+    """Base of the layers that take rows and columns away from the edges of images, or add some."""
+
+    _sides: Sides  # ((top, bottom), (left, right))
+    _sign: ClassVar[int]  # 1 for a padding, -1 for a cropping
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        N, *image, C = self.image_shape(input_shape)
+        sizes = [None if size is None else size + self._sign * sum(sides) for size, sides in zip(image, self._sides)]
+        if any(size is not None and size <= 0 for size in sizes):
+            raise ValueError(
+                "Values in `cropping` argument should be smaller than the corresponding spatial dimension of the input. "
+                f"Received: input_shape={tuple(input_shape)}, cropping={self._sides[2 - self.rank :]}. Layer: '{self.name}'."
+            )
+        return self.given_shape((N, *sizes, C))
+
+    def _with_border(self, x: Any) -> Any:
+        return self.as_given(ops.zero_pad2d_forward(self.images(x), (*self._sides[0], *self._sides[1])))
+
+    def _without_border(self, y: Any) -> Any:
+        return self.as_given(ops.zero_pad2d_backward(self.images(y), (*self._sides[0], *self._sides[1])))
+
+
+class _Padding(_Bordered):
+    """Base of the layers that put zeros around."""
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("padding", "data_format")
+    _sign = 1
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        return self._with_border(x), None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return self._without_border(dy), ()
+
+
+class _Cropping(_Bordered):
+    """Base of the layers that cut off what lies at the edges: each pass is the other's of a padding."""
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("cropping",)
+    _sign = -1
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        self.compute_output_shape(x.shape)  # raises
+        return self._without_border(x), None
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        return self._with_border(dy), ()
+
+
+@registry.register("layer")
+class ZeroPadding2D(_Padding):
+    """Images with rows and columns of zeros around them.
+
+    Args:
+        padding: an int for all sides, (rows, columns), or ((top, bottom), (left, right)).
+        data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
+    """
+
+    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, self.name)
+        self.padding = self._sides = shapes.sides(padding, "padding", "(rows, columns)", "((top, bottom), (left, right))")
+        self.input_spec = InputSpec(ndim=4)
+
+
+@registry.register("layer")
+class ZeroPadding1D(_Padding):
+    """Signals (N, L, C) with zeros at their ends.
+
+    Args:
+        padding: an int for both ends, or (at the beginning, at the end).
+        data_format: as in `ZeroPadding2D`.
+    """
+
+    rank = 1
+
+    def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, self.name)
+        self.padding = shapes.pair(padding, "padding", allow_zero=True)
+        self._sides = (0, 0), self.padding
+        self.input_spec = InputSpec(ndim=3)
+
+
+@registry.register("layer")
+class Cropping2D(_Cropping):
+    """Images without rows and columns at their edges.
+
+    Args:
+        cropping: an int for all sides, (rows, columns), or ((top, bottom), (left, right)).
+        data_format: as in `ZeroPadding2D`.
+
+    Raises:
+        ValueError: on an image of which nothing would be left.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("cropping", "data_format")
+
+    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, self.name)
+        if isinstance(cropping, int) and cropping < 0:
+            raise ValueError(f"`cropping` cannot be negative. Received: cropping={cropping}.")
+        two, four = "(symmetric_height_crop, symmetric_width_crop)", "((top_crop, bottom_crop), (left_crop, right_crop))"
+        self.cropping = self._sides = shapes.sides(cropping, "cropping", two, four)
+        self.input_spec = InputSpec(ndim=4)
+
+
+@registry.register("layer")
+class Cropping1D(_Cropping):
+    """Signals (N, L, C) without steps at their ends.
+
+    Args:
+        cropping: an int for both ends, or (at the beginning, at the end).
+    """
+
+    rank = 1
+
+    def __init__(self, cropping: Any = (1, 1), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cropping = shapes.pair(cropping, "cropping", allow_zero=True)
+        self._sides = (0, 0), self.cropping
+        self.input_spec = InputSpec(ndim=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import minicnn
 
@@ -178,3 +179,23 @@ def test_the_penalty_of_a_frozen_weight_does_not_count():
         one.compile("sgd", "mse")
     np.testing.assert_allclose(ours.evaluate(x, y, verbose=0), theirs.evaluate(x, y, verbose=0), rtol=1e-5)
     np.testing.assert_allclose(ours.train_on_batch(x, y), theirs.train_on_batch(x, y), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("of_softmax", "of_loss"), [(-1, -1), (1, 1), (1, -1), (-1, 1)])
+def test_a_softmax_and_a_loss_may_have_other_axes(of_softmax, of_loss):
+    """Both along the last axis are computed as one, all else one after the other. (Keras would always take the logits.)"""
+    x, y = RNG.normal(size=(6, 3, 4)).astype("float32"), RNG.uniform(size=(6, 3, 5)).astype("float32")
+    y /= y.sum(axis=of_loss, keepdims=True)
+    kernel = np.linspace(-1, 1, 20, dtype="float32").reshape(4, 5)
+    k = tf.Variable(kernel)
+    with tf.GradientTape() as tape:
+        p = tf.nn.softmax(x @ k, axis=of_softmax)
+        p = p / tf.reduce_sum(p, axis=of_loss, keepdims=True)
+        loss = tf.reduce_mean(-tf.reduce_sum(y * tf.math.log(p), axis=of_loss))
+    model = minicnn.Sequential([minicnn.Input((3, 4)), minicnn.layers.Dense(5, use_bias=False)])
+    model.add(minicnn.layers.Softmax(axis=of_softmax))
+    model.set_weights([kernel])
+    model.compile(minicnn.optimizers.SGD(0.5), minicnn.losses.CategoricalCrossentropy(axis=of_loss))
+    history = model.fit(x, y, verbose=0)
+    assert history.history["loss"][0] == pytest.approx(float(loss), rel=1e-5)
+    np.testing.assert_allclose(model.get_weights()[0], kernel - 0.5 * tape.gradient(loss, k), rtol=1e-4, atol=1e-5)

@@ -227,6 +227,11 @@ def part(function: Callable[..., Any]) -> Any:
     return numba.njit(error_model="numpy")(function)
 
 
+def reassociated(function: Callable[..., Any]) -> Any:
+    """`part` for a sum along a row: LLVM may take its terms in another order, and so in vectors, the same for every call."""
+    return numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})(function)
+
+
 def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = None) -> Any:
     """Decorator of a jitted function that Python calls: compiled once for each machine, then read from disk.
 
@@ -241,11 +246,15 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
     dispatcher: Any = numba.njit(error_model="numpy", nogil=True)(function)
     with contextlib.suppress(RuntimeError):  # no folder can be written: compile anew in every process
         dispatcher._cache = _Cache(source or function)
-    compile_for = dispatcher._compile_for_args
+    compile_for, starred = dispatcher._compile_for_args, inspect.getfullargspec(function).varargs is not None
 
     def compile_or_copy(*args: Any) -> Any:
-        # What is returned is called with the same arguments.
-        return compile_for(*args) if all(map(_is_read_as_it_lies, args)) else functools.partial(_call_on_copies, dispatcher)
+        # What is returned is called with the same arguments; what a `*args` takes is the last of them, as a tuple.
+        if all(map(_is_read_as_it_lies, args)):
+            return compile_for(*args)
+        return functools.partial(
+            _call_on_copies, (lambda *given: dispatcher(*given[:-1], *given[-1])) if starred else dispatcher
+        )
 
     dispatcher._compile_for_args = compile_or_copy
     return dispatcher
@@ -257,14 +266,14 @@ def _is_read_as_it_lies(argument: Any) -> bool:
     return not isinstance(argument, np.ndarray) or (argument.flags.c_contiguous and argument.flags.aligned)
 
 
-def _call_on_copies(dispatcher: Any, *args: Any) -> Any:
+def _call_on_copies(kernel: Callable[..., Any], *args: Any) -> Any:
     """Call a kernel, which reads arrays by their addresses, on C-contiguous copies of those that are not: a user's views.
 
     Numba tells arrays of another order by their type, and so looks for a kernel of its own for them. There is never one:
     that is where such a call comes here, and one on contiguous arrays pays nothing for it.
     """
     copies = [_in_order(argument) for argument in args]
-    result = dispatcher(*copies)
+    result = kernel(*copies)
     for argument, copy in zip(args, copies):
         _write_back(argument, copy)
     return result

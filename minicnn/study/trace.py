@@ -311,7 +311,7 @@ def _follow(
     if hasattr(layer, "cropping") or (hasattr(layer, "padding") and not hasattr(layer, "window_over")):
         sides, sign = (layer.cropping, -1) if hasattr(layer, "cropping") else (layer.padding, 1)
         moved = (place[axis] + sign * sides[axis][0] for axis in (0, 1))
-        return tuple(min(max(at, 0), size - 1) for at, size in zip(moved, after[1:]))  # type: ignore[return-value]
+        return tuple(min(max(at, 0), size - 1) for at, size in zip(moved, after[1:]))
     if not hasattr(layer, "window_over"):  # the same pixel, in an image that may be larger or smaller
         return place[0] * after[1] // before[1], place[1] * after[2] // before[2]
     window = layer.window_over(before)

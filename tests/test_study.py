@@ -19,6 +19,7 @@ from minicnn.layers import (
     Add,
     BatchNormalization,
     Conv2D,
+    Cropping2D,
     Dense,
     Dropout,
     Flatten,
@@ -27,6 +28,7 @@ from minicnn.layers import (
     MaxPooling2D,
     ReLU,
     Softmax,
+    UpSampling2D,
     ZeroPadding2D,
 )
 from minicnn.models import Model, Sequential
@@ -544,6 +546,12 @@ def test_the_followed_window_holds_the_pixel(data):
     followed = study.trace(model, image, pixel).calls[-1]
     # A stride may step over a pixel; wherever a window sees it, the followed one does.
     assert followed.values[0] == seen.max()
+
+
+def test_a_pixel_is_followed_through_cropping_and_upsampling():
+    image = np.arange(24, dtype=np.float32).reshape(4, 6, 1)
+    model = Sequential([Input((4, 6, 1)), Cropping2D(((1, 0), (0, 2))), UpSampling2D((2, 3)), Cropping2D(1)])
+    assert [call.values[0] for call in study.trace(model, image, (2, 3)).calls] == [image[2, 3, 0]] * 3
 
 
 # --- gradcheck ------------------------------------------------------------------------

@@ -139,12 +139,15 @@ class Multiply(_Elementwise):
         return ops.multiply_backward(dy, xs)
 
 
-@registry.register("layer")
-class Maximum(_Elementwise):
-    """The largest of the inputs, element by element; of equal ones the first gets the gradient."""
+class _Chosen(_Elementwise):
+    """Base of the merges that choose one of the inputs, element by element; of equal ones the first gets the gradient."""
+
+    def choose(self, xs: list[Any]) -> Any:
+        """The chosen elements."""
+        raise NotImplementedError
 
     def merge(self, xs: list[Any]) -> tuple[Any, Any]:
-        y = ops.maximum_forward(xs)
+        y = self.choose(xs)
         return y, (xs, y)
 
     def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
@@ -153,16 +156,19 @@ class Maximum(_Elementwise):
 
 
 @registry.register("layer")
-class Minimum(_Elementwise):
-    """The smallest of the inputs, element by element; of equal ones the first gets the gradient."""
+class Maximum(_Chosen):
+    """The largest of the inputs, element by element."""
 
-    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
-        y = ops.minimum_forward(xs)
-        return y, (xs, y)
+    def choose(self, xs: list[Any]) -> Any:
+        return ops.maximum_forward(xs)
 
-    def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
-        xs, y = kept
-        return ops.chosen_backward(dy, xs, y)
+
+@registry.register("layer")
+class Minimum(_Chosen):
+    """The smallest of the inputs, element by element."""
+
+    def choose(self, xs: list[Any]) -> Any:
+        return ops.minimum_forward(xs)
 
 
 @registry.register("layer")

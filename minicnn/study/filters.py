@@ -30,13 +30,18 @@ def named_layer(model: Any, layer: Any) -> Any:
     return known[layer]
 
 
+def _is_convolution(layer: Any) -> bool:
+    """Whether it is a convolution of images, not of signals."""
+    return isinstance(layer, Conv2D) and layer.rank == 2
+
+
 def last_convolution(model: Any) -> Any:
     """The model's last `Conv2D`.
 
     Raises:
         ValueError: if it has none.
     """
-    found = [layer for layer in model.layers if isinstance(layer, Conv2D)]
+    found = [layer for layer in model.layers if _is_convolution(layer)]
     if not found:
         raise ValueError(
             f"Model '{model.name}' has no Conv2D layer. Its layers: {', '.join(layer.name for layer in model.layers)}."
@@ -64,13 +69,13 @@ def filters(
     Raises:
         ValueError: if the layer is no Conv2D or is not built.
     """
-    if isinstance(model, Conv2D):
+    if _is_convolution(model):
         layer = model
     elif layer is None:
-        layer = next((held for held in model.layers if isinstance(held, Conv2D)), None) or last_convolution(model)
+        layer = next((held for held in model.layers if _is_convolution(held)), None) or last_convolution(model)
     else:
         layer = named_layer(model, layer)
-    if not isinstance(layer, Conv2D) or not layer.built:
+    if not _is_convolution(layer) or not layer.built:
         raise ValueError(f"Expected a built Conv2D layer. Received: {layer!r}")
     kernel = layer.kernel.numpy()  # (KH, KW, C_in, C_out)
     KH, KW, C_in, C_out = kernel.shape

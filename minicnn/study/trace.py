@@ -308,9 +308,12 @@ def _follow(
     """The output pixel whose window is centred nearest to the input pixel `place`; None where the output has no pixels."""
     if place is None or len(after) != 4:
         return None
-    if not hasattr(layer, "window_over"):  # the same pixel, moved by what a padding layer put before it
-        (top, _), (left, _) = getattr(layer, "padding", ((0, 0), (0, 0)))
-        return min(place[0] + top, after[1] - 1), min(place[1] + left, after[2] - 1)
+    if hasattr(layer, "cropping") or (hasattr(layer, "padding") and not hasattr(layer, "window_over")):
+        sides, sign = (layer.cropping, -1) if hasattr(layer, "cropping") else (layer.padding, 1)
+        moved = (place[axis] + sign * sides[axis][0] for axis in (0, 1))
+        return tuple(min(max(at, 0), size - 1) for at, size in zip(moved, after[1:]))
+    if not hasattr(layer, "window_over"):  # the same pixel, in an image that may be larger or smaller
+        return place[0] * after[1] // before[1], place[1] * after[2] // before[2]
     window = layer.window_over(before)
     found = []
     for axis, pad in ((0, window.pads[0]), (1, window.pads[2])):

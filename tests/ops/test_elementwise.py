@@ -362,3 +362,16 @@ def test_batch_dot_equals_tensorflow(target: Target, N: int, rows: int, J: int, 
     target.check(target.ops.batch_dot_forward(a, b), expected)
     for grad, expected_grad in zip(target.ops.batch_dot_backward(dy, a, b), expected_grads, strict=True):
         target.check(grad, expected_grad)
+
+
+@gradient_cases
+@given(shape=st.tuples(*[st.integers(1, 4)] * 4), shared=st.tuples(*[st.booleans()] * 3), seed=seeds)
+def test_prelu_equals_tensorflow(target: Target, shape: tuple[int, ...], shared: tuple[bool, ...], seed: int) -> None:
+    x = target.normal(seed, *shape)
+    alpha = target.normal(seed + 1, *(1 if same else size for size, same in zip(shape[1:], shared)))
+    expected, dy, expected_grads = forward_and_gradients(
+        lambda x, alpha: tf.nn.relu(x) - alpha * tf.nn.relu(-x), [x, alpha], seed + 2, target
+    )
+    target.check(target.ops.prelu_forward(x, alpha), expected)
+    for grad, expected_grad in zip(target.ops.prelu_backward(dy, x, alpha), expected_grads, strict=True):
+        target.check(grad, expected_grad, scale=float(np.abs(dy).max()))

@@ -137,25 +137,28 @@ def test_moving_average(target: Target, shape: tuple[int, ...], momentum: float,
     target.check(average, variable, scale=1)
 
 
-def normalized(x: tf.Tensor, axes: list[int], epsilon: float) -> tf.Tensor:
-    mean, variance = tf.nn.moments(x, axes, keepdims=True)
-    return (x - mean) * tf.math.rsqrt(variance + epsilon)
+def check_normalization(
+    target: Target, op: str, x: np.ndarray, grouped: tuple[int, ...], affine: bool, numbers: tuple[Any, ...], seed: int
+) -> None:
+    """`op`_forward and `op`_backward, which normalize x over all axes of `grouped` but the first and the third.
 
-
-@gradient_cases
-@given(rows=st.integers(1, 9), C=st.sampled_from([1, 2, 3, 15, 16, 17, 33]), affine=st.booleans(), epsilon=epsilons, seed=seeds)
-def test_layernorm_equals_tensorflow(target: Target, rows: int, C: int, affine: bool, epsilon: float, seed: int) -> None:
-    x = target.normal(seed, rows, C) + target.normal(0, 1).dtype.type(8)
+    Args:
+        numbers: the forward pass's after gamma and beta, epsilon last.
+    """
+    C = x.shape[-1]
     gamma, beta = draw_parameters(target, C, seed + 1, affine, affine)
     present = [array for array in (gamma, beta) if array is not None]
+    axes = [axis for axis in range(1, len(grouped)) if axis != 2]
 
     def function(x: tf.Tensor, gamma: Any = 1, beta: Any = 0) -> tf.Tensor:
-        return normalized(x, [1], epsilon) * gamma + beta
+        parts = tf.reshape(x, grouped)
+        mean, variance = tf.nn.moments(parts, axes, keepdims=True)
+        return tf.reshape((parts - mean) * tf.math.rsqrt(variance + numbers[-1]), x.shape) * gamma + beta
 
     expected, dy, (expected_dx, *expected_rest) = forward_and_gradients(function, [x, *present], seed + 3, target)
-    y, mean, inverse_deviation = target.ops.layernorm_forward(x, gamma, beta, epsilon)
+    y, mean, inverse_deviation = getattr(target.ops, f"{op}_forward")(x, gamma, beta, *numbers)
     target.check(y, expected, scale=1)
-    dx, *grads = target.ops.layernorm_backward(dy, x, gamma, mean, inverse_deviation)
+    dx, *grads = getattr(target.ops, f"{op}_backward")(dy, x, gamma, mean, inverse_deviation)
     slope = np.max(np.abs(1 if gamma is None else gamma)) * inverse_deviation.max()
     target.check(dx, expected_dx, scale=float(slope * np.abs(dy).max()))
     for gradient, expected_gradient in zip(grads, expected_rest):
@@ -165,35 +168,28 @@ def test_layernorm_equals_tensorflow(target: Target, rows: int, C: int, affine: 
 
 @gradient_cases
 @given(
-    N=st.integers(1, 3),
-    S=st.integers(1, 9),
-    groups=st.integers(1, 4),
-    each=st.sampled_from([1, 2, 5, 8]),
+    rows=st.integers(1, 9) | st.sampled_from(around(CHUNKS)),
+    C=st.sampled_from([1, 2, 3, 15, 16, 17, 33, 65]),
     affine=st.booleans(),
     epsilon=epsilons,
     seed=seeds,
 )
-def test_groupnorm_equals_tensorflow(
-    target: Target, N: int, S: int, groups: int, each: int, affine: bool, epsilon: float, seed: int
-) -> None:
-    C = groups * each
-    x = target.normal(seed, N, S, C)
-    gamma, beta = draw_parameters(target, C, seed + 1, affine, affine)
-    present = [array for array in (gamma, beta) if array is not None]
+def test_layernorm_equals_tensorflow(target: Target, rows: int, C: int, affine: bool, epsilon: float, seed: int) -> None:
+    x = target.normal(seed, rows, C) + target.normal(0, 1).dtype.type(8)
+    check_normalization(target, "layernorm", x, (rows, C), affine, (epsilon,), seed)
 
-    def function(x: tf.Tensor, gamma: Any = 1, beta: Any = 0) -> tf.Tensor:
-        x_hat = normalized(tf.reshape(x, (N, S, groups, each)), [1, 3], epsilon)
-        return tf.reshape(x_hat, (N, S, C)) * gamma + beta
 
-    expected, dy, (expected_dx, *expected_rest) = forward_and_gradients(function, [x, *present], seed + 3, target)
-    y, mean, inverse_deviation = target.ops.groupnorm_forward(x, gamma, beta, groups, epsilon)
-    target.check(y, expected, scale=1)
-    dx, *grads = target.ops.groupnorm_backward(dy, x, gamma, mean, inverse_deviation)
-    slope = np.max(np.abs(1 if gamma is None else gamma)) * inverse_deviation.max()
-    target.check(dx, expected_dx, scale=float(slope * np.abs(dy).max()))
-    for gradient, expected_gradient in zip(grads, expected_rest):
-        target.check(gradient, expected_gradient, scale=float(np.abs(dy).max()))
-    assert [gradient.shape for gradient in grads] == [(C,), (C,)]
+@gradient_cases
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 4), st.sampled_from([1, 2, 5, 8])),
+    affine=st.booleans(),
+    epsilon=epsilons,
+    seed=seeds,
+)
+def test_groupnorm_equals_tensorflow(target: Target, shape: tuple[int, ...], affine: bool, epsilon: float, seed: int) -> None:
+    N, S, groups, each = shape
+    x = target.normal(seed, N, S, groups * each)
+    check_normalization(target, "groupnorm", x, shape, affine, (groups, epsilon), seed)
 
 
 @gradient_cases

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -212,3 +213,36 @@ def test_global_avgpool2d_equals_tensorflow(target: Target, shape: tuple[int, ..
     dx = target.ops.global_avgpool2d_backward(dy, x.shape)
     target.check(dx, expected_dx)
     check_adjoint(y, dy, x, dx, target)
+
+
+@gradient_cases
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.integers(1, 4)),
+    output=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    seed=seeds,
+)
+def test_adaptive_pooling_equals_its_formula(
+    target: Target, shape: tuple[int, ...], output: tuple[int, int], seed: int
+) -> None:
+    """Also more windows than pixels, which then are windows of one pixel, some of them twice."""
+    N, H, W, C = shape
+    x = target.normal(seed, *shape)
+    dy = target.normal(seed + 1, N, *output, C)
+    mean, dmean = np.zeros(dy.shape), np.zeros(shape)
+    largest, dlargest = np.zeros(dy.shape), np.zeros(shape)
+    for oy, ox in np.ndindex(*output):
+        rows = slice(math.floor(oy * H / output[0]), math.ceil((oy + 1) * H / output[0]))
+        columns = slice(math.floor(ox * W / output[1]), math.ceil((ox + 1) * W / output[1]))
+        window = x[:, rows, columns]
+        mean[:, oy, ox], largest[:, oy, ox] = window.mean(axis=(1, 2)), window.max(axis=(1, 2))
+        dmean[:, rows, columns] += dy[:, None, None, oy, ox] / (window.shape[1] * window.shape[2])
+        for n, c in np.ndindex(N, C):
+            row, column = np.argwhere(window[n, :, :, c] == largest[n, oy, ox, c])[0]
+            dlargest[n, rows.start + row, columns.start + column, c] += dy[n, oy, ox, c]
+    ops = target.ops
+    target.check(ops.adaptive_avgpool2d_forward(x, output), mean)
+    target.check(ops.adaptive_avgpool2d_backward(dy, shape), dmean)
+    y, argmax = ops.adaptive_maxpool2d_forward(x, output)
+    target.check(y, largest)
+    target.check(ops.adaptive_maxpool2d_backward(dy, argmax, shape), dlargest)
+    check_adjoint(mean, dy, x, dmean, target)

@@ -91,6 +91,22 @@ def test_batchnorm(rows: int) -> None:
     both_thread_counts(ops.batchnorm_inference_backward, dy, x, gamma, mean, variance, 1e-3, y)
 
 
+@pytest.mark.parametrize("rows", around(100 * norm.CHUNKS))
+def test_layernorm(rows: int) -> None:
+    x, gamma, beta, dy = normal(rows, 19), normal(19), normal(19), normal(rows, 19) + 1
+    _, mean, inverse_deviation = both_thread_counts(ops.layernorm_forward, x, gamma, beta, 1e-3)
+    both_thread_counts(ops.layernorm_backward, dy, x, gamma, mean, inverse_deviation)
+    both_thread_counts(ops.layernorm_backward, dy, x, None, mean, inverse_deviation)
+
+
+@pytest.mark.parametrize("size", [(1, 2), (3, 1), (2, 2)])
+def test_upsampling(size: tuple[int, int]) -> None:
+    y = both_thread_counts(ops.upsample2d_nearest_forward, normal(7, 19, 23, 17), size)
+    both_thread_counts(ops.upsample2d_nearest_backward, normal(*y.shape), size)
+    both_thread_counts(ops.upsample2d_forward, normal(7, 19, 23, 17), y.shape[1:3], 2)
+    both_thread_counts(ops.upsample2d_backward, normal(*y.shape), (19, 23), 2)
+
+
 @pytest.mark.parametrize("size", around(4 * elementwise.RUN))
 def test_norms_and_penalties(size: int) -> None:
     x = normal(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -172,3 +173,86 @@ def _adjust_colors(n: int, worker: int, x: Any, factors: Any, offsets: Any, low:
         for w in range(W):
             for c in range(C):
                 y[n, h, w, c] = min(max(x[n, h, w, c] * factors[n, c] + offsets[n, c], low), high)
+
+
+def upsample2d_nearest_forward(x: Array, size: Pair) -> Array:
+    """Parallel over rows of pixels."""
+    if x.dtype != np.float32:
+        return reference.upsample2d_nearest_forward(x, size)
+    (N, H, W, C), (FH, FW) = x.shape, size
+    y = empty((N, H * FH, W * FW, C))
+    _repeat(N * H, y.size, x.reshape(N * H, W, C), y.reshape(N * H, FH, W, FW, C))
+    return y
+
+
+@tasks
+def _repeat(row: int, worker: int, x: Any, y: Any) -> None:
+    _, FH, W, FW, C = y.shape
+    for fy in range(FH):
+        for w in range(W):
+            for fx in range(FW):
+                for c in range(C):
+                    y[row, fy, w, fx, c] = x[row, w, c]
+
+
+def upsample2d_nearest_backward(dy: Array, size: Pair) -> Array:
+    """Parallel over rows of pixels."""
+    if dy.dtype != np.float32:
+        return reference.upsample2d_nearest_backward(dy, size)
+    (N, OH, OW, C), (FH, FW) = dy.shape, size
+    H, W = OH // FH, OW // FW
+    dx = empty((N, H, W, C))
+    _sum_blocks(N * H, dy.size, dy.reshape(N * H, FH, W, FW, C), dx.reshape(N * H, W, C))
+    return dx
+
+
+@tasks
+def _sum_blocks(row: int, worker: int, dy: Any, dx: Any) -> None:
+    _, FH, W, FW, C = dy.shape
+    for w in range(W):
+        for c in range(C):
+            dx[row, w, c] = np.float32(0)
+    for fy in range(FH):
+        for w in range(W):
+            for fx in range(FW):
+                for c in range(C):
+                    dx[row, w, c] += dy[row, fy, w, fx, c]
+
+
+def upsample2d_forward(x: Array, image: Pair, radius: int) -> Array:
+    """Along one axis after the other, parallel over what lies before it."""
+    if x.dtype != np.float32:
+        return reference.upsample2d_forward(x, image, radius)
+    for axis, new_size in zip((1, 2), image):
+        x = _banded(x, axis, *reference._mixing_band(x, x.shape[axis], new_size, radius))
+    return x
+
+
+def upsample2d_backward(dy: Array, image: Pair, radius: int) -> Array:
+    """As the forward pass, with the transposed matrices."""
+    if dy.dtype != np.float32:
+        return reference.upsample2d_backward(dy, image, radius)
+    for axis, size in zip((1, 2), image):
+        dy = _banded(dy, axis, *reference._unmixing_band(dy, size, dy.shape[axis], radius))
+    return dy
+
+
+def _banded(x: Array, axis: int, matrix: Array, first: Array, width: int) -> Array:
+    """matrix @ x along an axis, by the matrix's band."""
+    before, behind = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
+    y = empty((*x.shape[:axis], len(matrix), *x.shape[axis + 1 :]))
+    arrays = x.reshape(before, -1, behind), matrix, first, y.reshape(before, -1, behind)
+    _band_product(before, y.size * width, *arrays, width)
+    return y
+
+
+@tasks
+def _band_product(n: int, worker: int, x: Any, matrix: Any, first: Any, y: Any, width: int) -> None:
+    _, size, behind = x.shape
+    for i in range(matrix.shape[0]):
+        for b in range(behind):
+            y[n, i, b] = np.float32(0)
+        for j in range(max(0, first[i]), min(size, first[i] + width)):
+            weight = matrix[i, j]
+            for b in range(behind):
+                y[n, i, b] += weight * x[n, j, b]

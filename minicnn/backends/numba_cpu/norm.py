@@ -1,4 +1,4 @@
-"""Batch normalization in two passes over memory: one to sum, one to write.
+"""Batch normalization in two passes over memory: one to sum, one to write. Layer normalization in one, a row being in L1.
 
 Rows (all axes but the channels) are cut into a fixed number of chunks, and chunks into runs that
 stay in L1: a run's mean is taken first, then its squared deviations from that mean, and runs
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from minicnn.backends.memory import empty
-from minicnn.backends.numba_cpu._compile import compiled, part
+from minicnn.backends.numba_cpu._compile import compiled, part, reassociated
 from minicnn.backends.numba_cpu._microkernel import NO_BOUND, ZERO
-from minicnn.backends.numba_cpu._parallel import parallel_for
+from minicnn.backends.numba_cpu._parallel import parallel_for, tasks
 from minicnn.backends.reference import norm as reference
 from minicnn.backends.types import Array
 
@@ -243,3 +243,101 @@ def moving_average_update_(average: Array, value: Array, momentum: float) -> Non
 def _moving_average(average, value, momentum):  # type: ignore[no-untyped-def]
     for i in range(average.size):
         average[i] = momentum * average[i] + (ONE - momentum) * value[i]
+
+
+# --- layer normalization --------------------------------------------------------------
+
+
+def layernorm_forward(x: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> tuple[Array, Array, Array]:
+    """Parallel over chunks of rows."""
+    if x.dtype != F:
+        return reference.layernorm_forward(x, gamma, beta, epsilon)
+    M, C = x.shape
+    y, mean, inverse_deviation = empty(x.shape), empty((M,)), empty((M,))
+    affine = np.ones(C, F) if gamma is None else gamma, np.zeros(C, F) if beta is None else beta
+    _layernorm_forward(CHUNKS, x.size * 8, x, affine, F(epsilon), y, (mean, inverse_deviation))
+    return y, mean, inverse_deviation
+
+
+@reassociated
+def _row_mean(row: Any) -> Any:
+    total = ZERO
+    for c in range(row.size):
+        total += row[c]
+    return total / F(row.size)
+
+
+@reassociated
+def _row_variance(row: Any, mean: Any) -> Any:
+    total = ZERO
+    for c in range(row.size):
+        total += (row[c] - mean) * (row[c] - mean)
+    return total / F(row.size)
+
+
+@tasks
+def _layernorm_forward(chunk: int, worker: int, x: Any, affine: Any, epsilon: Any, y: Any, statistics: Any) -> None:
+    (gamma, beta), (means, inverses) = affine, statistics
+    M, C = x.shape
+    first, end = rows_of(chunk, CHUNKS, M)
+    for m in range(first, end):
+        mean = _row_mean(x[m])
+        inverse = ONE / np.sqrt(_row_variance(x[m], mean) + epsilon)
+        for c in range(C):
+            y[m, c] = (x[m, c] - mean) * inverse * gamma[c] + beta[c]
+        means[m], inverses[m] = mean, inverse
+
+
+def layernorm_backward(
+    dy: Array, x: Array, gamma: Array | None, mean: Array, inverse_deviation: Array
+) -> tuple[Array, Array, Array]:
+    """Parallel over chunks of rows, whose shares of dgamma and dbeta are summed in order."""
+    if x.dtype != F:
+        return reference.layernorm_backward(dy, x, gamma, mean, inverse_deviation)
+    C = x.shape[1]
+    outputs = empty(x.shape), empty((C,)), empty((C,))
+    factors = np.ones(C, F) if gamma is None else gamma
+    _layernorm_backward((dy, x, factors, mean, inverse_deviation), outputs, empty((CHUNKS, 2, C)))
+    return outputs
+
+
+@reassociated
+def _row_products(dy: Any, x: Any, gamma: Any, mean: Any) -> Any:
+    """The means of g = gamma * dy, and of g * (x - mean), along a row."""
+    total, product = ZERO, ZERO
+    for c in range(dy.size):
+        g = gamma[c] * dy[c]
+        total += g
+        product += g * (x[c] - mean)
+    return total / F(dy.size), product / F(dy.size)
+
+
+@part
+def _layernorm_rows(chunk: int, worker: int, inputs: Any, dx: Any, sums: Any) -> None:
+    dy, x, gamma, means, inverses = inputs
+    M, C = x.shape
+    first, end = rows_of(chunk, CHUNKS, M)
+    dgamma, dbeta = sums[chunk, 0], sums[chunk, 1]
+    dgamma[:] = ZERO
+    dbeta[:] = ZERO
+    for m in range(first, end):
+        mean, inverse = means[m], inverses[m]
+        shift, slope = _row_products(dy[m], x[m], gamma, mean)
+        slope *= inverse * inverse
+        for c in range(C):
+            difference = x[m, c] - mean
+            dx[m, c] = inverse * (gamma[c] * dy[m, c] - shift - difference * slope)
+            dgamma[c] += dy[m, c] * (difference * inverse)
+            dbeta[c] += dy[m, c]
+
+
+@compiled
+def _layernorm_backward(inputs, outputs, sums):  # type: ignore[no-untyped-def]
+    dx, dgamma, dbeta = outputs
+    parallel_for(CHUNKS, dx.size * 8, _layernorm_rows, (inputs, dx, sums))
+    dgamma[:] = ZERO
+    dbeta[:] = ZERO
+    for chunk in range(CHUNKS):
+        for c in range(dgamma.size):
+            dgamma[c] += sums[chunk, 0, c]
+            dbeta[c] += sums[chunk, 1, c]

@@ -157,7 +157,9 @@ def upsample2d_forward(x: Array, image: Pair, radius: int) -> Array:
 
     Source: Keys 1981, doi:10.1109/TASSP.1981.1163711 (bicubic); Duchon 1979, doi:10.1175/1520-0450(1979)018 (Lanczos).
     """
-    return _mixed(_mixed(x, 1, image[0], radius), 2, image[1], radius)
+    for axis, new_size in zip((1, 2), image):
+        x = _band_product(x, axis, *_mixing_band(x, x.shape[axis], new_size, radius))
+    return x
 
 
 def upsample2d_backward(dy: Array, image: Pair, radius: int) -> Array:
@@ -169,7 +171,9 @@ def upsample2d_backward(dy: Array, image: Pair, radius: int) -> Array:
     Returns:
         dx: (N, H, W, C).
     """
-    return _unmixed(_unmixed(dy, 2, image[1], radius), 1, image[0], radius)
+    for axis, size in zip((1, 2), image):
+        dy = _band_product(dy, axis, *_unmixing_band(dy, size, dy.shape[axis], radius))
+    return dy
 
 
 def _filter(distance: Array, radius: int) -> Array:
@@ -183,37 +187,33 @@ def _filter(distance: Array, radius: int) -> Array:
     return xp.where(d < radius, xp.sinc(d) * xp.sinc(d / radius), 0)
 
 
-def _mixing_matrix(x: Array, size: int, new_size: int, radius: int) -> Array:
-    """(new_size, size): how much of each pixel there is in each new one; device of x."""
+Band = tuple[Array, Array, int]  # a matrix, whose row i is 0 but in so many places from first[i] on
+
+
+def _mixing_band(x: Array, size: int, new_size: int, radius: int) -> Band:
+    """(new_size, size): how much of each pixel there is in each new one along an axis; dtype and device of x."""
     xp = array_namespace(x)
     places = (xp.arange(new_size) + 0.5) * (size / new_size) - 0.5
     weights = _filter(places[:, None] - xp.arange(size), radius)
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return weights.astype(x.dtype), xp.floor(places).astype(xp.int64) - radius + 1, 2 * radius
 
 
-def _mixed(x: Array, axis: int, new_size: int, radius: int) -> Array:
-    """`upsample2d_forward` along one axis."""
-    xp, size = array_namespace(x), x.shape[axis]
-    places = (xp.arange(new_size) + 0.5) * (size / new_size) - 0.5
-    first = xp.floor(places).astype(xp.int64) - radius + 1
-    return _band_product(_mixing_matrix(x, size, new_size, radius), x, axis, first, 2 * radius)
-
-
-def _unmixed(dy: Array, axis: int, size: int, radius: int) -> Array:
-    """Its transposed: the new pixels that pixel h is part of begin behind (h - radius + 1/2) * new_size / size - 1/2."""
-    xp, new_size = array_namespace(dy), dy.shape[axis]
-    scale = new_size / size
+def _unmixing_band(dy: Array, size: int, new_size: int, radius: int) -> Band:
+    """Its transposed. The new pixels that pixel h is part of begin behind (h - radius + 1/2) * new_size / size - 1/2."""
+    xp, scale = array_namespace(dy), new_size / size
     first = xp.floor((xp.arange(size) - radius + 0.5) * scale - 0.5).astype(xp.int64)
-    return _band_product(_mixing_matrix(dy, size, new_size, radius).T, dy, axis, first, ceil(2 * radius * scale) + 2)
+    matrix = xp.ascontiguousarray(_mixing_band(dy, size, new_size, radius)[0].T)
+    return matrix, first, ceil(2 * radius * scale) + 2
 
 
-def _band_product(matrix: Array, x: Array, axis: int, first: Array, width: int) -> Array:
-    """matrix @ x along an axis, row i of the matrix being 0 but in the `width` places from first[i] on."""
+def _band_product(x: Array, axis: int, matrix: Array, first: Array, width: int) -> Array:
+    """matrix @ x along an axis."""
     xp, size = array_namespace(x), x.shape[axis]
     rows = xp.arange(first.size)
     y = 0
     for place in (first + k for k in range(width)):
         inside = xp.clip(place, 0, size - 1)
-        weights = xp.where(place == inside, matrix[rows, inside], 0).astype(x.dtype)
+        weights = xp.where(place == inside, matrix[rows, inside], 0)
         y = y + weights.reshape([-1 if i == axis else 1 for i in range(x.ndim)]) * x.take(inside, axis=axis)
     return y

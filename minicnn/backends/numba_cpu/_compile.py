@@ -230,6 +230,11 @@ def part(function: Callable[..., Any]) -> Any:
     return numba.njit(error_model="numpy")(function)
 
 
+def reassociated(function: Callable[..., Any]) -> Any:
+    """`part` for a sum along a row: LLVM may take its terms in another order, and so in vectors, the same for every call."""
+    return numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})(function)
+
+
 def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = None) -> Any:
     """Decorator of a jitted function that Python calls: compiled once for each machine, then read from disk.
 

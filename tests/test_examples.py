@@ -26,6 +26,7 @@ FIGURES = {
     "horses_or_humans": {"pictures", "augmentation", "learning_curves", "feature_maps"},
     "fashion_mnist": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "cifar10_functional": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
+    "resnet20": {"curves"},
     "cifar100": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "lesson_convolution": {"im2col", "kernels"},
     "lesson_backpropagation": {"gradients"},

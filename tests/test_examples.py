@@ -132,6 +132,14 @@ def test_functional_programs(run, tmp_path, name):
         assert "class 0 is apple and willow_tree is class 96" in printed
 
 
+def test_resnet20(run, tmp_path):
+    variables, printed = quick(run, "resnet20", tmp_path / "out")
+    for parameters in re.findall(r"([\d,]+) parameters", printed):
+        assert round(int(parameters.replace(",", "")) / 1e6, 2) == 0.27  # the paper's table 6
+    for history in variables["histories"].values():
+        assert history["loss"][1] < history["loss"][0]
+
+
 def test_lesson_convolution(run, tmp_path):
     from scipy.signal import correlate2d
 

@@ -32,6 +32,7 @@ from minicnn.layers import (
     ZeroPadding2D,
 )
 from minicnn.models import Model, Sequential
+from minicnn.optimizers import SGD, schedules
 from minicnn.registry import custom_object_scope
 from minicnn.study.labels import class_indices, probabilities
 
@@ -642,3 +643,60 @@ def test_gradcheck_sees_ops_that_only_fit_calls(monkeypatch):
         failed = failures(mirrored())
     backends.set_backend(backends.backend())
     assert failed == {("fit on numba", "relu/bias")}
+
+
+# --- rates --------------------------------------------------------------------------
+
+
+def quadratic(rate=0.01):
+    """w of a loss of (w - x)^2 over the batch: gradient descent is w - 2 rate (w - mean x)."""
+    model = Sequential([Input((1,)), Dense(1, use_bias=False, kernel_initializer="ones")])
+    model.compile(SGD(rate), "mse")
+    return model
+
+
+def test_lr_find_follows_gradient_descent_and_leaves_no_trace():
+    model = quadratic()
+    x, y = np.ones((8, 1), np.float32), np.full((8, 1), 3.0, np.float32)
+    state = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+    found = study.lr_find(model, x, y, batch_size=8, lowest=1e-3, highest=10, steps=40)
+    w, expected = 1.0, []
+    for rate in np.geomspace(1e-3, 10, 40)[: len(found.rates)]:
+        expected.append((w - 3) ** 2)
+        w -= 2 * np.float32(rate) * (w - 3)
+    np.testing.assert_allclose(found.losses, expected, rtol=1e-3, atol=1e-6)
+    weights = 0.9 ** np.arange(len(expected))[::-1]
+    assert found.smoothed[-1] == pytest.approx(np.average(found.losses, weights=weights), rel=1e-5)
+    assert found.smoothed[-1] > 4 * found.smoothed.min() or len(found.rates) == 40
+    assert found.steepest < found.lowest < 10
+    for variable, before in zip((*model.variables, *model.optimizer.variables), state, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_lr_find_takes_data_sets_and_stops_at_what_is_no_number():
+    batches = [(np.ones((4, 1)), np.full((4, 1), 1e30))] * 2
+    with np.errstate(all="ignore"):
+        found = study.lr_find(quadratic(), batches, steps=50)
+    assert np.isfinite(found.losses).all()
+    assert len(found.rates) == len(found.losses) == len(found.smoothed) < 50
+
+
+def test_lr_find_refuses_what_it_cannot_search():
+    x, y = np.ones((8, 1)), np.ones((8, 1))
+    with pytest.raises(ValueError, match="needs a compiled model"):
+        study.lr_find(Sequential([Input((1,)), Dense(1)]), x, y)
+    with pytest.raises(ValueError, match="compile with a number, not with a schedule"):
+        study.lr_find(quadratic(schedules.CosineDecay(0.1, 10)), x, y)
+    with pytest.raises(ValueError, match=r"0 < lowest < highest. Received: lowest=1, highest=0.1"):
+        study.lr_find(quadratic(), x, y, lowest=1, highest=0.1)
+    with pytest.raises(ValueError, match=r"at least 3 steps. Received: steps=2"):
+        study.lr_find(quadratic(), x, y, steps=2)
+
+
+def test_rate_search_marks_both_rates():
+    found = study.RateSearch(np.array([0.01, 0.1, 1.0, 10.0]), np.array([3, 2.5, 0.5, 4]), np.array([3, 2.5, 0.5, 4]))
+    assert (found.steepest, found.lowest) == (0.1, 1.0)
+    (axis,) = study.rate_search(found, style="dark").axes
+    assert axis.get_xscale() == "log"
+    assert [text.get_text() for text in axis.get_legend().get_texts()][2:] == ["falls fastest: 0.1", "is lowest: 1"]

@@ -7,7 +7,7 @@ cell's last line returns.
 | | |
 |---|---|
 | data | `sample_grid`, `label_counts`, `augmentation_preview` |
-| training | `learning_curves`, `GradientNorms` and `gradient_norms` |
+| training | `lr_find` and `rate_search`, `learning_curves`, `GradientNorms` and `gradient_norms` |
 | results | `confusion_matrix`, `mistakes_gallery` |
 | inside a model | `filters`, `feature_maps`, `saliency`, `grad_cam` |
 | how an op works | `im2col_matrix`, `max_pool_argmax` |
@@ -23,6 +23,7 @@ from minicnn.study.filters import filters
 from minicnn.study.gradcheck import GradientCheck, gradcheck
 from minicnn.study.gradients import GradientNorms, gradient_norms
 from minicnn.study.pooling import max_pool_argmax
+from minicnn.study.rates import RateSearch, lr_find, rate_search
 from minicnn.study.results import confusion_matrix, mistakes_gallery
 from minicnn.study.samples import label_counts, sample_grid
 from minicnn.study.trace import Trace, TracedCall, trace
@@ -30,6 +31,7 @@ from minicnn.study.trace import Trace, TracedCall, trace
 __all__ = [
     "GradientCheck",
     "GradientNorms",
+    "RateSearch",
     "Trace",
     "TracedCall",
     "augmentation_preview",
@@ -44,8 +46,10 @@ __all__ = [
     "label_counts",
     "layer_outputs",
     "learning_curves",
+    "lr_find",
     "max_pool_argmax",
     "mistakes_gallery",
+    "rate_search",
     "saliency",
     "saliency_map",
     "sample_grid",

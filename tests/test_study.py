@@ -700,3 +700,32 @@ def test_rate_search_marks_both_rates():
     (axis,) = study.rate_search(found, style="dark").axes
     assert axis.get_xscale() == "log"
     assert [text.get_text() for text in axis.get_legend().get_texts()][2:] == ["falls fastest: 0.1", "is lowest: 1"]
+
+
+# --- test-time augmentation ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("translate", [0, 1, 2])
+def test_predict_tta_is_the_mean_over_scipy_s_shifts(mirror, translate):
+    from scipy.ndimage import shift
+
+    model = Sequential([Input((5, 6, 2)), Flatten(), Dense(3)])  # linear: no view hides behind another
+    x = np.random.default_rng(0).standard_normal((4, 5, 6, 2)).astype(np.float32)
+    kernel, bias = model.get_weights()
+    views = [(x, 0.5 if translate else 1.0)]
+    if translate:
+        moves = [(0, way * translate, way * translate, 0) for way in (1, -1)]
+        views += [(shift(x, move, order=0, mode="mirror"), 0.25) for move in moves]
+    if mirror:
+        views = [(seen, share / 2) for view, share in views for seen in (view, np.flip(view, 2))]
+    expected = sum(share * (view.reshape(4, -1) @ kernel + bias) for view, share in views)
+    np.testing.assert_allclose(study.predict_tta(model, x, mirror=mirror, translate=translate), expected, atol=1e-5)
+
+
+def test_predict_tta_refuses_what_are_no_images():
+    model = Sequential([Input((4, 4, 1)), Flatten(), Dense(1)])
+    with pytest.raises(ValueError, match=r"images \(N, H, W, C\). Received an array of shape \(4, 4, 1\)"):
+        study.predict_tta(model, np.zeros((4, 4, 1)))
+    with pytest.raises(ValueError, match=r"less than the image's \(4, 4\). Received: 4"):
+        study.predict_tta(model, np.zeros((1, 4, 4, 1)), translate=4)

@@ -11,7 +11,7 @@ cell's last line returns.
 | results | `confusion_matrix`, `mistakes_gallery` |
 | inside a model | `filters`, `feature_maps`, `saliency`, `grad_cam` |
 | how an op works | `im2col_matrix`, `max_pool_argmax` |
-| without pictures | `trace`, `gradcheck`, `layer_outputs`, `saliency_map`, `grad_cam_map` |
+| without pictures | `trace`, `gradcheck`, `predict_tta`, `layer_outputs`, `saliency_map`, `grad_cam_map` |
 """
 
 from minicnn.study.attribution import grad_cam, grad_cam_map, saliency, saliency_map
@@ -27,6 +27,7 @@ from minicnn.study.rates import RateSearch, lr_find, rate_search
 from minicnn.study.results import confusion_matrix, mistakes_gallery
 from minicnn.study.samples import label_counts, sample_grid
 from minicnn.study.trace import Trace, TracedCall, trace
+from minicnn.study.tta import predict_tta
 
 __all__ = [
     "GradientCheck",
@@ -49,6 +50,7 @@ __all__ = [
     "lr_find",
     "max_pool_argmax",
     "mistakes_gallery",
+    "predict_tta",
     "rate_search",
     "saliency",
     "saliency_map",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import operator
 import re
 import time
 from contextlib import redirect_stdout
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minicnn
-from minicnn import callbacks
+from minicnn import callbacks, losses, metrics
 from minicnn.callbacks import progbar
 from minicnn.models.guards import NumericsError
 
@@ -228,6 +229,32 @@ def test_auto_mode_asks_the_metric():
     assert model.stop_training
     with pytest.raises(ValueError, match=r"EarlyStopping callback received monitor=banana.*Pass `mode='max'`"):
         run(callbacks.EarlyStopping("banana"), [{"banana": 1.0}])
+
+
+@pytest.mark.parametrize(
+    ("metric", "monitor", "better"),
+    [
+        ("accuracy", "val_accuracy", "max"),
+        ("acc", "acc", "max"),
+        ("mae", "val_mae", "min"),
+        ("auc", "auc", "max"),
+        ("huber", "loss", "min"),
+        (metrics.Precision(name="hits"), "val_hits", "max"),
+        (metrics.MeanIoU(2), "mean_io_u", "max"),
+        (metrics.F1Score(average="micro"), "val_f1_score", "max"),
+        (metrics.MeanMetricWrapper(losses.log_cosh, name="mine"), "mine", "min"),
+        (losses.squared_hinge, "val_squared_hinge", "min"),
+    ],
+)
+def test_auto_mode_knows_what_is_better_from_the_metric_itself(metric, monitor, better):
+    metric = [] if metric == "huber" else [metric]
+    model = minicnn.models.Sequential([minicnn.layers.Input((2,)), minicnn.layers.Dense(1, "sigmoid")])
+    model.compile("sgd", "huber", metrics=metric)
+    stopping = callbacks.EarlyStopping(monitor, patience=9, restore_best_weights=True)
+    x, y = np.ones((4, 2)), np.array([[0.0], [1], [1], [0]])
+    history = model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[stopping]).history[monitor]
+    assert stopping.monitor_op is (operator.gt if better == "max" else operator.lt)
+    assert stopping.best == (max if better == "max" else min)(history)
 
 
 @pytest.mark.parametrize(

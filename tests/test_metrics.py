@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -14,57 +16,127 @@ from minicnn.variables import Variable
 
 SPARSE = ["SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "SparseCategoricalCrossentropy"]
 ONE_HOT = ["CategoricalAccuracy", "TopKCategoricalAccuracy", "CategoricalCrossentropy"]
-BINARY = ["BinaryAccuracy", "BinaryCrossentropy", "Precision", "Recall", "AUC"]
-REGRESSION = ["MeanSquaredError", "MeanAbsoluteError", "RootMeanSquaredError"]
-ALL = [*SPARSE, *ONE_HOT, *BINARY, *REGRESSION, "Accuracy"]
+AT_LEAST = {
+    "SensitivityAtSpecificity": "specificity",
+    "SpecificityAtSensitivity": "sensitivity",
+    "PrecisionAtRecall": "recall",
+    "RecallAtPrecision": "precision",
+}
+COUNTS = ["TruePositives", "FalsePositives", "TrueNegatives", "FalseNegatives"]
+THRESHOLDS = ["Precision", "Recall", "AUC", *COUNTS, *AT_LEAST]
+PROBABILITIES = ["KLDivergence", "Poisson", "MeanSquaredLogarithmicError", "F1Score", "FBetaScore", "BinaryIoU"]
+BINARY = ["BinaryAccuracy", "BinaryCrossentropy", *THRESHOLDS, *PROBABILITIES]
+REGRESSION = [
+    "MeanSquaredError",
+    "MeanAbsoluteError",
+    "RootMeanSquaredError",
+    "MeanAbsolutePercentageError",
+    "LogCoshError",
+    "Hinge",
+    "SquaredHinge",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "PearsonCorrelation",
+    "ConcordanceCorrelation",
+    "R2Score",
+]
+IOUS = ["IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"]
+ALL = [*SPARSE, *ONE_HOT, *BINARY, *REGRESSION, *IOUS, "Accuracy"]
+NUMBERED = [*THRESHOLDS, *IOUS, "BinaryIoU"]  # their automatic names have a number
+OPTIONS = {  # all that a metric is drawn with
+    "BinaryAccuracy": [{"threshold": 0.5}, {"threshold": 0.2}],
+    "Precision": [
+        {},
+        {"thresholds": 0.3},
+        {"thresholds": [0.2, 0.7]},
+        {"thresholds": [0.7, 0.2, 0.5]},
+        {"top_k": 1},
+        {"class_id": 1},
+        {"top_k": 2, "class_id": 0},
+    ],
+    "TruePositives": [{}, {"thresholds": 0.3}, {"thresholds": [0.7, 0.2, 0.5]}, {"thresholds": [0, 0.5, 1]}],
+    "CategoricalCrossentropy": [{"label_smoothing": 0}, {"label_smoothing": 0.2}],
+    "FBetaScore": [{}, {"beta": 2.0, "average": "macro"}, {"beta": 0.5, "threshold": 0.4}],
+    "F1Score": [{}, {"average": "macro"}, {"average": "micro"}, {"average": "weighted", "threshold": 0.5}],
+    "BinaryIoU": [{}, {"target_class_ids": [1]}, {"threshold": 0.3, "dtype": "float32"}],
+    "IoU": [{"target_class_ids": [0, 2]}, {"target_class_ids": [1], "ignore_class": 0, "dtype": "float32"}],
+    "MeanIoU": [{}, {"ignore_class": 1}, {"dtype": "float32"}, {"sparse_y_pred": False}],
+    "OneHotMeanIoU": [{}, {"ignore_class": 1, "dtype": "float32"}, {"sparse_y_pred": True}],
+    "R2Score": [
+        {},
+        {"class_aggregation": None},
+        {"class_aggregation": "variance_weighted_average"},
+        {"num_regressors": 1},
+    ],
+    "PearsonCorrelation": [{}, {"axis": -1}],
+}
+for name, same in {
+    "Recall": "Precision",
+    "FalsePositives": "TruePositives",
+    "TrueNegatives": "TruePositives",
+    "FalseNegatives": "TruePositives",
+    "BinaryCrossentropy": "CategoricalCrossentropy",
+    "OneHotIoU": "IoU",
+    "ConcordanceCorrelation": "PearsonCorrelation",
+}.items():
+    OPTIONS[name] = OPTIONS[same]
 
 
-def draw_options(data, name):
+def draw_options(data, name, classes):
     if "TopK" in name:
         return {"k": data.draw(st.integers(1, 3))}
-    if name == "BinaryAccuracy":
-        return {"threshold": data.draw(st.sampled_from([0.5, 0.2]))}
-    if name in ("Precision", "Recall"):
-        choices = [
-            {},
-            {"thresholds": 0.3},
-            {"thresholds": [0.2, 0.7]},
-            {"top_k": 1},
-            {"class_id": 1},
-            {"top_k": 2, "class_id": 0},
-        ]
-        return data.draw(st.sampled_from(choices))
     if name == "AUC":
         options = {
-            "curve": data.draw(st.sampled_from(["ROC", "PR"])),
+            "curve": data.draw(st.sampled_from(["ROC", "PR", "PRGAIN"])),
             "summation_method": data.draw(st.sampled_from(["interpolation", "minoring", "majoring"])),
         }
-        return options | data.draw(st.sampled_from([{}, {"num_thresholds": 7}, {"thresholds": [0.13, 0.5, 0.6]}]))
-    if name in ("CategoricalCrossentropy", "BinaryCrossentropy"):
-        return {"label_smoothing": data.draw(st.sampled_from([0, 0.2]))}
-    return {}
+        weights = data.draw(st.sampled_from([{}, {"label_weights": [1.0, 3.0, 0.5, 2.0, 0.0][:classes]}]))
+        return options | weights | data.draw(st.sampled_from([{}, {"num_thresholds": 7}, {"thresholds": [0.13, 0.5, 0.6]}]))
+    if name in AT_LEAST:
+        common = st.sampled_from([{}, {"num_thresholds": 1}, {"num_thresholds": 9}, {"class_id": 1}])
+        return {AT_LEAST[name]: data.draw(st.sampled_from([0.0, 0.4, 0.8, 1.0])), **data.draw(common)}
+    number = {"num_classes": classes} if name in IOUS else {}
+    return number | data.draw(st.sampled_from(OPTIONS.get(name, [{}])))
 
 
-def draw_batch(data, name, classes):
+SAMPLE = {"num_classes": 3, "target_class_ids": [0, 2], **dict.fromkeys(AT_LEAST.values(), 0.5)}
+
+
+def needed(name):
+    """The arguments that a metric has no default for."""
+    return [key for key, one in inspect.signature(getattr(metrics, name)).parameters.items() if one.default is one.empty]
+
+
+def draw_batch(data, name, classes, options):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    samples = data.draw(st.integers(1, 6))
+    samples = data.draw(st.integers(3 if name == "R2Score" else 1, 6))  # a variance
     logits = rng.normal(0, 2, (samples, classes))
     labels = rng.integers(0, classes, samples)
     if name in SPARSE:
         y_true = labels[:, None] if data.draw(st.booleans()) else labels
-    elif name in ONE_HOT:
+    elif name in ("IoU", "MeanIoU"):
+        y_true = rng.integers(-1, classes + 1, samples)
+    elif name in (*ONE_HOT, "OneHotIoU", "OneHotMeanIoU"):
         y_true = np.eye(classes)[labels]
+    elif name in ("R2Score", "LogCoshError", "CosineSimilarity", "PearsonCorrelation", "ConcordanceCorrelation"):
+        y_true = rng.normal(0, 2, (samples, classes))
+    elif name == "KLDivergence":
+        y_true = rng.uniform(0.1, 1, (samples, classes))
     else:
         y_true = rng.integers(0, 2, (samples, classes)).astype(float)
     if name in BINARY:
         y_pred = 1 / (1 + np.exp(-logits))
     elif name == "Accuracy":
         y_pred = rng.integers(0, 2, (samples, classes))
+    elif options.get("sparse_y_pred", name in ("IoU", "MeanIoU")) and name in IOUS:
+        y_pred = rng.integers(0, classes, samples)
     elif name in REGRESSION:
         y_pred = logits
     else:
         y_pred = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     weights = rng.uniform(0, 2, samples).astype("float32") if data.draw(st.booleans()) else None
+    if weights is not None and name in (*IOUS, "BinaryIoU"):  # one a pixel, and whole numbers
+        weights = rng.integers(0, 3, y_true.size if name == "BinaryIoU" else samples)
     return y_true.astype("float32"), y_pred.astype("float32"), weights
 
 
@@ -72,11 +144,11 @@ def draw_batch(data, name, classes):
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_results_over_two_batches_are_keras(name, data):
-    options = draw_options(data, name)
-    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
     classes = data.draw(st.integers(3, 5))
+    options = draw_options(data, name, classes)
+    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
     for _ in range(2):
-        y_true, y_pred, weights = draw_batch(data, name, classes)
+        y_true, y_pred, weights = draw_batch(data, name, classes, options)
         ours.update_state(y_true, y_pred, sample_weight=weights)
         theirs.update_state(y_true, y_pred, sample_weight=weights)
         np.testing.assert_allclose(ours.result(), theirs.result().numpy(), rtol=2e-5, atol=1e-6)
@@ -86,10 +158,16 @@ def test_results_over_two_batches_are_keras(name, data):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=2e-5, atol=1e-6 * max(1, largest))
     ours.reset_state()
     assert all(not variable.numpy().any() for variable in ours.variables)
-    config = getattr(keras.metrics, name)(**options, name="m").get_config()
+    there = getattr(keras.metrics, name)(**options, name="m")
     here = getattr(metrics, name)(**options, name="m")
-    assert here.get_config() == {key: getattr(value, "value", value) for key, value in config.items()}
+    assert here._direction == getattr(there, "_direction", None)
+    config = dict(there.get_config())
+    if config.get("label_weights") is not None:
+        config["label_weights"] = config["label_weights"].numpy().tolist()
+    assert here.get_config() == config
     assert type(here).from_config(here.get_config()).get_config() == here.get_config()
+    assert metrics.deserialize(keras.metrics.serialize(there)).get_config() == here.get_config()
+    assert keras.metrics.deserialize(metrics.serialize(here)).get_config().keys() == config.keys()
 
 
 @pytest.mark.parametrize(
@@ -158,13 +236,15 @@ def test_accuracies_of_images_of_predictions(name):
         "sparse_categorical_accuracy",
         "top_k_categorical_accuracy",
         "sparse_top_k_categorical_accuracy",
+        "pearson_correlation",
+        "concordance_correlation",
     ],
 )
 def test_functions_are_keras(name):
     rng = np.random.default_rng(1)
     y_pred = rng.uniform(size=(6, 8)).astype("float32")
     y_true = rng.integers(0, 8, 6) if name.startswith("sparse") else np.eye(8, dtype="float32")[rng.integers(0, 8, 6)]
-    np.testing.assert_array_equal(getattr(metrics, name)(y_true, y_pred).numpy(), getattr(keras.metrics, name)(y_true, y_pred))
+    np.testing.assert_allclose(getattr(metrics, name)(y_true, y_pred), getattr(keras.metrics, name)(y_true, y_pred), atol=1e-6)
 
 
 def test_top_k_of_sorted_class_numbers():
@@ -221,11 +301,18 @@ def test_what_compile_takes_becomes_a_metric_with_the_name_asked_for():
         metrics.resolve("acuracy", *shapes)
 
 
-@pytest.mark.parametrize("name", [*ALL, "mse", "MAE", "bce", "categorical_accuracy", "precision", "Mean", "sum"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(name for name in ALL if name not in AT_LEAST and name not in IOUS),
+        *("mse", "MAE", "bce", "categorical_accuracy", "precision", "Mean", "sum", "MAPE", "msle", "log_cosh_error"),
+        *("f1_score", "f_beta_score", "binary_io_u", "true_negatives", "kl_divergence", "cosine_similarity", "r2_score"),
+    ],
+)
 def test_names_stand_for_what_they_stand_for_in_keras(name):
     ours, theirs = metrics.get(name), keras.metrics.get(name)
     assert type(ours).__name__ == type(theirs).__name__
-    if name not in ("Precision", "Recall", "AUC", "precision"):  # numbered names
+    if type(ours).__name__ not in NUMBERED:
         assert metrics.serialize(ours) == keras.metrics.serialize(theirs)
         assert metrics.deserialize(keras.metrics.serialize(theirs)).get_config() == ours.get_config()
 
@@ -291,14 +378,80 @@ def test_errors_name_what_is_wrong():
             getattr(metrics, metric)()(np.ones((3, 3)), np.ones((4, 3)))
     with pytest.raises(ValueError, match=r"Threshold values must be in \[0, 1\]. Received: \[1.5\]"):
         metrics.Precision(thresholds=[0.5, 1.5])
-    with pytest.raises(ValueError, match=r"Invalid `curve` argument value \"PRC\""):
-        metrics.AUC(curve="PRC")
-    with pytest.raises(ValueError, match="`num_thresholds` must be an integer > 1"):
-        metrics.AUC(num_thresholds=1)
-    with pytest.raises(ValueError, match="`multi_label`, `num_labels` and `label_weights` are not supported"):
-        metrics.AUC(multi_label=True)
     with pytest.raises(ValueError, match="When class_id is provided"):
         metrics.Recall(class_id=1)(np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("AUC", {"curve": "PRC"}, 'Invalid AUC curve value: "PRC". Expected values are'),
+        ("AUC", {"summation_method": "middle"}, 'Invalid AUC summation method value: "middle"'),
+        ("AUC", {"num_thresholds": 1}, "`num_thresholds` must be an integer > 1"),
+        ("AUC", {"num_labels": 2}, "`num_labels` is needed only when `multi_label` is True."),
+        (
+            "SensitivityAtSpecificity",
+            {"specificity": 2},
+            r"`specificity` must be in the range \[0, 1\]. Received: specificity=2",
+        ),
+        ("RecallAtPrecision", {"num_thresholds": 0}, "Argument `num_thresholds` must be an integer > 0."),
+        ("FBetaScore", {"average": "mean"}, "Invalid `average` argument value. Expected one of"),
+        ("FBetaScore", {"beta": 1}, "Invalid `beta` argument value. It should be a Python float"),
+        ("FBetaScore", {"beta": -1.0}, "Invalid `beta` argument value. It should be > 0"),
+        ("F1Score", {"threshold": 1}, "Invalid `threshold` argument value. It should be a Python float"),
+        ("F1Score", {"threshold": 2.0}, "Invalid `threshold` argument value. It should verify 0 < threshold <= 1"),
+        ("IoU", {"num_classes": 2}, "Target class id 2 is out of range"),
+        ("R2Score", {"class_aggregation": "sum"}, "Invalid value for argument `class_aggregation`. Expected one of"),
+        ("R2Score", {"num_regressors": -1}, "Invalid value for argument `num_regressors`. Expected a value >= 0"),
+    ],
+)
+def test_wrong_arguments_get_keras_s_words(name, options, message):
+    for module in (metrics, keras.metrics):
+        with pytest.raises(ValueError, match=message):
+            getattr(module, name)(**{key: SAMPLE[key] for key in needed(name)} | options)
+
+
+@pytest.mark.parametrize("name", ["F1Score", "R2Score"])
+def test_scores_want_a_column_for_each_class(name):
+    for module in (metrics, keras.metrics):
+        with pytest.raises(ValueError, match=r"expects 2D inputs with shape \(batch_size, output_dim\)"):
+            getattr(module, name)()(np.ones(3, "float32"), np.ones(3, "float32"))
+
+
+@pytest.mark.parametrize("curve", ["ROC", "PR", "PRGAIN"])
+@pytest.mark.parametrize("options", [{}, {"label_weights": [1.0, 3.0, 0.5]}, {"num_labels": 3}])
+def test_areas_label_by_label(curve, options):
+    rng = np.random.default_rng(5)
+    options = {"curve": curve, "multi_label": True, "thresholds": [0.1, 0.4, 0.5, 0.8], **options}
+    ours, theirs = metrics.AUC(**options), keras.metrics.AUC(**options)
+    for weights in (None, rng.uniform(0, 2, 20).astype("float32")):
+        y_true, y_pred = rng.integers(0, 2, (20, 3)).astype("float32"), rng.uniform(size=(20, 3)).astype("float32")
+        ours.update_state(y_true, y_pred, weights)
+        theirs.update_state(y_true, y_pred, None if weights is None else weights[:, None].repeat(3, axis=1))
+        assert float(ours.result()) == pytest.approx(float(theirs.result()), rel=1e-5)
+    for variable, expected in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-5)
+
+
+def test_iou_counts_images_and_warns_of_cut_weights():
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.integers(0, 3, (2, 4, 4)), rng.integers(0, 3, (2, 4, 4))
+    ours, theirs = metrics.MeanIoU(3), keras.metrics.MeanIoU(3)
+    assert float(ours(y_true, y_pred)) == pytest.approx(float(theirs(y_true, y_pred)))
+    by_image = metrics.MeanIoU(3, dtype="float32")
+    by_pixel = keras.metrics.MeanIoU(3, dtype="float32")
+    weights = np.array([0.5, 2], "float32")
+    expected = by_pixel(y_true, y_pred, np.repeat(weights, 16))
+    assert float(by_image(y_true, y_pred, weights)) == pytest.approx(float(expected))
+    with pytest.warns(UserWarning, match="passing weight as `float`, but dtype is `int`"):
+        ours.update_state(y_true, y_pred, weights)
+
+
+def test_an_adjusted_r2_of_few_samples_falls_back():
+    y_true, y_pred = np.array([[0.0], [1.0], [2.0]]), np.array([[0.1], [1.0], [2.1]])
+    for regressors, cause in ((2, "Division by zero"), (3, "More independent predictors than datapoints")):
+        with pytest.warns(UserWarning, match=cause):
+            assert float(metrics.R2Score(num_regressors=regressors)(y_true, y_pred)) == pytest.approx(0.99)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -46,8 +47,8 @@ class MonitorCallback(Callback):
         if name == "loss" or name.endswith("_loss"):
             return "min"
         for metric in getattr(self.model, "metrics", ()):
-            # With several outputs the logs say "output_accuracy".
-            if name == metric.name or name.endswith(f"_{metric.name}"):
+            # With several outputs the logs say "output_accuracy", and a second one is "accuracy_1".
+            if re.fullmatch(rf"(.*_)?{re.escape(metric.name)}(_\d+)?", name):
                 direction = getattr(metric, "_direction", None)
                 if direction is not None:
                     return "max" if direction == "up" else "min"

@@ -115,6 +115,8 @@ def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from
 class Accuracy(FunctionMetric):
     """How often predictions equal labels; compile's "accuracy" is not this one, see `resolve`."""
 
+    _direction = "up"
+
     def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
         super().__init__(accuracy, name, dtype)
 
@@ -122,6 +124,8 @@ class Accuracy(FunctionMetric):
 @registry.register("metric", "binary_accuracy")
 class BinaryAccuracy(FunctionMetric):
     """How often a probability is on the right side of `threshold`."""
+
+    _direction = "up"
 
     def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
@@ -134,6 +138,8 @@ class BinaryAccuracy(FunctionMetric):
 class CategoricalAccuracy(FunctionMetric):
     """How often the likeliest class is the one-hot target's."""
 
+    _direction = "up"
+
     def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(categorical_accuracy, name, dtype)
 
@@ -144,6 +150,8 @@ class CategoricalAccuracy(FunctionMetric):
 @registry.register("metric", "sparse_categorical_accuracy")
 class SparseCategoricalAccuracy(FunctionMetric):
     """How often the likeliest class is the integer label's."""
+
+    _direction = "up"
 
     def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(sparse_categorical_accuracy, name, dtype)
@@ -156,6 +164,8 @@ class SparseCategoricalAccuracy(FunctionMetric):
 class TopKCategoricalAccuracy(FunctionMetric):
     """How often the one-hot target's class is among the k likeliest."""
 
+    _direction = "up"
+
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
 
@@ -163,6 +173,8 @@ class TopKCategoricalAccuracy(FunctionMetric):
 @registry.register("metric", "sparse_top_k_categorical_accuracy")
 class SparseTopKCategoricalAccuracy(FunctionMetric):
     """How often the integer label is among the k likeliest classes."""
+
+    _direction = "up"
 
     def __init__(
         self,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, initializers, registry, serialization
+from minicnn import backends, config, initializers, losses, registry, serialization
 from minicnn.backends import ops
 from minicnn.backends.types import Array
-from minicnn.losses.targets import as_array, cast, match_ranks
+from minicnn.losses.targets import Shape, as_array, cast, match_ranks
 from minicnn.tensor import as_tensor
 from minicnn.variables import Variable
 
@@ -28,6 +28,8 @@ class Metric:
     Attributes:
         variables: the state, that of metrics inside this one included.
     """
+
+    _direction: str | None = None  # "up" where more is better, "down" where less is: what callbacks in mode "auto" ask
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or registry.unique_name(registry.snake_case(type(self).__name__))
@@ -63,6 +65,9 @@ class Metric:
     def add_weight(self, shape: Any = (), initializer: Any = None, dtype: Any = None, name: str | None = None) -> Variable:
         """`add_variable` under its older name."""
         return self.add_variable(shape, initializer, dtype, name=name)
+
+    def _build(self, y_true_shape: Shape, y_pred_shape: Shape) -> None:
+        """Create the state whose shape follows from that of a batch, once; a model calls it before the first batch."""
 
     @property
     def variables(self) -> list[Variable]:
@@ -174,6 +179,8 @@ class MeanMetricWrapper(Mean):
         super().__init__(name or registry.unique_name(registry.snake_case(type(self).__name__)), dtype)
         self._fn = fn
         self._fn_kwargs = kwargs
+        if isinstance(fn, losses.Loss) or fn in losses.CLASSES:
+            self._direction = "down"
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         """The values of a batch; minicnn's own metrics compute them with an op."""

@@ -15,6 +15,10 @@ for _loss in losses.CLASSES:
     registry.register("metric function")(_loss)
 
 
+def _cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
+    return -losses.cosine_similarity(y_true, y_pred, axis)
+
+
 @registry.register("metric", "mean_squared_error", "mse", "MSE")
 class MeanSquaredError(FunctionMetric):
     """Mean of (y_true - y_pred)**2."""
@@ -31,9 +35,95 @@ class MeanAbsoluteError(FunctionMetric):
         super().__init__(losses.mean_absolute_error, name, dtype)
 
 
+@registry.register("metric", "mean_absolute_percentage_error", "mape", "MAPE")
+class MeanAbsolutePercentageError(FunctionMetric):
+    """Mean of 100 * |y_true - y_pred| / |y_true|."""
+
+    def __init__(self, name: str | None = "mean_absolute_percentage_error", dtype: Any = None) -> None:
+        super().__init__(losses.mean_absolute_percentage_error, name, dtype)
+
+
+@registry.register("metric", "mean_squared_logarithmic_error", "msle", "MSLE")
+class MeanSquaredLogarithmicError(FunctionMetric):
+    """Mean of (log(1 + y_true) - log(1 + y_pred))**2."""
+
+    def __init__(self, name: str | None = "mean_squared_logarithmic_error", dtype: Any = None) -> None:
+        super().__init__(losses.mean_squared_logarithmic_error, name, dtype)
+
+
+@registry.register("metric", "log_cosh_error")
+class LogCoshError(FunctionMetric):
+    """Mean of log(cosh(y_pred - y_true))."""
+
+    def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
+        super().__init__(losses.log_cosh, name, dtype)
+
+
+@registry.register("metric", "poisson")
+class Poisson(FunctionMetric):
+    """Mean of y_pred - y_true * log(y_pred)."""
+
+    def __init__(self, name: str | None = "poisson", dtype: Any = None) -> None:
+        super().__init__(losses.poisson, name, dtype)
+
+
+@registry.register("metric", "kl_divergence")
+class KLDivergence(FunctionMetric):
+    """Mean over the rows of sum of y_true * log(y_true / y_pred)."""
+
+    def __init__(self, name: str | None = "kl_divergence", dtype: Any = None) -> None:
+        super().__init__(losses.kl_divergence, name, dtype)
+
+
+@registry.register("metric", "hinge")
+class Hinge(FunctionMetric):
+    """Mean of max(1 - y_true * y_pred, 0), with targets of -1 or 1 (0 counts as -1)."""
+
+    def __init__(self, name: str | None = "hinge", dtype: Any = None) -> None:
+        super().__init__(losses.hinge, name, dtype)
+
+
+@registry.register("metric", "squared_hinge")
+class SquaredHinge(FunctionMetric):
+    """Mean of max(1 - y_true * y_pred, 0)**2, with targets of -1 or 1 (0 counts as -1)."""
+
+    def __init__(self, name: str | None = "squared_hinge", dtype: Any = None) -> None:
+        super().__init__(losses.squared_hinge, name, dtype)
+
+
+@registry.register("metric", "categorical_hinge")
+class CategoricalHinge(FunctionMetric):
+    """Mean over the rows of max(best wrong score - right score + 1, 0), of one-hot targets."""
+
+    def __init__(self, name: str | None = "categorical_hinge", dtype: Any = None) -> None:
+        super().__init__(losses.categorical_hinge, name, dtype)
+
+
+@registry.register("metric", "cosine_similarity")
+class CosineSimilarity(FunctionMetric):
+    """Mean cosine of the angle between y_true and y_pred: 1 for the same direction (the loss is its negative).
+
+    Args:
+        axis: that the vectors lie along.
+    """
+
+    _direction = "up"
+
+    def __init__(self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1) -> None:
+        super().__init__(_cosine_similarity, name, dtype, axis=axis)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if config["axis"] == -1:  # Keras's has none
+            del config["axis"]
+        return config
+
+
 @registry.register("metric", "root_mean_squared_error")
 class RootMeanSquaredError(Mean):
     """Square root of the mean of (y_true - y_pred)**2."""
+
+    _direction = "down"
 
     def __init__(self, name: str | None = "root_mean_squared_error", dtype: Any = None) -> None:
         super().__init__(name, dtype)

@@ -61,7 +61,9 @@ class OutputMetrics:
         for lists, weighted in self.asked:
             for output, identifiers in enumerate(lists):
                 for identifier in identifiers:
-                    metric = metrics.resolve(identifier, tuple(targets[output].shape), output_shapes[output])
+                    shapes = tuple(targets[output].shape), output_shapes[output]
+                    metric = metrics.resolve(identifier, *shapes)
+                    metric._build(*shapes)
                     self.built.append((output, metric, weighted))
 
     @property

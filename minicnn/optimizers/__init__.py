@@ -8,14 +8,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from minicnn import serialization
+from minicnn import registry, serialization
 from minicnn.optimizers import schedules
-from minicnn.optimizers.adam import Adam, AdamW
+from minicnn.optimizers.adagrad import Adadelta, Adafactor, Adagrad
+from minicnn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam, ScheduleFreeAdamW
 from minicnn.optimizers.base import Optimizer
+from minicnn.optimizers.ftrl import Ftrl
+from minicnn.optimizers.lion import Lion
+from minicnn.optimizers.loss_scale import LossScaleOptimizer
+from minicnn.optimizers.muon import Muon
 from minicnn.optimizers.rmsprop import RMSprop
 from minicnn.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "deserialize", "get", "schedules", "serialize"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lamb",
+    "Lion",
+    "LossScaleOptimizer",
+    "Muon",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "ScheduleFreeAdamW",
+    "deserialize",
+    "get",
+    "schedules",
+    "serialize",
+]
 
 
 def get(identifier: Any) -> Any:
@@ -24,8 +50,8 @@ def get(identifier: Any) -> Any:
     Raises:
         ValueError: if it stands for none (Keras's wording).
     """
-    if isinstance(identifier, str):
-        identifier = identifier if identifier in ("SGD", "RMSprop", "Adam", "AdamW") else identifier.lower()
+    if isinstance(identifier, str) and identifier not in registry.names("optimizer"):
+        identifier = identifier.lower()
     if identifier is not None and not isinstance(identifier, (str, dict, type, Optimizer)):
         raise ValueError(f"Could not interpret optimizer identifier: {identifier}")
     return serialization.get(identifier, "optimizer")

@@ -198,11 +198,13 @@ class Optimizer:
         return self.add_variable(reference_variable.shape, initializer, reference_variable.dtype, name=name)
 
     def add_optimizer_variables(self, trainable_variables: Sequence[Variable], name: Any, initializer: Any = "zeros") -> Any:
-        """A slot for each variable; with a list of names a tuple of such lists, made variable by variable."""
-        slots: tuple[list[Variable], ...] = tuple([] for _ in ([name] if isinstance(name, str) else name))
+        """A slot for each variable; with lists of names (and initializers) a tuple of such lists, made variable by variable."""
+        names = [name] if isinstance(name, str) else name
+        makers = initializer if isinstance(initializer, (list, tuple)) else [initializer] * len(names)
+        slots: tuple[list[Variable], ...] = tuple([] for _ in names)
         for variable in trainable_variables:
-            for slot, slot_name in zip(slots, [name] if isinstance(name, str) else name):
-                slot.append(self.add_variable_from_reference(variable, slot_name, initializer))
+            for slot, slot_name, maker in zip(slots, names, makers, strict=True):
+                slot.append(self.add_variable_from_reference(variable, slot_name, maker))
         return slots[0] if isinstance(name, str) else slots
 
     def build(self, variables: Sequence[Variable]) -> None:
@@ -236,7 +238,7 @@ class Optimizer:
                 "You are calling `set_weights()` on an optimizer that has not yet been built. Please call "
                 "`optimizer.build(trainable_variables)` to create the optimizer weights before calling `set_weights()`."
             )
-        for variable, weight in zip(self._variables, weights):
+        for variable, weight in zip(self.variables, weights):
             if variable.shape != np.shape(weight):
                 raise ValueError(
                     f"Optimizer variable {variable.path} has shape {variable.shape} not compatible with provided weight shape "
@@ -246,19 +248,19 @@ class Optimizer:
 
     def save_own_variables(self, store: Any) -> None:
         """Write `variables` into a mapping under "0", "1", ..., as Keras does."""
-        for i, variable in enumerate(self._variables):
+        for i, variable in enumerate(self.variables):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Read what `save_own_variables` wrote; warns and reads nothing if the number of variables differs."""
-        if len(store.keys()) != len(self._variables):
+        if len(store.keys()) != len(self.variables):
             warnings.warn(
-                f"Skipping variable loading for optimizer '{self.name}', because it has {len(self._variables)} variables "
+                f"Skipping variable loading for optimizer '{self.name}', because it has {len(self.variables)} variables "
                 f"whereas the saved optimizer has {len(store.keys())} variables. ",
                 stacklevel=2,
             )
             return
-        for i, variable in enumerate(self._variables):
+        for i, variable in enumerate(self.variables):
             variable.assign(store[str(i)])
 
     # --- a step -------------------------------------------------------------------------
@@ -308,9 +310,7 @@ class Optimizer:
         variables, arrays = self._matched(variables, grads)
         if self._prepare(variables, arrays):
             learning_rate = self._rate()
-            if self.weight_decay is not None:
-                decayed = [variable.value for variable in variables if self._decays(variable)]
-                ops.weight_decay_(decayed, learning_rate, self.weight_decay)
+            self._decay([variable for variable in variables if self._decays(variable)], learning_rate)
             self.update_([variable.value for variable in variables], arrays, variables, learning_rate)
         if self.use_ema:
             self._average()
@@ -382,6 +382,11 @@ class Optimizer:
             value = value / (1 + self.decay * self._iterations.value)
         return float(value) if isinstance(value, (np.ndarray, np.generic, float, int)) else value
 
+    def _decay(self, variables: list[Variable], learning_rate: Any) -> None:
+        """Take learning_rate * weight_decay of these variables away."""
+        if self.weight_decay is not None:
+            ops.weight_decay_([variable.value for variable in variables], learning_rate, self.weight_decay)
+
     def _decays(self, variable: Variable) -> bool:
         excluded, names = self._undecayed
         return variable not in excluded and not (names and names.search(variable.name))
@@ -396,6 +401,12 @@ class Optimizer:
         raise NotImplementedError(
             f"Optimizer {type(self).__name__!r} must implement `update_step(gradient, variable, learning_rate)`."
         )
+
+    def _step(self) -> Any:
+        """The number of this update, from 1, as ops take it: an int, or the array of a device."""
+        updates = self.iterations
+        value = updates.value if isinstance(updates, Variable) else updates
+        return int(value) + 1 if isinstance(value, (np.ndarray, np.generic)) else value + 1
 
     def slots(self, slots: list[Variable], variables: list[Variable]) -> list[Array]:
         """The arrays that a list of slots, one a variable of `build`, has for `variables`."""

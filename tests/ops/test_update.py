@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu.elementwise import RUN
-from tests.ops.checks import Target, around, gradient_cases, seeds, update_cases
+from tests.ops.checks import Target, around, gradient_cases, ops_of, seeds, update_cases
 
 STEPS = 2
 
@@ -151,6 +151,62 @@ def test_adam_equals_tensorflow(
     check_all(target, variances, slots[1])
     if max_variances is not None:
         check_all(target, max_variances, slots[2])
+
+
+RULES = {  # (slots, and what their numbers begin with; the numbers of a call)
+    "adagrad": ([1.0], lambda step: (0.1, 1e-7)),
+    "adadelta": ([0.0, 0.0], lambda step: (0.5, 0.9, 1e-6)),
+    "adamax": ([0.0, 0.0], lambda step: (0.1, step, (0.9, 0.99), 1e-7)),
+    "nadam": ([0.0, 0.0], lambda step: (0.1, step, (0.9, 0.99), 1e-7)),
+    "lamb": ([0.0, 0.0], lambda step: (0.1, step, (0.9, 0.99), 1e-3)),
+    "lion": ([0.0], lambda step: (0.1, (0.9, 0.5))),
+    "ftrl": ([0.1, 0.0], lambda step: (0.5, -0.5, (0.1, 0.1, 0.1), 0.1)),
+    "adafactor": ([0.0], lambda step: (0.1, step, -0.8, (1e-30, 1e-3), 1.0)),
+    "schedule_free_adamw": ([1.0, 0.0], lambda step: (0.1, step, (0.9, 0.99), 1e-3, 3)),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@update_cases
+@given(shapes=shapes, seed=seeds)
+def test_rules_are_the_reference_s_in_float64(target: Target, rule: str, shapes: list, seed: int) -> None:
+    """The reference's rules are held to Keras's optimizers, which are made of them: `tests/test_optimizers.py`."""
+    initial, numbers = RULES[rule]
+    params, steps, _ = draw_model(target, shapes, seed)
+    slots = [[np.full_like(p, value) for p in params] for value in initial]
+    if rule == "adafactor":
+        rows = [np.zeros(p.shape[:-1] if p.ndim > 1 else (), p.dtype) for p in params]
+        columns = [np.zeros((*p.shape[:-2], *p.shape[-1:]) if p.ndim > 1 else (), p.dtype) for p in params]
+        slots = [rows, columns, *slots]
+    product = [np.ones((), target.dtype)] if rule == "nadam" else []
+    twins = [[array.astype("float64") for array in arrays] for arrays in (params, *slots, product)]
+    for step, grads in enumerate(steps, start=1):
+        packed = slots[0] if len(slots) == 1 else tuple(slots)
+        getattr(target.ops, f"{rule}_update_")(params, grads, packed, *product, *numbers(step))
+        packed = twins[1] if len(slots) == 1 else tuple(twins[1:-1])
+        exact = [grad.astype("float64") for grad in grads]
+        getattr(ops_of("reference"), f"{rule}_update_")(twins[0], exact, packed, *twins[-1], *numbers(step))
+    for arrays, expected in zip((params, *slots, product), twins):
+        check_all(target, arrays, expected)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_muon_draws_singular_values_towards_one(target: Target, nesterov: bool) -> None:
+    for shape in ((5, 3), (3, 5)):
+        param, grad, momentum = target.normal(0, *shape), target.normal(1, *shape), np.zeros(shape, target.dtype)
+        before = param.copy()
+        target.ops.muon_update_([param], [grad], [momentum], 1.0, 0.5, nesterov, (12, (1.5, -0.5, 0.0)), None)
+        target.check(momentum, grad)
+        u, _, v = np.linalg.svd(grad.astype("float64"), full_matrices=False)
+        np.testing.assert_allclose(before - param, u @ v, atol=1e-4)  # the nearest orthogonal matrix
+
+
+def test_one_gradient_that_is_no_number_is_found(target: Target) -> None:
+    grads = [target.normal(0, 3, 2), target.normal(1, 4)]
+    assert target.ops.all_finite(grads)
+    for bad in (np.nan, np.inf, -np.inf):
+        grads[1][3] = bad
+        assert not target.ops.all_finite(grads)
 
 
 @update_cases

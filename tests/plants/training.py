@@ -126,8 +126,8 @@ PLANTS = [
     Plant(
         "precision_counts_what_lies_on_the_threshold",
         "metrics/confusion.py",
-        "positive = y_pred.ravel() > np.asarray",
-        "positive = y_pred.ravel() >= np.asarray",
+        "[order], y_pred).reshape",
+        '[order], y_pred, "right").reshape',
         ("tests/test_metrics.py::test_what_lies_on_a_threshold_counts_as_in_keras",),
     ),
     Plant(

@@ -154,6 +154,125 @@ def _amsgrad(task: int, worker: int, p: Any, g: Any, m: Any, v: Any, u: Any, *nu
         p[i] -= rate * new_m / (np.sqrt(new_u) + epsilon)
 
 
+def adagrad_update_(
+    params: list[Array], grads: list[Array], accumulators: list[Array], learning_rate: Scalar, epsilon: float
+) -> None:
+    """One loop."""
+    if _is_float64(params):
+        return reference.adagrad_update_(params, grads, accumulators, learning_rate, epsilon)
+    _each(_adagrad, 6, [params, grads, accumulators], float(learning_rate), epsilon)
+
+
+@tasks
+def _adagrad(task: int, worker: int, p: Any, g: Any, a: Any, learning_rate: Any, epsilon: Any) -> None:
+    for i in range(*run(task, p.size)):
+        new_a = a[i] + g[i] * g[i]
+        a[i] = new_a
+        p[i] -= learning_rate * g[i] / np.sqrt(new_a + epsilon)
+
+
+def adadelta_update_(
+    params: list[Array],
+    grads: list[Array],
+    slots: tuple[list[Array], list[Array]],
+    learning_rate: Scalar,
+    rho: float,
+    epsilon: float,
+) -> None:
+    """One loop."""
+    if _is_float64(params):
+        return reference.adadelta_update_(params, grads, slots, learning_rate, rho, epsilon)
+    _each(_adadelta, 10, [params, grads, *slots], float(learning_rate), rho, epsilon)
+
+
+@tasks
+def _adadelta(task: int, worker: int, p: Any, g: Any, v: Any, d: Any, *numbers: Any) -> None:
+    learning_rate, rho, epsilon = numbers
+    for i in range(*run(task, p.size)):
+        new_v = rho * v[i] + (ONE - rho) * g[i] * g[i]
+        change = g[i] * np.sqrt(d[i] + epsilon) / np.sqrt(new_v + epsilon)
+        v[i] = new_v
+        d[i] = rho * d[i] + (ONE - rho) * change * change
+        p[i] -= learning_rate * change
+
+
+def adamax_update_(
+    params: list[Array],
+    grads: list[Array],
+    slots: tuple[list[Array], list[Array]],
+    learning_rate: Scalar,
+    step: Scalar,
+    betas: tuple[float, float],
+    epsilon: float,
+) -> None:
+    """One loop."""
+    if _is_float64(params):
+        return reference.adamax_update_(params, grads, slots, learning_rate, step, betas, epsilon)
+    rate = float(learning_rate) / (1 - betas[0] ** int(step))
+    _each(_adamax, 8, [params, grads, *slots], rate, 1 - betas[0], betas[1], epsilon)
+
+
+@tasks
+def _adamax(task: int, worker: int, p: Any, g: Any, m: Any, u: Any, *numbers: Any) -> None:
+    rate, one_minus_beta_1, beta_2, epsilon = numbers
+    for i in range(*run(task, p.size)):
+        new_m = m[i] + one_minus_beta_1 * (g[i] - m[i])
+        decayed, size = beta_2 * u[i], abs(g[i])
+        new_u = decayed if decayed > size else size
+        m[i], u[i] = new_m, new_u
+        p[i] -= rate * new_m / (new_u + epsilon)
+
+
+def nadam_update_(
+    params: list[Array],
+    grads: list[Array],
+    slots: tuple[list[Array], list[Array]],
+    product: Array,
+    learning_rate: Scalar,
+    step: Scalar,
+    betas: tuple[float, float],
+    epsilon: float,
+) -> None:
+    """One loop; the factors are computed in float64."""
+    if _is_float64(params):
+        return reference.nadam_update_(params, grads, slots, product, learning_rate, step, betas, epsilon)
+    beta_1, beta_2 = betas
+    mu, next_mu = (beta_1 * (1 - 0.5 * 0.96 ** (int(step) + i)) for i in (0, 1))
+    product *= mu
+    of_mean = float(learning_rate) * next_mu / (1 - float(product) * next_mu)
+    of_grad = float(learning_rate) * (1 - mu) / (1 - float(product))
+    numbers = of_mean, of_grad, 1 / (1 - beta_2 ** int(step)), 1 - beta_1, 1 - beta_2, epsilon
+    _each(_nadam, 12, [params, grads, *slots], *numbers)
+
+
+@tasks
+def _nadam(task: int, worker: int, p: Any, g: Any, m: Any, v: Any, *numbers: Any) -> None:
+    of_mean, of_grad, of_variance, one_minus_beta_1, one_minus_beta_2, epsilon = numbers
+    for i in range(*run(task, p.size)):
+        new_m = m[i] + one_minus_beta_1 * (g[i] - m[i])
+        new_v = v[i] + one_minus_beta_2 * (g[i] * g[i] - v[i])
+        m[i], v[i] = new_m, new_v
+        p[i] -= (of_mean * new_m + of_grad * g[i]) / (np.sqrt(of_variance * new_v) + epsilon)
+
+
+def lion_update_(
+    params: list[Array], grads: list[Array], momenta: list[Array], learning_rate: Scalar, betas: tuple[float, float]
+) -> None:
+    """One loop."""
+    if _is_float64(params):
+        return reference.lion_update_(params, grads, momenta, learning_rate, betas)
+    _each(_lion, 6, [params, grads, momenta], float(learning_rate), *betas)
+
+
+@tasks
+def _lion(task: int, worker: int, p: Any, g: Any, m: Any, learning_rate: Any, beta_1: Any, beta_2: Any) -> None:
+    for i in range(*run(task, p.size)):
+        direction = beta_1 * m[i] + (ONE - beta_1) * g[i]
+        sign = ONE if direction > ZERO else (-ONE if direction < ZERO else direction)  # NaN stays
+        m[i] = beta_2 * m[i] + (ONE - beta_2) * g[i]
+        p[i] -= learning_rate * sign
+
+
 def weight_decay_(params: list[Array], learning_rate: Scalar, weight_decay: float) -> None:
     """One loop."""
     if _is_float64(params):

@@ -257,7 +257,8 @@ KERAS = """data.directory.image_dataset_from_directory layers.augment.Resizing._
     layers.input.InputLayer.__init__ layers.normalization.BatchNormalization.__init__
     layers.normalization.GroupNormalization.__init__ layers.normalization.LayerNormalization.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
-    metrics.confusion.AUC.__init__ models.training.Trainer.fit optimizers.base.Optimizer.__init__ optimizers.muon.Muon.__init__
+    layers.policy.AugMix.__init__ metrics.confusion.AUC.__init__ models.training.Trainer.fit optimizers.base.Optimizer.__init__
+    optimizers.muon.Muon.__init__
     preprocessing.image.augmentation.Augmentation.__init__ preprocessing.image.generator.ImageDataGenerator.flow
     preprocessing.image.generator.ImageDataGenerator.flow_from_dataframe
     preprocessing.image.generator.ImageDataGenerator.flow_from_directory

@@ -9,13 +9,32 @@ from minicnn.layers.augment import (
     RandomCrop,
     RandomFlip,
     RandomRotation,
+    RandomShear,
     RandomTranslation,
     RandomZoom,
     Resizing,
 )
 from minicnn.layers.base import Layer
+from minicnn.layers.color import (
+    AutoContrast,
+    Equalization,
+    RandomColorDegeneration,
+    RandomColorJitter,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomHue,
+    RandomInvert,
+    RandomPosterization,
+    RandomSaturation,
+    RandomSharpness,
+    Solarization,
+)
 from minicnn.layers.conv import Conv1D, Conv2D, Convolution1D, Convolution2D
 from minicnn.layers.dense import Dense
+from minicnn.layers.distortion import (
+    RandomElasticTransform,
+    RandomPerspective,
+)
 from minicnn.layers.embedding import Embedding
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.input_spec import InputSpec
@@ -38,12 +57,22 @@ from minicnn.layers.merge import (
     multiply,
     subtract,
 )
+from minicnn.layers.mixing import (
+    CutMix,
+    MixUp,
+    RandomErasing,
+)
 from minicnn.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
     LayerNormalization,
     RMSNormalization,
     UnitNormalization,
+)
+from minicnn.layers.policy import (
+    AugMix,
+    Pipeline,
+    RandAugment,
 )
 from minicnn.layers.pooling import (
     AdaptiveAveragePooling1D,
@@ -99,6 +128,8 @@ __all__ = [
     "AdaptiveMaxPooling2D",
     "Add",
     "AlphaDropout",
+    "AugMix",
+    "AutoContrast",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -113,11 +144,13 @@ __all__ = [
     "Convolution2D",
     "Cropping1D",
     "Cropping2D",
+    "CutMix",
     "Dense",
     "Dot",
     "Dropout",
     "ELU",
     "Embedding",
+    "Equalization",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
@@ -144,16 +177,32 @@ __all__ = [
     "MaxPooling2D",
     "Maximum",
     "Minimum",
+    "MixUp",
     "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
+    "Pipeline",
     "RMSNormalization",
+    "RandAugment",
     "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
     "RandomContrast",
     "RandomCrop",
+    "RandomElasticTransform",
+    "RandomErasing",
     "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
     "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
     "RandomTranslation",
     "RandomZoom",
     "ReLU",
@@ -162,6 +211,7 @@ __all__ = [
     "Reshape",
     "Resizing",
     "Softmax",
+    "Solarization",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "Subtract",

@@ -149,14 +149,15 @@ class Plan:
 
     def _parts(self, call: Call) -> list[Call]:
         """The call of a layer without its activation, and one of that; or the call as it is."""
-        layer = fusion.without_activation(call.layer) if fusion.last_activation(call.layer) else None
+        name = fusion.last_activation(call.layer)
+        layer = fusion.without_activation(call.layer) if name is not None else None
         if layer is None:
             return [call]
         between = len(self.shapes)
         self.shapes.append(self.shapes[call.output])
         self.dtypes.append(self.dtypes[call.output])
-        name = f"{call.layer.name}:{fusion.last_activation(call.layer)}"
-        activation = Activation(call.layer.activation, name=name, dtype=call.layer.dtype)
+        given: Any = call.layer
+        activation = Activation(given.activation, name=f"{given.name}:{name}", dtype=given.dtype)
         return [Call(layer, call.inputs, call.takes_list, between), Call(activation, (between,), False, call.output)]
 
     def _leave_out_activation(self, steps: list[Step], index: int) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, losses
+from minicnn import backends
 from minicnn.models import fusion
 from minicnn.models.graph import flatten_calls
 from minicnn.models.output_losses import OutputLosses
 from minicnn.models.plan import Plan, Step
 from minicnn.study.explain import exact
 from minicnn.study.explain.describe import describe, view
-from minicnn.study.explain.targets import Target, default_losses, targets_for
+from minicnn.study.explain.targets import default_losses, targets_for
 
 __all__ = ["Record", "collect"]
 
@@ -98,93 +98,93 @@ def _logits_for(model: Any, loss: OutputLosses) -> tuple[int, ...]:
 
 def _record(model: Any, plan: Plan, values: dict[int, np.ndarray], gradients: dict[int, np.ndarray], of_weights: Any) -> Record:
     """Steps, values and weights, by number."""
-    readers: Counter[int] = Counter([*plan.outputs, *(i for step in plan.steps for i in step.inputs)])
-    reader = {i: step for step in plan.steps for i in step.inputs if readers[i] == 1}
-    steps: list[Record] = []
-    described: dict[int, Record] = {}
+    ops = {step.output: describe(step, [values[i] for i in step.inputs], values[step.output]) for step in plan.steps}
     weights: dict[int, int] = {}
     table: list[Record] = []
     names: Counter[str] = Counter()
+    steps = []
     for step in plan.steps:
-        inputs = [values[i] for i in step.inputs]
-        op = described[id(step)] = describe(step, inputs, values[step.output])
-        layer = step.layers[0]
+        layer: Any = step.layers[0]
         names[layer.name] += 1
-        own = _weights_of(layer)
-        for variable in own.values():
+        for variable in layer.weights:
             if id(variable) not in weights:
                 weights[id(variable)] = len(table)
-                table.append(_weight(variable, of_weights.get(variable), op, step, values, gradients))
-        steps.append(
-            {
-                "name": layer.name + f"@{names[layer.name]}" * (names[layer.name] > 1),
-                "layer": type(layer).__name__,
-                "op": op,
-                "inputs": list(step.inputs),
-                "output": step.output,
-                "weights": {role: weights[id(variable)] for role, variable in own.items()},
-                "params": sum(variable.size for variable in layer.weights),
-            }
-        )
-        if op["kind"] == "dense" and layer.kernel.size > MOST_WEIGHTS:
-            steps[-1]["largest"] = _largest(layer.kernel.numpy(), inputs[0], gradients.get(step.output))
-    rows = []
-    for i, shape in enumerate(plan.shapes):
-        if i not in values:
-            continue
-        made = next((step for step in plan.steps if step.output == i), None)
-        read = [step for step in plan.steps if i in step.inputs]
-        x, d = values[i], gradients.get(i)
-        first = any(
-            getattr(step.layers[0], "data_format", "") == "channels_first" for step in [*([made] if made else []), *read]
-        )
-        row: Record = {**view(tuple(x.shape[1:]), first), "x": x[0].reshape(-1), "d": None if d is None else d[0].reshape(-1)}
-        if made is not None and _same(exact.forward(described[id(made)], [values[k] for k in made.inputs]), x):
-            row["x"] = "forward"
-        if d is not None and i in reader and reader[i].output in gradients:
-            after = reader[i]
-            if _same(exact.backward(described[id(after)], x, values[after.output], gradients[after.output]), d):
-                row["d"] = "backward"
-        rows.append({"id": i, **row})
-    by_name: dict[str, Record] = {step["name"]: step for step in steps}
+                table.append(_weight(variable, of_weights.get(variable), ops[step.output], step, values, gradients))
+        row: Record = {
+            "name": layer.name + f"@{names[layer.name]}" * (names[layer.name] > 1),
+            "layer": type(layer).__name__,
+            "op": ops[step.output],
+            "inputs": list(step.inputs),
+            "output": step.output,
+            "weights": {variable.name: weights[id(variable)] for variable in layer.weights},
+            "params": sum(variable.size for variable in layer.weights),
+        }
+        if row["op"]["kind"] == "dense" and layer.kernel.size > MOST_WEIGHTS:
+            row["largest"] = _largest(_host(layer.kernel.value), values[step.inputs[0]], gradients.get(step.output))
+        steps.append(row)
     return {
         "name": model.name,
         "steps": steps,
         "inputs": [{"name": name, "value": i} for name, i in zip(model.input_names, plan.inputs)],
-        "values": rows,
+        "values": _values(plan, ops, values, gradients),
         "weights": table,
-        "runs": [
-            {**row, "layers": [name for name in row["layers"] if name in by_name]} for row in model.training_plan().describe()
-        ],
+        "runs": model.training_plan().describe(),
     }
+
+
+def _values(
+    plan: Plan, ops: dict[int, Record], values: dict[int, np.ndarray], gradients: dict[int, np.ndarray]
+) -> list[Record]:
+    """Each value and its gradient: as an array, or as what the page computes them by, where no bit is lost."""
+    made_by = {step.output: step for step in plan.steps}
+    rows = []
+    for i, x in values.items():
+        made, d = made_by.get(i), gradients.get(i)
+        readers = [step for step in plan.steps for read in step.inputs if read == i]
+        near = [step.layers[0] for step in (*readers, *([] if made is None else [made]))]
+        first = any(getattr(layer, "data_format", "") == "channels_first" for layer in near)
+        row: Record = {"id": i, **view(tuple(x.shape[1:]), first), "x": x[0].reshape(-1), "d": None}
+        if made is not None:
+            row["x"] = _predicted(made, ops[i], [values[k] for k in made.inputs], x, first)
+        if d is not None:
+            row["d"] = d[0].reshape(-1)
+            after = readers[0].output if len(readers) == 1 and i not in plan.outputs else None
+            if after in gradients and _same(exact.backward(ops[after], x, values[after], gradients[after]), d):
+                row["d"] = "backward"
+        rows.append(row)
+    return rows
+
+
+def _predicted(step: Step, op: Record, inputs: list[np.ndarray], y: np.ndarray, channels_first: bool) -> Any:
+    """A step's output, as it is embedded."""
+    if _same(exact.forward(op, inputs), y):
+        return "forward"
+    layer: Any = step.layers[0]
+    if op["kind"] != "conv" or channels_first or layer.rank == 1:
+        return y[0].reshape(-1)
+    bias = None if layer.bias is None else layer.bias.numpy()
+    return exact.Predicted(y[0].reshape(-1), lambda: exact.conv_forward(op, inputs[0][0], layer.kernel.numpy(), bias))
 
 
 def _same(predicted: np.ndarray | None, array: np.ndarray) -> bool:
     return predicted is not None and np.array_equal(predicted.reshape(-1), array.reshape(-1))
 
 
-def _weights_of(layer: Any) -> dict[str, Any]:
-    """The layer's weights by what they are to it."""
-    return {variable.name: variable for variable in layer.weights}
-
-
 def _weight(variable: Any, gradient: Any, op: Record, step: Step, values: Any, gradients: Any) -> Record:
     """A weight and its gradient; neither, where a dense kernel is too large."""
-    embedded = variable.size <= MOST_WEIGHTS or op["kind"] != "dense"
     row: Record = {"name": variable.path, "shape": list(variable.shape), "x": None, "d": None, "variable": variable}
-    if not embedded or variable.dtype != "float32":
+    if (variable.size > MOST_WEIGHTS and op["kind"] == "dense") or variable.dtype != "float32":
         return row
     row["x"] = variable.numpy().reshape(-1)
-    if gradient is not None:
-        row["d"] = _host(gradient).reshape(-1)
-        x, dy = values[step.inputs[0]], gradients[step.output]
-        if (
-            op["kind"] == "dense"
-            and variable.name == "kernel"
-            and x.ndim == 2
-            and _same(np.multiply.outer(x[0], dy[0]), row["d"])
-        ):
-            row["d"] = "outer"
+    if gradient is None:
+        return row
+    row["d"] = _host(gradient).reshape(-1)
+    layer: Any = step.layers[0]
+    x, dy = values[step.inputs[0]], gradients[step.output]
+    if op["kind"] == "dense" and variable is layer.kernel and x.ndim == 2 and _same(np.multiply.outer(x[0], dy[0]), row["d"]):
+        row["d"] = "outer"
+    if op["kind"] == "conv" and variable is layer.kernel and layer.rank == 2 and layer.data_format == "channels_last":
+        row["d"] = exact.Predicted(row["d"], lambda: exact.conv_kernel_gradient(op, x[0], dy[0]))
     return row
 
 
@@ -204,19 +204,16 @@ def _largest(kernel: np.ndarray, x: np.ndarray, dy: np.ndarray | None) -> Record
 
 def _largest_products(matrix: np.ndarray, vector: np.ndarray) -> Record:
     """Of each row's products with the vector: "index" and "weight" (rows, LARGEST) of the largest, "rest", the others' sum."""
-    indices, weights, rests = [], [], []
-    for row in matrix:
-        products = row.astype(np.float64) * vector
-        count = min(LARGEST, len(vector))
-        index = np.argpartition(-np.abs(products), count - 1)[:count]
-        indices.append(index)
-        weights.append(row[index])
-        rests.append(products.sum() - products[index].sum())
-    return {
-        "index": np.array(indices, np.int32),
-        "weight": np.array(weights, np.float32),
-        "rest": np.array(rests, np.float32),
-    }
+    count = min(LARGEST, len(vector))
+    index = np.empty((len(matrix), count), np.int32)
+    rest = np.empty(len(matrix), np.float32)
+    for i, row in enumerate(matrix):
+        products = row * vector
+        sizes = np.abs(products)
+        index[i] = np.argpartition(sizes, -count)[-count:]
+        products[index[i]] = 0
+        rest[i] = products.sum(dtype=np.float64)
+    return {"index": index, "weight": np.take_along_axis(matrix, index, axis=1), "rest": rest}
 
 
 def _pushes(plan: Plan, arrays: list[Any], prediction: np.ndarray, values: dict[int, np.ndarray]) -> Record | None:

@@ -111,14 +111,14 @@ def _(layer: Pooling, x_shape: tuple[int, ...]) -> Described:
 @_op.register
 def _(layer: GlobalPooling, x_shape: tuple[int, ...]) -> Described:
     _, H, W, _ = layer.image_shape(x_shape)
-    return _pool(isinstance(layer, layers.GlobalMaxPooling2D), [[0, H]], [[0, W]])  # type: ignore[list-item]
+    return _pool(isinstance(layer, layers.GlobalMaxPooling2D), [[0, H]], [[0, W]])
 
 
 @_op.register
 def _(layer: AdaptivePooling, x_shape: tuple[int, ...]) -> Described:
     _, H, W, _ = layer.image_shape(x_shape)
-    OH, OW = layer._of_image(layer.output_size)
-    spans = [[[at * size // count, -(-(at + 1) * size // count)] for at in range(count)] for size, count in ((H, OH), (W, OW))]  # type: ignore[operator]
+    counts = layer._of_image(layer.output_size)
+    spans = [[[at * size // n, -(-(at + 1) * size // n)] for at in range(n)] for size, n in zip((H, W), counts)]
     return _pool(isinstance(layer, layers.AdaptiveMaxPooling2D), *spans)
 
 

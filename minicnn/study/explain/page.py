@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.study.explain.encode import encode
+from minicnn.study.explain.exact import Predicted
 
 __all__ = ["MOST_BYTES", "modules", "pack", "render", "stylesheet"]
 
@@ -47,46 +48,50 @@ def _in_one_scope(source: str) -> str:
 def _as_constants(library: str) -> str:
     """A library that ends in `export{a as b, ...};`, in a scope of its own: what it exports become constants."""
     body, exported = library.rsplit("export{", 1)
-    names = dict(reversed(pair.split(" as ")) for pair in exported.split("}")[0].split(","))  # type: ignore[arg-type, misc]
-    returned = ",".join(f"{public}:{private}" for public, private in names.items())
-    return f"const {{{','.join(names)}}} = (() => {{{body}return {{{returned}}};}})();"
+    pairs = [pair.split(" as ") for pair in exported.split("}")[0].split(",")]
+    returned = ",".join(f"{public}:{private}" for private, public in pairs)
+    return f"const {{{','.join(public for _, public in pairs)}}} = (() => {{{body}return {{{returned}}};}})();"
 
 
 def pack(record: dict[str, Any], room: int = MOST_BYTES) -> str:
     """A record as JSON, its arrays encoded, in at most `room` bytes.
 
-    Where that is too little, the largest arrays are left out: first the weights after a step, then the sums of
-    convolutions, which the page computes again, then gradients of weights. "left_out" counts them.
+    Where that is too little, the largest predictable arrays are sent as what they differ by from the prediction; then
+    the largest weights after a step are left out, then gradients of weights. "left_out" counts them.
 
     Raises:
         ValueError: if the rest is still too large.
     """
     leaves = list(_leaves(record))
-    sizes = {}
-    for place, (holder, key, array) in enumerate(leaves):
-        holder[key] = encode(array)
-        sizes[place] = len(holder[key]["data"])
-    total = sum(sizes.values()) + 200_000
-    order = {"after": 0, "x": 1, "d": 2}
-    removable = [place for place, (_, key, array) in enumerate(leaves) if key in order and array.size > 10_000]
-    left_out = 0
-    for place in sorted(removable, key=lambda place: (order[leaves[place][1]], -sizes[place])):
-        holder, key, _ = leaves[place]
+    sizes = []
+    for holder, key, leaf in leaves:
+        holder[key] = encode(leaf.array if isinstance(leaf, Predicted) else leaf)
+        sizes.append(len(holder[key]["data"]))
+    total = len(json.dumps(record)) + len(render("", ""))
+    by_size = sorted(range(len(leaves)), key=lambda place: -sizes[place])
+    for place in (place for place in by_size if isinstance(leaves[place][2], Predicted)):
         if total <= room:
             break
-        holder[key] = None
-        total -= sizes[place]
-        left_out += 1
+        holder, key, leaf = leaves[place]
+        holder[key] = {"steps": encode(leaf.steps())}
+        total += len(holder[key]["steps"]["data"]) - sizes[place]
+    record["left_out"] = 0
+    for holder, key in ((leaves[place][0], name) for name in ("after", "d") for place in by_size if leaves[place][1] == name):
+        if total <= room:
+            break
+        if "name" in holder:  # of a weight, not of a value
+            total -= len(json.dumps(holder[key]))
+            holder[key] = None
+            record["left_out"] += 1
     if total > room:
         raise ValueError(f"The numbers of this model take {total:,} bytes, more than the {room:,} of a page.")
-    record["left_out"] = left_out
     return json.dumps(record, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _leaves(part: Any) -> Iterator[tuple[Any, Any, np.ndarray]]:
-    """Every array in nested lists and dicts: (what holds it, its key, the array)."""
+def _leaves(part: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Every array in nested lists and dicts: (what holds it, its key, the array or `Predicted`)."""
     for key, item in part.items() if isinstance(part, dict) else enumerate(part):
-        if isinstance(item, np.ndarray):
+        if isinstance(item, (np.ndarray, Predicted)):
             yield part, key, item
         elif isinstance(item, (dict, list)):
             yield from _leaves(item)

@@ -31,6 +31,18 @@ export async function unpack(part) {
   return part;
 }
 
+// The float32 numbers that lie so many steps from the predicted ones: see `exact.Predicted`.
+function corrected(predicted, steps) {
+  const bits = new Int32Array(predicted.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    if (!steps[i]) continue;
+    const rank = bits[i] < 0 ? -(bits[i] & 0x7fffffff) : bits[i];
+    const wanted = rank + (steps[i] & 1 ? -(steps[i] + 1) / 2 : steps[i] / 2);
+    bits[i] = wanted < 0 ? -wanted | 0x80000000 : wanted;
+  }
+  return predicted;
+}
+
 // A number of the network is named by a reference {side, id, i}: side "x" a value, "d" the gradient at a value,
 // "w" a weight, "dw" a weight's gradient; id says of which value or weight; i is the place in its array.
 export class Network {
@@ -38,6 +50,7 @@ export class Network {
   constructor(record, edit = null) {
     this.record = record;
     this.edit = edit;
+    this.remembered = new Map();
     this.values = new Map(record.values.map((value) => [value.id, { ...value, size: value.shape.reduce((a, b) => a * b, 1), readers: [] }]));
     this.weights = record.weights.map((weight) => ({ ...weight, size: weight.shape.reduce((a, b) => a * b, 1) }));
     for (const input of record.inputs) this.values.get(input.value).name = input.name;
@@ -66,10 +79,8 @@ export class Network {
 
   x(id) {
     const value = this.values.get(id);
-    if (value.x === "forward" || value.x === null) {
-      value.computed = value.x === null;
-      value.x = OPS[value.by.op.kind].run(this, value.by);
-    }
+    if (value.x === "forward") value.x = OPS[value.by.op.kind].run(this, value.by);
+    if (value.x.steps) value.x = corrected(OPS[value.by.op.kind].run(this, value.by), value.x.steps);
     return value.x;
   }
 
@@ -92,7 +103,18 @@ export class Network {
       for (let i = 0; i < x.length; i++)
         for (let j = 0; j < dy.length; j++) weight.d[i * dy.length + j] = x[i] * dy[j];
     }
+    if (weight.d && weight.d.steps) {
+      const { step } = this.stepOf(id);
+      weight.d = corrected(OPS[step.op.kind].spreadWeight(this, step), weight.d.steps);
+    }
     return weight.d;
+  }
+
+  // What is computed for a step once, and found again after that.
+  once(step, what, compute) {
+    const key = `${what} ${step.name}`;
+    if (!this.remembered.has(key)) this.remembered.set(key, compute());
+    return this.remembered.get(key);
   }
 
   // Which steps use a weight, and as what; more than one where a layer is called twice.

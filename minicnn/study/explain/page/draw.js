@@ -17,21 +17,34 @@ export function color(share, stops = STOPS[scheme()]) {
   return from.map((one, at) => one + (to[at] - one) * part);
 }
 
+// The largest size of a number in an array, remembered.
+const known = new WeakMap();
 export function largestOf(array) {
+  if (known.has(array)) return known.get(array);
   let largest = 0;
   for (const number of array) if (Math.abs(number) > largest) largest = Math.abs(number);
+  known.set(array, largest || 1);
   return largest || 1;
 }
 
-// Draw H × W numbers on a canvas, one a pixel: number(row, column), of at most `largest` in size.
-export function paint(canvas, [H, W], number, largest) {
-  canvas.width = W;
-  canvas.height = H;
+// 511 colours from -1 to 1, each as the four bytes of a pixel.
+const tables = {};
+function table(mode) {
+  tables[mode] ||= new Uint32Array(Uint8ClampedArray.from({ length: 511 * 4 }, (_, i) => (i % 4 === 3 ? 255 : color((i >> 2) / 255 - 1, STOPS[mode])[i % 4])).buffer);
+  return tables[mode];
+}
+
+// Draw H × W numbers of at most `largest` in size: number(row, column). Of a map with more than `most` rows or columns,
+// every second or third one.
+export function paint(canvas, [H, W], number, largest, most) {
+  const every = Math.max(1, Math.ceil(Math.max(H, W) / most));
+  canvas.width = Math.ceil(W / every);
+  canvas.height = Math.ceil(H / every);
   const context = canvas.getContext("2d");
-  const picture = context.createImageData(W, H);
-  const stops = STOPS[scheme()];
-  for (let y = 0; y < H; y++)
-    for (let x = 0; x < W; x++) picture.data.set([...color(number(y, x) / largest, stops), 255], 4 * (y * W + x));
+  const picture = context.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(picture.data.buffer);
+  const colors = table(scheme());
+  for (let y = 0, at = 0; y < H; y += every) for (let x = 0; x < W; x += every) pixels[at++] = colors[Math.round((number(y, x) / largest) * 255) + 255];
   context.putImageData(picture, 0, 0);
 }
 

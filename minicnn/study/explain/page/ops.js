@@ -6,6 +6,7 @@
 //   weight(net, step, role, j)   the terms of the gradient of the weight's number j
 //   run(net, step)               all output numbers
 //   spread(net, step)            all gradients at the one input, of an op that does not round
+//   spreadWeight(net, step)      all gradients of the kernel; as `run` of a convolution, added in the order of `exact.py`
 //
 // A term is a product a * b: `of` refers to a, `by` to b (null for a plain factor).
 
@@ -99,32 +100,61 @@ const conv = {
     return terms;
   },
   run(net, step) {
-    const { KH, KW, SH, SW, DH, DW, top, left, H, W, CG, OH, OW, CO, OG, kernel } = convGeometry(net, step);
-    const x = net.x(step.inputs[0]);
-    const weights = net.weights[kernel].x;
-    const added = net.weight(step, "bias");
+    const { groups } = step.op;
+    const { CG, OH, OW, CO, OG, kernel } = convGeometry(net, step);
+    const [x, weights, added] = [net.x(step.inputs[0]), net.weights[kernel].x, net.weight(step, "bias")];
+    const channel = net.values.get(step.inputs[0]).strides[2];
+    const [rows, columns, channels] = net.values.get(step.output).strides;
     const y = new Float32Array(OH * OW * CO);
     const sums = new Float64Array(CO);
     for (let oy = 0; oy < OH; oy++)
       for (let ox = 0; ox < OW; ox++) {
         for (let co = 0; co < CO; co++) sums[co] = weightOr(net, added, co, 0);
-        for (let ky = 0; ky < KH; ky++)
-          for (let kx = 0; kx < KW; kx++) {
-            const [iy, ix] = [oy * SH - top + ky * DH, ox * SW - left + kx * DW];
-            if (iy < 0 || iy >= H || ix < 0 || ix >= W) continue;
-            for (let ci = 0; ci < CG; ci++) {
-              const from = ((ky * KW + kx) * CG + ci) * CO;
-              for (let group = 0; group * OG < CO; group++) {
-                const a = x[net.flat(step.inputs[0], iy, ix, group * CG + ci)];
-                if (a) for (let co = group * OG; co < (group + 1) * OG; co++) sums[co] += a * weights[from + co];
-              }
+        for (const [from, tap] of taps(net, step, oy, ox))
+          for (let ci = 0; ci < CG; ci++)
+            for (let group = 0; group < groups; group++) {
+              const a = x[from + (group * CG + ci) * channel];
+              const start = (tap * CG + ci) * CO;
+              if (a) for (let co = group * OG; co < (group + 1) * OG; co++) sums[co] += a * weights[start + co];
             }
-          }
-        for (let co = 0; co < CO; co++) y[net.flat(step.output, oy, ox, co)] = sums[co];
+        for (let co = 0; co < CO; co++) y[oy * rows + ox * columns + co * channels] = sums[co];
       }
     return y;
   },
+  spreadWeight(net, step) {
+    const { groups } = step.op;
+    const { KH, KW, CG, OH, OW, CO, OG } = convGeometry(net, step);
+    const [x, dy] = [net.x(step.inputs[0]), net.d(step.output)];
+    const channel = net.values.get(step.inputs[0]).strides[2];
+    const [rows, columns, channels] = net.values.get(step.output).strides;
+    const sums = new Float64Array(KH * KW * CG * CO);
+    const row = new Float64Array(CO);
+    for (let oy = 0; oy < OH; oy++)
+      for (let ox = 0; ox < OW; ox++) {
+        for (let co = 0; co < CO; co++) row[co] = dy[oy * rows + ox * columns + co * channels];
+        for (const [from, tap] of taps(net, step, oy, ox))
+          for (let ci = 0; ci < CG; ci++)
+            for (let group = 0; group < groups; group++) {
+              const a = x[from + (group * CG + ci) * channel];
+              const start = (tap * CG + ci) * CO;
+              if (a) for (let co = group * OG; co < (group + 1) * OG; co++) sums[start + co] += a * row[co];
+            }
+      }
+    return Float32Array.from(sums);
+  },
 };
+
+// The window at an output place: [where its pixel's numbers begin in the input, which tap of the kernel], padding left out.
+function taps(net, step, oy, ox) {
+  const { KH, KW, SH, SW, DH, DW, top, left, H, W } = convGeometry(net, step);
+  const found = [];
+  for (let ky = 0; ky < KH; ky++)
+    for (let kx = 0; kx < KW; kx++) {
+      const [y, x] = [oy * SH - top + ky * DH, ox * SW - left + kx * DW];
+      if (y >= 0 && y < H && x >= 0 && x < W) found.push([net.flat(step.inputs[0], y, x, 0), ky * KW + kx]);
+    }
+  return found;
+}
 
 // --- dense -------------------------------------------------------------------------------
 
@@ -197,27 +227,40 @@ function windowsOver(net, step, i) {
   return covering(step.op.rows, y).flatMap((oy) => covering(step.op.columns, x).map((ox) => net.flat(step.output, oy, ox, c)));
 }
 
-function argmax(net, step, i) {
-  const x = net.x(step.inputs[0]);
-  return windowOf(net, step, i).reduce((best, at) => (x[at] > x[best] ? at : best));
+// Of each output number, which input number is the largest of its window: of equal ones, the first.
+function argmax(net, step) {
+  return net.once(step, "argmax", () => {
+    const x = net.x(step.inputs[0]);
+    const [rows, columns] = net.values.get(step.inputs[0]).strides;
+    return Int32Array.from({ length: net.values.get(step.output).size }, (_, i) => {
+      const [oy, ox, c] = net.place(step.output, i);
+      const [[top, bottom], [left, right]] = [step.op.rows[oy], step.op.columns[ox]];
+      let best = net.flat(step.inputs[0], top, left, c);
+      const corner = best - top * rows - left * columns;
+      for (let y = top; y < bottom; y++)
+        for (let at = corner + y * rows + left * columns, end = corner + y * rows + right * columns; at < end; at += columns) if (x[at] > x[best]) best = at;
+      return best;
+    });
+  });
 }
 
 const maxpool = {
   sum(net, step, i) {
-    const best = argmax(net, step, i);
+    const best = argmax(net, step)[i];
     const terms = windowOf(net, step, i).map((at) => term(net, ref("x", step.inputs[0], at), at === best ? 1 : 0));
     return summed(terms, { note: "The largest number of the window passes; of equal ones, the first." });
   },
   back(net, step, k, i) {
-    return windowsOver(net, step, i).map((j) => term(net, ref("d", step.output, j), argmax(net, step, j) === i ? 1 : 0));
+    return windowsOver(net, step, i).map((j) => term(net, ref("d", step.output, j), argmax(net, step)[j] === i ? 1 : 0));
   },
   run(net, step) {
     const x = net.x(step.inputs[0]);
-    return Float32Array.from({ length: net.values.get(step.output).size }, (_, i) => x[argmax(net, step, i)]);
+    return Float32Array.from(argmax(net, step), (at) => x[at]);
   },
   spread(net, step) {
     const dx = new Float32Array(net.values.get(step.inputs[0]).size);
-    net.d(step.output).forEach((dy, i) => (dx[argmax(net, step, i)] += dy));
+    const largest = argmax(net, step);
+    net.d(step.output).forEach((dy, i) => (dx[largest[i]] += dy));
     return dx;
   },
 };

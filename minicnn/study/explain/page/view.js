@@ -20,6 +20,8 @@ function To({ net, selection, at, hover, children }) {
   return html`<a href=${href} ...${listeners}>${children || written(net, at)}</a>`;
 }
 
+const layerOf = (step) => step.name.replace(/[:@].*/, "");
+
 // --- the rail ----------------------------------------------------------------------------
 
 export function Rail({ net, selection }) {
@@ -32,7 +34,7 @@ export function Rail({ net, selection }) {
   const entry = (name, what, shape, href, more) => html`
     <li><a href=${href} aria-current=${name === here ? "true" : null}><b>${name}</b><span>${what}</span><span>${shape}</span></a>${more}</li>`;
   const link = (id) => address(net, { side: selection.side, ref: centre(id), edit: selection.edit });
-  const belongs = (step, run) => run.layers.includes(step.name.replace(/[:@].*/, ""));
+  const belongs = (step, run) => run.layers.includes(layerOf(step));
   const groups = [];
   for (const step of record.steps) {
     const run = record.runs.find((one) => belongs(step, one));
@@ -70,7 +72,7 @@ function layout({ shape: [H, W, C] }) {
 }
 
 // One map of a value. marks: boxes, [{top, left, bottom, right, kind}]; pick(row, column, channel) on a click.
-function OneMap({ net, side, id, channel, marks = [], pick = null, label, picture = false }) {
+function OneMap({ net, side, id, channel, marks = [], pick = null, label, picture = false, small = false }) {
   const canvas = useRef();
   const value = net.values.get(id);
   const { rows, columns, vector } = layout(value);
@@ -80,7 +82,7 @@ function OneMap({ net, side, id, channel, marks = [], pick = null, label, pictur
     if (!array) return;
     const number = (y, x, c = channel) => (vector ? array[y * columns + x] || 0 : array[net.flat(id, y, x, c)]);
     if (picture) paintPicture(canvas.current, [rows, columns, value.shape[2]], number);
-    else paint(canvas.current, [rows, columns], number, largestOf(array));
+    else paint(canvas.current, [rows, columns], number, largestOf(array), small ? 48 : 512);
   }, [array, channel, mode, picture]);
   if (!array) return html`<p>No gradient reaches ${value.name}.</p>`;
   const click = (event) => {
@@ -124,13 +126,13 @@ export function Maps({ net, selection, go, hover }) {
   const array = side === "backward" ? net.d(at.id) : net.x(at.id);
   const isPicture = side === "forward" && !value.by && (C === 1 || C === 3) && !vector;
   return html`<section class="maps" aria-label="Maps">
-    <h2>${value.name} <small>${side === "backward" ? "gradients" : "values"}${vector ? "" : `, map ${channel} of ${C}`}${value.computed ? ", computed in this page" : ""}</small></h2>
+    <h2>${value.name} <small>${side === "backward" ? "gradients" : "values"}${vector ? "" : `, map ${channel} of ${C}`}</small></h2>
     <${OneMap} net=${net} side=${side} id=${at.id} channel=${channel} marks=${marks} pick=${pick} label=${describeMap(net, side, at.id, channel)} />
     ${array && html`<p class="scale"><span>−${short(largestOf(array))}</span><i></i><span>${short(largestOf(array))}</span></p>`}
     ${isPicture && html`<figure class="picture"><${OneMap} net=${net} side=${side} id=${at.id} channel=${0} picture=${true} label=${`${value.name} as a picture, ${H} rows, ${W} columns`} /><figcaption>as a picture</figcaption></figure>`}
     ${shown > 1 && html`<div class="thumbs">${Array.from({ length: shown }, (_, c) => html`
       <a href=${address(net, { ...selection, ref: ref("x", at.id, net.flat(at.id, row, column, c)) })} aria-label=${`map ${c}`} aria-current=${c === channel ? "true" : null} key=${c}>
-        <${OneMap} net=${net} side=${side} id=${at.id} channel=${c} label=${describeMap(net, side, at.id, c)} /></a>`)}</div>`}
+        <${OneMap} net=${net} side=${side} id=${at.id} channel=${c} small=${true} label=${describeMap(net, side, at.id, c)} /></a>`)}</div>`}
     ${shown && shown < C ? html`<button onClick=${() => setAll(true)}>all ${C} maps</button>` : ""}
   </section>`;
 }
@@ -231,7 +233,7 @@ export function Windows({ net, step, found }) {
 }
 
 function kernelOf(net, step) {
-  const run = net.record.runs.find(({ layers }) => layers.includes(step.name.replace(/[:@].*/, "")));
+  const run = net.record.runs.find(({ layers }) => layers.includes(layerOf(step)));
   const tile = run && /F\((\d+)x\d+, (\d+)x/.exec(run.kernel);
   if (!tile) return run && run.kernel ? ` In training the engine's kernel for it is: ${run.kernel}.` : "";
   return ` In training the engine takes tiles of ${tile[1]}×${tile[1]} numbers at once: ${run.kernel}, which multiplies ${(Number(tile[1]) + Number(tile[2]) - 1) ** 2} times a tile and channel in place of ${(tile[1] * tile[2]) ** 2}.`;

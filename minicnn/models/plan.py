@@ -16,7 +16,7 @@ import numpy as np
 
 from minicnn import backends
 from minicnn.backends import ops
-from minicnn.layers import Layer
+from minicnn.layers import Activation, Layer
 from minicnn.models import fusion
 from minicnn.models.graph import Call, Graph, flatten_calls
 from minicnn.models.guards import Border, Penalized, Watched
@@ -105,6 +105,7 @@ class Plan:
             computes it together with its own gradient.
         watch_numerics: check every value and gradient for NaN and infinity.
         of_inputs: whether gradients flow back to the model's inputs, too.
+        split: whether the activation that a layer ends in is a step of its own, so that the values between are seen.
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
@@ -119,6 +120,7 @@ class Plan:
         logits_for: tuple[int, ...] = (),
         watch_numerics: bool = False,
         of_inputs: bool = False,
+        split: bool = False,
     ) -> None:
         self.backend = backends.backend()
         calls, self.inputs, self.outputs, self.shapes = flatten_calls(model)
@@ -127,7 +129,8 @@ class Plan:
         self.dtypes: list[str] = [(of_inputs_dtypes | of_calls_dtypes)[i] for i in range(len(self.shapes))]
         trained = model.trainable_weights
         self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
-        steps = [Step(call) for call in calls]
+        parts = [part for call in calls for part in self._parts(call)] if split else calls
+        steps = [Step(call) for call in parts]
         self.logits_for = logits_for
         for i in logits_for:
             self._leave_out_activation(steps, i)
@@ -143,6 +146,19 @@ class Plan:
         self._mark_last_reads()
         for step in steps:
             self._guard(step, watch_numerics)
+
+    def _parts(self, call: Call) -> list[Call]:
+        """The call of a layer without its activation, and one of that; or the call as it is."""
+        name = fusion.last_activation(call.layer)
+        layer = fusion.without_activation(call.layer) if name is not None else None
+        if layer is None:
+            return [call]
+        between = len(self.shapes)
+        self.shapes.append(self.shapes[call.output])
+        self.dtypes.append(self.dtypes[call.output])
+        given: Any = call.layer
+        activation = Activation(given.activation, name=f"{given.name}:{name}", dtype=given.dtype)
+        return [Call(layer, call.inputs, call.takes_list, between), Call(activation, (between,), False, call.output)]
 
     def _leave_out_activation(self, steps: list[Step], index: int) -> None:
         last = next(step for step in steps if step.output == self.outputs[index])

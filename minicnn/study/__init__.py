@@ -11,6 +11,7 @@ cell's last line returns.
 | results | `confusion_matrix`, `mistakes_gallery` |
 | inside a model | `filters`, `feature_maps`, `saliency`, `grad_cam` |
 | how an op works | `im2col_matrix`, `max_pool_argmax` |
+| every number | `explain`, a page on which it can be opened |
 | without pictures | `trace`, `gradcheck`, `predict_tta`, `layer_outputs`, `saliency_map`, `grad_cam_map` |
 """
 
@@ -18,6 +19,7 @@ from minicnn.study.attribution import grad_cam, grad_cam_map, saliency, saliency
 from minicnn.study.augmentation import augmentation_preview
 from minicnn.study.convolution import im2col_matrix
 from minicnn.study.curves import learning_curves
+from minicnn.study.explain import Explanation, explain
 from minicnn.study.features import feature_maps, layer_outputs
 from minicnn.study.filters import filters
 from minicnn.study.gradcheck import GradientCheck, gradcheck
@@ -30,6 +32,7 @@ from minicnn.study.trace import Trace, TracedCall, trace
 from minicnn.study.tta import predict_tta
 
 __all__ = [
+    "Explanation",
     "GradientCheck",
     "GradientNorms",
     "RateSearch",
@@ -37,6 +40,7 @@ __all__ = [
     "TracedCall",
     "augmentation_preview",
     "confusion_matrix",
+    "explain",
     "feature_maps",
     "filters",
     "grad_cam",

@@ -26,7 +26,9 @@ from minicnn import (
     losses,
     metrics,
     models,
+    ops,
     optimizers,
+    random,
     regularizers,
     saving,
     utils,
@@ -41,6 +43,7 @@ from minicnn.metrics import Metric
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import Optimizer
 from minicnn.regularizers import Regularizer
+from minicnn.tape import GradientTape, function
 from minicnn.variables import Variable
 
 __version__ = "0.1.0"
@@ -49,6 +52,7 @@ __version__ = "0.1.0"
 _LAZY = ("data", "datasets", "preprocessing", "study", "zoo")
 
 __all__ = [
+    "GradientTape",
     "Initializer",
     "Input",
     "InputSpec",
@@ -69,14 +73,17 @@ __all__ = [
     "constraints",
     "data",
     "datasets",
+    "function",
     "get_num_threads",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
+    "ops",
     "optimizers",
     "preprocessing",
+    "random",
     "regularizers",
     "saving",
     "set_backend",

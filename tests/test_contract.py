@@ -127,13 +127,16 @@ def test_a_loaded_backend_takes_its_own_functions() -> None:
 # not even by way of others.
 
 RANKS: list[list[str]] = [
-    ["config", "shapes", "registry", "serialization", "atomic", "untrusted"],
+    ["config", "shapes", "structure", "registry", "serialization", "atomic", "untrusted"],
     ["backends"],
-    ["variables", "tensor", "rows"],
-    ["seeds"],
+    ["tensor"],
+    ["variables", "rows"],
+    ["seeds", "tape"],
     ["initializers", "activations", "losses", "metrics", "regularizers", "constraints"],
     ["optimizers"],
     ["layers"],
+    ["ops"],
+    ["random"],
     ["callbacks", "saving"],
     ["models"],
     ["data", "datasets", "preprocessing"],

@@ -38,12 +38,9 @@ class Sequential(Model):
 
     def __init__(self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
         self._init_model(name)
+        self._is_traced = False
         self._row: list[Layer] = []  # with the InputLayer, if there is one
-        self._nodes: list[Any] = []
         self._call_count = 0
-        self._inputs: list[KerasTensor] = []
-        self._outputs: list[KerasTensor] = []
-        self._input_struct = self._output_struct = None
         for layer in [layers] if isinstance(layers, Layer) else layers or []:
             self.add(layer)
         self._trainable = trainable  # its own flag: what its layers say of themselves stays
@@ -101,6 +98,7 @@ class Sequential(Model):
                     "All layers in a Sequential model should have a single output tensor. For multi-output layers, use "
                     "the functional API."
                 )
+            assert output.node is not None
             self._nodes.append(output.node)
             self._call_count = count
         self._outputs = [output]

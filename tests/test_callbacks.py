@@ -7,6 +7,8 @@ import csv
 import io
 import operator
 import re
+import struct
+import sys
 import time
 from contextlib import redirect_stdout
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import minicnn
 from minicnn import callbacks, losses, metrics
@@ -262,7 +265,7 @@ def test_auto_mode_knows_what_is_better_from_the_metric_itself(metric, monitor, 
     [
         (lambda m: m.ReduceLROnPlateau(factor=1.5), "does not support a factor >= 1.0. Received factor=1.5"),
         (lambda m: m.ModelCheckpoint("a.txt"), "The filepath provided must end in `.keras` (Keras model format). Received: "),
-        (lambda m: m.ModelCheckpoint("a.h5", save_weights_only=True), "the filepath provided must end in `.weights.h5`"),
+        (lambda m: m.ModelCheckpoint("a.keras", save_weights_only=True), "the filepath provided must end in `.weights.h5`"),
         (lambda m: m.ModelCheckpoint("a.keras", save_freq="often"), "Unrecognized save_freq: often. Expected save_freq are"),
         (lambda m: m.BackupAndRestore(""), "Empty `backup_dir` argument passed"),
         (
@@ -612,3 +615,124 @@ def test_fit_on_a_terminal_keeps_one_line_an_epoch(terminal, tmp_path):
     assert lines[3:5] == [*epoch, "Epoch 2/2"]
     assert lines[7:] == [*epoch, f"1/1 {bar} T T/step - loss: L", f"1/1 {bar} T T/step", ""]
     assert all(line.startswith(("Epoch 1: ", "Epoch 2: ")) for line in lines[1:3] + lines[5:7])
+
+
+# --- TensorBoard --------------------------------------------------------------------
+
+
+def events(folder):
+    """(tag, step) -> summary value, of all files of a folder, their checksums verified by the reader's own function."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    found = {}
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        while data:
+            (size,) = struct.unpack("<Q", data[:8])
+            record, (crc,) = data[12 : 12 + size], struct.unpack("<I", data[12 + size : 16 + size])
+            assert crc == masked_crc32c(record)
+            event, data = Event.FromString(record), data[16 + size :]
+            found |= {(value.tag, event.step): value for value in event.summary.value}
+    return found
+
+
+def watched_training(k, folder, **options):
+    """A small training with TensorBoard among the callbacks, of minicnn or of Keras."""
+    k.utils.set_random_seed(3)
+    dense = k.layers.Dense(3, activation="softmax", name="dense")
+    model = k.Sequential([k.layers.Input((4, 4, 1)), k.layers.Conv2D(1, 3, name="conv"), k.layers.Flatten(), dense])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(6, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 6)
+    board = k.callbacks.TensorBoard(str(folder), **options)
+    model.fit(*data, batch_size=2, epochs=2, validation_data=data, verbose=0, callbacks=[board], shuffle=False)
+    return model
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"histogram_freq": 1, "write_images": True, "update_freq": "batch", "write_steps_per_second": True}]
+)
+def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
+    pytest.importorskip("tensorboard")
+    watched_training(keras, tmp_path / "theirs", **options)
+    model = watched_training(minicnn, tmp_path / "ours", **options)
+    for name in ("train", "validation"):
+        ours, theirs = events(tmp_path / "ours" / name), events(tmp_path / "theirs" / name)
+        theirs = {(re.sub(r"^sequential(_\d+)?/", "", tag), step): value for (tag, step), value in theirs.items()}
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            assert value.metadata.plugin_data.plugin_name == theirs[key].metadata.plugin_data.plugin_name
+            assert value.tensor.dtype == theirs[key].tensor.dtype
+    written = events(tmp_path / "ours" / "train")
+    rates = [written["epoch_learning_rate", epoch].tensor.float_val[0] for epoch in range(2)]
+    assert rates == [np.float32(0.01)] * 2
+    if options:
+        kernel = written["dense/kernel/histogram", 1]
+        assert np.frombuffer(kernel.tensor.tensor_content, "float64").reshape(-1, 3)[:, 2].sum() == model.get_weights()[2].size
+        picture = written["dense/kernel/image", 1].tensor.string_val
+        assert Image.open(io.BytesIO(picture[2])).size == (int(picture[0]), int(picture[1])) == (4, 3)
+
+
+def test_tensorboard_writes_every_so_many_batches(tmp_path):
+    pytest.importorskip("tensorboard")
+    watched_training(minicnn, tmp_path, update_freq=2)
+    assert [step for tag, step in events(tmp_path / "train") if tag == "batch_loss"] == [2, 4, 6]
+
+
+def test_tensorboard_s_errors(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    with pytest.raises(ValueError, match="`embeddings_freq` and `embeddings_metadata` are not supported"):
+        callbacks.TensorBoard(tmp_path, embeddings_freq=1)
+    with pytest.warns(UserWarning, match="`profile_batch` is for TensorFlow's profiler"):
+        callbacks.TensorBoard(tmp_path, profile_batch=2)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match=r'needs the package `tensorboard`: pip install "minicnn-engine\[tensorboard\]"'):
+        callbacks.TensorBoard(tmp_path)
+
+
+# --- older arguments, and averages ----------------------------------------------------
+
+
+@pytest.mark.parametrize(("period", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4])])
+def test_model_checkpoint_s_older_period(tmp_path, period, epochs):
+    model, _ = run(callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.hdf5"), period=period), [{"loss": 1.0}] * 5)
+    assert model.saved == [str(tmp_path / f"{epoch}.hdf5") for epoch in epochs]
+    with pytest.raises(TypeError, match=r"Unrecognized keyword arguments passed to ModelCheckpoint: .'periods': 2"):
+        callbacks.ModelCheckpoint("x.keras", periods=2)
+
+
+@pytest.mark.parametrize("name", ["w.h5", "w.hdf5"])
+def test_weights_under_older_names_go_to_keras_and_back(tmp_path, name):
+    ours, theirs = (
+        k.Sequential([k.layers.Input((3,)), k.layers.Dense(4, name="a"), k.layers.Dense(2, name="b")]) for k in (minicnn, keras)
+    )
+    ours.compile("sgd", "mse")
+    checkpoint = callbacks.ModelCheckpoint(str(tmp_path / name), save_weights_only=True)
+    ours.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=[checkpoint])
+    theirs.load_weights(tmp_path / name)
+    again = minicnn.Sequential([minicnn.layers.Input((3,)), minicnn.layers.Dense(4), minicnn.layers.Dense(2)])
+    again.load_weights(tmp_path / name)
+    for one, two, three in zip(ours.get_weights(), theirs.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_averages_are_swapped_in_as_keras_does(swap_on_epoch):
+    found = []
+    for k in (minicnn, keras):
+        model = k.Sequential([k.layers.Input((3,)), k.layers.Dense(2, kernel_initializer="ones")])
+        model.compile(k.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
+        seen = []
+        note = k.callbacks.LambdaCallback(on_epoch_end=lambda *_, model=model, seen=seen: seen.extend(model.get_weights()))
+        x, y = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
+        swap = k.callbacks.SwapEMAWeights(swap_on_epoch)
+        history = model.fit(x, y, batch_size=2, epochs=3, validation_data=(x, y), verbose=0, callbacks=[swap, note])
+        found.append([*history.history["val_loss"], *map(np.asarray, seen), *model.get_weights(), model.predict(x, verbose=0)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    model = minicnn.Sequential([minicnn.layers.Input((3,)), minicnn.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="SwapEMAWeights must be used when `use_ema=True` is set on the optimizer"):
+        model.evaluate(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=[callbacks.SwapEMAWeights()])

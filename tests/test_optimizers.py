@@ -282,6 +282,12 @@ def test_older_programs_lr_and_decay():
         step(optimizer, variable)
     np.testing.assert_allclose(variable, [expected], rtol=1e-6)
     assert float(optimizers.Adam(lr=0.25, decay=0).learning_rate) == 0.25
+    both = optimizers.SGD(schedules.ExponentialDecay(0.5, 1, 0.5), decay=0.1)
+    for iteration in range(3):
+        expected -= 0.5 * 0.5**iteration / (1 + 0.1 * iteration)
+        assert float(both.scheduled_rate(iteration)) == pytest.approx(0.5 * 0.5**iteration / (1 + 0.1 * iteration))
+        step(both, variable)
+    np.testing.assert_allclose(variable, [expected], rtol=1e-6)
     assert "decay" not in optimizers.Adam(decay=0).get_config()
 
 
@@ -432,7 +438,6 @@ def test_lists_that_do_not_match_are_keras_errors():
         ({"use_ema": True, "ema_momentum": 2}, r"`ema_momentum` must be in the range \[0, 1\]"),
         ({"use_ema": True, "ema_overwrite_frequency": 0.5}, "`ema_overwrite_frequency` must be an integer >= 1 or None"),
         ({"gradient_accumulation_steps": 1}, "`gradient_accumulation_steps` must be an integer >= 2"),
-        ({"learning_rate": lambda: 0.1, "decay": 0.1}, "Argument `decay` needs a number"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

@@ -598,3 +598,23 @@ def batches(model, data):
     model.fit(**data, epochs=1, verbose=0)
     del model.train_step
     return seen
+
+
+def test_rows_appended_before_the_first_backup_are_written_once(tmp_path):
+    """Killed between the first row and the backup behind it: the next run begins anew, and its rows where the first's did."""
+    body = """
+        class KillAtEpoch(callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                if epoch == int(sys.argv[3]):
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        log = callbacks.CSVLogger(FOLDER + "/log.csv", append=True)
+        model = make()
+        fit(model, epochs=3, callbacks=[log, KillAtEpoch(), callbacks.BackupAndRestore(FOLDER + "/backup")])
+        """
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,1.0\n")
+    run(body, tmp_path, 0, ends=-signal.SIGKILL)
+    run(body, tmp_path, 1, ends=-signal.SIGKILL)
+    run(body, tmp_path, -1)
+    rows = (tmp_path / "log.csv").read_text().split()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "0", "1", "2"]

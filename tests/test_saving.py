@@ -500,7 +500,11 @@ def test_a_model_without_weights_yet(tmp_path):
     ("act", "error", "message"),
     [
         (lambda m, at: m.save(at / "m.txt"), ValueError, "Invalid filepath extension for saving. Please add"),
-        (lambda m, at: m.save_weights(at / "m.h5"), ValueError, "The filename must end in `.weights.h5`. Received: filepath="),
+        (
+            lambda m, at: m.save_weights(at / "m.keras"),
+            ValueError,
+            "The filename must end in `.weights.h5`. Received: filepath=",
+        ),
         (lambda m, at: m.load_weights(at / "m.txt"), ValueError, "File format not supported: filepath="),
         (lambda m, at: m.load_weights(at / "no.weights.h5"), FileNotFoundError, "no.weights.h5"),
         (lambda m, at: saving.load_model(at / "no.keras"), ValueError, "File not found: filepath="),

@@ -10,6 +10,8 @@ from minicnn.callbacks.lambda_callback import LambdaCallback
 from minicnn.callbacks.nan import TerminateOnNaN
 from minicnn.callbacks.progress import ProgbarLogger
 from minicnn.callbacks.schedule import LearningRateScheduler, ReduceLROnPlateau
+from minicnn.callbacks.swap_ema_weights import SwapEMAWeights
+from minicnn.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
@@ -23,5 +25,7 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

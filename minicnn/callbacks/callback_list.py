@@ -9,6 +9,7 @@ from minicnn.callbacks.base import Callback
 from minicnn.callbacks.csv_logger import CSVLogger
 from minicnn.callbacks.history import History
 from minicnn.callbacks.progress import ProgbarLogger
+from minicnn.callbacks.tensorboard import TensorBoard
 
 _HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 _OLDER_NAMES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
@@ -112,7 +113,7 @@ class CallbackList(Callback):
         """After an exception, Ctrl-C among them: leave the screen and the files in order."""
         if kind is not None:
             for callback in self.callbacks:
-                if isinstance(callback, (CSVLogger, ProgbarLogger)):
+                if isinstance(callback, (CSVLogger, ProgbarLogger, TensorBoard)):
                     callback.close()
 
     def _find_hooks(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.callbacks.base import Callback, Logs
+from minicnn.callbacks.csv_logger import CSVLogger
 from minicnn.callbacks.monitor import MonitorCallback
 from minicnn.callbacks.progbar import print_message
 
@@ -45,7 +46,7 @@ class ModelCheckpoint(MonitorCallback):
 
     Args:
         filepath: with names in braces filled in: "{epoch:02d}-{val_loss:.2f}.keras". Ends in
-            ".keras", or in ".weights.h5" with `save_weights_only`.
+            ".keras", or in ".weights.h5" with `save_weights_only`; or in ".h5" or ".hdf5", as in older programs.
         monitor: name of the number that `save_best_only` watches.
         verbose: 1 prints what it does.
         save_best_only: save only when the number improved.
@@ -53,6 +54,7 @@ class ModelCheckpoint(MonitorCallback):
         mode: "min", "max" or "auto".
         save_freq: "epoch", or after how many batches.
         initial_value_threshold: the number to beat at first.
+        period: older programs': save after every so many epochs.
 
     A model saved after epoch k goes on as if it had never stopped, but for the callbacks, which begin anew (use
     `BackupAndRestore` to resume those as well):
@@ -69,8 +71,12 @@ class ModelCheckpoint(MonitorCallback):
         mode: str = "auto",
         save_freq: str | int = "epoch",
         initial_value_threshold: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(monitor, mode, initial_value_threshold)
+        self.period = kwargs.pop("period", 1)
+        if kwargs:
+            raise TypeError(f"Unrecognized keyword arguments passed to ModelCheckpoint: {kwargs}")
         self.verbose = verbose
         self.filepath = os.fspath(filepath)
         self.save_best_only = save_best_only
@@ -84,12 +90,12 @@ class ModelCheckpoint(MonitorCallback):
             self.on_train_batch_end = self._after_batch  # type: ignore[method-assign]
         elif save_freq != "epoch":
             raise ValueError(f"Unrecognized save_freq: {save_freq}. Expected save_freq are 'epoch' or integer values")
-        if save_weights_only and not self.filepath.endswith(".weights.h5"):
+        if save_weights_only and not self.filepath.endswith((".h5", ".hdf5")):
             raise ValueError(
                 "When using `save_weights_only=True` in `ModelCheckpoint`, the filepath provided must end in `.weights.h5` "
                 f"(Keras weights format). Received: filepath={self.filepath}"
             )
-        if not save_weights_only and not self.filepath.endswith((".keras", ".h5")):
+        if not save_weights_only and not self.filepath.endswith((".keras", ".h5", ".hdf5")):
             raise ValueError(
                 f"The filepath provided must end in `.keras` (Keras model format). Received: filepath={self.filepath}"
             )
@@ -110,7 +116,7 @@ class ModelCheckpoint(MonitorCallback):
         self._current_epoch = epoch
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self.save_freq == "epoch":
+        if self.save_freq == "epoch" and (epoch + 1) % self.period == 0:
             self._save(epoch, None, logs or {})
 
     def _save(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> None:
@@ -228,6 +234,9 @@ class BackupAndRestore(Callback):
             )
         # A crash between two renames may leave only the older file.
         if not os.path.exists(self._path) and not os.path.exists(self._path_before):
+            others = () if self.run is None else self.run.hooks.callbacks
+            if any(isinstance(callback, CSVLogger) and callback.append for callback in others):
+                self._save()  # where its rows begin has to be known before the first
             return
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)

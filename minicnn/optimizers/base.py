@@ -31,7 +31,7 @@ class Optimizer:
     Args:
         learning_rate: a number, a `LearningRateSchedule`, or a callable without arguments.
             (Older programs' `lr=` and `decay=` are accepted: steps take learning_rate / (1 + decay * step), and what
-            sets the `learning_rate` later, a callback perhaps, sets what is divided.)
+            sets the `learning_rate`, a schedule or a callback perhaps, sets what is divided.)
         weight_decay: each step takes learning_rate * weight_decay of every weight away.
         clipnorm, clipvalue, global_clipnorm: bound for each gradient's norm, for each element, for
             the norm of all gradients together; one of the three.
@@ -65,8 +65,6 @@ class Optimizer:
         self.decay: float = kwargs.pop("decay", None) or 0.0
         if kwargs:
             raise ValueError(f"Argument(s) not recognized: {kwargs}")
-        if self.decay and callable(learning_rate):
-            raise ValueError(f"Argument `decay` needs a number as `learning_rate`. Received: learning_rate={learning_rate}")
         if gradient_accumulation_steps is not None and not gradient_accumulation_steps >= 2:
             raise ValueError(
                 "`gradient_accumulation_steps` must be an integer >= 2. "
@@ -155,7 +153,8 @@ class Optimizer:
         if isinstance(self._learning_rate, Variable):
             return None
         schedule = self._learning_rate
-        return np.asarray(schedule(iteration) if isinstance(schedule, LearningRateSchedule) else schedule(), np.float64)
+        rate = schedule(iteration) if isinstance(schedule, LearningRateSchedule) else schedule()
+        return np.asarray(rate, np.float64) / (1 + self.decay * iteration)
 
     @contextlib.contextmanager
     def at_rate(self, rate: Array | None) -> Iterator[None]:

@@ -18,7 +18,13 @@ from minicnn.saving.archive import (
     read_archived_weights,
     weights_size,
 )
-from minicnn.saving.legacy_h5 import legacy_bytes, read_legacy_config, read_legacy_optimizer, read_legacy_weights
+from minicnn.saving.legacy_h5 import (
+    legacy_bytes,
+    legacy_weights_bytes,
+    read_legacy_config,
+    read_legacy_optimizer,
+    read_legacy_weights,
+)
 from minicnn.saving.objects import deserialize_keras_object
 from minicnn.saving.weights_file import read_weights, weights_bytes
 from minicnn.untrusted import reading
@@ -139,18 +145,20 @@ def _check_is_file(path: str) -> None:
 def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
     """Write a model's variables, and its optimizer's, to a `.weights.h5` file that Keras 3 reads.
 
+    An ending in `.h5` or `.hdf5` alone is that of older programs, and gives the layers' weights in the older form.
+
     Raises:
         ValueError: for another ending, or a model without weights yet.
     """
     if kwargs:
         raise ValueError(f"The following argument(s) are not supported: {list(kwargs)}")
     path = str(filepath)
-    if not path.endswith(".weights.h5"):
+    if not path.endswith(_LEGACY):
         raise ValueError(f"The filename must end in `.weights.h5`. Received: filepath={filepath}")
     _require_built(model, "You are saving a model")
     if may_write(path, overwrite):
         with replacing(path) as file:
-            file.write(weights_bytes(model))
+            file.write(weights_bytes(model) if path.endswith(".weights.h5") else legacy_weights_bytes(model, _KERAS_VERSION))
 
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""The older whole-model HDF5 files, `model.save("model.h5")`, as Keras 3 writes and reads them.
+"""The older HDF5 files, `model.save("model.h5")` and `model.save_weights("weights.h5")`, as Keras reads and writes them.
 
     attribute model_config       JSON {"class_name", "config"}; training_config: what `compile` was given
     model_weights/<layer name>   one group a layer of the model; weight_names lists its datasets, in order
@@ -21,7 +21,7 @@ from minicnn.saving.hdf5 import array_at, group_at, opened
 from minicnn.saving.objects import parse_config
 from minicnn.variables import Variable
 
-__all__ = ["legacy_bytes", "read_legacy_config", "read_legacy_optimizer", "read_legacy_weights"]
+__all__ = ["legacy_bytes", "legacy_weights_bytes", "read_legacy_config", "read_legacy_optimizer", "read_legacy_weights"]
 
 _LARGEST_ATTRIBUTE = 64000  # bytes; longer lists of names are cut into numbered attributes
 
@@ -34,16 +34,10 @@ def legacy_bytes(model: Any, keras_version: str, include_optimizer: bool) -> mem
 
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        file.attrs["keras_version"] = keras_version
-        file.attrs["backend"] = "tensorflow"  # the conventions of the weights
+        _write_origin(file, keras_version)
         config = {"class_name": serialization.keras_name(type(model))[1], "config": serialization.serialize(model.get_config())}
         file.attrs["model_config"] = json.dumps(config)
-        weights = file.create_group("model_weights")
-        weights.attrs["keras_version"], weights.attrs["backend"] = file.attrs["keras_version"], file.attrs["backend"]
-        _write_names(weights, "layer_names", [layer.name for layer in model.layers])
-        for layer in sorted(model.layers, key=lambda layer: layer.name):
-            _write_variables(weights.create_group(layer.name), _in_order(layer))
-        _write_variables(weights.create_group("top_level_model_weights"), [])
+        _write_layers(file.create_group("model_weights"), model, keras_version)
         if include_optimizer and model.compiled:
             settings = model.get_compile_config()
             optimizer = settings.pop("optimizer")
@@ -51,6 +45,29 @@ def legacy_bytes(model: Any, keras_version: str, include_optimizer: bool) -> mem
             file.attrs["training_config"] = json.dumps(settings)
             _write_variables(file.create_group("optimizer_weights"), model.optimizer.variables)
     return buffer.getbuffer()
+
+
+def legacy_weights_bytes(model: Any, keras_version: str) -> memoryview:
+    """The file of `model.save_weights("w.h5")`: what else stands in the group `model_weights`."""
+    import h5py
+
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        _write_layers(file, model, keras_version)
+    return buffer.getbuffer()
+
+
+def _write_origin(group: Any, keras_version: str) -> None:
+    group.attrs["keras_version"] = keras_version
+    group.attrs["backend"] = "tensorflow"  # the conventions of the weights
+
+
+def _write_layers(group: Any, model: Any, keras_version: str) -> None:
+    _write_origin(group, keras_version)
+    _write_names(group, "layer_names", [layer.name for layer in model.layers])
+    for layer in sorted(model.layers, key=lambda layer: layer.name):
+        _write_variables(group.create_group(layer.name), _in_order(layer))
+    _write_variables(group.create_group("top_level_model_weights"), [])
 
 
 def read_legacy_config(path: str) -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -138,6 +138,7 @@ RANKS: list[list[str]] = [
     ["models"],
     ["data", "datasets", "preprocessing"],
     ["utils"],
+    ["backend"],
     ["zoo"],
     ["study"],
     ["bench"],
@@ -236,9 +237,9 @@ def test_a_worker_imports_nothing_until_it_knows_its_engine() -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part(module) in ("data", "datasets", "preprocessing")])
 def test_data_needs_no_engine(module: str) -> None:
-    """NumPy and shapes only: the pipelines can be used without a model, a backend or Numba."""
+    """NumPy and shapes only (and `Tensor`, a NumPy array): the pipelines can be used without a model, a backend or Numba."""
     parts = {part(imported) for imported in imported_modules(module) if imported.split(".")[0] == "minicnn"}
-    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "data", "datasets", "preprocessing"}
+    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "tensor", "data", "datasets", "preprocessing"}
 
 
 def test_importing_minicnn_loads_nothing_heavy() -> None:
@@ -252,7 +253,7 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
 
 MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
-KERAS = """data.directory.image_dataset_from_directory layers.augment.Resizing.__init__ layers.base.Layer.add_weight
+KERAS = """datasets.files.get_file data.directory.image_dataset_from_directory layers.augment.Resizing.__init__ layers.base.Layer.add_weight
     layers.conv.Conv2D.__init__ layers.dense.Dense.__init__ layers.embedding.Embedding.__init__ layers.input.Input
     layers.input.InputLayer.__init__ layers.normalization.BatchNormalization.__init__
     layers.normalization.GroupNormalization.__init__ layers.normalization.LayerNormalization.__init__

@@ -32,15 +32,17 @@ __all__ = [
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",
-    "get_file",  # noqa: F822: see `__getattr__`
+    "get_file",  # noqa: F822
     "get_registered_name",
     "get_registered_object",
     "image_dataset_from_directory",
     "img_to_array",
     "is_keras_tensor",
     "load_img",
+    "model_to_dot",  # noqa: F822
     "normalize",
     "pack_x_y_sample_weight",
+    "plot_model",  # noqa: F822
     "register_keras_serializable",
     "save_img",
     "serialize_keras_object",
@@ -53,8 +55,12 @@ __all__ = [
 
 Sequence = PyDataset  # its older name
 
-# Loaded when first used: what downloads.
-_LAZY = {"get_file": "minicnn.datasets.files"}
+# Loaded when first used: what downloads, and what draws.
+_LAZY = {
+    "get_file": "minicnn.datasets.files",
+    "model_to_dot": "minicnn.study.diagram",
+    "plot_model": "minicnn.study.diagram",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -253,12 +253,13 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
 
 MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
-KERAS = """datasets.files.get_file data.directory.image_dataset_from_directory layers.augment.Resizing.__init__ layers.base.Layer.add_weight
+KERAS = """data.directory.image_dataset_from_directory layers.augment.Resizing.__init__ layers.base.Layer.add_weight
     layers.conv.Conv2D.__init__ layers.dense.Dense.__init__ layers.embedding.Embedding.__init__ layers.input.Input
     layers.input.InputLayer.__init__ layers.normalization.BatchNormalization.__init__
     layers.normalization.GroupNormalization.__init__ layers.normalization.LayerNormalization.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
-    layers.policy.AugMix.__init__ metrics.confusion.AUC.__init__ models.training.Trainer.fit optimizers.base.Optimizer.__init__
+    datasets.files.get_file layers.policy.AugMix.__init__ metrics.confusion.AUC.__init__
+    study.diagram.model_to_dot study.diagram.plot_model models.training.Trainer.fit optimizers.base.Optimizer.__init__
     preprocessing.image.augmentation.Augmentation.__init__ preprocessing.image.generator.ImageDataGenerator.flow
     preprocessing.image.generator.ImageDataGenerator.flow_from_dataframe
     preprocessing.image.generator.ImageDataGenerator.flow_from_directory

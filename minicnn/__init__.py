@@ -17,6 +17,7 @@ from typing import Any
 
 from minicnn import (
     activations,
+    backend,
     backends,
     callbacks,
     config,
@@ -33,7 +34,7 @@ from minicnn import (
     saving,
     utils,
 )
-from minicnn.backends import backend, get_num_threads, set_backend, set_num_threads
+from minicnn.backends import get_num_threads, set_backend, set_num_threads
 from minicnn.config import set_random_seed
 from minicnn.initializers import Initializer
 from minicnn.layers import Input, InputSpec, Layer

@@ -141,6 +141,7 @@ RANKS: list[list[str]] = [
     ["models"],
     ["data", "datasets", "preprocessing"],
     ["utils"],
+    ["backend"],
     ["zoo"],
     ["study"],
     ["bench"],
@@ -239,9 +240,9 @@ def test_a_worker_imports_nothing_until_it_knows_its_engine() -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part(module) in ("data", "datasets", "preprocessing")])
 def test_data_needs_no_engine(module: str) -> None:
-    """NumPy and shapes only: the pipelines can be used without a model, a backend or Numba."""
+    """NumPy and shapes only (and `Tensor`, a NumPy array): the pipelines can be used without a model, a backend or Numba."""
     parts = {part(imported) for imported in imported_modules(module) if imported.split(".")[0] == "minicnn"}
-    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "data", "datasets", "preprocessing"}
+    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "tensor", "data", "datasets", "preprocessing"}
 
 
 def test_importing_minicnn_loads_nothing_heavy() -> None:
@@ -261,7 +262,8 @@ KERAS = """callbacks.tensorboard.TensorBoard.__init__ data.directory.image_datas
     layers.input.InputLayer.__init__ layers.normalization.BatchNormalization.__init__
     layers.normalization.GroupNormalization.__init__ layers.normalization.LayerNormalization.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
-    layers.policy.AugMix.__init__ metrics.confusion.AUC.__init__ models.training.Trainer.fit optimizers.base.Optimizer.__init__
+    datasets.files.get_file layers.policy.AugMix.__init__ metrics.confusion.AUC.__init__
+    study.diagram.model_to_dot study.diagram.plot_model models.training.Trainer.fit optimizers.base.Optimizer.__init__
     optimizers.muon.Muon.__init__
     preprocessing.image.augmentation.Augmentation.__init__ preprocessing.image.generator.ImageDataGenerator.flow
     preprocessing.image.generator.ImageDataGenerator.flow_from_dataframe

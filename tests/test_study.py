@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import backends, config, study
+from minicnn import backends, config, layers, models, study, utils
 from minicnn.backends.types import window_over
 from minicnn.layers import (
     Add,
@@ -34,6 +34,7 @@ from minicnn.layers import (
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import SGD, schedules
 from minicnn.registry import custom_object_scope
+from minicnn.study import diagram
 from minicnn.study.labels import class_indices, probabilities
 
 NAMES = ("cat", "dog", "ship")
@@ -729,3 +730,70 @@ def test_predict_tta_refuses_what_are_no_images():
         study.predict_tta(model, np.zeros((4, 4, 1)))
     with pytest.raises(ValueError, match=r"less than the image's \(4, 4\). Received: 4"):
         study.predict_tta(model, np.zeros((1, 4, 4, 1)), translate=4)
+
+
+# --- a model's picture -----------------------------------------------------------------
+
+
+def branched():
+    image, more = layers.Input((8, 8, 3), name="image"), layers.Input((4,), name="more")
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(image)
+    y = layers.Conv2D(4, 3, padding="same", name="second")(x)
+    y = layers.BatchNormalization(name="norm")(y)
+    x = layers.Add(name="sum")([x, y])
+    inner = models.Sequential(
+        [layers.Input((8, 8, 4)), layers.Flatten(name="flat"), layers.Dense(3, name="inside")], name="inner"
+    )
+    return models.Model([image, more], layers.Concatenate(name="both")([inner(x), more]))
+
+
+def test_plot_model_draws_each_call_and_each_arrow(tmp_path, monkeypatch):
+    monkeypatch.setattr(diagram.shutil, "which", lambda program: None)  # no Graphviz
+    figure = utils.plot_model(branched(), tmp_path / "model", show_shapes=True, show_layer_names=True, dpi=40)
+    assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
+    texts = [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+    assert [text.splitlines()[0] for text in texts] == [
+        "image (InputLayer)",
+        "more (InputLayer)",
+        "first (Conv2D)",
+        "second (Conv2D)",
+        "norm (BatchNormalization)",
+        "sum (Add)",
+        "inner (Sequential)",
+        "both (Concatenate)",
+    ]
+    assert "Input shape: [(None, 3), (None, 4)]" in texts[-1]
+    assert "Output shape: (None, 7)" in texts[-1]
+    places = {text.get_text().split()[0]: text.get_position() for text in figure.axes[0].texts if text.get_text()}
+    assert places["image"][1] < places["first"][1] < places["second"][1] < places["sum"][1] < places["inner"][1]
+    assert places["more"][1] == places["inner"][1]  # beside what is read with it
+    arrows = [text for text in figure.axes[0].texts if not text.get_text()]
+    assert len(arrows) == 8 + 2  # the way around `second` and `norm` has a bend at each
+    nested = utils.plot_model(branched(), tmp_path / "nested.svg", expand_nested=True, rankdir="LR")
+    assert "Flatten" in [text.get_text() for text in nested.axes[0].texts]
+
+
+def test_plot_model_says_what_is_asked_for(tmp_path):
+    model = models.Sequential([layers.Input((3,)), layers.Dense(2, activation="relu", trainable=False)])
+    boxes = diagram._boxes(model, diagram._shown(False, True, False, True, True), False)
+    assert boxes[1].lines == ("Dense", "Activation: relu", "Output dtype: float32", "Non-trainable")
+    for make, message in (
+        (lambda: utils.plot_model(models.Sequential([layers.Dense(1)]), tmp_path / "a.png"), "has not yet been built"),
+        (lambda: utils.plot_model(model, tmp_path / "a.png", rankdir="BT"), "`rankdir` must be 'TB' or 'LR'"),
+        (lambda: utils.plot_model(model, tmp_path / "a.png", what=1), "Unrecognized keyword arguments"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(diagram.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ImportError, match="You must install pydot"):
+            utils.model_to_dot(model)
+
+
+def test_model_to_dot_is_a_graph_of_pydot():
+    pytest.importorskip("pydot")
+    dot = utils.model_to_dot(branched(), show_shapes=True)
+    assert len(dot.get_nodes()) == 8 + 1  # and the defaults
+    assert len(dot.get_edges()) == 8
+    assert "norm (BatchNormalization)" in dot.to_string()

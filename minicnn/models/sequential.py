@@ -153,6 +153,17 @@ class Sequential(Model):
             raise ValueError(f"Sequential model {self.name} cannot be called because it has no layers.")
         return super().__call__(inputs, *args, training=training, mask=mask, **kwargs)
 
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int = 0) -> Any:
+        """`predict`, under its older name."""
+        return self.predict(x, batch_size=batch_size, verbose=verbose)
+
+    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: int = 0) -> Any:
+        """The most probable class of each row of `predict`; for a single output, whether it is above 1/2."""
+        probabilities = self.predict(x, batch_size=batch_size, verbose=verbose)
+        if probabilities.shape[-1] > 1:
+            return probabilities.argmax(axis=-1)
+        return (probabilities > 0.5).astype("int32")
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         if isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple)):
             input_shape = input_shape[0]

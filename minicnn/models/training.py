@@ -240,14 +240,18 @@ class Trainer(OwnSteps):
         generator: Any,
         steps_per_epoch: int | None = None,
         epochs: int = 1,
-        *,
-        max_queue_size: int = 10,
-        workers: int = 1,
-        use_multiprocessing: bool = False,
         **kwargs: Any,
     ) -> Any:
         """`fit`, under the name that older programs call for generators; what steered their threads has no effect."""
-        return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **kwargs)
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **_without_threads(kwargs))
+
+    def evaluate_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> Any:
+        """`evaluate`, as `fit_generator` is `fit`."""
+        return self.evaluate(generator, steps=steps, **_without_threads(kwargs))
+
+    def predict_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> Any:
+        """`predict`, as `fit_generator` is `fit`."""
+        return self.predict(generator, steps=steps, **_without_threads(kwargs))
 
     # --- evaluate and predict -----------------------------------------------------------
 
@@ -436,3 +440,9 @@ def _placed(arrays: list[Any]) -> list[Any]:
 def _copied(outputs: list[Any]) -> list[np.ndarray]:
     """Outputs as NumPy arrays, out of the memory that the next step takes."""
     return [np.array(backends.to_numpy(output)) for output in outputs]
+
+
+def _without_threads(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of older programs' `*_generator` methods, without those that steered threads."""
+    steering = ("max_queue_size", "workers", "use_multiprocessing", "pickle_safe", "max_q_size")
+    return {name: value for name, value in arguments.items() if name not in steering}

@@ -1,6 +1,6 @@
 // The page: the selection out of the address, the keys, and everything drawn from them.
 
-import { html, render, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useLayoutEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { Network, unpack } from "./data.js";
 import { address, opened, parse, short, stopped, written } from "./explain.js";
 import { ref } from "./ops.js";
@@ -16,8 +16,8 @@ function App({ network, host }) {
   const go = (next) => host.go(address(net, next));
   const found = useMemo(() => opened(net, selection), [net, selection]);
 
-  useEffect(() => host.listen((next) => { setHash(next); setHover(null); }), []);
-  useEffect(() => {
+  useLayoutEffect(() => host.listen((next) => { setHash(next); setHover(null); }), []);
+  useLayoutEffect(() => {
     const onKey = (event) => {
       if (event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
       const next = moved(net, selection, event.key);
@@ -65,7 +65,7 @@ function App({ network, host }) {
         ${isWeight && html`<${NextStep} net=${net} selection=${selection} />`}
         ${!selection.loss && selection.side === "forward" && html`<${WhatIf} net=${net} selection=${selection} go=${go} />`}
         <${Reaches} net=${net} selection=${selection} setHover=${setHover} />
-        ${isValue && html`<${Pushes} net=${net} selection=${selection} /><${Path} net=${net} selection=${selection} setHover=${setHover} /><${Field} net=${net} selection=${selection} />`}
+        ${isValue && !selection.edit && html`<${Pushes} net=${net} selection=${selection} /><${Path} net=${net} selection=${selection} setHover=${setHover} /><${Field} net=${net} selection=${selection} />`}
       </div>
     </main></div>
     <${Tours} net=${network} hash=${hash} />

@@ -107,8 +107,8 @@ def merged() -> Model:
     return model
 
 
-# The reference models as they are; the two largest on smaller images, for the time that they take.
-SMALLER = {"humans_300": (48, 48, 3), "cifar_wide": (22, 22, 3)}
+# The reference models, three of them on smaller images, for the time that they take.
+SMALLER = {"humans_300": (48, 48, 3), "cifar_wide": (22, 22, 3), "vgg_bn": (16, 16, 3)}
 
 
 def example(name: str):
@@ -318,4 +318,30 @@ def test_it_fits_a_phone_and_has_text_for_its_pictures(browser, small, context):
     labels = opened.tab.eval_on_selector_all("canvas", "all => all.map((one) => one.getAttribute('aria-label') || '')")
     assert labels
     assert all(re.search(r"values of|gradients of|as a picture|rows", label) for label in labels)
+    opened.close()
+
+
+def test_a_notebook_holds_the_same_page(browser, small):
+    """As a widget, whose model is anywidget's; and as the HTML of a cell."""
+    explorer = pytest.importorskip("minicnn.study.explain.widget").Explorer
+    opened = Opened(browser, small[0])
+    kept = opened.tab.evaluate(
+        """async ([esm, record]) => {
+            const { default: widget } = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+            const held = { record, hash: "#forward/pool/1,1,2" };
+            const model = { get: (key) => held[key], set: (key, value) => (held[key] = value), save_changes() {}, on() {} };
+            const el = document.body.appendChild(document.createElement("div"));
+            await widget.render({ model, el });
+            el.querySelector(".rail a[href*='flat']").click();
+            return held.hash;
+        }""",
+        [explorer._esm, json.dumps(small[1])],
+    )
+    assert kept == "#forward/flat/0,0,0"
+    explanation = study.explain(Sequential([layers.Input((3,)), layers.Dense(2, name="dense")]), np.ones(3))
+    opened.tab.set_content(explanation._repr_html_())
+    frame = opened.tab.frame_locator("iframe")
+    frame.locator(".rail a", has_text="dense").first.click()
+    assert frame.locator(".check").get_attribute("data-at") == "#forward/dense/0,0,0"
+    assert opened.errors == []
     opened.close()

@@ -116,18 +116,21 @@ function onward(net, selection) {
   return { ...selection, ref: ref("x", id, H * W === 1 ? (i + 1) % C : net.flat(id, Math.floor(next / W), next % W, channel)) };
 }
 
-// Draw a record into an element. host: where the address lives; default the window's own.
-export async function start(element, record, host = windowHost(element)) {
+// Draw a record into an element. host: where the selection is kept and comes from; default the window's own address.
+export async function start(element, record, host = location.protocol === "about:" ? innerHost(element) : windowHost(element)) {
   const network = new Network(await unpack(record));
   render(html`<${App} network=${network} host=${host} />`, element);
   element.dataset.ready = "true";
 }
 
-function windowHost(element) {
+function windowHost() {
   return {
     element: document,
     hash: location.hash,
-    go: (hash) => history.replaceState(null, "", hash) || dispatchEvent(new HashChangeEvent("hashchange")),
+    go(hash) {
+      history.replaceState(null, "", hash);
+      dispatchEvent(new HashChangeEvent("hashchange"));
+    },
     listen(changed) {
       const onChange = () => changed(location.hash);
       addEventListener("hashchange", onChange);
@@ -136,30 +139,40 @@ function windowHost(element) {
   };
 }
 
-// In a notebook (anywidget): the selection is in the widget's `hash`, since the address is the notebook's.
+// In a notebook the address is the notebook's: links are caught, and `keep` is told of every selection.
+function innerHost(element, hash = "", keep = () => {}) {
+  const host = {
+    element,
+    hash,
+    show: () => {},
+    go(next) {
+      keep(next);
+      host.show(next);
+    },
+    listen(changed) {
+      host.show = changed;
+      return () => {};
+    },
+  };
+  element.tabIndex = 0;
+  element.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (!link) return;
+    event.preventDefault();
+    host.go(link.getAttribute("href"));
+  });
+  return host;
+}
+
+// The module of the notebook's widget (anywidget).
 export default {
   async render({ model, el }) {
     el.classList.add("minicnn-explainer");
-    el.tabIndex = 0;
-    el.addEventListener("click", (event) => {
-      const link = event.target.closest("a[href^='#']");
-      if (!link) return;
-      event.preventDefault();
-      host.go(link.getAttribute("href"));
+    const host = innerHost(el, model.get("hash"), (hash) => {
+      model.set("hash", hash);
+      model.save_changes();
     });
-    const host = {
-      element: el,
-      hash: model.get("hash"),
-      go(hash) {
-        model.set("hash", hash);
-        model.save_changes();
-      },
-      listen(changed) {
-        const onChange = () => changed(model.get("hash"));
-        model.on("change:hash", onChange);
-        return () => model.off("change:hash", onChange);
-      },
-    };
+    model.on("change:hash", () => host.show(model.get("hash")));
     await start(el, JSON.parse(model.get("record")), host);
   },
 };

@@ -18,7 +18,7 @@ __all__ = ["Explanation", "explain"]
 
 
 class Explanation:
-    """What `explain` returns: a page that opens from a disk; a notebook shows it within itself.
+    """What `explain` returns: a page that opens from a disk, and within a notebook where it is a cell's last line.
 
     Attributes:
         title: of the page. record: its numbers, as JSON.
@@ -39,6 +39,12 @@ class Explanation:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.html, encoding="utf-8")
         return path
+
+    def widget(self) -> Any:
+        """The page as a widget of a notebook; its `hash` is the selection, to read and to set. Needs `anywidget`."""
+        from minicnn.study.explain.widget import Explorer
+
+        return Explorer(record=self.record)
 
     def _repr_html_(self) -> str:
         return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 800px; border: 0"></iframe>'

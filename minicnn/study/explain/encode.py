@@ -27,7 +27,7 @@ def encode(array: np.ndarray) -> dict[str, Any]:
         raise TypeError(f"Only float32 and int32 are encoded. Received: dtype={array.dtype}")
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     shuffled = little.reshape(-1, 1).view(np.uint8).T.tobytes()
-    packed = gzip.compress(shuffled, 6, mtime=0)
+    packed = gzip.compress(shuffled, 4, mtime=0)  # level 9 takes seven times as long, and saves 1%
     return {"type": str(array.dtype), "shape": list(array.shape), "data": base64.b64encode(packed).decode("ascii")}
 
 

@@ -40,7 +40,7 @@ def _rank(array: np.ndarray) -> np.ndarray:
 
 
 def forward(op: dict[str, Any], inputs: list[np.ndarray]) -> np.ndarray | None:
-    """The output that follows from the inputs, each with a batch axis of 1; None for an op that rounds."""
+    """The output that follows from the inputs, each with a batch axis of 1, channels last; None for an op that rounds."""
     x = inputs[0]
     if op["kind"] == "elementwise" and op["function"] in ("relu", "linear"):
         return np.maximum(x, 0) if op["function"] == "relu" else x
@@ -52,7 +52,7 @@ def forward(op: dict[str, Any], inputs: list[np.ndarray]) -> np.ndarray | None:
     return None
 
 
-def backward(op: dict[str, Any], x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> np.ndarray | None:
+def backward(op: dict[str, Any], x: np.ndarray, dy: np.ndarray) -> np.ndarray | None:
     """The gradient at the op's one input x; None for an op that rounds."""
     if op["kind"] == "elementwise" and op["function"] in ("relu", "linear"):
         return dy * (x > 0) if op["function"] == "relu" else dy
@@ -60,7 +60,7 @@ def backward(op: dict[str, Any], x: np.ndarray, y: np.ndarray, dy: np.ndarray) -
         return dy
     if op["kind"] == "maxpool" and x.ndim == 4:
         dx = np.zeros_like(x)
-        y, dy = (array.reshape(len(op["rows"]), len(op["columns"]), -1) for array in (y, dy))
+        dy = dy.reshape(len(op["rows"]), len(op["columns"]), -1)
         channels = np.arange(x.shape[3])
         for (oy, (a, b)), (ox, (c, d)) in product(enumerate(op["rows"]), enumerate(op["columns"])):
             argmax = x[0, a:b, c:d].reshape(-1, x.shape[3]).argmax(axis=0)

@@ -33,7 +33,10 @@ def stylesheet() -> str:
 
 
 def modules() -> str:
-    """The page's modules as one, so that a file on a disk or a notebook can hold them."""
+    """The page's modules as one, so that a file on a disk or a notebook can hold them.
+
+    What the last one exports, the widget of a notebook, is `entry`.
+    """
     return "\n".join([_as_constants(_read(_LIBRARY)), *(_in_one_scope(_read(f"{name}.js")) for name in _MODULES)])
 
 

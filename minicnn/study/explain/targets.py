@@ -49,11 +49,9 @@ class Target:
 
 def _kind(loss: Any, on_logits: bool, prediction: np.ndarray) -> str:
     """Which of the page's losses this is: of one row, with nothing beside the formula."""
-    if (
-        prediction.ndim != 2
-        or getattr(loss, "label_smoothing", 0)
-        or loss.reduction not in ("sum_over_batch_size", "mean", "sum")
-    ):
+    settings = loss.get_config()
+    summed = settings.get("reduction") in ("sum_over_batch_size", "mean", "sum")
+    if prediction.ndim != 2 or not summed or settings.get("label_smoothing"):
         return "unknown"
     if type(loss) in (losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy):
         return "softmax" if on_logits or loss.from_logits else "unknown"

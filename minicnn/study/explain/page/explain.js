@@ -11,7 +11,7 @@ export function parse(hash, net) {
   const [, what, value] = /^(.*)=([-+.\deE]+)$/.exec(edited || "") || [];
   const cut = (what || "").lastIndexOf("/");
   const target = what && find(net, what.slice(0, cut), what.slice(cut + 1));
-  selection.edit = target && target.ref && Number.isFinite(Number(value)) ? { ref: target.ref, value: Number(value) } : null;
+  selection.edit = selection.side === "forward" && target && target.ref && Number.isFinite(Number(value)) ? { ref: target.ref, value: Number(value) } : null;
   return selection;
 }
 
@@ -60,7 +60,18 @@ export function gradientTerms(net, id, i) {
 }
 
 // {terms, bias, rest, facts, note, value, engine}: value is the page's own sum, or null where it has none.
-export function opened(net, { side, ref: at, loss }) {
+// "fits" says whether the engine's number is the same but for rounding, of which larger terms have more.
+export function opened(net, selection) {
+  const found = sumBehind(net, selection);
+  const { terms, bias, value, engine } = found;
+  if (value === null || engine === null) return { ...found, difference: null };
+  const size = terms.reduce((sum, { p }) => sum + Math.abs(p), Math.abs(bias ? bias.value : 0));
+  const difference = value - engine;
+  return { ...found, difference, fits: Math.abs(difference) <= 1e-5 * (selection.loss ? Math.max(size, 1) : size) };
+}
+
+function sumBehind(net, { side, ref: at, loss }) {
+  if (loss && side === "backward") return { ...summed([]), value: null, engine: null, note: "The loss's gradient with respect to itself is 1: here all gradients begin." };
   if (loss) return { ...lossSum(net, loss), engine: loss.result };
   const { id, i } = at;
   if (at.side === "w") {
@@ -97,13 +108,19 @@ export function reaches(net, { side, ref: at, loss }) {
   const d = net.d(id);
   if (!by || d === null || by.op.kind === "unknown") return [];
   const found = [];
-  for (const { of, by: weight, a } of OPS[by.op.kind].sum(net, by, i).terms) {
-    const own = OPS[by.op.kind].back(net, by, by.inputs.indexOf(of.id), of.i).find((one) => one.of.i === i);
-    found.push({ to: ref("d", of.id, of.i), p: own ? own.p : 0 });
+  for (const { of, by: weight, a, b } of OPS[by.op.kind].sum(net, by, i).terms) {
+    found.push({ to: ref("d", of.id, of.i), p: d[i] * (LINEAR.has(by.op.kind) ? b : slope(net, by, of, i)) });
     if (weight) found.push({ to: ref("dw", weight.id, weight.i), p: d[i] * a });
-    if (found.length > 4000) break;
   }
   return found;
+}
+
+// Ops whose output changes by a term's second factor when its first one changes by 1.
+const LINEAR = new Set(["conv", "dense", "maxpool", "avgpool", "normalize", "move", "add", "average", "subtract", "maximum", "minimum"]);
+
+function slope(net, step, of, i) {
+  const own = OPS[step.op.kind].back(net, step, step.inputs.indexOf(of.id), of.i).find((one) => one.of.i === i);
+  return own ? own.b : 0;
 }
 
 const strongest = (terms) => terms.reduce((best, one) => (best && Math.abs(best.p) >= Math.abs(one.p) ? best : one), null);
@@ -208,15 +225,16 @@ export function around(net, id, places) {
   return box.bottom ? box : null;
 }
 
-export function short(number) {
+export function short(number, digits = 4) {
   if (number === null || number === undefined) return "—";
   if (number === 0) return "0";
   const size = Math.abs(number);
-  return (size >= 1e-3 && size < 1e5 ? String(Number(number.toPrecision(4))) : number.toExponential(2)).replace("-", "−").replace("e+", "e");
+  const text = size >= 1e-3 && size < 1e5 ? String(Number(number.toPrecision(digits))) : number.toExponential(digits - 2);
+  return text.replace("e+", "e").replaceAll("-", "−");
 }
 
 export function long(number) {
-  return number === null || number === undefined ? "—" : String(Number(number.toPrecision(8))).replace("-", "−");
+  return number === null || number === undefined ? "—" : String(Number(number.toPrecision(8))).replaceAll("-", "−");
 }
 
 export { LOSSES };

@@ -3,7 +3,7 @@
 const mi = (name) => `<mi>${name}</mi>`;
 const sub = (name, index) => `<msub><mi>${name}</mi><mrow>${[...index].map((one) => (one === "," ? "<mo>,</mo>" : `<mi>${one}</mi>`)).join("")}</mrow></msub>`;
 const sum = (over) => `<munder><mo>∑</mo><mrow>${mi(over)}</mrow></munder>`;
-const math = (...parts) => `<math display="block">${parts.join("")}</math>`;
+const math = (...parts) => `<math displaystyle="true">${parts.join("")}</math>`;
 const [equals, times, plus, minus] = ["=", "·", "+", "−"].map((sign) => `<mo>${sign}</mo>`);
 const frac = (above, below) => `<mfrac><mrow>${above}</mrow><mrow>${below}</mrow></mfrac>`;
 const root = `<msqrt>${mi("variance")}${plus}${mi("ε")}</msqrt>`;

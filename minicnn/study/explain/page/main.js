@@ -1,6 +1,6 @@
 // The page: the selection out of the address, the keys, and everything drawn from them.
 
-import { html, render, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useLayoutEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { Network, unpack } from "./data.js";
 import { address, opened, parse, short, stopped, written } from "./explain.js";
 import { ref } from "./ops.js";
@@ -16,8 +16,8 @@ function App({ network, host }) {
   const go = (next) => host.go(address(net, next));
   const found = useMemo(() => opened(net, selection), [net, selection]);
 
-  useEffect(() => host.listen((next) => { setHash(next); setHover(null); }), []);
-  useEffect(() => {
+  useLayoutEffect(() => host.listen((next) => { setHash(next); setHover(null); }), []);
+  useLayoutEffect(() => {
     const onKey = (event) => {
       if (event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
       const next = moved(net, selection, event.key);
@@ -65,7 +65,7 @@ function App({ network, host }) {
         ${isWeight && html`<${NextStep} net=${net} selection=${selection} />`}
         ${!selection.loss && selection.side === "forward" && html`<${WhatIf} net=${net} selection=${selection} go=${go} />`}
         <${Reaches} net=${net} selection=${selection} setHover=${setHover} />
-        ${isValue && html`<${Pushes} net=${net} selection=${selection} /><${Path} net=${net} selection=${selection} setHover=${setHover} /><${Field} net=${net} selection=${selection} />`}
+        ${isValue && !selection.edit && html`<${Pushes} net=${net} selection=${selection} /><${Path} net=${net} selection=${selection} setHover=${setHover} /><${Field} net=${net} selection=${selection} />`}
       </div>
     </main></div>
     <${Tours} net=${network} hash=${hash} />
@@ -116,18 +116,21 @@ function onward(net, selection) {
   return { ...selection, ref: ref("x", id, H * W === 1 ? (i + 1) % C : net.flat(id, Math.floor(next / W), next % W, channel)) };
 }
 
-// Draw a record into an element. host: where the address lives; default the window's own.
-export async function start(element, record, host = windowHost(element)) {
+// Draw a record into an element. host: where the selection is kept and comes from; default the window's own address.
+export async function start(element, record, host = location.protocol === "about:" ? innerHost(element) : windowHost(element)) {
   const network = new Network(await unpack(record));
   render(html`<${App} network=${network} host=${host} />`, element);
   element.dataset.ready = "true";
 }
 
-function windowHost(element) {
+function windowHost() {
   return {
     element: document,
     hash: location.hash,
-    go: (hash) => history.replaceState(null, "", hash) || dispatchEvent(new HashChangeEvent("hashchange")),
+    go(hash) {
+      history.replaceState(null, "", hash);
+      dispatchEvent(new HashChangeEvent("hashchange"));
+    },
     listen(changed) {
       const onChange = () => changed(location.hash);
       addEventListener("hashchange", onChange);
@@ -136,30 +139,40 @@ function windowHost(element) {
   };
 }
 
-// In a notebook (anywidget): the selection is in the widget's `hash`, since the address is the notebook's.
+// In a notebook the address is the notebook's: links are caught, and `keep` is told of every selection.
+function innerHost(element, hash = "", keep = () => {}) {
+  const host = {
+    element,
+    hash,
+    show: () => {},
+    go(next) {
+      keep(next);
+      host.show(next);
+    },
+    listen(changed) {
+      host.show = changed;
+      return () => {};
+    },
+  };
+  element.tabIndex = 0;
+  element.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (!link) return;
+    event.preventDefault();
+    host.go(link.getAttribute("href"));
+  });
+  return host;
+}
+
+// The module of the notebook's widget (anywidget).
 export default {
   async render({ model, el }) {
     el.classList.add("minicnn-explainer");
-    el.tabIndex = 0;
-    el.addEventListener("click", (event) => {
-      const link = event.target.closest("a[href^='#']");
-      if (!link) return;
-      event.preventDefault();
-      host.go(link.getAttribute("href"));
+    const host = innerHost(el, model.get("hash"), (hash) => {
+      model.set("hash", hash);
+      model.save_changes();
     });
-    const host = {
-      element: el,
-      hash: model.get("hash"),
-      go(hash) {
-        model.set("hash", hash);
-        model.save_changes();
-      },
-      listen(changed) {
-        const onChange = () => changed(model.get("hash"));
-        model.on("change:hash", onChange);
-        return () => model.off("change:hash", onChange);
-      },
-    };
+    model.on("change:hash", () => host.show(model.get("hash")));
     await start(el, JSON.parse(model.get("record")), host);
   },
 };

@@ -17,7 +17,7 @@ function To({ net, selection, at, hover, children }) {
   if (!at) return html`<span>${children}</span>`;
   const href = address(net, { side: sideOf(at), ref: plain(at), edit: selection.edit });
   const listeners = hover ? { onMouseEnter: () => hover(plain(at)), onMouseLeave: () => hover(null), onFocus: () => hover(plain(at)), onBlur: () => hover(null) } : {};
-  return html`<a href=${href} ...${listeners}>${children || written(net, at)}</a>`;
+  return html`<a href=${href} ...${listeners}>${children || written(net, at).replaceAll("/", "/\u200b")}</a>`;
 }
 
 const layerOf = (step) => step.name.replace(/[:@].*/, "");
@@ -187,18 +187,16 @@ export function Sum({ net, selection, found, setHover }) {
 
 // The page's own sum beside the engine's number.
 function Check({ net, selection, found }) {
-  const { terms, bias, rest, value, engine } = found;
-  const difference = value === null || engine === null ? null : value - engine;
-  const fits = difference !== null && Math.abs(difference) <= 1e-5 * Math.max(1, Math.abs(engine));
+  const { terms, bias, rest, value, engine, difference, fits } = found;
   const rows = [];
   if (terms.length > 1) rows.push([`sum of ${count(terms.length, "term")}`, short(terms.reduce((sum, { p }) => sum + p, 0))]);
   if (rest) rows.push([`the other ${count(rest.count, "product")}`, short(rest.value)]);
   if (bias) rows.push([bias.ref ? html`<${To} net=${net} selection=${selection} at=${bias.ref}>bias<//>` : bias.name, short(bias.value)]);
   if (value !== null) rows.push(["this page's number", html`<b>${long(value)}</b>`]);
   if (engine !== null && !selection.edit) rows.push(["the engine's", html`<b>${long(engine)}</b>`]);
-  return html`<dl class="check" data-sum=${value} data-engine=${engine} data-terms=${terms.length}>
+  return html`<dl class="check" data-at=${address(net, selection)} data-sum=${value} data-engine=${engine} data-fits=${fits === undefined ? null : String(fits)}>
     ${rows.map(([name, what]) => html`<div><dt>${name}</dt><dd>${what}</dd></div>`)}
-    ${difference !== null && !selection.edit && html`<div class=${fits ? "fits" : "differs"}><dt>difference</dt><dd>${difference === 0 ? "0" : difference.toExponential(1).replace("-", "−")} ${fits ? "✓" : "— more than rounding"}</dd></div>`}
+    ${difference !== null && !selection.edit && html`<div class=${fits ? "fits" : "differs"}><dt>difference</dt><dd>${difference === 0 ? "0" : difference.toExponential(1).replaceAll("-", "−")} ${fits ? "✓" : "— more than rounding"}</dd></div>`}
   </dl>`;
 }
 
@@ -221,7 +219,7 @@ export function Windows({ net, step, found }) {
     const most = Math.max(...terms.map((term) => Math.abs(term[key]))) || 1;
     return html`<table class="grid"><caption>${caption}</caption><tbody>${rows.map((y) => html`<tr>${columns.map((x) => {
       const { [key]: number } = terms.find((term) => term.y === y && term.x === x);
-      return html`<td class=${number < 0 ? "below" : "above"} style=${`--share:${Math.abs(number) / most}`}>${short(number)}</td>`;
+      return html`<td class=${number < 0 ? "below" : "above"} style=${`--share:${Math.abs(number) / most}`}>${short(number, 3)}</td>`;
     })}</tr>`)}</tbody></table>`;
   };
   return html`<section class="windows" aria-label="Window times kernel">

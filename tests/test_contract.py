@@ -19,7 +19,7 @@ from minicnn import backends
 
 PACKAGE = Path(minicnn.__file__).parent
 REFERENCE = PACKAGE / "backends" / "reference"
-FILES = ("conv", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
+FILES = ("conv", "conv_transpose", "depthwise", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
 FAST = ["numba_cpu", "cupy_gpu"]
 BACKEND_API = [
     "asarray",
@@ -253,7 +253,9 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
 MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
 KERAS = """data.directory.image_dataset_from_directory layers.augment.Resizing.__init__ layers.base.Layer.add_weight
-    layers.conv.Conv2D.__init__ layers.dense.Dense.__init__ layers.embedding.Embedding.__init__ layers.input.Input
+    layers.conv.Conv2D.__init__ layers.conv_transpose.Conv2DTranspose.__init__ layers.dense.Dense.__init__
+    layers.depthwise.DepthwiseConv2D.__init__ layers.depthwise.SeparableConv2D.__init__
+    layers.embedding.Embedding.__init__ layers.input.Input
     layers.input.InputLayer.__init__ layers.normalization.BatchNormalization.__init__
     layers.normalization.GroupNormalization.__init__ layers.normalization.LayerNormalization.__init__
     losses.focal.BinaryFocalCrossentropy.__init__

@@ -129,10 +129,9 @@ def dense_backward(
     if need_dx:
         dx = empty((M, C_in))
         _backward_input(dz, kernel, dx, empty((blocks_of(M), C_out, NR)), empty((MOST, GROUP, NR)))
-    dkernel, dbias = empty((C_in, C_out)), empty((C_out,))
+    dkernel = empty((C_in, C_out))
     _backward_kernel(x, dz, dkernel, empty((blocks_of(C_out), M, NR)))
-    _backward_bias(dz, dbias, empty((max(1, -(-M // SUMMED_ROWS)), C_out)))
-    return dx, dkernel, dbias
+    return dx, dkernel, sum_of_rows(dz)
 
 
 @part
@@ -186,6 +185,14 @@ def _backward_kernel(x, dz, dkernel, panels):  # type: ignore[no-untyped-def]
     parallel_for(blocks, dz.size, pack, (dz, panels))
     groups = (C_in + GROUP - 1) // GROUP
     parallel_for(groups * blocks, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, table))
+
+
+def sum_of_rows(dz: Array) -> Array:
+    """dbias (C,) of dz (M, C). Parallel over runs of rows."""
+    M, C = dz.shape
+    dbias = empty((C,))
+    _backward_bias(dz, dbias, empty((max(1, -(-M // SUMMED_ROWS)), C)))
+    return dbias
 
 
 @part

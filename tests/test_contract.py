@@ -19,7 +19,7 @@ from minicnn import backends
 
 PACKAGE = Path(minicnn.__file__).parent
 REFERENCE = PACKAGE / "backends" / "reference"
-FILES = ("conv", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
+FILES = ("conv", "conv_transpose", "depthwise", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
 FAST = ["numba_cpu", "cupy_gpu"]
 BACKEND_API = [
     "asarray",
@@ -256,20 +256,40 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
 
 MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
-KERAS = """callbacks.tensorboard.TensorBoard.__init__ data.directory.image_dataset_from_directory
-    layers.augment.Resizing.__init__ layers.base.Layer.add_weight
-    layers.conv.Conv2D.__init__ layers.dense.Dense.__init__ layers.embedding.Embedding.__init__ layers.input.Input
-    layers.input.InputLayer.__init__ layers.normalization.BatchNormalization.__init__
-    layers.normalization.GroupNormalization.__init__ layers.normalization.LayerNormalization.__init__
+KERAS = """
+    callbacks.tensorboard.TensorBoard.__init__
+    data.directory.image_dataset_from_directory
+    datasets.files.get_file
+    layers.augment.Resizing.__init__
+    layers.base.Layer.add_weight
+    layers.conv.Conv2D.__init__
+    layers.conv_transpose.Conv2DTranspose.__init__
+    layers.dense.Dense.__init__
+    layers.depthwise.DepthwiseConv2D.__init__
+    layers.depthwise.SeparableConv2D.__init__
+    layers.embedding.Embedding.__init__
+    layers.input.Input
+    layers.input.InputLayer.__init__
+    layers.normalization.BatchNormalization.__init__
+    layers.normalization.GroupNormalization.__init__
+    layers.normalization.LayerNormalization.__init__
+    layers.policy.AugMix.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
-    datasets.files.get_file layers.policy.AugMix.__init__ metrics.confusion.AUC.__init__
-    study.diagram.model_to_dot study.diagram.plot_model models.training.Trainer.fit optimizers.base.Optimizer.__init__
+    metrics.confusion.AUC.__init__
+    models.training.Trainer.fit
+    optimizers.base.Optimizer.__init__
     optimizers.muon.Muon.__init__
-    preprocessing.image.augmentation.Augmentation.__init__ preprocessing.image.generator.ImageDataGenerator.flow
+    preprocessing.image.augmentation.Augmentation.__init__
+    preprocessing.image.generator.ImageDataGenerator.flow
     preprocessing.image.generator.ImageDataGenerator.flow_from_dataframe
     preprocessing.image.generator.ImageDataGenerator.flow_from_directory
-    preprocessing.image.iterators.DataFrameIterator.__init__ preprocessing.image.iterators.DirectoryIterator.__init__
-    preprocessing.image.iterators.NumpyArrayIterator.__init__ preprocessing.image.transforms.apply_affine_transform"""
+    preprocessing.image.iterators.DataFrameIterator.__init__
+    preprocessing.image.iterators.DirectoryIterator.__init__
+    preprocessing.image.iterators.NumpyArrayIterator.__init__
+    preprocessing.image.transforms.apply_affine_transform
+    study.diagram.model_to_dot
+    study.diagram.plot_model
+"""
 # Functions of more parameters: the signatures are Keras's.
 WIDE = set(KERAS.split())
 

@@ -135,12 +135,11 @@ def dense_backward(
     elif need_dx:
         dx = empty((M, C_in))
         _backward_input(dz, kernel, dx, empty((blocks_of(M), C_out, NR)), empty((MOST, GROUP, NR)))
-    dkernel, dbias = empty((C_in, C_out)), empty((C_out,))
+    dkernel = empty((C_in, C_out))
     groups, blocks = -(-C_in // WIDE), blocks_of(C_out)
     parts = min(blocks, even_parts(groups))
     _backward_kernel(x, dz, dkernel, empty((blocks, M, NR)), empty((MOST, WIDE // MR, DEPTH, MR)), parts)
-    _backward_bias(dz, dbias, empty((max(1, -(-M // SUMMED_ROWS)), C_out)))
-    return dx, dkernel, dbias
+    return dx, dkernel, sum_of_rows(dz)
 
 
 @part
@@ -215,6 +214,14 @@ def _backward_kernel(x, dz, dkernel, panels, columns, parts):  # type: ignore[no
     parallel_for(panels.shape[0], dz.size, pack, (dz, panels))
     groups = (C_in + WIDE - 1) // WIDE
     parallel_for(groups * parts, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, columns, table, parts))
+
+
+def sum_of_rows(dz: Array) -> Array:
+    """dbias (C,) of dz (M, C). Parallel over runs of rows."""
+    M, C = dz.shape
+    dbias = empty((C,))
+    _backward_bias(dz, dbias, empty((max(1, -(-M // SUMMED_ROWS)), C)))
+    return dbias
 
 
 @part

@@ -165,7 +165,10 @@ class Plan:
         self.dtypes.append(self.dtypes[call.output])
         given: Any = call.layer
         activation = Activation(given.activation, name=f"{given.name}:{name}", dtype=given.dtype)
-        return [Call(layer, call.inputs, call.takes_list, between), Call(activation, (between,), False, call.output)]
+        return [
+            Call(layer, call.inputs, call.takes_list, between, call.dtype, call.training),
+            Call(activation, (between,), False, call.output, call.dtype),
+        ]
 
     def _leave_out_activation(self, steps: list[Step], index: int) -> None:
         last = next(step for step in steps if step.output == self.outputs[index])

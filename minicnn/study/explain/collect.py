@@ -91,7 +91,8 @@ def _one_of_each(model: Any, x: Any) -> list[np.ndarray]:
 
 def _logits_for(model: Any, loss: OutputLosses) -> tuple[int, ...]:
     """As in `fit`: the outputs whose last activation is computed together with their loss."""
-    calls, _, outputs, _ = flatten_calls(model)
+    flat = flatten_calls(model)
+    calls, outputs = flat.calls, flat.outputs
     made_by = {call.output: call.layer for call in calls}
     readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
     return loss.logits_for([fusion.last_activation(made_by[i]) if i in made_by and readers[i] == 1 else None for i in outputs])

@@ -9,8 +9,8 @@
 **What a tape records.** While its `with` block runs, each call on arrays that can be differentiated adds one entry: what
 went in, what came out, and the function that turns the gradient of the one into that of the other. Such a call is
 
-* of a layer or a model: `forward` computed, and its `backward` is the function. A model is one entry, however many layers
-  it has, since its plan runs both ways as a whole;
+* of a layer: its `forward` computed, and its `backward` is the function. A model gives one entry for each step of its plan,
+  so that there is a gradient in its middle, too;
 * of a loss, or of a function of `minicnn.losses` and `minicnn.activations`;
 * of an op of `minicnn.ops`, and of an operator between tensors: `x * 2` is `ops.multiply(x, 2)`.
 
@@ -24,8 +24,8 @@ Variables that are trainable are watched; tensors that were not computed from on
 **Why `fit` does not need it.** A tape finds out the order of the computation by watching it, in every step anew. `fit`
 knows that order before it begins: a model is a graph of layers (one whose `call` a user wrote is traced into a graph when it
 is built), each with its `backward` beneath its `forward`, and the plan walks it forward and then in reverse. It therefore
-joins neighbours, reuses memory and leaves out gradients that nobody reads; a tape, which only learns afterwards what is
-asked of it, can do none of this across two entries.
+knows what nobody reads: such gradients it leaves out, and the memory of what was read for the last time it takes again at
+once. A tape learns only afterwards what is asked of it, and keeps everything until then.
 
 A gradient of a gradient (a gradient penalty, a Hessian) would need a derivative of each `backward`, which are not there: a
 `backward` is not recorded, and asking for it is an error.
@@ -44,7 +44,7 @@ from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
-__all__ = ["GradientTape", "NoGradient", "function", "record", "recording"]
+__all__ = ["GradientTape", "NoGradient", "function", "record", "recording", "watches"]
 
 Backward = Callable[[list[Any]], Sequence[Any]]
 
@@ -75,6 +75,11 @@ def record(inputs: list[Any], outputs: list[Any], backward: Backward) -> None:
     """
     for tape in watching.tapes:
         tape._add(_Entry(inputs, outputs, backward))
+
+
+def watches(tensor: Any) -> bool:
+    """Whether a tape that records would keep the way from this tensor."""
+    return any(id(tensor) in tape._watched for tape in watching.tapes)
 
 
 class GradientTape:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, registry, tape
+from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.base import as_shape, layers_in
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
@@ -229,25 +229,15 @@ class Model(Trainer, Layer):
         self._prepare(arrays, None)
         training = bool(training)
         plan = self._plan_for("layer" if watching.tapes else "predict", training=training)
-        saved: list[Any] | None = [] if watching.tapes else None
         penalties: list[Any] = []
-        outputs = as_tensor(plan.forward(self._feed(arrays), training, saved, penalties))
-        self._added_losses = as_tensor(penalties)
         if watching.tapes:
             given = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)
-            self._record_plan(plan, given, outputs, saved)
+            outputs = plan.forward_recorded(given, self._feed(arrays), training, penalties)
+        else:
+            outputs = as_tensor(plan.forward(self._feed(arrays), training, penalties=penalties))
+            penalties = as_tensor(penalties)
+        self._added_losses = penalties
         return pack_struct(self._output_struct, outputs)
-
-    def _record_plan(self, plan: Any, given: list[Any], outputs: list[Any], saved: Any) -> None:
-        """Tell the tapes of a call on arrays, with what it added to the loss: one entry, however many layers there are."""
-        variables = self._weights_with_gradients
-        penalties, count = self._added_losses[len(self._added_losses) - len(plan.losses) :], len(outputs)
-
-        def backward(dys: list[Any]) -> list[Any]:
-            of_weights, dx = plan.backward(dys[:count], list(saved), of_losses=dys[count:])
-            return [*dx, *(of_weights.get(variable) for variable in variables)]
-
-        tape.record([*given, *variables], [*outputs, *penalties], backward)
 
     def _in_order_of_inputs(self, inputs: Any) -> list[Any]:
         names = getattr(self, "input_names", None) or ["x"]

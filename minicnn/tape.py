@@ -79,7 +79,7 @@ def record(inputs: list[Any], outputs: list[Any], backward: Backward) -> None:
 
 def watches(tensor: Any) -> bool:
     """Whether a tape that records would keep the way from this tensor."""
-    return any(id(tensor) in tape._watched for tape in watching.tapes)
+    return any(tape._watches(tensor) for tape in watching.tapes)
 
 
 class GradientTape:
@@ -138,14 +138,14 @@ class GradientTape:
         """The variables that the tape has seen, in that order."""
         return tuple(one for one in self._watched.values() if isinstance(one, Variable))
 
+    def _watches(self, one: Any) -> bool:
+        return id(one) in self._watched or (self._watches_variables and isinstance(one, Variable) and one.trainable)
+
     def _add(self, entry: _Entry) -> None:
-        if self._watches_variables:
-            for one in entry.inputs:
-                if isinstance(one, Variable) and one.trainable:
-                    self._watched[id(one)] = one
-        if any(id(one) in self._watched for one in entry.inputs):
+        watched = [one for one in entry.inputs if self._watches(one)]
+        if watched:
             self._entries.append(entry)
-            self._watched.update({id(one): one for one in entry.outputs})
+            self._watched.update({id(one): one for one in (*watched, *entry.outputs)})
 
     def gradient(self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = "none") -> Any:
         """The gradient of the target with respect to each source, in the structure of the sources.

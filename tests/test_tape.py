@@ -153,6 +153,28 @@ def losses_of_every_kind(module, tape_of, model):
     return [*found, value, tape.gradient(value, p)]
 
 
+def at_an_input_that_is_a_variable(module, tape_of, model):
+    """As style transfer: the picture is what is trained."""
+    image = module.Variable(X[:1])
+    features = module.Model(model.inputs, {"first": model.layers[0].output, "norm": model.layers[1].output})
+    with tape_of() as tape:
+        loss = sum(module.ops.mean(value**2) for value in features(image).values())
+    gradient = tape.gradient(loss, image)
+    module.optimizers.SGD(1.0).apply_gradients([(gradient, image)])
+    return [gradient, image]
+
+
+def targets_that_are_watched(module, tape_of, model):
+    p, t = module.ops.convert_to_tensor(RNG_P), module.ops.convert_to_tensor(RNG_P[::-1] * 0.9)
+    found = []
+    for name in ("MeanSquaredError", "MeanAbsoluteError", "Huber", "LogCosh", "CosineSimilarity", "KLDivergence"):
+        with tape_of() as tape:
+            tape.watch([p, t])
+            value = getattr(module.losses, name)()(t, p)
+        found += tape.gradient(value, [p, t])
+    return found
+
+
 RNG_P = RNG.uniform(0.1, 0.9, (4, 3)).astype("float32")
 RNG_T = np.round(RNG.uniform(0, 1, (4, 3))).astype("float32")
 
@@ -166,6 +188,8 @@ PROGRAMS = [
     persistent,
     fan_out_and_targets,
     losses_of_every_kind,
+    targets_that_are_watched,
+    at_an_input_that_is_a_variable,
 ]
 
 
@@ -312,6 +336,6 @@ def test_a_loss_has_no_gradient_at_its_targets():
     x = ops.convert_to_tensor(RNG_P)
     with minicnn.GradientTape() as tape:
         tape.watch(x)
-        loss = minicnn.losses.MeanSquaredError()(x * 2.0, x)
+        loss = minicnn.losses.BinaryCrossentropy()(x * 1.0, x)
     with pytest.raises(NotImplementedError, match="with respect to `y_pred` alone"):
         tape.gradient(loss, x)

@@ -423,6 +423,8 @@ class Layer:
         """
         if mask is not None:
             raise ValueError(f"Layer '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+        if watching.tracing and not is_symbolic([inputs, *args, *kwargs.values()]):
+            inputs = _constants(inputs)  # in a `call`: positions for an embedding, say, whose weights are to be trained
         if self._has_call:
             return self._run_call((inputs, *args), kwargs, training)
         if is_symbolic(inputs):
@@ -631,6 +633,13 @@ def recorded_penalty(regularizer: Any, of: Any, share: float = 1.0) -> Any:
 
     tape.record([of], [penalty], backward)
     return penalty
+
+
+def _constants(value: Any) -> Any:
+    """Arrays as symbolic tensors, of a graph's constants."""
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "shape") for item in value):
+        return [_constants(item) for item in value]
+    return registry.lookup("operation", "constant").symbolic(x=value)
 
 
 def _host(value: Any) -> Any:

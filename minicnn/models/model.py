@@ -226,7 +226,7 @@ class Model(Trainer, Layer):
         if self._is_traced and isinstance(inputs, dict) and not self._inputs:
             self._trace_on({key: (None, *np.shape(value)[1:]) for key, value in inputs.items()})
         arrays = self._in_order_of_inputs(inputs)
-        self._prepare(arrays, None)
+        self._build_for(arrays)
         training = bool(training)
         plan = self._plan_for("layer" if watching.tapes else "predict", training=training)
         penalties: list[Any] = []

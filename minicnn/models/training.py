@@ -129,7 +129,9 @@ class Trainer(OwnSteps):
         """Logs as `evaluate` returns them, in Keras's order: the loss, metrics that are listed under their own names as
         `compile` listed them, the outputs' losses, all others by name. A number if there is but one.
         """
-        names = ["loss", *(metric.name for metric in self._compiled_metrics.metrics), *self._compiled_loss.results()]
+        listed = self._compiled_metrics.metrics if self._compiled_metrics else []
+        losses = self._compiled_loss.results() if self._compiled_loss else ()
+        names = ["loss", *(metric.name for metric in listed), *losses]
         values = [logs[name] for name in dict.fromkeys([*names, *sorted(logs)]) if name in logs]
         return values[0] if len(values) == 1 else values
 

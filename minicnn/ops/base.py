@@ -90,6 +90,10 @@ class Op:
             return Operation.of(self, arguments)
         return self._on_arrays(arguments)
 
+    def symbolic(self, **arguments: Any) -> Any:
+        """A call as a layer of a graph, though no argument of it is symbolic."""
+        return Operation.of(self, arguments)
+
     def _on_arrays(self, arguments: dict[str, Any]) -> Any:
         sources = self.tensors_in(arguments)
         y, saved = self.forward(self._plain(arguments))

@@ -64,7 +64,7 @@ from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
-__all__ = ["Layer", "as_shape", "dtype_name", "layers_in", "recorded_penalty"]
+__all__ = ["Layer", "as_shape", "dtype_name", "layers_in", "recorded_penalty", "with_batch"]
 
 _FLOAT_TYPES = ("float32", "float64")
 
@@ -469,7 +469,7 @@ class Layer:
         assert_input_compatibility(self.input_spec, [tuple(item.shape) for item in first if hasattr(item, "shape")], self.name)
         if symbolic and self._batch_input_shape is None and not self._inbound_nodes and len(first) == 1:
             self._batch_input_shape = first[0].shape
-        self.build_once(shapes if symbolic else _batchless(shapes))
+        self.build_once(shapes if symbolic else with_batch(None, shapes))
         self._added_losses = []
         if symbolic:
             result = call_traced(self, args, kwargs, training)
@@ -614,11 +614,11 @@ def _as_tensors(value: Any, dtype: str) -> Any:
     return as_tensor(array.astype(dtype) if array.dtype.kind == "f" else array)
 
 
-def _batchless(shapes: Any) -> Any:
-    """Shapes of arrays, whose first size is that of one batch."""
+def with_batch(size: int | None, shapes: Any) -> Any:
+    """Shapes with another first size: a structure of tuples."""
     if isinstance(shapes, dict):
-        return {key: _batchless(item) for key, item in shapes.items()}
-    return [_batchless(item) for item in shapes] if isinstance(shapes, list) else (None, *shapes[1:])
+        return {key: with_batch(size, item) for key, item in shapes.items()}
+    return [with_batch(size, item) for item in shapes] if isinstance(shapes, list) else (size, *shapes[1:])
 
 
 def recorded_penalty(regularizer: Any, of: Any, share: float = 1.0) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
-from minicnn.layers.base import as_shape, layers_in
+from minicnn.layers.base import as_shape, dtype_name, layers_in, with_batch
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
 from minicnn.layers.tracing import takes_training
 from minicnn.models.data_checks import as_arrays
@@ -76,7 +76,7 @@ class Model(Trainer, Layer):
                 f"{type(self).__name__}: a Model is made with `Model(inputs=..., outputs=...)`, or by a class that inherits "
                 "from it and has a method `call`."
             )
-        if kwargs.pop("dtype", None) not in (None, config.floatx()) or kwargs:
+        if dtype_name(kwargs.pop("dtype", None), type(self).__name__) != config.floatx() or kwargs:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
         self._init_model(name)
         if inputs is not None:
@@ -389,11 +389,12 @@ class Model(Trainer, Layer):
         return cls(inputs=inputs, outputs=outputs, name=config.get("name"), trainable=config.get("trainable", True))
 
     def get_build_config(self) -> dict[str, Any] | None:
-        return super().get_build_config() if self._is_traced else None
+        """The shape that a `call` was traced for. Keras runs it on a batch of this size, so it is one."""
+        return {"input_shape": with_batch(1, self._build_shape)} if self._is_traced and self._inputs else None
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         if self._is_traced and config.get("input_shape") is not None:
-            self._trace_on(as_shape(config["input_shape"]))
+            self._trace_on(with_batch(None, as_shape(config["input_shape"])))
 
     def to_json(self, **kwargs: Any) -> str:
         """The configuration as JSON; `kwargs` go to `json.dumps`."""

@@ -61,7 +61,7 @@ def test_a_step_with_compute_loss_and_metrics():
                 return {"loss": self.metrics[0].result()}
 
         model = functional(module, Custom)
-        model.compile("adam", "mse", metrics=["mae"])
+        model.compile("adam", "mse", metrics=["mae"], run_eagerly=True)
         return model
 
     histories(build, lambda model: model.fit(X, Y, **OPTIONS))
@@ -99,7 +99,7 @@ def test_a_step_with_metrics_of_its_own_and_validation():
                 return [self.loss_tracker, self.mae_metric]
 
         model = functional(module, Custom)
-        model.compile("sgd")
+        model.compile("sgd", run_eagerly=True)
         return model
 
     weights = np.linspace(0.5, 2, 24).astype("float32")
@@ -121,7 +121,7 @@ def test_a_model_without_a_call_two_optimizers_and_data_alone():
                 self.generator = module.Sequential([module.Input((2,)), dense(6)])
 
             def compile(self, d_optimizer, g_optimizer, loss_fn):
-                super().compile()
+                super().compile(run_eagerly=True)
                 self.d_optimizer, self.g_optimizer, self.loss_fn = d_optimizer, g_optimizer, loss_fn
                 self.d_loss_metric = module.metrics.Mean(name="d_loss")
                 self.g_loss_metric = module.metrics.Mean(name="g_loss")
@@ -185,7 +185,7 @@ def test_losses_added_by_layers():
 
         i = module.Input((6,))
         model = module.Model(i, module.layers.Dense(1)(Sparse()(module.layers.Dense(4, activation="relu")(i))))
-        model.compile("adam", "mse")
+        model.compile("adam", "mse", run_eagerly=True)
         return model
 
     histories(build, lambda model: model.fit(X, Y, validation_data=(X, Y), **OPTIONS))

@@ -103,7 +103,7 @@ def pair(name: str, x: Any, loss: Any, **arguments: Any) -> tuple[Any, Any]:
         model(x)
     models[0].set_weights(models[1].get_weights())
     for model in models:
-        model.compile(optimizer="adam", loss=loss, **arguments)
+        model.compile(optimizer="adam", loss=loss, run_eagerly=True, **arguments)  # eager Keras has less to trace
     return models
 
 
@@ -151,7 +151,7 @@ def test_a_traced_layer_in_a_functional_model():
     ours, theirs = models
     ours.set_weights(theirs.get_weights())
     for model in models:
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     trained_alike(ours, theirs, ROWS, Y)
 
 
@@ -244,7 +244,7 @@ def test_constants_that_go_through_layers_train_them():
     ours, theirs = positioned(minicnn), positioned(keras)
     ours.set_weights(theirs.get_weights())
     for model in (ours, theirs):
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     trained_alike(ours, theirs, ROWS, Y)
 
 
@@ -277,7 +277,7 @@ def test_training_said_by_a_call(kind):
         model = module.Model(
             i, module.layers.Dense(1, kernel_initializer="ones")(base(i, training=False) if kind != "call" else base(i))
         )
-        model.compile("sgd", "mse")
+        model.compile("sgd", "mse", run_eagerly=True)
         model.fit(ROWS, ROWS[:, :1], epochs=2, shuffle=False, verbose=0)
         means.append(np.asarray(norm.moving_mean))
     np.testing.assert_allclose(*means, atol=1e-6)

@@ -101,7 +101,9 @@ def __getattr__(name: str) -> Any:
         return sys.modules[__name__]
     if name in _LAZY:
         return importlib.import_module(f"minicnn.{name}")
-    raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+    if name.startswith("_"):
+        raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+    return importlib.import_module("minicnn.tf_names").lookup(name)
 
 
 def __dir__() -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from minicnn import (
     activations,
+    backend,
     backends,
     callbacks,
     config,
@@ -26,12 +27,14 @@ from minicnn import (
     losses,
     metrics,
     models,
+    ops,
     optimizers,
+    random,
     regularizers,
     saving,
     utils,
 )
-from minicnn.backends import backend, get_num_threads, set_backend, set_num_threads
+from minicnn.backends import get_num_threads, set_backend, set_num_threads
 from minicnn.config import set_random_seed
 from minicnn.initializers import Initializer
 from minicnn.layers import Input, InputSpec, Layer
@@ -41,6 +44,7 @@ from minicnn.metrics import Metric
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import Optimizer
 from minicnn.regularizers import Regularizer
+from minicnn.tape import GradientTape, function
 from minicnn.variables import Variable
 
 __version__ = "0.1.0"
@@ -49,6 +53,7 @@ __version__ = "0.1.0"
 _LAZY = ("data", "datasets", "preprocessing", "study", "zoo")
 
 __all__ = [
+    "GradientTape",
     "Initializer",
     "Input",
     "InputSpec",
@@ -69,14 +74,17 @@ __all__ = [
     "constraints",
     "data",
     "datasets",
+    "function",
     "get_num_threads",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
+    "ops",
     "optimizers",
     "preprocessing",
+    "random",
     "regularizers",
     "saving",
     "set_backend",

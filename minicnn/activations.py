@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
 from minicnn.rows import Axis, from_rows, to_rows
-from minicnn.tensor import as_tensor
+from minicnn.tensor import as_tensor, is_watched
 
 __all__ = [
     "celu",
@@ -100,6 +100,8 @@ def _activation(*extra_names: str) -> Callable[[Callable[..., _Op]], Any]:
 
         @functools.wraps(op_of)
         def activation(x: Any, *arguments: Any, **named: Any) -> Any:
+            if is_watched(x):
+                return registry.lookup("operation", op_of.__name__)(x, *arguments, **named)
             return as_tensor(forward(_asarray(x), *arguments, **named)[0])
 
         function: Any = registry.register("activation", *extra_names)(activation)

@@ -148,3 +148,33 @@ def largest_window(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, 
     height = max(min(image[0], image[1] * size[0] // size[1]), 1)
     width = max(min(image[1], image[0] * size[1] // size[0]), 1)
     return (image[0] - height) // 2, (image[1] - width) // 2, height, width
+
+
+def transposed_size(size: int, window: int, stride: int, padding: str, dilation: int = 1, extra: int | None = None) -> int:
+    """Pixels along an axis of the image over which a window has `size` places: what a transposed convolution yields.
+
+    A stride leaves it open. As in Keras:
+
+        "valid": (size - 1) * stride + reach + extra, by default with so many extra that no stride's pixel is missing
+        "same": size * stride, or (size - 1) * stride + reach % 2 + extra
+
+    Args:
+        extra: `output_padding`; None for the default.
+
+    >>> transposed_size(4, 3, 2, "valid"), transposed_size(4, 3, 2, "same"), transposed_size(4, 3, 2, "same", extra=0)
+    (9, 8, 7)
+    """
+    reach = (window - 1) * dilation + 1
+    if padding == "valid":
+        return (size - 1) * stride + reach + (max(stride - reach, 0) if extra is None else extra)
+    return size * stride if extra is None else (size - 1) * stride + reach % 2 + extra
+
+
+def transposed_pads(size: int, image: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """(before, after) with which a window has `size` places over so many pixels: what is missing, the odd one after.
+
+    >>> transposed_pads(4, 8, 3, 2)
+    (0, 1)
+    """
+    missing = max((size - 1) * stride + (window - 1) * dilation + 1 - image, 0)
+    return missing // 2, missing - missing // 2

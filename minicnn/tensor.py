@@ -1,16 +1,66 @@
-"""What calling a layer, a model or a loss on arrays returns: a NumPy array that also has `.numpy()`.
+"""What calling a layer, a model, a loss or an op on arrays returns: a NumPy array that also has `.numpy()`.
 
 Code written for Keras says `model(x).numpy()`; code written for NumPy says `model(x) + 1`.
 Both work. Training never makes one.
+
+While a tape records, or a model is traced, an operator or a NumPy function of a tensor is the op of `minicnn.ops` of that
+name, so that there is a gradient: `as_op` says which.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from minicnn import backends
+from minicnn import backends, registry
+
+__all__ = ["Symbolic", "Tensor", "as_op", "as_tensor", "is_watched", "watching"]
+
+
+class _Watching(threading.local):
+    """Who looks at what this thread computes.
+
+    Attributes:
+        tapes: that record, the outermost first. tracing: how many calls of layers are being traced, one within the other.
+    """
+
+    tapes: tuple[Any, ...] = ()
+    tracing: int = 0
+
+
+watching = _Watching()
+
+
+class Symbolic:
+    """Base of symbolic tensors, which have no values."""
+
+
+def is_watched(*values: Any) -> bool:
+    """Whether a function of these is a layer of a graph, or an entry of a tape: whether it has to be called as an op."""
+    return any(isinstance(one, Symbolic) or (watching.tapes and isinstance(one, Tensor)) for one in values)
+
+
+# NumPy's functions whose op has another name; reductions by the function that they repeat.
+_OPS = {"remainder": "mod", "invert": "logical_not", "bitwise_and": "logical_and", "bitwise_or": "logical_or"}
+_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
+
+
+def as_op(ufunc: Callable[..., Any], method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The op that a NumPy function stands for, of its arguments. An operator such as `+=` gives a new tensor.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    name = getattr(ufunc, "__name__", "")
+    if method == "reduce" and name in _REDUCTIONS:
+        return registry.lookup("operation", _REDUCTIONS[name])(inputs[0], kwargs.get("axis"), bool(kwargs.get("keepdims")))
+    name = _OPS.get(name, name)
+    if method != "__call__" or name not in registry.names("operation"):
+        raise TypeError(f"`np.{name}` has no gradient: use a function of `minicnn.ops` on tensors.")
+    return registry.lookup("operation", name)(*inputs)
 
 
 class Tensor(np.ndarray):
@@ -19,6 +69,35 @@ class Tensor(np.ndarray):
     def numpy(self) -> np.ndarray:
         """The same values as a plain `numpy.ndarray`."""
         return np.asarray(self)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if watching.tapes and self.dtype.kind == "f":
+            return as_op(ufunc, method, inputs, kwargs)
+        out = kwargs.pop("out", None)
+        if out is not None:
+            kwargs["out"] = tuple(_plain(item) for item in out)
+        result = getattr(ufunc, method)(*(_plain(item) for item in inputs), **kwargs)
+        if out is not None:
+            return out[0] if len(out) == 1 else out
+        return as_tensor(result) if isinstance(result, (np.ndarray, np.generic, tuple)) else result
+
+    def __getitem__(self, key: Any) -> Any:
+        if watching.tapes:
+            return registry.lookup("operation", "get_item")(self, key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self))) if watching.tapes else super().__iter__()
+
+    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+        """`numpy.ndarray.reshape`, recorded where a tape records."""
+        if watching.tapes and not kwargs:
+            return registry.lookup("operation", "reshape")(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
+        return super().reshape(*shape, **kwargs)
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, Tensor) else value
 
 
 def as_tensor(value: Any) -> Any:

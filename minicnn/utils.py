@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from minicnn import registry
 from minicnn.callbacks.progbar import Progbar
 from minicnn.config import set_random_seed
-from minicnn.data import image_dataset_from_directory
+from minicnn.data import PyDataset, image_dataset_from_directory, split_dataset
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
 from minicnn.registry import (
@@ -24,26 +25,48 @@ from minicnn.saving import deserialize_keras_object, serialize_keras_object
 __all__ = [
     "CustomObjectScope",
     "Progbar",
+    "PyDataset",
+    "Sequence",
     "array_to_img",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",
+    "get_file",  # noqa: F822
     "get_registered_name",
     "get_registered_object",
     "image_dataset_from_directory",
     "img_to_array",
     "is_keras_tensor",
     "load_img",
+    "model_to_dot",  # noqa: F822
     "normalize",
     "pack_x_y_sample_weight",
+    "plot_model",  # noqa: F822
     "register_keras_serializable",
     "save_img",
     "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
+
+
+Sequence = PyDataset  # its older name
+
+# Loaded when first used: what downloads, and what draws.
+_LAZY = {
+    "get_file": "minicnn.datasets.files",
+    "model_to_dot": "minicnn.study.diagram",
+    "plot_model": "minicnn.study.diagram",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'minicnn.utils' has no attribute {name!r}")
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:

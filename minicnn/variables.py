@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, config, registry
+from minicnn.tensor import as_op, watching
 
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
 # [bytes that new variables may still take], of what is being read here; other threads have their own.
@@ -154,10 +155,14 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         return np.array(value, dtype=dtype) if copy or (dtype is not None and value.dtype != dtype) else value
 
     def __array_ufunc__(self, ufunc: Callable[..., Any], method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if watching.tracing or (watching.tapes and self._value.dtype.kind == "f"):
+            return as_op(ufunc, method, inputs, kwargs)
         plain = [np.asarray(item) if isinstance(item, Variable) else item for item in inputs]
         return getattr(ufunc, method)(*plain, **kwargs)
 
     def __getitem__(self, index: Any) -> Any:
+        if watching.tracing or watching.tapes:
+            return registry.lookup("operation", "get_item")(self, index)
         return self.numpy()[index]
 
     def __len__(self) -> int:

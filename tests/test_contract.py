@@ -19,7 +19,7 @@ from minicnn import backends
 
 PACKAGE = Path(minicnn.__file__).parent
 REFERENCE = PACKAGE / "backends" / "reference"
-FILES = ("conv", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
+FILES = ("conv", "conv_transpose", "depthwise", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
 FAST = ["numba_cpu", "cupy_gpu"]
 BACKEND_API = [
     "asarray",
@@ -127,17 +127,21 @@ def test_a_loaded_backend_takes_its_own_functions() -> None:
 # not even by way of others.
 
 RANKS: list[list[str]] = [
-    ["config", "shapes", "registry", "serialization", "atomic", "untrusted"],
+    ["config", "shapes", "structure", "registry", "serialization", "atomic", "untrusted"],
     ["backends"],
-    ["variables", "tensor", "rows"],
-    ["seeds"],
+    ["tensor"],
+    ["variables", "rows"],
+    ["seeds", "tape"],
     ["initializers", "activations", "losses", "metrics", "regularizers", "constraints"],
     ["optimizers"],
     ["layers"],
+    ["ops"],
+    ["random"],
     ["callbacks", "saving"],
     ["models"],
     ["data", "datasets", "preprocessing"],
     ["utils"],
+    ["backend"],
     ["zoo"],
     ["study"],
     ["bench"],
@@ -236,9 +240,9 @@ def test_a_worker_imports_nothing_until_it_knows_its_engine() -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part(module) in ("data", "datasets", "preprocessing")])
 def test_data_needs_no_engine(module: str) -> None:
-    """NumPy and shapes only: the pipelines can be used without a model, a backend or Numba."""
+    """NumPy and shapes only (and `Tensor`, a NumPy array): the pipelines can be used without a model, a backend or Numba."""
     parts = {part(imported) for imported in imported_modules(module) if imported.split(".")[0] == "minicnn"}
-    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "data", "datasets", "preprocessing"}
+    assert parts <= {"config", "shapes", "registry", "atomic", "untrusted", "tensor", "data", "datasets", "preprocessing"}
 
 
 def test_importing_minicnn_loads_nothing_heavy() -> None:
@@ -252,18 +256,40 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
 
 MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
-KERAS = """callbacks.tensorboard.TensorBoard.__init__ data.directory.image_dataset_from_directory
-    layers.augment.Resizing.__init__ layers.base.Layer.add_weight
-    layers.conv.Conv2D.__init__ layers.dense.Dense.__init__ layers.embedding.Embedding.__init__ layers.input.Input
-    layers.input.InputLayer.__init__ layers.normalization.BatchNormalization.__init__
-    layers.normalization.GroupNormalization.__init__ layers.normalization.LayerNormalization.__init__
+KERAS = """
+    callbacks.tensorboard.TensorBoard.__init__
+    data.directory.image_dataset_from_directory
+    datasets.files.get_file
+    layers.augment.Resizing.__init__
+    layers.base.Layer.add_weight
+    layers.conv.Conv2D.__init__
+    layers.conv_transpose.Conv2DTranspose.__init__
+    layers.dense.Dense.__init__
+    layers.depthwise.DepthwiseConv2D.__init__
+    layers.depthwise.SeparableConv2D.__init__
+    layers.embedding.Embedding.__init__
+    layers.input.Input
+    layers.input.InputLayer.__init__
+    layers.normalization.BatchNormalization.__init__
+    layers.normalization.GroupNormalization.__init__
+    layers.normalization.LayerNormalization.__init__
+    layers.policy.AugMix.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
-    metrics.confusion.AUC.__init__ models.training.Trainer.fit optimizers.base.Optimizer.__init__ optimizers.muon.Muon.__init__
-    preprocessing.image.augmentation.Augmentation.__init__ preprocessing.image.generator.ImageDataGenerator.flow
+    metrics.confusion.AUC.__init__
+    models.training.Trainer.fit
+    optimizers.base.Optimizer.__init__
+    optimizers.muon.Muon.__init__
+    preprocessing.image.augmentation.Augmentation.__init__
+    preprocessing.image.generator.ImageDataGenerator.flow
     preprocessing.image.generator.ImageDataGenerator.flow_from_dataframe
     preprocessing.image.generator.ImageDataGenerator.flow_from_directory
-    preprocessing.image.iterators.DataFrameIterator.__init__ preprocessing.image.iterators.DirectoryIterator.__init__
-    preprocessing.image.iterators.NumpyArrayIterator.__init__ preprocessing.image.transforms.apply_affine_transform"""
+    preprocessing.image.iterators.DataFrameIterator.__init__
+    preprocessing.image.iterators.DirectoryIterator.__init__
+    preprocessing.image.iterators.NumpyArrayIterator.__init__
+    preprocessing.image.transforms.apply_affine_transform
+    study.diagram.model_to_dot
+    study.diagram.plot_model
+"""
 # Functions of more parameters: the signatures are Keras's.
 WIDE = set(KERAS.split())
 

@@ -159,7 +159,7 @@ class TestAgainstTensorFlow:
             theirs = list(tf.data.Dataset.range(*arguments).as_numpy_iterator())
             assert list(Dataset.range(*arguments)) == theirs
             assert len(Dataset.range(*arguments)) == len(theirs)
-        assert [type(e) for e in Dataset.range(1)] == [np.int64]
+        assert [(e.dtype, e.numpy()) for e in Dataset.range(1)] == [(np.int64, 0)]
 
     def test_filter_unbatch_flat_map_reduce(self):
         for ours, theirs in (

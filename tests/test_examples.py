@@ -26,6 +26,7 @@ FIGURES = {
     "horses_or_humans": {"pictures", "augmentation", "learning_curves", "feature_maps"},
     "fashion_mnist": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "cifar10_functional": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
+    "resnet20": {"curves"},
     "cifar100": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "lesson_convolution": {"im2col", "kernels"},
     "lesson_backpropagation": {"gradients"},
@@ -129,6 +130,14 @@ def test_functional_programs(run, tmp_path, name):
     if name == "cifar100":
         assert final(printed, "first five guesses") >= final(printed)
         assert "class 0 is apple and willow_tree is class 96" in printed
+
+
+def test_resnet20(run, tmp_path):
+    variables, printed = quick(run, "resnet20", tmp_path / "out")
+    for parameters in re.findall(r"([\d,]+) parameters", printed):
+        assert round(int(parameters.replace(",", "")) / 1e6, 2) == 0.27  # the paper's table 6
+    for history in variables["histories"].values():
+        assert history["loss"][1] < history["loss"][0]
 
 
 def test_lesson_convolution(run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import warnings
 
 import keras.src.legacy.preprocessing.image as legacy
@@ -16,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.config import set_random_seed
-from minicnn.preprocessing import image
+from minicnn.layers import Conv2D
+from minicnn.preprocessing import image, whitening_kernel
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please (import|use) `affine_transform`:DeprecationWarning")  # Keras's call
 
@@ -452,3 +454,40 @@ class TestFlowFromFiles:
             generator.flow_from_directory(tmp_path / "nowhere")
         with pytest.raises(ValueError, match="There are no images"):
             next(generator.flow_from_directory(tmp_path))
+
+
+class TestWhiteningKernel:
+    def images(self):
+        """Neighbouring pixels and channels that are alike."""
+        noise = np.random.default_rng(0).standard_normal((60, 12, 12, 3))
+        smooth = scipy.ndimage.gaussian_filter(noise, (0, 1, 1, 0.5))
+        return (smooth / smooth.std() + 0.5).astype(np.float32)
+
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    def test_maps_are_uncorrelated_and_of_variance_1(self, size):
+        x = self.images()
+        kernel = whitening_kernel(x, size, epsilon=1e-8)
+        assert kernel.shape == (size, size, 3, 2 * size * size * 3)
+        layer = Conv2D(kernel.shape[-1], size, use_bias=False, trainable=False)
+        layer.build((None, *x.shape[1:]))
+        layer.set_weights([kernel])
+        maps = np.asarray(layer(x)).reshape(-1, kernel.shape[-1])
+        half = size * size * 3
+        np.testing.assert_allclose(np.cov(maps[:, :half], rowvar=False), np.eye(half), atol=1e-2)
+        np.testing.assert_array_equal(maps[:, half:], -maps[:, :half])
+
+    def test_filters_are_scikit_learn_s_whitened_components(self):
+        from sklearn.decomposition import PCA
+
+        x = self.images()
+        patches = [x[:, i : i + 11, j : j + 11].reshape(-1, 3) for i in (0, 1) for j in (0, 1)]
+        pca = PCA().fit(np.concatenate(patches, axis=1))
+        kernel = whitening_kernel(x, 2, epsilon=0.1, both_signs=False).reshape(12, 12).T
+        expected = pca.components_ / np.sqrt(pca.explained_variance_ + 0.1)[:, None]
+        signs = np.sign((kernel * expected).sum(axis=1))
+        np.testing.assert_allclose(kernel, expected * signs[:, None], rtol=1e-3, atol=1e-3)
+
+    def test_what_are_no_images_is_refused(self):
+        for shape in ((4, 4, 3), (2, 1, 4, 3), (0, 4, 4, 3)):
+            with pytest.raises(ValueError, match=rf"patches of 2x2. Received shape {re.escape(str(shape))}"):
+                whitening_kernel(np.zeros(shape))

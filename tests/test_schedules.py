@@ -77,3 +77,36 @@ def test_bad_arguments_are_named():
         schedules.LearningRateSchedule()(0)
     with pytest.raises(NotImplementedError, match="in order to be serializable"):
         schedules.LearningRateSchedule().get_config()
+
+
+# What PyTorch 2.13's OneCycleLR(optimizer, 0.8, total_steps=11, anneal_strategy=..., cycle_momentum=False) gives in 11
+# steps. It counts its warm-up to 0.3 * 11 - 1 = 2.3 and the end to 10.
+PYTORCH = {
+    "cosine": "0.032 0.3378729 0.7682091 0.7837973 0.7075806 0.5808696 0.4244662 0.2640464 0.125946 0.0328364 3.2e-06",
+    "linear": "0.032 0.365913 0.6998261 0.727273 0.6233773 0.5194816 0.415586 0.3116903 0.2077946 0.1038989 3.2e-06",
+}
+
+
+@pytest.mark.parametrize("shape", PYTORCH)
+def test_one_cycle_is_pytorch_s(shape):
+    schedule = schedules.OneCycle(0.8, 10, warmup_share=0.23, shape=shape)
+    expected = [float(rate) for rate in PYTORCH[shape].split()]
+    np.testing.assert_allclose(schedule(np.arange(11)), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose([schedule(step) for step in range(11)], expected, rtol=1e-5, atol=1e-7)
+    assert float(schedule(25)) == pytest.approx(3.2e-6)
+    again = schedules.deserialize(schedules.serialize(schedule))
+    np.testing.assert_array_equal(again(np.arange(12)), schedule(np.arange(12)))
+
+
+def test_one_cycle_without_a_way_up_begins_at_the_top():
+    falling = schedules.OneCycle(1.0, 4, warmup_share=0, end_factor=0, shape="linear")
+    np.testing.assert_allclose(falling(np.arange(6)), [1, 0.75, 0.5, 0.25, 0, 0])
+
+
+def test_one_cycle_names_bad_arguments():
+    with pytest.raises(ValueError, match=r"Argument `total_steps` must be > 0. Received: total_steps=0"):
+        schedules.OneCycle(0.1, 0)
+    with pytest.raises(ValueError, match=r"`warmup_share` must be within 0 and 1. Received: warmup_share=2"):
+        schedules.OneCycle(0.1, 10, warmup_share=2)
+    with pytest.raises(ValueError, match=r'`shape` must be "cosine" or "linear". Received: shape='):
+        schedules.OneCycle(0.1, 10, shape="sine")

@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import backends, config, study
+from minicnn import backends, config, layers, models, study, utils
 from minicnn.backends.types import window_over
 from minicnn.layers import (
     Add,
@@ -32,7 +32,9 @@ from minicnn.layers import (
     ZeroPadding2D,
 )
 from minicnn.models import Model, Sequential
+from minicnn.optimizers import SGD, schedules
 from minicnn.registry import custom_object_scope
+from minicnn.study import diagram
 from minicnn.study.labels import class_indices, probabilities
 
 NAMES = ("cat", "dog", "ship")
@@ -642,3 +644,156 @@ def test_gradcheck_sees_ops_that_only_fit_calls(monkeypatch):
         failed = failures(mirrored())
     backends.set_backend(backends.backend())
     assert failed == {("fit on numba", "relu/bias")}
+
+
+# --- rates --------------------------------------------------------------------------
+
+
+def quadratic(rate=0.01):
+    """w of a loss of (w - x)^2 over the batch: gradient descent is w - 2 rate (w - mean x)."""
+    model = Sequential([Input((1,)), Dense(1, use_bias=False, kernel_initializer="ones")])
+    model.compile(SGD(rate), "mse")
+    return model
+
+
+def test_lr_find_follows_gradient_descent_and_leaves_no_trace():
+    model = quadratic()
+    x, y = np.ones((8, 1), np.float32), np.full((8, 1), 3.0, np.float32)
+    state = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+    found = study.lr_find(model, x, y, batch_size=8, lowest=1e-3, highest=10, steps=40)
+    w, expected = 1.0, []
+    for rate in np.geomspace(1e-3, 10, 40)[: len(found.rates)]:
+        expected.append((w - 3) ** 2)
+        w -= 2 * np.float32(rate) * (w - 3)
+    np.testing.assert_allclose(found.losses, expected, rtol=1e-3, atol=1e-6)
+    weights = 0.9 ** np.arange(len(expected))[::-1]
+    assert found.smoothed[-1] == pytest.approx(np.average(found.losses, weights=weights), rel=1e-5)
+    assert found.smoothed[-1] > 4 * found.smoothed.min() or len(found.rates) == 40
+    assert found.steepest < found.lowest < 10
+    for variable, before in zip((*model.variables, *model.optimizer.variables), state, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_lr_find_takes_data_sets_and_stops_at_what_is_no_number():
+    batches = [(np.ones((4, 1)), np.full((4, 1), 1e30))] * 2
+    with np.errstate(all="ignore"):
+        found = study.lr_find(quadratic(), batches, steps=50)
+    assert np.isfinite(found.losses).all()
+    assert len(found.rates) == len(found.losses) == len(found.smoothed) < 50
+
+
+def test_lr_find_refuses_what_it_cannot_search():
+    x, y = np.ones((8, 1)), np.ones((8, 1))
+    with pytest.raises(ValueError, match="needs a compiled model"):
+        study.lr_find(Sequential([Input((1,)), Dense(1)]), x, y)
+    with pytest.raises(ValueError, match="compile with a number, not with a schedule"):
+        study.lr_find(quadratic(schedules.CosineDecay(0.1, 10)), x, y)
+    with pytest.raises(ValueError, match=r"0 < lowest < highest. Received: lowest=1, highest=0.1"):
+        study.lr_find(quadratic(), x, y, lowest=1, highest=0.1)
+    with pytest.raises(ValueError, match=r"at least 3 steps. Received: steps=2"):
+        study.lr_find(quadratic(), x, y, steps=2)
+
+
+def test_rate_search_marks_both_rates():
+    found = study.RateSearch(np.array([0.01, 0.1, 1.0, 10.0]), np.array([3, 2.5, 0.5, 4]), np.array([3, 2.5, 0.5, 4]))
+    assert (found.steepest, found.lowest) == (0.1, 1.0)
+    (axis,) = study.rate_search(found, style="dark").axes
+    assert axis.get_xscale() == "log"
+    assert [text.get_text() for text in axis.get_legend().get_texts()][2:] == ["falls fastest: 0.1", "is lowest: 1"]
+
+
+# --- test-time augmentation ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("translate", [0, 1, 2])
+def test_predict_tta_is_the_mean_over_scipy_s_shifts(mirror, translate):
+    from scipy.ndimage import shift
+
+    model = Sequential([Input((5, 6, 2)), Flatten(), Dense(3)])  # linear: no view hides behind another
+    x = np.random.default_rng(0).standard_normal((4, 5, 6, 2)).astype(np.float32)
+    kernel, bias = model.get_weights()
+    views = [(x, 0.5 if translate else 1.0)]
+    if translate:
+        moves = [(0, way * translate, way * translate, 0) for way in (1, -1)]
+        views += [(shift(x, move, order=0, mode="mirror"), 0.25) for move in moves]
+    if mirror:
+        views = [(seen, share / 2) for view, share in views for seen in (view, np.flip(view, 2))]
+    expected = sum(share * (view.reshape(4, -1) @ kernel + bias) for view, share in views)
+    np.testing.assert_allclose(study.predict_tta(model, x, mirror=mirror, translate=translate), expected, atol=1e-5)
+
+
+def test_predict_tta_refuses_what_are_no_images():
+    model = Sequential([Input((4, 4, 1)), Flatten(), Dense(1)])
+    with pytest.raises(ValueError, match=r"images \(N, H, W, C\). Received an array of shape \(4, 4, 1\)"):
+        study.predict_tta(model, np.zeros((4, 4, 1)))
+    with pytest.raises(ValueError, match=r"less than the image's \(4, 4\). Received: 4"):
+        study.predict_tta(model, np.zeros((1, 4, 4, 1)), translate=4)
+
+
+# --- a model's picture -----------------------------------------------------------------
+
+
+def branched():
+    image, more = layers.Input((8, 8, 3), name="image"), layers.Input((4,), name="more")
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(image)
+    y = layers.Conv2D(4, 3, padding="same", name="second")(x)
+    y = layers.BatchNormalization(name="norm")(y)
+    x = layers.Add(name="sum")([x, y])
+    inner = models.Sequential(
+        [layers.Input((8, 8, 4)), layers.Flatten(name="flat"), layers.Dense(3, name="inside")], name="inner"
+    )
+    return models.Model([image, more], layers.Concatenate(name="both")([inner(x), more]))
+
+
+def test_plot_model_draws_each_call_and_each_arrow(tmp_path, monkeypatch):
+    monkeypatch.setattr(diagram.shutil, "which", lambda program: None)  # no Graphviz
+    figure = utils.plot_model(branched(), tmp_path / "model", show_shapes=True, show_layer_names=True, dpi=40)
+    assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
+    texts = [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+    assert [text.splitlines()[0] for text in texts] == [
+        "image (InputLayer)",
+        "more (InputLayer)",
+        "first (Conv2D)",
+        "second (Conv2D)",
+        "norm (BatchNormalization)",
+        "sum (Add)",
+        "inner (Sequential)",
+        "both (Concatenate)",
+    ]
+    assert "Input shape: [(None, 3), (None, 4)]" in texts[-1]
+    assert "Output shape: (None, 7)" in texts[-1]
+    places = {text.get_text().split()[0]: text.get_position() for text in figure.axes[0].texts if text.get_text()}
+    assert places["image"][1] < places["first"][1] < places["second"][1] < places["sum"][1] < places["inner"][1]
+    assert places["more"][1] == places["inner"][1]  # beside what is read with it
+    arrows = [text for text in figure.axes[0].texts if not text.get_text()]
+    assert len(arrows) == 8 + 2  # the way around `second` and `norm` has a bend at each
+    nested = utils.plot_model(branched(), tmp_path / "nested.svg", expand_nested=True, rankdir="LR")
+    assert "Flatten" in [text.get_text() for text in nested.axes[0].texts]
+
+
+def test_plot_model_says_what_is_asked_for(tmp_path):
+    model = models.Sequential([layers.Input((3,)), layers.Dense(2, activation="relu", trainable=False)])
+    boxes = diagram._boxes(model, diagram._shown(False, True, False, True, True), False)
+    assert boxes[1].lines == ("Dense", "Activation: relu", "Output dtype: float32", "Non-trainable")
+    for make, message in (
+        (lambda: utils.plot_model(models.Sequential([layers.Dense(1)]), tmp_path / "a.png"), "has not yet been built"),
+        (lambda: utils.plot_model(model, tmp_path / "a.png", rankdir="BT"), "`rankdir` must be 'TB' or 'LR'"),
+        (lambda: utils.plot_model(model, tmp_path / "a.png", what=1), "Unrecognized keyword arguments"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(diagram.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ImportError, match="You must install pydot"):
+            utils.model_to_dot(model)
+
+
+def test_model_to_dot_is_a_graph_of_pydot():
+    pytest.importorskip("pydot")
+    dot = utils.model_to_dot(branched(), show_shapes=True)
+    assert len(dot.get_nodes()) == 8 + 1  # and the defaults
+    assert len(dot.get_edges()) == 8
+    assert "norm (BatchNormalization)" in dot.to_string()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import random
 import re
+import tarfile
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minicnn import layers, utils
+import minicnn
+from minicnn import backend as K
+from minicnn import config, layers, models, utils
+from minicnn.data import Dataset
 
 
 @settings(max_examples=100, deadline=None)
@@ -177,3 +185,234 @@ def test_batches_are_packed_and_unpacked_as_keras_does(parts):
     assert utils.unpack_x_y_sample_weight(packed) == tuple(keras.utils.unpack_x_y_sample_weight(packed))
     with pytest.raises(ValueError, match="Data is expected to be in format"):
         utils.unpack_x_y_sample_weight((1, 2, 3, 4))
+
+
+# --- backend, as older programs import it ---------------------------------------------
+
+
+def test_backend_is_keras_s_module_and_names_ours():
+    assert minicnn.backend is K
+    assert minicnn.backend() == K() == K.backend() in ("numba", "reference", "loops", "cupy")
+    assert K.image_data_format() == "channels_last"
+    assert K.epsilon() == config.epsilon()
+    assert K.floatx() == "float32"
+    assert K.int_shape(layers.Input((4, 5, 3))) == (None, 4, 5, 3)
+    assert K.ndim(np.zeros((2, 3))) == 2
+    assert K.count_params(np.zeros((2, 3))) == 6
+    assert K.standardize_dtype(np.float64) == "float64"
+    assert (K.is_float_dtype("int32"), K.is_int_dtype("uint8"), K.is_float_dtype(None)) == (False, True, True)
+    assert K.cast_to_floatx([1, 2]).dtype == "float32"
+    layer = layers.Dense(2)
+    layer.build((None, 3))
+    K.set_value(layer.kernel, np.ones((3, 2)))
+    np.testing.assert_array_equal(K.get_value(layer.kernel), np.ones((3, 2)))
+    assert K.get_value(3) == 3
+    K.clear_session()
+    assert layers.Dense(1).name == "dense"
+
+
+def test_backend_sets_what_config_does():
+    try:
+        K.set_floatx("float64")
+        K.set_epsilon(1e-3)
+        K.set_image_data_format("channels_first")
+        assert (config.floatx(), config.epsilon(), config.image_data_format()) == ("float64", 1e-3, "channels_first")
+    finally:
+        K.set_floatx("float32")
+        K.set_epsilon(1e-7)
+        K.set_image_data_format("channels_last")
+
+
+# --- get_file -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A folder whose files have addresses, and an empty cache."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return folder
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(content, tarfile.TarInfo):
+                info = content
+            else:
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+
+
+def write_zip(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_get_file_downloads_once(served, tmp_path, capsys):
+    (served / "weights.bin").write_bytes(b"first")
+    origin = (served / "weights.bin").as_uri()
+    path = utils.get_file(origin=origin)
+    assert path == str(tmp_path / "home/datasets/weights.bin")
+    assert "Downloading file://" in capsys.readouterr().err
+    (served / "weights.bin").write_bytes(b"second")
+    assert Path(utils.get_file("weights.bin", origin)).read_bytes() == b"first"
+    assert Path(utils.get_file("weights.bin", origin, force_download=True)).read_bytes() == b"second"
+    for algorithm in ("md5", "sha256"):
+        (served / "weights.bin").write_bytes(b"third" + algorithm.encode())
+        right = hashlib.new(algorithm, b"third" + algorithm.encode()).hexdigest()
+        assert Path(utils.get_file(origin=origin, file_hash=right)).read_bytes() == b"third" + algorithm.encode()
+        assert "is downloaded again" in capsys.readouterr().out
+    right = hashlib.md5(b"thirdsha256").hexdigest()
+    other = utils.get_file("name", origin, md5_hash=right, cache_dir=tmp_path, cache_subdir="sub")
+    assert other == str(tmp_path / "sub/name")
+
+
+def test_get_file_refuses_what_is_not_the_file(served, tmp_path):
+    (served / "weights.bin").write_bytes(b"changed")
+    origin = (served / "weights.bin").as_uri()
+    with pytest.raises(ValueError, match=r"Incomplete or corrupted file detected.* expected SHA-256 000.*, received"):
+        utils.get_file(origin=origin, file_hash="0" * 64)
+    assert not (tmp_path / "home").exists()
+    with pytest.raises(OSError, match="missing"):
+        utils.get_file(origin=(served / "missing").as_uri())
+    for arguments, message in (
+        ({}, 'Please specify the "origin" argument'),
+        ({"origin": "https://example.org/"}, "Can't parse the file name"),
+        ({"origin": origin, "fname": "a/b"}, "Paths are no longer accepted"),
+        ({"origin": origin, "file_hash": "12"}, "`file_hash` must be the 64 digits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            utils.get_file(**arguments)
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_get_file_unpacks_as_keras_does(served, tmp_path, write):
+    write(served / "set.arc", {"set/a.txt": b"a", "set/deep/b.txt": b"b" * 5000})
+    origin = (served / "set.arc").as_uri()
+    for number, named in enumerate(({}, {"fname": "set"}, {"fname": "set.arc"})):
+        caches = [tmp_path / f"{whose}{number}" for whose in ("ours", "theirs")]
+        caches[1].mkdir()  # or Keras takes another one
+        ours = Path(utils.get_file(origin=origin, extract=True, cache_dir=caches[0], **named))
+        theirs = Path(keras.utils.get_file(origin=origin, extract=True, cache_dir=str(caches[1]), **named))
+        assert (ours / "set/deep/b.txt").read_bytes() == b"b" * 5000
+        assert ours.relative_to(caches[0]) == theirs.relative_to(caches[1])
+    again = utils.get_file(origin=origin, extract=True, cache_dir=tmp_path / "ours0")
+    assert again.endswith("set.arc")
+    assert not [path for path in (tmp_path / "ours0/datasets").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.filterwarnings("ignore:Skipping invalid path")
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_nothing_is_unpacked_outside_of_its_folder(served, tmp_path, write):
+    members = {"../outside": b"x", "/tmp/absolute_minicnn": b"x", "a/../../outside": b"x", "C:/x": b"x", "inside": b"ok"}
+    write(served / "bad.arc", members)
+    path = utils.get_file(origin=(served / "bad.arc").as_uri(), extract=True)
+    found = [file.name for file in (tmp_path / "home").rglob("*") if file.is_file()]
+    assert sorted(found) == ["bad.arc_archive", "inside"]
+    assert Path(f"{path}/inside").read_bytes() == b"ok"
+
+
+def test_links_are_left_out_and_bombs_refused(served, tmp_path):
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    write_tar(served / "link.tgz", {"link": link, "file": b"ok"})
+    with pytest.warns(UserWarning, match="Skipping invalid path during archive extraction: 'link'"):
+        path = utils.get_file("link", (served / "link.tgz").as_uri(), untar=True)
+    assert [found.name for found in (tmp_path / "home/datasets/link").iterdir()] == ["file"]
+    assert path == str(tmp_path / "home/datasets/link")
+    write_zip(served / "bomb.zip", {"zeros": bytes(5_000_000)})
+    import minicnn.datasets.files as files
+
+    before, files._MOST_UNPACKED = files._MOST_UNPACKED, 100
+    try:
+        with pytest.raises(ValueError, match="unpacks to more than 100 times its size"):
+            utils.get_file("bomb", (served / "bomb.zip").as_uri(), extract=True)
+    finally:
+        files._MOST_UNPACKED = before
+    assert not (tmp_path / "home/datasets/bomb").exists()
+    (served / "text.txt").write_bytes(b"no archive")
+    with pytest.warns(UserWarning, match="Could not extract archive"):
+        utils.get_file(origin=(served / "text.txt").as_uri(), extract=True)
+
+
+# --- data -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"left_size": 0.7}, {"right_size": 3}, {"left_size": 2, "right_size": 4}, {"left_size": 0.5, "right_size": 0.2}]
+)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_split_dataset_is_keras_s(sizes, shuffle):
+    x, y = np.arange(20).reshape(10, 2), np.arange(10)
+    ours = utils.split_dataset((x, y), **sizes, shuffle=shuffle, seed=3)
+    theirs = keras.utils.split_dataset((x, y), **sizes, shuffle=shuffle, seed=3)
+    for mine, its in zip(ours, theirs):
+        assert len(mine) == len(its)
+        for (a, b), (c, d) in zip(mine, its):
+            np.testing.assert_array_equal(a, c)
+            np.testing.assert_array_equal(b, d)
+    left, right = utils.split_dataset(Dataset.from_tensor_slices(x).batch(4), left_size=2)
+    assert [batch.shape[0] for batch in (*left, *right)] == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ({}, ValueError, "At least one of the `left_size` or `right_size`"),
+        ({"left_size": "a"}, TypeError, "Invalid `left_size` Type"),
+        ({"left_size": 1.5}, ValueError, "Received: left_size=1.5"),
+        ({"right_size": 11}, ValueError, "Received: right_size=11"),
+        ({"left_size": 0.7, "right_size": 0.7}, ValueError, "greater than 1"),
+        ({"left_size": 7, "right_size": 7}, ValueError, "smaller than the number of samples, 10"),
+        ({"left_size": 0.01}, ValueError, "one of the parts will be empty"),
+    ],
+)
+def test_split_dataset_refuses(sizes, error, message):
+    with pytest.raises(error, match=message):
+        utils.split_dataset(np.zeros(10), **sizes)
+
+
+class Doubles(utils.Sequence):
+    """Older programs do not call the base class's constructor."""
+
+    def __init__(self):
+        self.ends = 0
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        x = np.full((4, 2), index, "float32")
+        return x, x.sum(axis=1, keepdims=True)
+
+    def on_epoch_end(self):
+        self.ends += 1
+
+
+def test_a_user_s_batches_and_the_older_names_of_fit_evaluate_and_predict():
+    model = models.Sequential([layers.Input((2,)), layers.Dense(1, kernel_initializer="ones")])
+    model.compile(optimizer="sgd", loss="mse")
+    data = Doubles()
+    assert len(model.fit_generator(data, epochs=2, verbose=0, workers=4, use_multiprocessing=True).history["loss"]) == 2
+    assert data.ends == 2
+    assert model.evaluate_generator(data, verbose=0, workers=2) == model.evaluate(data, verbose=0)
+    np.testing.assert_array_equal(model.predict_generator(data, verbose=0), model.predict(data, verbose=0))
+    assert utils.PyDataset is utils.Sequence
+    with pytest.raises(NotImplementedError, match="needs a method `__getitem__"):
+        utils.PyDataset()[0]
+    with pytest.raises(NotImplementedError, match="needs a method `__len__"):
+        len(utils.PyDataset())
+
+
+@pytest.mark.parametrize(("units", "activation"), [(3, "softmax"), (1, "sigmoid")])
+def test_predict_classes(units, activation):
+    model = models.Sequential([layers.Input((4,)), layers.Dense(units, activation=activation)])
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    probabilities = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(model.predict_proba(x), probabilities)
+    expected = probabilities.argmax(axis=-1) if units > 1 else (probabilities > 0.5).astype("int32")
+    np.testing.assert_array_equal(model.predict_classes(x), expected)

@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 _HOMES = {"numba": "numba_cpu", "reference": "reference", "loops": "reference.loops", "cupy": "cupy_gpu"}
-_FILES = ("conv", "pool", "dense", "norm", "elementwise", "image", "loss", "update")  # of the reference: the ops
+# Of the reference: the ops.
+_FILES = ("conv", "conv_transpose", "depthwise", "pool", "dense", "norm", "elementwise", "image", "loss", "update")
 _lock = threading.RLock()
 _name: str | None = None
 _module: ModuleType | None = None

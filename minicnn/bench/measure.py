@@ -13,13 +13,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from minicnn import optimizers
 from minicnn.bench.worker import ENGINES, environment
-from minicnn.layers import Conv2D, Dense
+from minicnn.layers.affine import Affine
 
 WORKER = Path(__file__).with_name("worker.py")
 TURN = 24e9  # FLOPs that one turn of training takes at most, or else four steps: a quarter of a second at 100 GFLOP/s
@@ -41,8 +40,8 @@ def step_flops(model: Any) -> int:
     """
     total, inputs = 0, {id(tensor) for tensor in model.inputs}
     for layer in model.layers:
-        if isinstance(layer, (Conv2D, Dense)):
-            once = 2 * prod(layer.kernel.shape) * prod(layer.output.shape[1:-1])
+        if isinstance(layer, Affine):
+            once = layer.count_flops(layer.input.shape, layer.output.shape)
             total += once * (2 if id(layer.input) in inputs else 3)
     return total
 

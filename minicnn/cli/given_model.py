@@ -193,7 +193,7 @@ def input_range(model: Any) -> Range | None:
     if model.input_range is not None:
         low, high = model.input_range
         return low, high
-    for call in flatten_calls(model)[0]:
+    for call in flatten_calls(model).calls:
         if isinstance(call.layer, Rescaling):
             return _BYTE if 255 * float(np.mean(np.abs(call.layer.scale))) ** 2 < 1 else _UNIT
         if call.layer.weights:  # a trained layer before any `Rescaling`: it may have seen either range

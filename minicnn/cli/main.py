@@ -12,7 +12,7 @@ import click
 
 from minicnn.cli.common import Suggesting
 
-_COMMANDS = ("train", "evaluate", "predict", "summary", "study", "gradcheck", "data", "bench", "doctor", "warmup")
+_COMMANDS = ("train", "evaluate", "predict", "summary", "study", "explain", "gradcheck", "data", "bench", "doctor", "warmup")
 
 # What a user can cause: a wrong file, name, shape or number, data that cannot be downloaded, a backend that cannot run here.
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError, MemoryError)

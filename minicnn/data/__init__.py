@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minicnn.data import experimental
+from minicnn.data.batches import PyDataset, split_dataset
 from minicnn.data.dataset import AUTOTUNE, INFINITE_CARDINALITY, UNKNOWN_CARDINALITY, Dataset, DatasetError
 from minicnn.data.directory import image_dataset_from_directory
 from minicnn.data.structure import TensorSpec
@@ -13,7 +14,9 @@ __all__ = [
     "UNKNOWN_CARDINALITY",
     "Dataset",
     "DatasetError",
+    "PyDataset",
     "TensorSpec",
     "experimental",
     "image_dataset_from_directory",
+    "split_dataset",
 ]

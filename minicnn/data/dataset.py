@@ -21,6 +21,7 @@ import numpy as np
 from minicnn import config
 from minicnn.data.prefetch import END, closing_iterator, prefetched
 from minicnn.data.structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
+from minicnn.tensor import Tensor
 
 AUTOTUNE = -1
 INFINITE_CARDINALITY = -1
@@ -207,7 +208,7 @@ class Dataset:
 
         def iterate() -> Iterator[Any]:
             with contextlib.ExitStack() as closing:
-                iterators = [closing.enter_context(closing_iterator(part)) for part in parts]
+                iterators = [closing.enter_context(closing_iterator(part._iterate())) for part in parts]
                 for values in builtins.zip(*iterators):
                     yield gather(values)
 
@@ -253,7 +254,7 @@ class Dataset:
                 raise _failure("map", map_func, index, error) from error
 
         def serial() -> Iterator[Any]:
-            with closing_iterator(self) as elements:
+            with closing_iterator(self._iterate()) as elements:
                 for index, element in builtins.enumerate(elements):
                     yield call(index, element)
 
@@ -262,7 +263,7 @@ class Dataset:
             pending: collections.deque[Any] = collections.deque()
             pool = ThreadPoolExecutor(threads, thread_name_prefix="minicnn-map")
             try:
-                with closing_iterator(self) as elements:
+                with closing_iterator(self._iterate()) as elements:
                     for index, element in builtins.enumerate(elements):
                         pending.append(pool.submit(call, index, element))
                         if len(pending) > threads:
@@ -293,7 +294,7 @@ class Dataset:
         """
 
         def iterate() -> Iterator[Any]:
-            with closing_iterator(self) as elements:
+            with closing_iterator(self._iterate()) as elements:
                 for index, element in builtins.enumerate(elements):
                     try:
                         wanted = bool(_apply(predicate, element))
@@ -308,9 +309,9 @@ class Dataset:
         """The elements of the data sets that `map_func` makes of the elements, one after the other."""
 
         def iterate() -> Iterator[Any]:
-            with closing_iterator(self) as elements:
+            with closing_iterator(self._iterate()) as elements:
                 for element in elements:
-                    with closing_iterator(_apply(map_func, element)) as inner:
+                    with closing_iterator(_apply(map_func, element)._iterate()) as inner:
                         yield from inner
 
         return Dataset(
@@ -324,7 +325,7 @@ class Dataset:
         """Pairs of a number, counted from `start`, and the element."""
 
         def iterate() -> Iterator[Any]:
-            with closing_iterator(self) as elements:
+            with closing_iterator(self._iterate()) as elements:
                 for index, element in builtins.enumerate(elements, start):
                     yield np.int64(index), element
 
@@ -382,7 +383,7 @@ class Dataset:
 
         def iterate() -> Iterator[Any]:
             for part in (self, dataset):
-                with closing_iterator(part) as elements:
+                with closing_iterator(part._iterate()) as elements:
                     yield from elements
 
         numbers = (self._cardinality, dataset._cardinality)
@@ -470,7 +471,7 @@ class Dataset:
         """The slices of every element along its first axis: undoes `batch`."""
 
         def iterate() -> Iterator[Any]:
-            with closing_iterator(self) as elements:
+            with closing_iterator(self._iterate()) as elements:
                 for element in elements:
                     for index in builtins.range(len(flatten(element)[0])):
                         yield slices(element, index)
@@ -503,7 +504,7 @@ class Dataset:
                 found = []
                 context = contextvars.copy_context()  # the same elements, whichever pass comes first
                 context.run(config.running_pass.set, None)
-                with closing_iterator(self) as elements:
+                with closing_iterator(self._iterate()) as elements:
                     while (element := context.run(next, elements, END)) is not END:
                         found.append(element)
                         yield map_structure(np.copy, element)  # a copy: the consumer may write into it
@@ -525,7 +526,7 @@ class Dataset:
             raise ValueError(f"`buffer_size` must be at least 0, or AUTOTUNE. Received: buffer_size={buffer_size}")
         if buffer_size == 0:
             return self
-        return Dataset(lambda: prefetched(self, buffer_size), self._cardinality, self._first, self._spec)
+        return Dataset(lambda: prefetched(self._iterate, buffer_size), self._cardinality, self._first, self._spec)
 
     # ---- looking in
 
@@ -540,14 +541,14 @@ class Dataset:
     def reduce(self, initial_state: Any, reduce_func: Callable[[Any, Any], Any], name: str | None = None) -> Any:
         """`reduce_func(state, element)` over all elements, beginning with `initial_state`; the last state."""
         state = as_element(initial_state)
-        with closing_iterator(self) as elements:
+        with closing_iterator(self._iterate()) as elements:
             for element in elements:
                 state = as_element(reduce_func(state, element))
         return state
 
     def as_numpy_iterator(self) -> Iterator[Any]:
-        """One pass; elements are NumPy arrays anyway."""
-        return iter(self)
+        """One pass over plain NumPy arrays."""
+        return self._iterate()
 
     @property
     def element_spec(self) -> Any:
@@ -570,7 +571,7 @@ class Dataset:
 
         def iterate() -> Iterator[Any]:
             count = 0
-            with closing_iterator(self) as elements:
+            with closing_iterator(self._iterate()) as elements:
                 for element in elements:
                     count += 1
                     if count > expected >= 0:
@@ -592,7 +593,10 @@ class Dataset:
         return True
 
     def __iter__(self) -> Iterator[Any]:
-        return self._iterate()
+        """One pass. What is a number or an array has Keras's `.numpy()`, too."""
+        with closing_iterator(self._iterate()) as elements:
+            for element in elements:
+                yield map_structure(lambda leaf: leaf if isinstance(leaf, str) else np.asarray(leaf).view(Tensor), element)
 
     def __repr__(self) -> str:
         count = {INFINITE_CARDINALITY: "infinitely many", UNKNOWN_CARDINALITY: "an unknown number of"}

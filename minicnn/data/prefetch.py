@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 END = object()
@@ -35,8 +35,8 @@ def closing_iterator(elements: Iterable[Any]) -> Iterator[Iterator[Any]]:
             close()
 
 
-def prefetched(elements: Iterable[Any], buffer_size: int) -> Iterator[Any]:
-    """The elements, up to `buffer_size` of them computed ahead in a thread of their own.
+def prefetched(iterate: Callable[[], Iterator[Any]], buffer_size: int) -> Iterator[Any]:
+    """The elements of a pass, up to `buffer_size` of them computed ahead in a thread of their own.
 
     An exception is raised to the consumer in its place in the order. The thread has ended by the
     time the last element was taken, an exception was raised, or the iterator was closed.
@@ -46,7 +46,7 @@ def prefetched(elements: Iterable[Any], buffer_size: int) -> Iterator[Any]:
 
     def produce() -> None:
         try:
-            with closing_iterator(elements) as iterator:
+            with closing_iterator(iterate()) as iterator:
                 for element in iterator:
                     ready.put(element)
                     if stopped.is_set():

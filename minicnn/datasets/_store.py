@@ -58,12 +58,29 @@ class Layout:
 
 @dataclass(frozen=True)
 class Download:
-    """A file that can be downloaded: its address, SHA-256, size in bytes, and the place in the cache folder it goes to."""
+    """A file that can be downloaded.
+
+    Attributes:
+        url: its address.
+        digest: its SHA-256 (64 digits) or MD5 (32); None if nobody knows.
+        size: in bytes; None if nobody knows.
+        to: the place in the cache folder it goes to.
+    """
 
     url: str
-    sha256: str
-    size: int
+    digest: str | None
+    size: int | None
     to: str
+
+    @property
+    def algorithm(self) -> str:
+        """Which of the two digests it is."""
+        return "md5" if self.digest and len(self.digest) == 32 else "sha256"
+
+    def refused(self, found: str) -> str:
+        """Why a file of this digest is not the one meant; "" if it is, or may be."""
+        name = {"md5": "MD5", "sha256": "SHA-256"}[self.algorithm]
+        return "" if self.digest in (None, found) else f"expected {name} {self.digest}, received {found}"
 
 
 @dataclass(frozen=True)
@@ -108,8 +125,12 @@ def search_dirs(data_dir: DataDir = None) -> list[Path]:
     `data_dir` where it is given, `MINICNN_DATA_DIR` where it is set, Keras's cache (`$KERAS_HOME/datasets`,
     by default `~/.keras/datasets`), minicnn's cache (`~/.minicnn/datasets`).
     """
-    keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
-    return [*_chosen_dirs(data_dir), keras_home / "datasets", _own_cache()]
+    return [*_chosen_dirs(data_dir), keras_home() / "datasets", _own_cache()]
+
+
+def keras_home() -> Path:
+    """Keras's own folder: `$KERAS_HOME`, by default `~/.keras`."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
 
 
 def find(source: Source, data_dir: DataDir = None) -> Found | None:
@@ -138,7 +159,7 @@ def fetch(source: Source, data_dir: DataDir = None, *, download: bool = True, ve
         if not download:
             raise DatasetUnavailableError(_unavailable(source, data_dir, folder, "Downloading was not allowed."))
         try:
-            _download(item, folder / item.to, verbose)
+            download_file(item, folder / item.to, verbose)
         except (OSError, http.client.HTTPException, ValueError) as error:
             tried = f"Tried to download: {item.url} ({getattr(error, 'reason', None) or error})"
             raise DatasetUnavailableError(_unavailable(source, data_dir, folder, tried)) from error
@@ -171,12 +192,12 @@ def _unavailable(source: Source, data_dir: DataDir, folder: Path, tried: str) ->
     lines += ["In:"] + [f"  {path}" for path in search_dirs(data_dir)]
     lines += [tried]
     lines += ["To place the files by hand, get them on any machine and put"]
-    lines += [f"  {item.url}  ({item.size:,} bytes)  at  {folder / item.to}" for item in source.downloads]
+    lines += [f"  {item.url}  ({item.size or 0:,} bytes)  at  {folder / item.to}" for item in source.downloads]
     lines += ["or set MINICNN_DATA_DIR to a folder that has them. The data set `digits` needs no download."]
     return "\n".join(lines)
 
 
-def _download(download: Download, target: Path, verbose: bool) -> None:
+def download_file(download: Download, target: Path, verbose: bool) -> None:
     """Download to a temporary file beside `target`, check it, and move it into place whole.
 
     Where that fails, the folders that were made for it go again.
@@ -195,20 +216,20 @@ def _download(download: Download, target: Path, verbose: bool) -> None:
 
 
 def _copy_checked(response: Any, file: BinaryIO, download: Download, verbose: bool) -> None:
-    digest, received = hashlib.sha256(), 0
+    digest, received = hashlib.new(download.algorithm), 0
     with _progress(download, verbose) as advance:
         while chunk := _received(response):
             received += len(chunk)
-            if received > download.size:
+            if download.size is not None and received > download.size:
                 break
             digest.update(chunk)
             file.write(chunk)
             advance(len(chunk))
-    if received != download.size:
+    if download.size is not None and received != download.size:
         more = "more than " if received > download.size else ""
         raise ValueError(f"expected {download.size:,} bytes, received {more}{min(received, download.size):,}")
-    if digest.hexdigest() != download.sha256:
-        raise ValueError(f"expected SHA-256 {download.sha256}, received {digest.hexdigest()}")
+    if wrong := download.refused(digest.hexdigest()):
+        raise ValueError(wrong)
 
 
 def _received(response: Any) -> bytes:
@@ -230,7 +251,8 @@ def _progress(download: Download, verbose: bool) -> Iterator[Callable[[int], Non
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.print(f"Downloading {download.url} ({download.size:,} bytes)", soft_wrap=True, highlight=False)
+        size = "" if download.size is None else f" ({download.size:,} bytes)"
+        console.print(f"Downloading {download.url}{size}", soft_wrap=True, highlight=False)
         yield lambda count: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

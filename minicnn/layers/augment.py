@@ -1,28 +1,33 @@
 """Augmentation: images flipped, turned, moved, cropped and recoloured at random, in training only.
 
 The random numbers for image n of a batch depend only on the layer's key and on n, and are made
-by the backend: they are the same on every backend and for every number of threads. Labels do not
-change.
+by the backend: they are the same on every backend and for every number of threads.
+
+Every layer here also takes a dict, as Keras's do: {"images": ..., "labels": ..., "segmentation_masks": ...}. What
+moves pixels moves those of the masks with them (each takes the nearest pixel's value); what mixes images mixes labels.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import registry, shapes
+from minicnn import backends, registry, shapes
 from minicnn.backends import ops
+from minicnn.layers import draws
 from minicnn.layers.arguments import reject_unsupported, standardize_data_format
 from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
-from minicnn.layers.symbolic import Shape
+from minicnn.layers.symbolic import Shape, is_symbolic
 from minicnn.seeds import SeedGenerator
+from minicnn.tensor import as_tensor
 
 # Codes of `ops.affine_warp2d`
-_INTERPOLATIONS = {"nearest": 0, "bilinear": 1}
-_FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
+INTERPOLATIONS = {"nearest": 0, "bilinear": 1}
+FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3, "mirror": 4}
 
 _WARP_ARGUMENTS = ("fill_mode", "interpolation", "seed", "fill_value", "data_format")
 
@@ -33,15 +38,10 @@ def _warped(x: Any, maps: tuple[Any, ...], size: tuple[int, int], interpolation:
     """Each image of `x` under its map, as images of (height, width) = `size`: see `ops.affine_warp2d`."""
     # NumPy's functions on CuPy's arrays are CuPy's: nothing leaves the device.
     matrices = np.stack(maps, axis=1).astype(x.dtype)
-    return ops.affine_warp2d(x, matrices, size, _INTERPOLATIONS[interpolation], _FILL_MODES[fill_mode], float(fill_value))
+    return ops.affine_warp2d(x, matrices, size, INTERPOLATIONS[interpolation], FILL_MODES[fill_mode], float(fill_value))
 
 
-def _uniform(words: Any, low: float, high: float) -> Any:
-    """Random 32-bit words as numbers in [low, high)."""
-    return words * 2.0**-32 * (high - low) + low  # float64
-
-
-def _range(factor: Any, argument: str, low: float, high: float) -> Range:
+def bounds_of(factor: Any, argument: str, low: float, high: float) -> Range:
     """`factor` as (lower, upper): a number f stands for (-f, f), but not below `low`.
 
     Raises:
@@ -61,6 +61,23 @@ def _range(factor: Any, argument: str, low: float, high: float) -> Range:
     return lower, upper
 
 
+def sorted_range(value_range: Any) -> list[float]:
+    """`value_range` as [lowest, highest].
+
+    Raises:
+        ValueError: if it is not two numbers.
+    """
+    if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
+        raise ValueError(f"The `value_range` argument should be a list of two numbers. Received: value_range={value_range}")
+    return sorted(value_range)
+
+
+def as_floats(value_range: Any) -> Range:
+    """Its two numbers as ops take them."""
+    low, high = value_range
+    return float(low), float(high)
+
+
 class ImageLayer(Layer):
     """Base of the layers that take images: (N, H, W, C), or one image (H, W, C).
 
@@ -68,6 +85,7 @@ class ImageLayer(Layer):
     """
 
     _trains_by_default = True
+    _blends_masks: ClassVar[bool] = False  # whether masks of whole numbers become others in between
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -81,9 +99,56 @@ class ImageLayer(Layer):
             )
         self.built = True
 
+    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """As any layer; of a dict with "images", a dict in which what belongs to the images is changed with them.
+
+        Raises:
+            NotImplementedError: for symbolic tensors in a dict, and for bounding boxes.
+        """
+        if not isinstance(inputs, dict):
+            return super().__call__(inputs, *args, training=training, **kwargs)
+        if is_symbolic(inputs) or "bounding_boxes" in inputs:
+            raise NotImplementedError(
+                f"Layer '{self.name}': a dict of images, labels and segmentation masks is transformed as data (say, in "
+                f"`Dataset.map`), without bounding boxes; a model's layer takes images alone. Received keys: {list(inputs)}"
+            )
+        images = np.asarray(inputs["images"])
+        self.build_once(images.shape)
+        lone = images.ndim == 3
+        batch = {}
+        for key, axes in self._parts:
+            if key in inputs:
+                value = backends.asarray(np.asarray(inputs[key]), None if key == "labels" else self.dtype)
+                batch[key] = moved_last(value[None] if lone else value, axes)
+        changed = self.transform_parts(batch, self._trains_by_default if training is None else bool(training))
+        found = dict(inputs)
+        for key, axes in self._parts:
+            if key in changed:
+                value = as_tensor(moved_back(changed[key], axes))
+                whole = key == "segmentation_masks" and np.issubdtype(np.asarray(inputs[key]).dtype, np.integer)
+                value = value.astype(np.asarray(inputs[key]).dtype) if whole and not self._blends_masks else value
+                found[key] = value[0] if lone else value
+        return found
+
     def transform(self, x: Any, training: bool) -> Any:
         """The images that come out for the batch `x`."""
         raise NotImplementedError
+
+    def transform_masks(self, masks: Any, training: bool) -> Any:
+        """The masks of these images: unchanged, unless a layer moves pixels."""
+        return masks
+
+    def transform_parts(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
+        """What comes out for a batch's "images" and, where they are there, its "labels" and "segmentation_masks"."""
+        changed = {**batch, "images": self.transform(batch["images"], training)}
+        if "segmentation_masks" in batch:
+            changed["segmentation_masks"] = self.transform_masks(batch["segmentation_masks"], training)
+        return changed
+
+    @property
+    def _parts(self) -> tuple[tuple[str, list[int]], ...]:
+        """What a dict may hold, and the axes of each that `transform` takes last."""
+        return ("images", self._channel_axes), ("labels", []), ("segmentation_masks", self._channel_axes)
 
     @property
     def _channel_axes(self) -> list[int]:
@@ -111,7 +176,8 @@ class ImageLayer(Layer):
 class RandomLayer(ImageLayer):
     """Base of the layers that change images at random in training, and leave them unchanged in inference.
 
-    A subclass writes `augment(x, words)` and says how many random 32-bit words it needs for an image.
+    A subclass writes `augment(x, words)` and says how many random 32-bit words it needs for an image. (One that needs
+    other random numbers writes `draw`, and gets in the place of `words` what that returns.)
     """
 
     words_per_image: ClassVar[int] = 1
@@ -125,12 +191,32 @@ class RandomLayer(ImageLayer):
         """The changed images; `words` (N, words_per_image) are the random 32-bit words to draw from."""
         raise NotImplementedError
 
-    def draw_words(self, count: int) -> Any:
-        """(count, words_per_image) new random words: row n does not depend on `count`."""
-        return ops.random_bits(self.generator.next_key(), count * self.words_per_image).reshape(count, self.words_per_image)
+    def augment_labels(self, labels: Any, words: Any) -> Any:
+        """The labels of the changed images: unchanged, unless images are mixed."""
+        return labels
+
+    def augment_masks(self, masks: Any, words: Any) -> Any:
+        """The masks of the changed images: unchanged, unless pixels move."""
+        return masks
+
+    def draw_words(self, count: int, generator: SeedGenerator | None = None) -> Any:
+        """(count, words_per_image) new random words of the layer's (or another) generator: row n does not depend on `count`."""
+        key = (generator or self.generator).next_key()
+        return ops.random_bits(key, count * self.words_per_image).reshape(count, self.words_per_image)
+
+    def draw(self, count: int, generator: SeedGenerator | None = None) -> Any:
+        """What `augment` needs of chance for `count` images."""
+        return self.draw_words(count, generator)
 
     def transform(self, x: Any, training: bool) -> Any:
-        return self.augment(x, self.draw_words(x.shape[0])) if training else x
+        return self.augment(x, self.draw(x.shape[0])) if training else x
+
+    def transform_parts(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
+        if not training:
+            return batch
+        drawn = self.draw(len(batch["images"]))
+        changes = {"images": self.augment, "labels": self.augment_labels, "segmentation_masks": self.augment_masks}
+        return {key: changes[key](value, drawn) for key, value in batch.items()}
 
 
 class RandomWarp(RandomLayer):
@@ -143,8 +229,16 @@ class RandomWarp(RandomLayer):
         fill_value: see `fill_mode`.
         data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
 
-    A subclass writes `maps(words, image)`.
+    A subclass writes `maps(words, image)`. Of its constructor's `*args` and `**kwargs` the signature is spelled out here.
     """
+
+    _fill_modes: ClassVar[tuple[str, ...]] = ("constant", "nearest", "reflect", "wrap")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own, common = (list(inspect.signature(init).parameters.values()) for init in (cls.__init__, RandomWarp.__init__))
+        if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in own):
+            cls.__init__.__signature__ = inspect.Signature([*own[:-2], *common[1:]])  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -156,10 +250,10 @@ class RandomWarp(RandomLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, data_format=data_format, **kwargs)
-        if fill_mode not in _FILL_MODES:
-            raise NotImplementedError(f"Unknown `fill_mode` {fill_mode}. Expected of one {tuple(_FILL_MODES)}.")
-        if interpolation not in _INTERPOLATIONS:
-            raise NotImplementedError(f"Unknown `interpolation` {interpolation}. Expected of one {tuple(_INTERPOLATIONS)}.")
+        if fill_mode not in self._fill_modes:
+            raise NotImplementedError(f"Unknown `fill_mode` {fill_mode}. Expected of one {self._fill_modes}.")
+        if interpolation not in INTERPOLATIONS:
+            raise NotImplementedError(f"Unknown `interpolation` {interpolation}. Expected of one {tuple(INTERPOLATIONS)}.")
         self.fill_mode = fill_mode
         self.interpolation = interpolation
         self.fill_value = fill_value
@@ -168,9 +262,16 @@ class RandomWarp(RandomLayer):
         """(a0, a1, a2, b0, b1, b2), each (N,), for images of (height, width): see `ops.affine_warp2d`."""
         raise NotImplementedError
 
-    def augment(self, x: Any, words: Any) -> Any:
+    def warp(self, x: Any, words: Any, interpolation: str) -> Any:
+        """Each image under its own map."""
         image = x.shape[1:3]
-        return _warped(x, self.maps(words, image), image, self.interpolation, self.fill_mode, self.fill_value)
+        return _warped(x, self.maps(words, image), image, interpolation, self.fill_mode, self.fill_value)
+
+    def augment(self, x: Any, words: Any) -> Any:
+        return self.warp(x, words, self.interpolation)
+
+    def augment_masks(self, masks: Any, words: Any) -> Any:
+        return self.warp(masks, words, "nearest")
 
 
 @registry.register("layer")
@@ -220,11 +321,11 @@ class RandomRotation(RandomWarp):
 
     def __init__(self, factor: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.factor = _range(factor, "factor", -1, 1)
+        self.factor = bounds_of(factor, "factor", -1, 1)
 
     def angles(self, words: Any) -> Any:
         """The drawn angles in radians, (N,)."""
-        return 2 * math.pi * _uniform(words[:, 0], *self.factor)
+        return 2 * math.pi * draws.uniform(words[:, 0], *self.factor)
 
     def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
         angle = self.angles(words)
@@ -243,12 +344,12 @@ class _HeightWidthWarp(RandomWarp):
     def __init__(self, height_factor: Any, width_factor: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
-        self._height_range = _range(height_factor, "height_factor", -1, 1)
-        self._width_range = _range(width_factor, "width_factor", -1, 1)
+        self._height_range = bounds_of(height_factor, "height_factor", -1, 1)
+        self._width_range = bounds_of(width_factor, "width_factor", -1, 1)
 
     def _factors(self, words: Any) -> tuple[Any, Any]:
         """The drawn factors of height and width, each (N,)."""
-        return _uniform(words[:, 0], *self._height_range), _uniform(words[:, 1], *self._width_range)
+        return draws.uniform(words[:, 0], *self._height_range), draws.uniform(words[:, 1], *self._width_range)
 
 
 @registry.register("layer")
@@ -302,7 +403,53 @@ class RandomTranslation(_HeightWidthWarp):
         return zero + 1, zero, -right, zero, zero + 1, -down
 
 
-class _Recoloring(RandomLayer):
+@registry.register("layer")
+class RandomShear(RandomWarp):
+    """Images sheared: pixel (row, column) of the output shows the image at (row + sy * column, column + sx * row).
+
+    Args:
+        x_factor: sx, as (lower, upper) or f for (-f, f); for half of the images sx and sy get the other sign.
+        y_factor: sy, likewise.
+        interpolation, fill_mode, fill_value, data_format, seed: see `RandomWarp`.
+    """
+
+    words_per_image = 3
+    _own_arguments: ClassVar[tuple[str, ...]] = ("x_factor", "y_factor", *_WARP_ARGUMENTS)
+
+    def __init__(
+        self,
+        x_factor: Any = 0.0,
+        y_factor: Any = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
+        self.x_factor = self._bounds(x_factor, "x_factor")
+        self.y_factor = self._bounds(y_factor, "y_factor")
+
+    @staticmethod
+    def _bounds(factor: Any, argument: str) -> Range:
+        if isinstance(factor, (tuple, list)):
+            return bounds_of(factor, argument, -1, 1)
+        largest = bounds_of(factor, argument, 0, 1)[1]
+        return -largest, largest
+
+    def shears(self, words: Any) -> tuple[Any, Any]:
+        """sx and sy, (N,) each."""
+        sign = 1 - 2 * (words[:, 0] > 2**31)
+        return draws.uniform(words[:, 1], *self.x_factor) * sign, draws.uniform(words[:, 2], *self.y_factor) * sign
+
+    def maps(self, words: Any, image: tuple[int, int]) -> tuple[Any, ...]:
+        across, along = self.shears(words)
+        zero = 0 * across
+        return zero + 1, across, zero, along, zero + 1, zero
+
+
+class Recoloring(RandomLayer):
     """Base of the layers that change colors within a range of values.
 
     Args:
@@ -315,31 +462,29 @@ class _Recoloring(RandomLayer):
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
-        self.factor = _range(factor, "factor", *self._factor_bounds)
-        if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
-            raise ValueError(f"The `value_range` argument should be a list of two numbers. Received: value_range={value_range}")
-        self.value_range = sorted(value_range)
+        self.factor = bounds_of(factor, "factor", *self._factor_bounds)
+        self.value_range = sorted_range(value_range)
 
     def _recolor(self, x: Any, factors: Any, offsets: Any) -> Any:
         """x * factors + offsets, (N, C) or (N, 1) each, clipped."""
         factors, offsets = (
             (np.repeat(a, x.shape[3], axis=1) if a.shape[1] == 1 else a).astype(x.dtype) for a in (factors, offsets)
         )
-        return ops.adjust_colors(x, factors, offsets, *(float(bound) for bound in self.value_range))
+        return ops.adjust_colors(x, factors, offsets, *as_floats(self.value_range))
 
 
 @registry.register("layer")
-class RandomBrightness(_Recoloring):
+class RandomBrightness(Recoloring):
     """Images made brighter or darker: a number is added to all pixels of an image.
 
     Args:
         factor: that number as a fraction of the value range, as (lower, upper) or f for (-f, f), within [-1, 1].
-        value_range, seed: see `_Recoloring`.
+        value_range, seed: see `Recoloring`.
     """
 
     def shifts(self, words: Any) -> Any:
         """What is added to each image, (N, 1)."""
-        return _uniform(words, *self.factor) * (self.value_range[1] - self.value_range[0])
+        return draws.uniform(words, *self.factor) * (self.value_range[1] - self.value_range[0])
 
     def augment(self, x: Any, words: Any) -> Any:
         shifts = self.shifts(words)
@@ -347,19 +492,19 @@ class RandomBrightness(_Recoloring):
 
 
 @registry.register("layer")
-class RandomContrast(_Recoloring):
+class RandomContrast(Recoloring):
     """Images with more or less contrast: (pixel - mean) * f + mean, by channel and image.
 
     Args:
         factor: f is drawn from [1 - lower, 1 + upper); a number u is (0, u), as in Keras 3, within [0, 1].
-        value_range, seed: see `_Recoloring`.
+        value_range, seed: see `Recoloring`.
     """
 
     _factor_bounds = (0, 1)
 
     def contrasts(self, words: Any) -> Any:
         """f of each image, (N, 1)."""
-        return _uniform(words, 1 - self.factor[0], 1 + self.factor[1])
+        return draws.uniform(words, 1 - self.factor[0], 1 + self.factor[1])
 
     def augment(self, x: Any, words: Any) -> Any:
         contrasts = self.contrasts(words)
@@ -382,6 +527,13 @@ class _Resized(ImageLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         *batch, _, _, C = (*input_shape[:-3], None, None, input_shape[-3]) if self._channel_axes else input_shape
         return (*batch, C, self.height, self.width) if self._channel_axes else (*batch, self.height, self.width, C)
+
+    def transform_masks(self, masks: Any, training: bool) -> Any:
+        return self._fitted(masks, "nearest")
+
+    def _fitted(self, x: Any, interpolation: str) -> Any:
+        """x at the new size."""
+        return self._largest_window(x, interpolation)
 
     def _cropped(self, x: Any, top: int, left: int, height: int, width: int) -> Any:
         _, H, W, _ = x.shape
@@ -412,9 +564,12 @@ class CenterCrop(_Resized):
     _own_arguments: ClassVar[tuple[str, ...]] = ("height", "width", "data_format")
 
     def transform(self, x: Any, training: bool) -> Any:
+        return self._fitted(x, "bilinear")
+
+    def _fitted(self, x: Any, interpolation: str) -> Any:
         _, H, W, _ = x.shape
         if self.height > H or self.width > W:
-            return self._largest_window(x)
+            return self._largest_window(x, interpolation)
         return self._cropped(x, (H - self.height) // 2, (W - self.width) // 2, self.height, self.width)
 
 
@@ -436,8 +591,8 @@ class RandomCrop(_Resized, RandomLayer):
 
     def places(self, words: Any, image: tuple[int, int]) -> tuple[Any, Any]:
         """Top row and left column of each window, (N,) each."""
-        top = np.floor(_uniform(words[:, 0], 0, image[0] - self.height + 1))
-        return top, np.floor(_uniform(words[:, 1], 0, image[1] - self.width + 1))
+        top = np.floor(draws.uniform(words[:, 0], 0, image[0] - self.height + 1))
+        return top, np.floor(draws.uniform(words[:, 1], 0, image[1] - self.width + 1))
 
     def augment(self, x: Any, words: Any) -> Any:
         top, left = self.places(words, x.shape[1:3])
@@ -445,9 +600,19 @@ class RandomCrop(_Resized, RandomLayer):
         maps = zero + 1, zero, left, zero, zero + 1, top
         return _warped(x, maps, (self.height, self.width), "nearest", "constant", 0.0)
 
+    def augment_masks(self, masks: Any, words: Any) -> Any:
+        return self.augment(masks, words)
+
+    def _fits(self, x: Any) -> bool:
+        return x.shape[1] >= self.height and x.shape[2] >= self.width
+
     def transform(self, x: Any, training: bool) -> Any:
-        fits = x.shape[1] >= self.height and x.shape[2] >= self.width
-        return self.augment(x, self.draw_words(x.shape[0])) if training and fits else self._largest_window(x)
+        return self.augment(x, self.draw_words(x.shape[0])) if training and self._fits(x) else self._largest_window(x)
+
+    def transform_parts(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
+        if training and self._fits(batch["images"]):
+            return RandomLayer.transform_parts(self, batch, training)
+        return ImageLayer.transform_parts(self, batch, training)
 
 
 @registry.register("layer")
@@ -491,9 +656,9 @@ class Resizing(_Resized):
     ) -> None:
         super().__init__(height, width, data_format, **kwargs)
         reject_unsupported(self.name, antialias=antialias)
-        if interpolation not in _INTERPOLATIONS:
+        if interpolation not in INTERPOLATIONS:
             raise ValueError(
-                f"Layer '{self.name}': Invalid value for argument `interpolation`. Expected of one {tuple(_INTERPOLATIONS)}. "
+                f"Layer '{self.name}': Invalid value for argument `interpolation`. Expected of one {tuple(INTERPOLATIONS)}. "
                 f"Received: interpolation={interpolation}"
             )
         if fill_mode != "constant":
@@ -510,9 +675,12 @@ class Resizing(_Resized):
         self.antialias = False
 
     def transform(self, x: Any, training: bool) -> Any:
+        return self._fitted(x, self.interpolation)
+
+    def _fitted(self, x: Any, interpolation: str) -> Any:
         if self.crop_to_aspect_ratio:
-            return self._largest_window(x, self.interpolation)
-        return self._scaled(self._padded(x) if self.pad_to_aspect_ratio else x, self.interpolation)
+            return self._largest_window(x, interpolation)
+        return self._scaled(self._padded(x) if self.pad_to_aspect_ratio else x, interpolation)
 
     def _padded(self, x: Any) -> Any:
         _, H, W, _ = x.shape

@@ -32,6 +32,15 @@ It may hold layers, as attributes or in lists and dicts. It builds them, and run
             dx, first_grads = self.first.backward(dh, of_first)
             return dy + dx, (*first_grads, *second_grads)
 
+Or it has one method `call`, made of layers, operators and functions of `minicnn.ops`, and no gradient:
+
+    class Scaled(Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+
+        def call(self, x, training=False):
+            return x * self.factor if training else x
+
 What it holds may be a model, too: `Model.forward` and `Model.backward` are a layer's. In a model, what
 an own layer returns may be a view or of another dtype, and what it hands to a layer that it holds may
 be a view: it is copied to what kernels read. (NumPy makes float64 of much; what is not of a held layer's
@@ -40,20 +49,21 @@ dtype is computed by the reference backend, slowly.) No method may change an arr
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import backends, config, constraints, initializers, registry, regularizers
+from minicnn import backends, config, constraints, initializers, registry, regularizers, tape
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor, Node, Shape, is_symbolic
+from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes_training
 from minicnn.seeds import SeedGenerator
-from minicnn.tensor import as_tensor
+from minicnn.structure import flatten_struct, pack_struct
+from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
-__all__ = ["Layer", "dtype_name"]
+__all__ = ["Layer", "as_shape", "dtype_name", "layers_in"]
 
 _FLOAT_TYPES = ("float32", "float64")
 
@@ -92,7 +102,9 @@ class Layer:
     """
 
     input_spec: Any = None
+    call: Any  # of a class written in Keras's way
     supports_masking = False
+    autocast = True  # whether what the layer reads is cast to its dtype
     _trains_by_default = False  # what `layer(x)` without `training` means
     _own_arguments: ClassVar[tuple[str, ...]] = ()  # constructor arguments that `get_config` reads from attributes
 
@@ -134,6 +146,7 @@ class Layer:
         self._inbound_nodes: list[Node] = []
         self._build_shape: Any = None
         self._activity_penalty: Any = None  # of the last call on arrays, for `losses`
+        self._added_losses: list[Any] = []  # likewise
         self._batch_input_shape: Shape | None = (
             tuple(batch_shape) if batch_shape is not None else None if shape is None else (None, *shape)
         )
@@ -146,18 +159,29 @@ class Layer:
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The output's shape for an input of `input_shape` (a list of shapes for several inputs)."""
-        return input_shape
+        if not self._has_call:
+            return input_shape
+        several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
+        tensors = [KerasTensor(shape, self.dtype) for shape in (input_shape if several else [input_shape])]
+        return pack_struct(*_same(self(tensors if several else tensors[0]), lambda output: output.shape))
+
+    @property
+    def _has_call(self) -> bool:
+        """Whether the layer is written in Keras's way, as a method `call` without a gradient of its own."""
+        return type(self).forward is Layer.forward and hasattr(self, "call")
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The output for `x`, and what `backward` will read.
 
-        The default runs a Keras-style `call(x)`, which can be evaluated but not trained.
+        The default runs the layer's `call`, under a tape. (A plan does not come here: it runs what `call` was traced to.)
         """
         if not hasattr(self, "call"):
             raise NotImplementedError(f"Layer {type(self).__name__} needs a method `forward(self, x, training)`.")
-        wants_training = "training" in inspect.signature(self.call).parameters
-        y = self.call(x, training=training) if wants_training else self.call(x)
-        return backends.asarray(np.asarray(y) if isinstance(y, Variable) else y, self.dtype), None
+        inputs = as_tensor(x)
+        with tape.GradientTape() as recorded:
+            recorded.watch(inputs)
+            y = self.call(inputs, **({"training": training} if takes_training(self.call) else {}))
+        return pack_struct(*_same(y, lambda one: backends.asarray(_host(one), self.dtype))), (recorded, inputs, y)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         """Gradients of the loss: at the input, and at each weight.
@@ -172,11 +196,17 @@ class Layer:
                 order of creation, then those of the layers it holds, in the order of its attributes. Where nothing is
                 frozen, that is the order of `trainable_weights`.
         """
-        raise NotImplementedError(
-            f"Layer {type(self).__name__} ('{self.name}') has no `backward(self, dy, saved)`: it can compute but not be "
-            "trained. minicnn has no automatic differentiation: write `forward(x, training)`, which returns (y, saved), "
-            "and `backward(dy, saved)`, which returns (dx, grads)."
-        )
+        if not self._has_call:
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} ('{self.name}') has no `backward(self, dy, saved)`: it can compute but not be "
+                "trained. Beside `forward(x, training)`, which returns (y, saved), write `backward(dy, saved)`, which returns "
+                "(dx, grads); or, in place of both, a `call(x)` made of `minicnn.ops` and layers."
+            )
+        recorded, inputs, y = saved
+        sources = [*flatten_struct(inputs), *self._weights_with_gradients]
+        found = recorded.gradient(y, sources, output_gradients=dy, unconnected_gradients="zero")
+        count = len(sources) - len(self._weights_with_gradients)
+        return pack_struct(inputs, found[:count]), tuple(found[count:])
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """None: minicnn has no masking."""
@@ -244,10 +274,13 @@ class Layer:
             owned.append(value)
 
     def add_loss(self, loss: Any) -> None:
-        raise NotImplementedError(
-            f"Layer '{self.name}': `add_loss` is not supported, since minicnn could not derive its gradient. "
-            "Use `kernel_regularizer`, `activity_regularizer` or a loss."
-        )
+        """Add a tensor (or several), computed in `call`, to the loss that the model is trained with."""
+        into = running_trace()
+        for one in flatten_struct(loss):
+            if isinstance(one, KerasTensor) and into is not None:
+                into.losses.append(registry.lookup("operation", "sum")(one))
+            else:
+                self._added_losses.append(one)
 
     # --- weights ----------------------------------------------------------------------
 
@@ -264,7 +297,7 @@ class Layer:
     @property
     def _held_layers(self) -> list[Layer]:
         """The layers among the attributes, and in lists, tuples and dicts there; in the order of the attributes."""
-        return _layers_in(self.__dict__)
+        return layers_in(self.__dict__)
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
         """This layer and those it holds, depth first."""
@@ -347,9 +380,12 @@ class Layer:
 
     @property
     def losses(self) -> list[Any]:
-        """The regularizers' penalties: of outputs, as the last call on arrays left them, then one a regularized weight."""
-        outputs = [layer._activity_penalty for layer in self._flatten_layers() if layer._activity_penalty is not None]
-        return outputs + [v.regularizer(v.value) for v in self.trainable_weights if v.regularizer is not None]
+        """What was added to the loss: by `add_loss` and of outputs, as the last call on arrays left them; then one penalty a
+        regularized weight."""
+        layers = self._flatten_layers()
+        outputs = [layer._activity_penalty for layer in layers if layer._activity_penalty is not None]
+        added = [one for layer in layers for one in layer._added_losses]
+        return added + outputs + [_penalty(v) for v in self.trainable_weights if v.regularizer is not None]
 
     @property
     def dtype_policy(self) -> str:
@@ -384,8 +420,10 @@ class Layer:
         """
         if mask is not None:
             raise ValueError(f"Layer '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+        if self._has_call:
+            return self._run_call((inputs, *args), kwargs, training)
         if is_symbolic(inputs):
-            return self._call_symbolic(inputs)
+            return self._call_symbolic(inputs, training)
         takes_list = isinstance(inputs, (list, tuple)) and len(inputs) > 0 and hasattr(inputs[0], "shape")
         if takes_list:
             x: Any = [backends.asarray(_host(item), self.dtype) for item in inputs]
@@ -396,12 +434,48 @@ class Layer:
         batchless: list[Shape] = [(None, *shape[1:]) for shape in shapes]
         assert_input_compatibility(self.input_spec, list(shapes), self.name)
         self.build_once(batchless if takes_list else batchless[0])
-        y = self.forward(x, self._trains_by_default if training is None else bool(training))[0]
+        y, saved = self.forward(x, self._trains_by_default if training is None else bool(training))
         if self.activity_regularizer is not None:
             self._activity_penalty = self.activity_regularizer(y) / y.shape[0]
-        return as_tensor(y)
+        result = as_tensor(y)
+        if watching.tapes:
+            self._record(list(inputs) if takes_list else [inputs], result, saved, takes_list)
+        return result
 
-    def _call_symbolic(self, inputs: Any) -> Any:
+    def _record(self, given: list[Any], result: Any, saved: Any, takes_list: bool) -> None:
+        """Tell the tapes of this call."""
+        variables = self._weights_with_gradients
+
+        def backward(dys: list[Any]) -> list[Any]:
+            dx, grads = self.backward(pack_struct(result, [backends.asarray(dy) for dy in dys]), saved)
+            return [*(dx if takes_list else [dx]), *grads]
+
+        tape.record([*given, *variables], flatten_struct(result), backward)
+
+    def _run_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
+        """`call`: on symbolic tensors traced into the graph, on arrays run as it stands."""
+        symbolic = is_symbolic([*args, *kwargs.values()])
+        if not symbolic:
+            args = tuple(_as_tensors(item, self.dtype) for item in args)
+        shapes = shapes_of(args[0])
+        first = flatten_struct(args[0])
+        assert_input_compatibility(self.input_spec, [tuple(item.shape) for item in first if hasattr(item, "shape")], self.name)
+        if symbolic and self._batch_input_shape is None and not self._inbound_nodes and len(first) == 1:
+            self._batch_input_shape = first[0].shape
+        self.build_once(shapes if symbolic else _batchless(shapes))
+        self._added_losses = []
+        if symbolic:
+            result = call_traced(self, args, kwargs, training)
+        else:
+            wants = takes_training(self.call)
+            result = self.call(*args, **kwargs, **({"training": bool(training)} if wants and training is not None else {}))
+            result = pack_struct(*_same(result, lambda one: one if isinstance(one, Tensor) else as_tensor(_host(one))))
+            if self.activity_regularizer is not None:
+                self._activity_penalty = self.activity_regularizer(result) / result.shape[0]
+        self._name_paths()
+        return result
+
+    def _call_symbolic(self, inputs: Any, training: bool | None = None) -> Any:
         takes_list = isinstance(inputs, (list, tuple))
         tensors = list(inputs) if takes_list else [inputs]
         for tensor in tensors:
@@ -412,7 +486,9 @@ class Layer:
             self._batch_input_shape = shapes[0]
         assert_input_compatibility(self.input_spec, list(shapes), self.name)
         self.build_once(list(shapes) if takes_list else shapes[0])
-        return self._connect(tensors, takes_list)
+        output = self._connect(tensors, takes_list)
+        output.node.training = training
+        return output
 
     def _connect(self, tensors: list[KerasTensor], takes_list: bool) -> Any:
         shapes = [tensor.shape for tensor in tensors]
@@ -465,7 +541,7 @@ class Layer:
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         if config and config.get("input_shape") is not None:
-            self.build_once(_as_shape(config["input_shape"]))
+            self.build_once(as_shape(config["input_shape"]))
 
     def save_own_variables(self, store: Any) -> None:
         """Put the layer's own variables into a mapping, under "0", "1", ..."""
@@ -496,14 +572,14 @@ class Layer:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _layers_in(container: Any) -> list[Layer]:
+def layers_in(container: Any) -> list[Layer]:
     """The layers in a dict, list or tuple, and in those that it holds."""
     found: list[Layer] = []
     for item in container.values() if isinstance(container, dict) else container:
         if isinstance(item, Layer):
             found.append(item)
         elif isinstance(item, (dict, list, tuple)):
-            found += _layers_in(item)
+            found += layers_in(item)
     return _once(found)
 
 
@@ -512,19 +588,60 @@ def _once(items: Iterable[Any]) -> list[Any]:
     return list({id(item): item for item in items}.values())
 
 
+def _same(struct: Any, function: Any) -> tuple[Any, list[Any]]:
+    """What `pack_struct` takes: a structure, and `function` of what stands in it. One thing is a structure, too."""
+    return struct, [function(item) for item in flatten_struct(struct)]
+
+
+def _as_tensors(value: Any, dtype: str) -> Any:
+    """What a `call` gets for arrays: tensors, of the layer's dtype where they are floats; others as they are."""
+    if isinstance(value, dict):
+        return {key: _as_tensors(item, dtype) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "shape") for item in value):
+        return [_as_tensors(item, dtype) for item in value]
+    if isinstance(value, Tensor) and (value.dtype == dtype or value.dtype.kind != "f"):
+        return value
+    if value is None or isinstance(value, (bool, str, Variable)):
+        return value
+    array = np.asarray(backends.to_numpy(_host(value)))
+    return as_tensor(array.astype(dtype) if array.dtype.kind == "f" else array)
+
+
+def _batchless(shapes: Any) -> Any:
+    """Shapes of arrays, whose first size is that of one batch."""
+    if isinstance(shapes, dict):
+        return {key: _batchless(item) for key, item in shapes.items()}
+    return [_batchless(item) for item in shapes] if isinstance(shapes, list) else (None, *shapes[1:])
+
+
+def _penalty(variable: Variable) -> Any:
+    """A weight's penalty, which a tape can take the gradient of."""
+    value = as_tensor(variable.regularizer(variable.value))
+
+    def backward(dys: list[Any]) -> list[Any]:
+        gradient = variable.value * 0
+        variable.regularizer.gradient_(gradient, variable.value)
+        return [gradient * dys[0]]
+
+    tape.record([variable], [value], backward)
+    return value
+
+
 def _host(value: Any) -> Any:
     """Tensors of other libraries, lists and variables as arrays; our own arrays as they are."""
     if isinstance(value, Variable):
         return value.value
+    if isinstance(value, Tensor):
+        return np.asarray(value)
     if isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__"):
         return value
     return np.asarray(value)
 
 
-def _as_shape(shape: Any) -> Any:
+def as_shape(shape: Any) -> Any:
     """A shape out of JSON (lists) as tuples; a list of shapes stays a list."""
     if isinstance(shape, dict):
-        return {key: _as_shape(item) for key, item in shape.items()}
+        return {key: as_shape(item) for key, item in shape.items()}
     if shape and isinstance(shape[0], (list, tuple)):
         return [tuple(item) for item in shape]
     return tuple(shape)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, registry, serialization
+from minicnn import backends, config, registry, serialization, tape
 from minicnn.backends import ops
 from minicnn.backends.types import Array
 from minicnn.losses.targets import Shape, as_array, as_floats, as_matrix, cast, match_ranks
 from minicnn.rows import Axis, from_rows, to_rows
-from minicnn.tensor import as_tensor
+from minicnn.tensor import Symbolic, as_tensor, is_watched
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
@@ -44,7 +44,12 @@ class Loss:
         self.dtype = str(np.dtype(dtype or config.floatx()))
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch, reduced; with reduction "none" one loss a row."""
+        """The loss of a batch, reduced; with reduction "none" one loss a row.
+
+        Of tensors that a tape watches it is one that has a gradient; of symbolic ones it is symbolic.
+        """
+        if is_watched(y_true, y_pred):
+            return self._of_tensors(y_true, y_pred, sample_weight)
         y_true, y_pred = (np.asarray(backends.to_numpy(as_array(y)), self.dtype) for y in (y_true, y_pred))
         losses = np.asarray(self.call(as_tensor(y_true), as_tensor(y_pred)), self.dtype)
         weighted = losses * backends.to_numpy(
@@ -52,16 +57,48 @@ class Loss:
         )
         return as_tensor(weighted if self.reduction in ("none", None) else weighted.sum(dtype=self.dtype))
 
+    def _of_tensors(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+        """The same by ops, which a tape or a graph takes up."""
+        y_true, y_pred = (
+            y if isinstance(y, Symbolic) or getattr(y, "dtype", None) == self.dtype else cast_op(y, self.dtype)
+            for y in (y_true, y_pred)
+        )
+        losses = self.call(y_true, y_pred)
+        if not isinstance(losses, Symbolic):
+            ignored = self._ignored(y_true, losses)
+            losses = losses * as_tensor(self._weights(losses.shape, sample_weight, self.dtype, ignored))
+        elif sample_weight is not None or self.reduction not in ("sum_over_batch_size", "mean", "sum", "none", None):
+            raise ValueError(
+                f"Loss {self.name!r}: of symbolic tensors it takes no weights. Received: reduction={self.reduction}"
+            )
+        elif self.reduction in ("sum_over_batch_size", "mean"):
+            return registry.lookup("operation", "mean")(losses)
+        return losses if self.reduction in ("none", None) else registry.lookup("operation", "sum")(losses)
+
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The losses, not yet reduced."""
         raise NotImplementedError(f"Loss {type(self).__name__!r} must implement `call(y_true, y_pred)`.")
 
     def gradient(self, y_true: Any, y_pred: Any) -> Any:
-        """The derivative of each loss with respect to its prediction, in the shape of `y_pred`."""
-        raise NotImplementedError(
-            f"Loss {self.name!r} has no gradient, so a model cannot be trained with it: minicnn does not differentiate by "
-            "itself. Define `gradient(y_true, y_pred)`, which returns d(loss of a sample)/d(y_pred) in the shape of y_pred."
-        )
+        """The derivative of each loss with respect to its prediction, in the shape of `y_pred`.
+
+        By default a tape finds it, where `call` is made of operators and of functions of `minicnn.ops`.
+        """
+        return self._gradient_by_tape(y_true, y_pred, "gradient(y_true, y_pred)")
+
+    def _gradient_by_tape(self, y_true: Any, y_pred: Any, instead: str) -> Any:
+        y_pred = as_tensor(y_pred)
+        with tape.GradientTape() as recorded:
+            recorded.watch(y_pred)
+            losses = self.call(as_tensor(y_true), y_pred)
+        found = recorded.gradient(losses, y_pred)
+        if found is None:
+            raise NotImplementedError(
+                f"Loss {self.name!r} has no gradient, so a model cannot be trained with it: it is not made of operators and "
+                f"functions of `minicnn.ops`, which have one. Use these, or define `{instead}`, which returns d(loss of a "
+                "sample)/d(y_pred) in the shape of y_pred."
+            )
+        return found
 
     def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
         """The loss of a training batch.
@@ -153,6 +190,11 @@ class Loss:
         return cls(**config)
 
 
+def cast_op(value: Any, dtype: str) -> Any:
+    """`value` as a tensor of that type, which keeps its gradient."""
+    return registry.lookup("operation", "cast")(value, dtype)
+
+
 def _reciprocal(divisor: Any) -> Any:
     """1 / divisor, and 0 for 0. An array's value is not read on the host: that would wait for the device."""
     if isinstance(divisor, int):
@@ -182,12 +224,7 @@ class LossFunctionWrapper(Loss):
     def gradient(self, y_true: Any, y_pred: Any) -> Any:
         gradient = getattr(self.fn, "gradient", None)
         if gradient is None:
-            name = getattr(self.fn, "__name__", self.name)
-            raise NotImplementedError(
-                f"Loss {name!r} has no gradient, so a model cannot be trained with it: minicnn does not differentiate by "
-                f"itself. Set `{name}.gradient`, a function (y_true, y_pred) -> d(loss of a sample)/d(y_pred) in the shape "
-                "of y_pred."
-            )
+            return self._gradient_by_tape(y_true, y_pred, f"{getattr(self.fn, '__name__', self.name)}.gradient(y_true, y_pred)")
         y_true, matched = match_ranks(y_true, y_pred)
         return np.reshape(gradient(y_true, matched, **self._fn_kwargs), y_pred.shape)
 
@@ -242,6 +279,8 @@ class RowLoss(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The losses, one a row: the shape of `y_pred` without `axis`."""
+        if is_watched(y_true, y_pred):
+            return registry.lookup("operation", "rows_of_loss")(y_true, y_pred, self)
         targets, predictions = self._targets(y_true, as_floats(y_pred))
         rows = to_rows(predictions, self.axis)
         losses = as_tensor(self._forward_rows(as_matrix(rows), targets)[0]).reshape(rows.shape[:-1])

@@ -15,7 +15,7 @@ from minicnn.backends import memory
 from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.models import fusion
-from minicnn.models.graph import flatten_calls
+from minicnn.models.graph import branches, flatten_calls
 from minicnn.models.guards import memory_errors_name_the_layer
 from minicnn.models.output_losses import OutputLosses
 from minicnn.models.output_metrics import OutputMetrics
@@ -49,6 +49,14 @@ class Compilable:
     _outputs: list[KerasTensor]
     _output_struct: Any
     build: Any
+    _build_for: Any
+    _says_training: Any
+    _is_traced: bool
+    _input_struct: Any
+    _has_own: Any
+    _trace_on: Any
+    _loss_tracker: Any
+    _step_logs: dict[str, Any] | None
 
     def __init__(self) -> None:
         self.compiled = False
@@ -141,13 +149,18 @@ class Compilable:
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics in use: the loss's mean, then those of `compile`."""
+        """The metrics in use: the loss's mean, then those of `compile`, then those that are attributes of the model."""
+        held = [value for value in vars(self).values() if isinstance(value, metrics.Metric) and value is not self._loss_tracker]
         if not self.compiled:
-            return []
-        tracker = metrics.Mean(name="loss")
-        if self._compiled_loss:
-            tracker.update_state(self._compiled_loss.results()["loss"])
-        return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else [])]
+            return held
+        tracker = self._loss_tracker
+        if not self._has_own("train_step"):  # else the step itself adds to it
+            tracker = metrics.Mean(name="loss")
+            if self._compiled_loss:
+                tracker.update_state(self._compiled_loss.results()["loss"])
+        elif self._compile_arguments["loss"] is None:
+            return held
+        return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else []), *held]
 
     @property
     def metrics_names(self) -> list[str]:
@@ -155,6 +168,10 @@ class Compilable:
 
     def reset_metrics(self) -> None:
         """Start the loss's mean and all metrics again."""
+        self._step_logs = None
+        if self._has_own("train_step") or self._has_own("test_step"):
+            for metric in (self._loss_tracker, *self.metrics):
+                metric.reset_state()
         if self._compiled_loss:
             self._compiled_loss.reset()
         if self._compiled_metrics:
@@ -180,7 +197,8 @@ class Compilable:
     def _assert_compiled(self, method: str) -> None:
         if not self.compiled:
             raise ValueError(f"You must call `compile()` before calling `{method}()`.")
-        if self._compile_arguments["loss"] is None:
+        step = "train_step" if method in ("fit", "train_on_batch") else "test_step"
+        if self._compile_arguments["loss"] is None and not self._has_own(step):
             raise ValueError(f"No loss to compute: pass a `loss` argument to `compile()` before calling `{method}()`.")
 
     # --- copies -------------------------------------------------------------------------
@@ -206,26 +224,35 @@ class Compilable:
     def _forget_plans(self) -> None:
         """After a change of layers, backend, trainable flags or loss."""
         self._plans: dict[str, Plan] = {}
+        self._branches: bool | None = None  # not known yet
         self._memory = memory.ArenaOfThread()
 
-    def _plan_for(self, use: str, *, watch: bool = False) -> Plan:
-        """The plan to "train" (and evaluate) or to "predict" with, or to be a "layer" that another layer holds."""
-        key = use + "+watch" * watch
+    def _plan_for(self, use: str, *, watch: bool = False, training: bool | None = None) -> Plan:
+        """The plan to "train" (and evaluate) or to "predict" with, or to be a "layer" that another layer holds.
+
+        Args:
+            training: which graph is meant, where there are two; by default the one that `use` says.
+        """
+        training = (use == "train") if training is None else training
+        if self._branches is None:
+            self._branches = branches(self)  # type: ignore[arg-type]
+        key = use + "+watch" * watch + "+training" * (training and self._branches)
         plan = self._plans.get(key)
         if plan is None or plan.backend != backends.backend():
             if plan is not None:
                 self._forget_plans()
             if use == "train":
-                calls, _, outputs, _ = flatten_calls(self)  # type: ignore[arg-type]
+                calls, _, outputs, *_ = flatten_calls(self, training)  # type: ignore[arg-type]
                 by_output = {call.output: call for call in calls}
                 readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
                 # Only where nobody but the one loss reads an activation may it be left to that loss.
                 last = [
                     fusion.last_activation(by_output[i].layer) if i in by_output and readers[i] == 1 else None for i in outputs
                 ]
-                plan = Plan(self, logits_for=self._compiled_loss.logits_for(last), watch_numerics=watch)  # type: ignore[arg-type]
+                logits_for = self._compiled_loss.logits_for(last)
+                plan = Plan(self, logits_for=logits_for, watch_numerics=watch, training=training)  # type: ignore[arg-type]
             else:
-                plan = Plan(self, of_inputs=use == "layer")  # type: ignore[arg-type]
+                plan = Plan(self, of_inputs=use == "layer", training=training)  # type: ignore[arg-type]
             self._plans[key] = plan
         return plan
 
@@ -254,9 +281,10 @@ class Compilable:
 
     def _prepare(self, x: list[Any], y: list[Any] | None) -> None:
         """At the first batch: shapes are known, so weights, losses and metrics can be made."""
-        if not self.built:
-            self.build((None, *x[0].shape[1:]))
-        if not self.compiled or y is None:
+        own = self._has_own("train_step") and self._compile_arguments.get("loss") is None
+        if not own or not self._is_traced:
+            self._build_for(x)
+        if not self.compiled or y is None or own:
             return
         names = self.output_names
         arguments = self._compile_arguments

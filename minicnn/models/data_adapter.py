@@ -331,7 +331,7 @@ class SequenceBatches(_Source):
 def _has_own_epoch_end(kind: type) -> bool:
     """Whether somebody wrote an `on_epoch_end` for these data: that of Keras's base class does nothing."""
     writer = next((base for base in kind.__mro__ if "on_epoch_end" in vars(base)), None)
-    return writer is not None and writer.__module__.split(".")[0] not in ("keras", "tensorflow", "tf_keras")
+    return writer is not None and writer.__module__.split(".")[0] not in ("keras", "minicnn", "tensorflow", "tf_keras")
 
 
 def make_batches(

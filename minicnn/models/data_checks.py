@@ -16,6 +16,7 @@ __all__ = [
     "as_batch",
     "check_finite",
     "check_lengths",
+    "names_in",
     "split_validation",
     "unpack",
 ]
@@ -68,6 +69,17 @@ def as_arrays(data: Any, names: list[str], what: str, dtype: str | None = None) 
     return arrays
 
 
+def names_in(data: Any, known: list[str] | None, name: str) -> list[str]:
+    """The names of a model's inputs or outputs; those that the data's structure suggests, where the model has none yet."""
+    if known:
+        return known
+    if isinstance(data, dict):
+        return list(data)
+    if isinstance(data, (list, tuple)) and len(data) > 1 and all(hasattr(item, "shape") for item in data):
+        return [f"{name}{i}" for i in range(len(data))]
+    return [name]
+
+
 def as_batch(x: Any, y: Any, sample_weight: Any, names: tuple[list[str], list[str]]) -> Batch:
     """Data, of one batch or a whole set, as arrays in the order of the model's inputs and outputs.
 
@@ -77,6 +89,7 @@ def as_batch(x: Any, y: Any, sample_weight: Any, names: tuple[list[str], list[st
     Raises:
         ValueError: for data that are missing, of no samples or of different numbers of them, and for NaN pixels.
     """
+    names = names_in(x, names[0], "x"), names_in(y, names[1], "y")
     weight_names = names[1] if isinstance(sample_weight, (list, tuple, dict)) else ["sample_weight"]
     arrays_x = as_arrays(x, names[0], "input")
     arrays_y, weights = as_arrays(y, names[1], "output"), as_arrays(sample_weight, weight_names, "sample_weight")

@@ -14,18 +14,36 @@ from minicnn.layers import (
     Activation,
     BatchNormalization,
     Conv1D,
+    Conv1DTranspose,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv1D,
+    DepthwiseConv2D,
     Layer,
     MaxPooling1D,
     MaxPooling2D,
     ReLU,
+    SeparableConv1D,
+    SeparableConv2D,
     Softmax,
 )
 
 __all__ = ["fuse", "is_own", "is_relu", "last_activation", "without_activation"]
 
 
+_TAKE_RELU: tuple[type[Layer], ...] = (
+    BatchNormalization,
+    Conv1D,
+    Conv1DTranspose,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    DepthwiseConv1D,
+    DepthwiseConv2D,
+    SeparableConv1D,
+    SeparableConv2D,
+)
 _POOLINGS: dict[type[Layer], type[Layer]] = {Conv1D: MaxPooling1D, Conv2D: MaxPooling2D}  # which layer takes which
 
 
@@ -85,7 +103,7 @@ def fuse(steps: list[Any], outputs: set[int]) -> list[Any]:
 
     joined: set[int] = set()
     for step in steps:
-        if id(step) in joined or type(step.layer) not in (Conv1D, Conv2D, Dense, BatchNormalization):
+        if id(step) in joined or type(step.layer) not in _TAKE_RELU:
             continue
         row: list[Any] = [step]
         arguments: dict[str, Any] = {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from minicnn.layers import Layer
 from minicnn.layers.symbolic import KerasTensor, Node
 from minicnn.variables import Variable
 
-__all__ = ["Call", "Graph", "calls_of", "check_calls", "flatten_calls", "flatten_struct", "pack_struct", "topological_nodes"]
+__all__ = ["Call", "Calls", "Graph", "branches", "calls_of", "check_calls", "flatten_calls", "topological_nodes"]
 
 _MOST_CALLS = 10_000
 
@@ -24,29 +23,6 @@ class Graph(Protocol):
 
     @property
     def trainable_weights(self) -> list[Variable]: ...
-
-
-def flatten_struct(struct: Any) -> list[Any]:
-    """A tensor, a list or a dict of tensors (also nested) as a flat list; dicts in the order of their keys' insertion."""
-    if isinstance(struct, dict):
-        return [item for value in struct.values() for item in flatten_struct(value)]
-    if isinstance(struct, (list, tuple)):
-        return [item for value in struct for item in flatten_struct(value)]
-    return [struct]
-
-
-def pack_struct(struct: Any, flat: Sequence[Any]) -> Any:
-    """The items of `flat` in the shape of `struct`: the inverse of `flatten_struct`."""
-    return _pack(struct, iter(flat))
-
-
-def _pack(part: Any, items: Iterator[Any]) -> Any:
-    # No function within `pack_struct`: one that calls itself keeps `items` until Python's garbage collector comes by.
-    if isinstance(part, dict):
-        return {key: _pack(value, items) for key, value in part.items()}
-    if isinstance(part, (list, tuple)):
-        return [_pack(value, items) for value in part]
-    return next(items)
 
 
 def topological_nodes(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[Node]:
@@ -66,7 +42,7 @@ def topological_nodes(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> 
             node = tensor.node
             if id(tensor) in given or id(node) in finished:
                 continue
-            if node is None or not node.inputs:
+            if node is None or (not node.inputs and not node.takes_list):  # an op of variables alone takes an empty list
                 raise ValueError(
                     f"`inputs` not connected to `outputs`: {tensor!r} is needed to compute {output!r}, and is not among "
                     "the inputs."
@@ -99,42 +75,96 @@ def check_calls(name: str, count: int) -> int:
 
 
 class Call:
-    """One layer call on numbered values: `values[output] = layer(values[inputs])`."""
+    """One layer call on numbered values: `values[output] = layer(values[inputs])`.
 
-    def __init__(self, layer: Layer, inputs: tuple[int, ...], takes_list: bool, output: int) -> None:
-        self.layer = layer
+    Attributes:
+        training: what the call said of it, or one around it; None where that is left to whoever runs the model.
+        dtype: of the output.
+    """
+
+    def __init__(self, node: Node, inputs: tuple[int, ...], output: int, training: bool | None) -> None:
+        self.layer: Layer = node.layer
         self.inputs = inputs
-        self.takes_list = takes_list
+        self.takes_list = node.takes_list
         self.output = output
+        self.training = training
+        self.dtype = node.outputs[0].dtype
 
 
-def flatten_calls(model: Graph) -> tuple[list[Call], list[int], list[int], list[tuple[int | None, ...]]]:
-    """The model as straight-line code; models inside it are opened.
+class Calls(NamedTuple):
+    """A model as straight-line code.
 
-    Returns:
+    Attributes:
         calls: in order. inputs, outputs: numbers of the model's input and output values.
         shapes: the symbolic shape of every value.
+        losses: numbers of the values that `add_loss` was given.
     """
-    calls: list[Call] = []
-    shapes: list[tuple[int | None, ...]] = []
+
+    calls: list[Call]
+    inputs: list[int]
+    outputs: list[int]
+    shapes: list[tuple[int | None, ...]]
+    losses: list[int]
+
+
+def branches(model: Graph) -> bool:
+    """Whether some `call` in the model was traced twice: what the model computes in training is another graph then."""
+    return any(
+        len(node.traces) > 1
+        or any(_branches_within(one.inputs, one.outputs) for one in node.traces.values())
+        or (not node.traces and hasattr(node.layer, "_nodes") and branches(node.layer))
+        for node in model._nodes
+    )
+
+
+def _branches_within(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> bool:
+    for node in topological_nodes(inputs, outputs):
+        if len(node.traces) > 1 or any(_branches_within(one.inputs, one.outputs) for one in node.traces.values()):
+            return True
+        if not node.traces and hasattr(node.layer, "_nodes") and branches(node.layer):
+            return True
+    return False
+
+
+def flatten_calls(model: Graph, training: bool = False) -> Calls:
+    """The model as straight-line code; models inside it are opened, and what a `call` was traced to.
+
+    Args:
+        training: which of two traces is taken, where a call does not say it itself.
+    """
+    made = Calls([], [], [], [], [])
 
     def new_value(shape: tuple[int | None, ...]) -> int:
-        shapes.append(shape)
-        return len(shapes) - 1
+        made.shapes.append(shape)
+        return len(made.shapes) - 1
 
-    def walk(inner: Graph, arguments: list[int]) -> list[int]:
-        number = {id(tensor): value for tensor, value in zip(inner._inputs, arguments)}
-        for node in inner._nodes:
+    def walk(nodes: list[Node], number: dict[int, int], said: bool | None, within: bool = False) -> None:
+        """The nodes' calls, from numbered tensors on. `said`: what a call around them says of training.
+
+        Within a `call`, what a layer is told counts. In a functional model it does not (`fit` and `predict` say it anew,
+        as in Keras).
+        """
+        for node in nodes:
             read = [number[id(tensor)] for tensor in node.inputs]
-            if hasattr(node.layer, "_nodes"):  # a model used as a layer
-                results = walk(cast(Graph, node.layer), read)
+            own = node.training if within and node.training is not None else said
+            if node.traces:
+                one = node.traces.get(training if own is None else own) or next(iter(node.traces.values()))
+                inner = dict(zip(map(id, one.inputs), read))
+                walk(topological_nodes(one.inputs, [*one.outputs, *one.losses]), inner, own, within=True)
+                made.losses.extend(inner[id(tensor)] for tensor in one.losses)
+                results = [inner[id(tensor)] for tensor in one.outputs]
+            elif hasattr(node.layer, "_nodes"):  # a model used as a layer
+                model = cast(Graph, node.layer)
+                inner = dict(zip(map(id, model._inputs), read))
+                walk(model._nodes, inner, own)
+                results = [inner[id(tensor)] for tensor in model._outputs]
             else:
-                output = new_value(node.outputs[0].shape)
-                calls.append(Call(node.layer, tuple(read), node.takes_list, output))
-                results = [output]
+                results = [new_value(node.outputs[0].shape)]
+                made.calls.append(Call(node, tuple(read), results[0], own))
             number.update({id(tensor): value for tensor, value in zip(node.outputs, results)})
-        return [number[id(tensor)] for tensor in inner._outputs]
 
-    inputs = [new_value(tensor.shape) for tensor in model._inputs]
-    outputs = walk(model, inputs)
-    return calls, inputs, outputs, shapes
+    made.inputs.extend(new_value(tensor.shape) for tensor in model._inputs)
+    number = dict(zip(map(id, model._inputs), made.inputs))
+    walk(model._nodes, number, None)
+    made.outputs.extend(number[id(tensor)] for tensor in model._outputs)
+    return made

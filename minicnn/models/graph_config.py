@@ -7,8 +7,9 @@ from typing import Any
 
 from minicnn.layers import InputLayer
 from minicnn.layers.symbolic import KerasTensor
-from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct
+from minicnn.models.graph import calls_of, check_calls
 from minicnn.saving import serialize_keras_object
+from minicnn.structure import flatten_struct, pack_struct
 
 __all__ = ["config_of_graph", "tensors_of_config"]
 

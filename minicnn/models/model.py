@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from typing import Any
 
-from minicnn import backends, config, registry
+import numpy as np
+
+from minicnn import backends, config, registry, tape
 from minicnn.layers import InputLayer, Layer
+from minicnn.layers.base import as_shape, layers_in
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
+from minicnn.layers.tracing import takes_training
 from minicnn.models.data_checks import as_arrays
-from minicnn.models.graph import calls_of, check_calls, flatten_struct, pack_struct, topological_nodes
+from minicnn.models.graph import calls_of, check_calls, topological_nodes
 from minicnn.models.graph_config import config_of_graph, tensors_of_config
 from minicnn.models.summary import print_summary
 from minicnn.models.training import Trainer
 from minicnn.saving import deserialize_keras_object, load_weights, save_model, save_weights, serialize_keras_object
-from minicnn.tensor import as_tensor
+from minicnn.structure import flatten_struct, pack_struct
+from minicnn.tensor import as_tensor, watching
 
 __all__ = ["Functional", "Model"]
 
@@ -44,8 +50,18 @@ class Model(Trainer, Layer):
         >>> model.output_shape
         (None, 8)
 
-    A class that inherits from Model passes `inputs` and `outputs` to `super().__init__`. Models
-    that override `call` instead cannot be trained here: there is no automatic differentiation.
+    A class that inherits from Model passes `inputs` and `outputs` to `super().__init__`, or has a method `call`:
+
+        class Classifier(Model):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.flat, self.out = Conv2D(8, 3), Flatten(), Dense(10, activation="softmax")
+
+            def call(self, x, training=False):
+                return self.out(self.flat(self.conv(x)))
+
+    Such a model is traced when the shape of its input is known (by its first batch, or `build`): `call` is run on symbolic
+    tensors, and what it does with them is the graph. One that has neither is trained by a `train_step` of its own.
     """
 
     input_range: tuple[float, float] | None = None
@@ -56,17 +72,16 @@ class Model(Trainer, Layer):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
     ) -> None:
-        if inputs is None or outputs is None:
+        if (inputs is None or outputs is None) and (type(self) is Model or inputs is not outputs):
             raise ValueError(
-                f"{type(self).__name__}: a Model is made with `Model(inputs=..., outputs=...)`. Models subclassed with "
-                "a `call` method "
-                "are not supported: minicnn has no automatic differentiation. Write the graph with layers, or a `Layer` with "
-                "`forward` and `backward`."
+                f"{type(self).__name__}: a Model is made with `Model(inputs=..., outputs=...)`, or by a class that inherits "
+                "from it and has a method `call`."
             )
-        if kwargs:
+        if kwargs.pop("dtype", None) not in (None, config.floatx()) or kwargs:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
         self._init_model(name)
-        self._set_graph(inputs, outputs)
+        if inputs is not None:
+            self._set_graph(inputs, outputs)
         # Its own flag only: what its layers say of themselves (a frozen base in a new model) stays.
         self._trainable = trainable if trainable is not None else True
 
@@ -74,9 +89,59 @@ class Model(Trainer, Layer):
         automatic = "functional" if type(self) is Model else registry.snake_case(type(self).__name__)
         Layer.__init__(self, name=name or registry.unique_name(automatic))
         self._sublayers: list[Layer] = []
+        self._inputs: list[KerasTensor] = []
+        self._outputs: list[KerasTensor] = []
+        self._nodes: list[Node] = []
+        self._input_layers: list[Layer] = []
+        self._input_struct: Any = None
+        self._output_struct: Any = None
+        self._is_traced = True  # whether the graph is what a `call` of the class does; False where a graph was given
         Trainer.__init__(self)
 
+    @property
+    def _has_call(self) -> bool:
+        return self._is_traced and hasattr(self, "call")
+
+    def _says_training(self) -> bool:
+        """Whether `fit` computes as in training. As in Keras, layers do not hear of it in a `call` without that argument."""
+        return not self._has_call or takes_training(self.call)
+
+    def _build_for(self, arrays: list[Any]) -> None:
+        """Before the first batch: the graph for arrays of these shapes. What is traced is traced anew for other shapes."""
+        shapes = [(None, *array.shape[1:]) for array in arrays]
+        if not self._is_traced:
+            if not self.built:
+                self.build(shapes[0])
+        elif [tensor.shape for tensor in self._inputs] != shapes:
+            if isinstance(self._input_struct, dict):
+                self._trace_on(dict(zip(self._input_struct, shapes)))
+            else:
+                self._trace_on(shapes if len(shapes) > 1 else shapes[0])
+
+    def _trace_on(self, shapes: Any) -> None:
+        """Make the graph of `call` for inputs of these shapes: a tuple, or a list or dict of them."""
+        if not hasattr(self, "call"):
+            raise NotImplementedError(f"Model {type(self).__name__} does not have a `call()` method implemented.")
+        if isinstance(shapes, dict):
+            inputs: Any = {key: InputLayer(batch_shape=shape, name=key).output for key, shape in shapes.items()}
+        elif isinstance(shapes, list):
+            inputs = [InputLayer(batch_shape=shape).output for shape in shapes]
+        else:
+            inputs = InputLayer(batch_shape=shapes).output
+        outputs = self._run_call((inputs,), {}, None)
+        first = flatten_struct(outputs)[0]
+        self._inputs, self._outputs = flatten_struct(inputs), flatten_struct(outputs)
+        self._input_struct, self._output_struct = inputs, outputs
+        self._nodes = [] if first.node is None else [first.node]
+        self._input_layers = [tensor.node.layer for tensor in self._inputs if tensor.node is not None]
+        self._build_shape = shapes
+        self.input_names = [layer.name for layer in self._input_layers]
+        self.output_names = list(outputs) if isinstance(outputs, dict) else self._default_output_names()
+        self.built = True
+        self._forget_plans()
+
     def _set_graph(self, inputs: Any, outputs: Any) -> None:
+        self._is_traced = False
         flat_inputs, flat_outputs = flatten_struct(inputs), flatten_struct(outputs)
         for argument, tensors in (("inputs", flat_inputs), ("outputs", flat_outputs)):
             if not tensors:
@@ -128,18 +193,26 @@ class Model(Trainer, Layer):
     # --- as a layer ---------------------------------------------------------------------
 
     def build(self, input_shape: Any) -> None:
+        """Make the graph and the weights of a model that has a `call`, for inputs of this shape (of these shapes)."""
+        if self._is_traced and not self._inputs:
+            several = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
+            self._trace_on([tuple(one) for one in input_shape] if several else as_shape(input_shape))
         self.built = True
 
+    def build_once(self, input_shape: Any) -> None:
+        if not self._is_traced or type(self).build is not Model.build:
+            super().build_once(input_shape)
+
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if self._is_traced:
+            return super().compute_output_shape(input_shape)
         shapes = (
             list(input_shape) if isinstance(input_shape, list) or isinstance(input_shape[0], (tuple, list)) else [input_shape]
         )
         known = {id(tensor): tuple(shape) for tensor, shape in zip(self._inputs, shapes)}
         for node in self._nodes:
             before = [known[id(tensor)] for tensor in node.inputs]
-            after = node.layer.compute_output_shape(before if node.takes_list else before[0])
-            for tensor, shape in zip(node.outputs, [after] if len(node.outputs) == 1 else after):
-                known[id(tensor)] = tuple(shape)
+            known.update(zip(map(id, node.outputs), node.output_shapes(before)))
         found = [known[id(tensor)] for tensor in self._outputs]
         return found[0] if len(found) == 1 else found
 
@@ -147,22 +220,47 @@ class Model(Trainer, Layer):
         """On symbolic tensors: use the model as a layer. On arrays: its outputs (nothing is learnt)."""
         if mask is not None:
             raise ValueError(f"Model '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+        if self._is_traced and (args or kwargs or is_symbolic(inputs)):
+            return self._run_call((inputs, *args), kwargs, training)
         if is_symbolic(inputs):
-            return self._call_symbolic_model(inputs)
+            return self._call_symbolic_model(inputs, training)
+        if self._is_traced and isinstance(inputs, dict) and not self._inputs:
+            self._trace_on({key: (None, *np.shape(value)[1:]) for key, value in inputs.items()})
         arrays = self._in_order_of_inputs(inputs)
         self._prepare(arrays, None)
-        outputs = self._plan_for("predict").forward(self._feed(arrays), bool(training))
-        return as_tensor(pack_struct(self._output_struct, outputs))
+        training = bool(training)
+        plan = self._plan_for("layer" if watching.tapes else "predict", training=training)
+        saved: list[Any] | None = [] if watching.tapes else None
+        penalties: list[Any] = []
+        outputs = as_tensor(plan.forward(self._feed(arrays), training, saved, penalties))
+        self._added_losses = as_tensor(penalties)
+        if watching.tapes:
+            given = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)
+            self._record_plan(plan, given, outputs, saved)
+        return pack_struct(self._output_struct, outputs)
+
+    def _record_plan(self, plan: Any, given: list[Any], outputs: list[Any], saved: Any) -> None:
+        """Tell the tapes of a call on arrays, with what it added to the loss: one entry, however many layers there are."""
+        variables = self._weights_with_gradients
+        penalties, count = self._added_losses[len(self._added_losses) - len(plan.losses) :], len(outputs)
+
+        def backward(dys: list[Any]) -> list[Any]:
+            of_weights, dx = plan.backward(dys[:count], list(saved), of_losses=dys[count:])
+            return [*dx, *(of_weights.get(variable) for variable in variables)]
+
+        tape.record([*given, *variables], [*outputs, *penalties], backward)
 
     def _in_order_of_inputs(self, inputs: Any) -> list[Any]:
         names = getattr(self, "input_names", None) or ["x"]
+        if self._is_traced and not self._inputs and isinstance(inputs, (list, tuple)) and hasattr(inputs[0], "shape"):
+            names = [f"x{i}" for i in range(len(inputs))]  # before the model is traced, every array is an input
         if isinstance(inputs, (list, tuple)) and len(names) == 1 and not (len(inputs) == 1 and hasattr(inputs[0], "shape")):
             inputs = backends.asarray(inputs, config.floatx())  # nested lists of numbers
         arrays = as_arrays(inputs, names, "input")
         assert arrays is not None
         return arrays
 
-    def _call_symbolic_model(self, inputs: Any) -> Any:
+    def _call_symbolic_model(self, inputs: Any, training: bool | None = None) -> Any:
         tensors = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)
         if not self.built:
             self.build(tensors[0].shape)
@@ -172,6 +270,7 @@ class Model(Trainer, Layer):
             )
         shapes = self.compute_output_shape([tensor.shape for tensor in tensors])
         node = Node(self, tensors, isinstance(inputs, (list, tuple)))
+        node.training = training
         node.outputs = [
             KerasTensor(shape, tensor.dtype, node=node)
             for shape, tensor in zip([shapes] if len(self._outputs) == 1 else shapes, self._outputs)
@@ -182,11 +281,13 @@ class Model(Trainer, Layer):
 
     @property
     def _held_layers(self) -> list[Layer]:
+        if self._is_traced:
+            return layers_in({name: value for name, value in self.__dict__.items() if name != "_input_layers"})
         return self._sublayers
 
     @property
     def layers(self) -> list[Layer]:
-        return list(self._sublayers)
+        return list(self._held_layers)
 
     @layers.setter
     def layers(self, value: Any) -> None:
@@ -241,6 +342,12 @@ class Model(Trainer, Layer):
                 return layer
         raise ValueError(f"No such layer: {name}. Existing layers are: {[layer.name for layer in self.layers]}.")
 
+    def _repr_html_(self) -> str:
+        """The summary: what a notebook shows."""
+        lines: list[str] = []
+        self.summary(print_fn=lines.append)
+        return f"<pre>{html.escape(''.join(lines))}</pre>"
+
     def summary(
         self,
         line_length: int | None = None,
@@ -283,18 +390,27 @@ class Model(Trainer, Layer):
         load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """The graph as plain data, in Keras 3's functional format."""
+        """The graph as plain data, in Keras 3's functional format; of a class with a `call` its name and dtype, to which the
+        class adds the arguments of its constructor."""
+        if self._is_traced:
+            return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
         return config_of_graph(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Model:
         """A model with the graph of `get_config`, and fresh weights."""
+        if "layers" not in config or "output_layers" not in config:
+            return cls(**config)
         layers = {entry["name"]: deserialize_keras_object(entry, custom_objects=custom_objects) for entry in config["layers"]}
         inputs, outputs = tensors_of_config(config, layers)
         return cls(inputs=inputs, outputs=outputs, name=config.get("name"), trainable=config.get("trainable", True))
 
     def get_build_config(self) -> dict[str, Any] | None:
-        return None
+        return super().get_build_config() if self._is_traced else None
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        if self._is_traced and config.get("input_shape") is not None:
+            self._trace_on(as_shape(config["input_shape"]))
 
     def to_json(self, **kwargs: Any) -> str:
         """The configuration as JSON; `kwargs` go to `json.dumps`."""
@@ -304,7 +420,7 @@ class Model(Trainer, Layer):
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The outputs for arrays, for a layer that holds this model. A plan of a model around this one opens it instead."""
-        plan = self._plan_for("layer")
+        plan = self._plan_for("layer", training=training)
         saved: list[Any] = []
         outputs = plan.forward(self._feed(list(x) if isinstance(x, (list, tuple)) else [x]), training, saved)
         return pack_struct(self._output_struct, outputs), (plan, saved)

@@ -16,7 +16,7 @@ import numpy as np
 
 from minicnn import backends
 from minicnn.backends import ops
-from minicnn.layers import Layer
+from minicnn.layers import Activation, Layer
 from minicnn.models import fusion
 from minicnn.models.graph import Call, Graph, flatten_calls
 from minicnn.models.guards import Border, Penalized, Watched
@@ -36,6 +36,7 @@ class Step:
         calls: the layer's call, and those of the layers joined to it, in order.
         epilogues: what the layer's `forward` is told of them, by keyword: `relu=True`, `pool=the pooling layer`.
         inputs, takes_list, output: numbers of the values it reads and makes.
+        training: what the call said of it, None where that is left to `Plan.forward`.
         forgets: values that nobody reads after this step (in the forward pass).
         learns: whether gradients must flow through its output at all.
         skips_dx: whether nobody reads its dx, and its layer can do without.
@@ -50,6 +51,7 @@ class Step:
         self.inputs = call.inputs
         self.takes_list = call.takes_list
         self.output = call.output
+        self.training = call.training
         self.forgets: tuple[int, ...] = ()
         self.learns = False
         self.skips_dx = False
@@ -92,7 +94,8 @@ class Step:
     def hand_back(self, dx: Any, gradients: list[Any]) -> None:
         """Add dx to the gradients of the values that this step read: they sum where a value fans out."""
         for i, d in zip(self.inputs, dx if self.takes_list else (dx,)):
-            gradients[i] = d if gradients[i] is None else ops.add_forward([gradients[i], d])
+            if d is not None:  # an op may have no gradient for one of its inputs
+                gradients[i] = d if gradients[i] is None else ops.add_forward([gradients[i], d])
 
 
 class Plan:
@@ -105,9 +108,12 @@ class Plan:
             computes it together with its own gradient.
         watch_numerics: check every value and gradient for NaN and infinity.
         of_inputs: whether gradients flow back to the model's inputs, too.
+        split: whether the activation that a layer ends in is a step of its own, so that the values between are seen.
+        training: which of two graphs it runs, where a `call` is another one in training.
 
     Attributes:
-        steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out.
+        steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out. losses: of those that
+            `add_loss` was given.
         shapes, dtypes: of every value. logits_for: as given. regularized: the trained weights that have a regularizer.
     """
 
@@ -119,21 +125,25 @@ class Plan:
         logits_for: tuple[int, ...] = (),
         watch_numerics: bool = False,
         of_inputs: bool = False,
+        split: bool = False,
+        training: bool = False,
     ) -> None:
         self.backend = backends.backend()
-        calls, self.inputs, self.outputs, self.shapes = flatten_calls(model)
+        flat = flatten_calls(model, training)
+        calls, self.inputs, self.outputs, self.shapes, self.losses = flat
         of_inputs_dtypes = {i: tensor.dtype for i, tensor in zip(self.inputs, model._inputs)}
-        of_calls_dtypes = {call.output: call.layer.dtype for call in calls}
+        of_calls_dtypes = {call.output: call.dtype for call in calls}
         self.dtypes: list[str] = [(of_inputs_dtypes | of_calls_dtypes)[i] for i in range(len(self.shapes))]
         trained = model.trainable_weights
         self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
-        steps = [Step(call) for call in calls]
+        parts = [part for call in calls for part in self._parts(call)] if split else calls
+        steps = [Step(call) for call in parts]
         self.logits_for = logits_for
         for i in logits_for:
             self._leave_out_activation(steps, i)
         if keep is not None:
             kept = {call.output for call in calls if call.layer.name in keep}
-            steps = fusion.fuse(steps, {*self.outputs, *kept})
+            steps = fusion.fuse(steps, {*self.outputs, *self.losses, *kept})
         self.steps: list[Step] = steps
         trainable = {id(v) for v in trained}
         for step in steps:
@@ -143,6 +153,19 @@ class Plan:
         self._mark_last_reads()
         for step in steps:
             self._guard(step, watch_numerics)
+
+    def _parts(self, call: Call) -> list[Call]:
+        """The call of a layer without its activation, and one of that; or the call as it is."""
+        name = fusion.last_activation(call.layer)
+        layer = fusion.without_activation(call.layer) if name is not None else None
+        if layer is None:
+            return [call]
+        between = len(self.shapes)
+        self.shapes.append(self.shapes[call.output])
+        self.dtypes.append(self.dtypes[call.output])
+        given: Any = call.layer
+        activation = Activation(given.activation, name=f"{given.name}:{name}", dtype=given.dtype)
+        return [Call(layer, call.inputs, call.takes_list, between), Call(activation, (between,), False, call.output)]
 
     def _leave_out_activation(self, steps: list[Step], index: int) -> None:
         last = next(step for step in steps if step.output == self.outputs[index])
@@ -163,7 +186,7 @@ class Plan:
             step.learns = wanted[step.output] = passes_on or any(step.trained)
 
     def _mark_last_reads(self) -> None:
-        read = set(self.outputs)
+        read = {*self.outputs, *self.losses}
         for step in reversed(self.steps):
             step.forgets = tuple({i for i in step.inputs if i not in read})
             read.update(step.inputs)
@@ -177,7 +200,7 @@ class Plan:
                     f"Layer '{held.name}', which layer '{layer.name}' holds, has an `activity_regularizer`: minicnn "
                     "penalizes outputs of a model's own layers only."
                 )
-        if not fusion.is_own(layer) or any(self.dtypes[i] != layer.dtype for i in step.inputs):
+        if not fusion.is_own(layer) or (layer.autocast and any(self.dtypes[i] != layer.dtype for i in step.inputs)):
             step.layer = Border(layer, step.takes_list, self.shapes[step.output], step.variables)
         if layer.activity_regularizer is not None:
             step.layer, step.penalized = Penalized(step.layer, regularizer=layer.activity_regularizer), True
@@ -206,7 +229,8 @@ class Plan:
         for i, array in zip(self.inputs, inputs):
             values[i] = array
         for step in self.steps:
-            values[step.output], residuals = step.layer.forward(step.read(values), training, **step.epilogues)
+            in_training = training if step.training is None else step.training
+            values[step.output], residuals = step.layer.forward(step.read(values), in_training, **step.epilogues)
             if saved is not None:
                 saved.append(residuals)
             if step.penalized and penalties is not None:
@@ -215,10 +239,16 @@ class Plan:
                 seen(step, values[step.output])
             del residuals
             step.forget(values)
+        if penalties is not None:
+            penalties.extend(values[i] for i in self.losses)
         return [values[i] for i in self.outputs]
 
     def backward(
-        self, output_gradients: list[Any], saved: list[Any], seen: Seen | None = None
+        self,
+        output_gradients: list[Any],
+        saved: list[Any],
+        seen: Seen | None = None,
+        of_losses: list[Any] | None = None,
     ) -> tuple[dict[Variable, Any], list[Any]]:
         """The same layers the other way round: each turns dy into dx and the gradients of its weights.
 
@@ -226,6 +256,7 @@ class Plan:
             output_gradients: dy for each output, None where there is none.
             saved: what `forward` filled; it is emptied, so that memory is free as soon as it can be.
             seen: called with each step and the gradient at its output.
+            of_losses: the gradient at each of `losses`; None where they do not count.
 
         Returns:
             the gradient of each trained weight; the gradient at each input, None where nobody asked for it.
@@ -234,7 +265,10 @@ class Plan:
         for i, dy in zip(self.outputs, output_gradients):
             dy = dy if dy is None else backends.asarray(dy, self.dtypes[i])  # a user's loss may return any array
             gradients[i] = dy if gradients[i] is None else ops.add_forward([gradients[i], dy])
-        del output_gradients, dy
+        for i, dy in zip(self.losses, of_losses or ()):
+            dy = backends.asarray(dy, self.dtypes[i])
+            gradients[i] = dy if gradients[i] is None else gradients[i] + dy
+        del output_gradients, of_losses, dy
         of_weights: dict[Variable, Any] = {}
         for step in reversed(self.steps):
             residuals = saved.pop()
@@ -249,7 +283,7 @@ class Plan:
                     step.hand_back(dx, gradients)
                     del dx
                 for variable, trained, grad in zip(step.variables, step.trained, grads):
-                    if trained:
+                    if trained and grad is not None:
                         before = of_weights.get(variable)
                         of_weights[variable] = grad if before is None else ops.add_forward([before, grad])
                 del grads
@@ -273,7 +307,7 @@ class Plan:
                     "layers": step.names,
                     "fused": len(step.calls) > 1,
                     "op": step.kind,
-                    "kernel": step.layers[0].algorithm((batch_size, *self.shapes[step.inputs[0]][1:])),
+                    "kernel": step.layers[0].algorithm((batch_size, *self.shapes[step.inputs[0]][1:])) if step.inputs else "",
                     "output_shape": shape,
                     "flops": sum_of_known(
                         flops_of(call.layer, [self.shapes[i] for i in call.inputs], call.takes_list, self.shapes[call.output])

@@ -38,12 +38,9 @@ class Sequential(Model):
 
     def __init__(self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
         self._init_model(name)
+        self._is_traced = False
         self._row: list[Layer] = []  # with the InputLayer, if there is one
-        self._nodes: list[Any] = []
         self._call_count = 0
-        self._inputs: list[KerasTensor] = []
-        self._outputs: list[KerasTensor] = []
-        self._input_struct = self._output_struct = None
         for layer in [layers] if isinstance(layers, Layer) else layers or []:
             self.add(layer)
         self._trainable = trainable  # its own flag: what its layers say of themselves stays
@@ -101,6 +98,7 @@ class Sequential(Model):
                     "All layers in a Sequential model should have a single output tensor. For multi-output layers, use "
                     "the functional API."
                 )
+            assert output.node is not None
             self._nodes.append(output.node)
             self._call_count = count
         self._outputs = [output]
@@ -154,6 +152,17 @@ class Sequential(Model):
         if not self.built and not self._row:
             raise ValueError(f"Sequential model {self.name} cannot be called because it has no layers.")
         return super().__call__(inputs, *args, training=training, mask=mask, **kwargs)
+
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int = 0) -> Any:
+        """`predict`, under its older name."""
+        return self.predict(x, batch_size=batch_size, verbose=verbose)
+
+    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: int = 0) -> Any:
+        """The most probable class of each row of `predict`; for a single output, whether it is above 1/2."""
+        probabilities = self.predict(x, batch_size=batch_size, verbose=verbose)
+        if probabilities.shape[-1] > 1:
+            return probabilities.argmax(axis=-1)
+        return (probabilities > 0.5).astype("int32")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         if isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple)):

@@ -9,14 +9,12 @@ A fast backend's function chooses between two drivers (direct, Winograd), and th
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import Any
 
 import numpy as np
 
 from minicnn import backends, config
 from minicnn.callbacks import CallbackList
-from minicnn.models.compile import Compilable
 from minicnn.models.cuda_graph import CapturedStep
 from minicnn.models.data_adapter import ArrayBatches, make_batches
 from minicnn.models.data_checks import (
@@ -24,17 +22,19 @@ from minicnn.models.data_checks import (
     as_arrays,
     check_finite,
     check_lengths,
+    names_in,
     split_validation,
 )
-from minicnn.models.graph import pack_struct
 from minicnn.models.guards import NumericsError
+from minicnn.models.own_steps import OwnSteps, as_lists
 from minicnn.models.plan import Plan, Step
 from minicnn.models.run import Run, Validation
+from minicnn.structure import pack_struct
 
 __all__ = ["Trainer"]
 
 
-class Trainer(Compilable):
+class Trainer(OwnSteps):
     """What makes a graph of layers trainable; `Model` inherits from it.
 
     Attributes:
@@ -49,14 +49,19 @@ class Trainer(Compilable):
 
     # --- one batch ----------------------------------------------------------------------
 
-    def train_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None, watch: bool = False) -> None:
+    def train_step(self, x: Any, y: Any = None, sample_weight: Any = None, watch: bool = False) -> Any:
         """Forward, backward, update: one step on one batch. Its loss joins the running means, unread.
 
+        A class may have a step of its own, `train_step(self, data)`, as in Keras: see `own_steps`.
+
         Args:
-            x, y: one array an input, an output. sample_weight: one array, or one an output, or None.
+            x, y: one array an input, an output; or (x, y) or (x, y, sample_weight) as the one argument.
+            sample_weight: one array, or one an output, or None.
             watch: check every layer's output and gradients for NaN.
         """
-        plan = self._plan_for("train", watch=watch)
+        x, y, sample_weight = as_lists(x, y, sample_weight)
+        in_training = self._says_training()
+        plan = self._plan_for("train", watch=watch, training=in_training)
         optimizer = self.optimizer
         if not optimizer.built:
             optimizer.build(self.trainable_weights)  # in Keras's order, which files keep
@@ -65,12 +70,13 @@ class Trainer(Compilable):
         y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
         saved: list[Any] = []
         penalties: list[Any] = []
-        outputs = plan.forward(self._feed(x), True, saved, penalties)
+        outputs = plan.forward(self._feed(x), in_training, saved, penalties)
         loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
         del outputs
 
         # Backward: the gradient of the loss at the outputs becomes that of every weight.
-        gradients, _ = plan.backward(self._compiled_loss.backward(kept, plan.logits_for), saved)
+        ones = [np.ones((), plan.dtypes[i]) for i in plan.losses]
+        gradients, _ = plan.backward(self._compiled_loss.backward(kept, plan.logits_for), saved, of_losses=ones)
         del kept
         for variable in plan.regularized:
             if variable in gradients:
@@ -79,15 +85,18 @@ class Trainer(Compilable):
         self._track(plan, penalties, loss, own, y, predictions, sample_weight)
         # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
         optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))
+        return self._logs() if self._has_own("train_step") else None
 
-    def test_step(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
-        """The loss and the metrics of one batch join the running means; nothing is updated."""
-        plan = self._plan_for("train")
+    def test_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """The loss and the metrics of one batch join the running means; nothing is updated. Arguments as in `train_step`."""
+        x, y, sample_weight = as_lists(x, y, sample_weight)
+        plan = self._plan_for("train", training=False)
         y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
         penalties: list[Any] = []
         outputs = plan.forward(self._feed(x), False, penalties=penalties)
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
         self._track(plan, penalties, loss, own, y, predictions, sample_weight)
+        return self._logs() if self._has_own("test_step") else None
 
     def _track(
         self,
@@ -109,6 +118,8 @@ class Trainer(Compilable):
 
     def _logs(self) -> dict[str, float]:
         """Name -> running mean since `reset_metrics`, sorted by name as Keras's logs are. Waits for a GPU."""
+        if self._step_logs is not None:  # what a step of the class's own returned last
+            return dict(sorted((name, float(np.asarray(value))) for name, value in self._step_logs.items()))
         return dict(sorted({**self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
 
     def _in_order(self, logs: dict[str, float]) -> Any:
@@ -177,8 +188,8 @@ class Trainer(Compilable):
         validation = Validation(validation_data, validation_batch_size or batch_size, validation_steps, validation_freq)
         run = Run(self, source, validation, hooks)
         watch = hooks.watches_numerics  # at every value, for which a device has to be waited for
-        captured = backends.on_device() and not watch
-        train_step = CapturedStep(self) if captured else functools.partial(self.train_step, watch=watch)
+        captured = backends.on_device() and not watch and not self._has_own("train_step")
+        train_step = CapturedStep(self) if captured else self._step("train_step", watch=watch)
         with hooks, contextlib.closing(source), self._step_memory() as arena, self._means.of_a_run():
             for batch_x, batch_y, weights in run.batches(initial_epoch, epochs, class_weight):
                 try:
@@ -197,15 +208,20 @@ class Trainer(Compilable):
         """Where batches of `data`, (x, y, sample_weight), come from."""
         if data[0] is None:
             raise ValueError("Missing data: `x` is None.")
+        self._learn_inputs(data[0])
         return make_batches(data, self._names, batch_size, shuffle, self._shuffle_seed, steps, targets)
 
     @property
     def _names(self) -> tuple[list[str], list[str]]:
         """Of inputs and outputs, as messages about data say them."""
-        return getattr(self, "input_names", None) or ["x"], getattr(self, "output_names", None) or ["y"]
+        open_ended = self._learns_its_inputs()  # from the data: it may be any number of them
+        names = getattr(self, "input_names", None), getattr(self, "output_names", None)
+        return (names[0] or [], names[1] or []) if open_ended else (names[0] or ["x"], names[1] or ["y"])
 
-    def _targets(self, y: list[Any] | None) -> list[Any]:
+    def _targets(self, y: list[Any] | None) -> Any:
         """The targets, checked."""
+        if y is None and (self._has_own("train_step") or self._has_own("test_step")):
+            return None
         if y is None:
             raise ValueError("The data have no targets: pass `y`, or batches `(x, y)`.")
         if backends.on_device():  # the loss does not look at them there, since that would wait for the device
@@ -224,14 +240,18 @@ class Trainer(Compilable):
         generator: Any,
         steps_per_epoch: int | None = None,
         epochs: int = 1,
-        *,
-        max_queue_size: int = 10,
-        workers: int = 1,
-        use_multiprocessing: bool = False,
         **kwargs: Any,
     ) -> Any:
         """`fit`, under the name that older programs call for generators; what steered their threads has no effect."""
-        return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **kwargs)
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **_without_threads(kwargs))
+
+    def evaluate_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> Any:
+        """`evaluate`, as `fit_generator` is `fit`."""
+        return self.evaluate(generator, steps=steps, **_without_threads(kwargs))
+
+    def predict_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> Any:
+        """`predict`, as `fit_generator` is `fit`."""
+        return self.predict(generator, steps=steps, **_without_threads(kwargs))
 
     # --- evaluate and predict -----------------------------------------------------------
 
@@ -269,7 +289,7 @@ class Trainer(Compilable):
                 self._prepare(batch_x, batch_y)
                 batch_y = self._targets(batch_y)
                 hooks.on_test_batch_begin(index)
-                self.test_step(batch_x, batch_y, weights)
+                self._step("test_step")(batch_x, batch_y, weights)
                 del batch_x, batch_y, weights
                 arena.new_step()
                 hooks.on_test_batch_end(index, self._logs)
@@ -336,7 +356,7 @@ class Trainer(Compilable):
             if class_weight is not None:
                 weights = apply_class_weight(class_weight, batch_y, weights, len(self._outputs[0].shape))
             self.reset_metrics()
-            self.train_step(batch_x, batch_y, weights)
+            self._step("train_step")(batch_x, batch_y, weights)
             logs = self._logs()
             return logs if return_dict else self._in_order(logs)
 
@@ -346,15 +366,16 @@ class Trainer(Compilable):
         with self._means.of_a_run(), self._step_memory():
             batch_x, batch_y, weights = self._one_batch(x, y, sample_weight)
             self.reset_metrics()
-            self.test_step(batch_x, batch_y, weights)
+            self._step("test_step")(batch_x, batch_y, weights)
             logs = self._logs()
             return logs if return_dict else self._in_order(logs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
-        arrays = as_arrays(x, self._names[0], "input")
+        names = names_in(x, self._names[0], "x")
+        arrays = as_arrays(x, names, "input")
         assert arrays is not None
-        check_finite(arrays, self._names[0], "input")
+        check_finite(arrays, names, "input")
         self._prepare(arrays, None)
         with self._step_memory():
             outputs = _copied(self._plan_for("predict").forward(self._feed(arrays), False))
@@ -419,3 +440,9 @@ def _placed(arrays: list[Any]) -> list[Any]:
 def _copied(outputs: list[Any]) -> list[np.ndarray]:
     """Outputs as NumPy arrays, out of the memory that the next step takes."""
     return [np.array(backends.to_numpy(output)) for output in outputs]
+
+
+def _without_threads(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of older programs' `*_generator` methods, without those that steered threads."""
+    steering = ("max_queue_size", "workers", "use_multiprocessing", "pickle_safe", "max_q_size")
+    return {name: value for name, value in arguments.items() if name not in steering}

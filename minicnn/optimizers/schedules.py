@@ -20,6 +20,7 @@ __all__ = [
     "ExponentialDecay",
     "InverseTimeDecay",
     "LearningRateSchedule",
+    "OneCycle",
     "PiecewiseConstantDecay",
     "PolynomialDecay",
     "deserialize",
@@ -230,6 +231,47 @@ class CosineDecayRestarts(_Decay):
             done = (done - (1 - length) / (1 - self.t_mul)) / length
         cosine = self.m_mul**restarts * (1 + np.cos(math.pi * done)) / 2
         return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+
+
+@registry.register("schedule")
+class OneCycle(_Decay):
+    """Up to the highest rate and down again, once over the whole of training.
+
+        rate = start + (peak - start) * f(step / warmup)                            until warmup = warmup_share * total_steps
+        rate = peak + (end - peak) * f((step - warmup) / (total_steps - warmup))    then, and `end` after that
+
+    f(u) = (1 - cos(pi u)) / 2 with shape="cosine", u with shape="linear" (a triangle); start = peak * start_factor, and
+    end = peak * end_factor. PyTorch calls it `OneCycleLR`, whose `final_div_factor` counts from the start.
+
+    Source: Smith & Topin 2018, "Super-Convergence", arXiv:1708.07120.
+    """
+
+    _arguments = ("maximal_learning_rate", "total_steps", "warmup_share", "start_factor", "end_factor", "shape", "name")
+
+    def __init__(
+        self,
+        maximal_learning_rate: float,
+        total_steps: int,
+        warmup_share: float = 0.3,
+        start_factor: float = 0.04,
+        end_factor: float = 4e-6,
+        shape: str = "cosine",
+        name: str = "OneCycle",
+    ) -> None:
+        if not 0 <= warmup_share <= 1:
+            raise ValueError(f"Argument `warmup_share` must be within 0 and 1. Received: warmup_share={warmup_share}")
+        if shape not in ("cosine", "linear"):
+            raise ValueError(f'Argument `shape` must be "cosine" or "linear". Received: shape={shape!r}')
+        self.maximal_learning_rate, self.total_steps = maximal_learning_rate, _positive(total_steps, "total_steps")
+        self.warmup_share, self.start_factor, self.end_factor = warmup_share, start_factor, end_factor
+        self.shape, self.name = shape, name
+
+    def _rate(self, step: Any) -> Any:
+        places = [0, self.warmup_share * self.total_steps, self.total_steps]
+        phase = np.interp(step, places, [0, 1, 2])  # 0 to 1 on the way up, 1 to 2 on the way down
+        if self.shape == "cosine":
+            phase = np.floor(phase) + (1 - np.cos(math.pi * (phase - np.floor(phase)))) / 2
+        return self.maximal_learning_rate * np.interp(phase, [0, 1, 2], [self.start_factor, 1, self.end_factor])
 
 
 _, serialize, deserialize = serialization.functions_of("schedule")

@@ -84,8 +84,10 @@ def _parts(layer: Layer) -> list[tuple[str, Any]]:
     is_model = hasattr(layer, "get_compile_config")
     own = sorted(set(vars(layer)) - set(dir(Layer())), key=lambda name: (name.startswith("_"), name))
     attributes = [name for name in own if not (is_model and name.startswith("_"))]
+    first: list[tuple[str, Any]] = [("layers", layer.layers)] if is_model else []  # type: ignore[attr-defined]
+    if getattr(layer, "_is_traced", False):  # a class with a `call`: there its layers stand among the other attributes
+        first, attributes = [], sorted([*attributes, "layers"])
     parts = [(name, getattr(layer, name)) for name in attributes]
-    first = [("layers", layer.layers)] if is_model else []  # type: ignore[attr-defined]
     return first + [(name, value) for name, value in parts if isinstance(value, (Layer, list, tuple, dict))]
 
 

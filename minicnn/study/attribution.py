@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 
 from minicnn.data.resize import resize
-from minicnn.layers import Activation, Conv2D, Dense, Softmax
+from minicnn.layers import Activation, Softmax
+from minicnn.layers.affine import Affine
 from minicnn.models import Model
 from minicnn.study.features import one_image
 from minicnn.study.filters import last_convolution, named_layer
@@ -28,7 +29,7 @@ def _scores_model(model: Any) -> Any:
     last = model.layers[-1]
     if isinstance(last, (Softmax, Activation)):
         return Model(model.inputs, last.input)
-    if not isinstance(last, (Dense, Conv2D)):
+    if not isinstance(last, Affine):
         return model
     linear = type(last).from_config({**last.get_config(), "activation": None, "name": f"{last.name}_scores"})
     scores = Model(model.inputs, linear(last.input))

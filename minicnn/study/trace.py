@@ -199,7 +199,7 @@ def trace(model: Any, image: Any, pixel: tuple[int, int] | None = None) -> Trace
                 _sum_of(step, read[0], y, place),
             )
         )
-    calls, _, outputs, _ = flatten_calls(model)
+    calls, _, outputs, *_ = flatten_calls(model)
     made_by = {call.output: call.layer for call in calls}
     left = []
     for i in plan.logits_for:

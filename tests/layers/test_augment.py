@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from minicnn.backends import ops
 from tests.layers.checks import check_configs, pair_of
 from tests.ops.checks import Target, seeds
 
+# Both in float32, in which TensorFlow resizes and takes its matrices.
 TARGETS = {"numba": Target("numba", "float32"), "reference": Target("reference", "float32")}
 FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
 some_cases = settings(max_examples=50)
@@ -26,15 +26,6 @@ images = st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.s
 factors = st.floats(-0.875, 0.875, width=16)
 ranges = st.one_of(factors.map(abs), st.tuples(factors, factors))
 fill_modes = st.sampled_from(["constant", "nearest", "reflect"])
-
-
-@pytest.fixture(params=list(TARGETS), scope="module")
-def target(request: pytest.FixtureRequest) -> Iterator[Target]:
-    """Both in float32, in which TensorFlow resizes and takes its matrices."""
-    before = backends.backend()
-    backends.set_backend(request.param)
-    yield TARGETS[request.param]
-    backends.set_backend(before)
 
 
 def exact_matrices(seed: int, N: int, dtype: str) -> np.ndarray:
@@ -234,7 +225,23 @@ def test_crops_are_windows_at_all_places(target: Target) -> None:
     target.check(np.asarray(ours(x[:2, :1])), resizing(x[:2, :1]))
 
 
-RANDOM = {
+RANDOM: dict[str, dict[str, Any]] = {
+    "AugMix": {},
+    "RandAugment": {},
+    "RandomColorDegeneration": {"factor": 0.5},
+    "RandomColorJitter": {"brightness_factor": 0.3, "contrast_factor": 0.4, "saturation_factor": 0.4, "hue_factor": 0.3},
+    "RandomElasticTransform": {"scale": (0.5, 1)},
+    "RandomErasing": {},
+    "RandomGaussianBlur": {},
+    "RandomGrayscale": {},
+    "RandomHue": {"factor": 0.4},
+    "RandomInvert": {},
+    "RandomPerspective": {"scale": 0.5},
+    "RandomPosterization": {"factor": 5},
+    "RandomSaturation": {"factor": (0.1, 0.4)},
+    "RandomSharpness": {"factor": 0.7},
+    "RandomShear": {"x_factor": (0.1, 0.4), "y_factor": (0, 0.3)},
+    "Solarization": {"addition_factor": 0.5, "threshold_factor": 0.7},
     "RandomFlip": {},
     "RandomRotation": {"factor": 0.2},
     "RandomZoom": {"height_factor": 0.3},
@@ -256,11 +263,13 @@ def test_random_layers(target: Target, class_name: str) -> None:
     y, saved = layer.forward(x, False)
     assert y is x
     assert layer.backward(y, saved) == (y, ())
-    again = type(layer).from_config(layer.get_config())
+    config = layer.get_config() | {"seed": 4}  # which Keras leaves out of RandomGrayscale's
+    again = type(layer).from_config(config)
     np.testing.assert_array_equal(again(x), first)
-    np.testing.assert_array_equal(again(x[:2]), second[:2])
-    single = type(layer).from_config(layer.get_config())
-    np.testing.assert_array_equal(single(x[0]), first[0])
+    if class_name not in ("AugMix", "RandAugment"):  # in which Equalization looks at all images of a batch
+        np.testing.assert_array_equal(again(x[:2]), second[:2])
+        single = type(layer).from_config(config)
+        np.testing.assert_array_equal(single(x[0]), first[0])
     with pytest.raises(ValueError, match="rank 3"):
         type(layer).from_config(layer.get_config())(x[0, 0])
     y, saved = layer.forward(x, True)

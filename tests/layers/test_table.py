@@ -60,6 +60,44 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ((2, 3, 5, 6), {"filters": 7, "kernel_size": 3, "activation": "relu", **FIRST}),
         ((2, 3, 5, 6), {"filters": 7, "kernel_size": 2, "padding": "same", "activation": "softmax", **FIRST}),
     ],
+    "Conv2DTranspose": [
+        (IMAGE, {"filters": 4, "kernel_size": 3}),
+        (IMAGE, {"filters": 4, "kernel_size": 2, "strides": 2, "activation": "relu", "kernel_regularizer": "l2"}),
+        (IMAGE, {"filters": 2, "kernel_size": (3, 4), "strides": (2, 3), "padding": "same", "use_bias": False}),
+        (IMAGE, {"filters": 2, "kernel_size": 3, "strides": (3, 2), "output_padding": (2, 0), "activation": "tanh"}),
+        (IMAGE, {"filters": 2, "kernel_size": (3, 5), "strides": 2, "padding": "same", "output_padding": 0}),
+        (IMAGE, {"filters": 2, "kernel_size": 1, "strides": 3, "padding": "same", "bias_initializer": "ones"}),
+        (IMAGE, {"filters": 33, "kernel_size": 3, "padding": "same"}),
+    ],
+    "Conv1DTranspose": [
+        (SIGNAL, {"filters": 3, "kernel_size": 3}),
+        (SIGNAL, {"filters": 3, "kernel_size": (2,), "strides": 2, "padding": "same", "activation": "relu"}),
+        (SIGNAL, {"filters": 5, "kernel_size": 4, "strides": 3, "output_padding": 1, "kernel_constraint": "non_neg"}),
+    ],
+    "DepthwiseConv2D": [
+        (IMAGE, {"kernel_size": 3}),
+        (IMAGE, {"kernel_size": (2, 3), "padding": "same", "depth_multiplier": 3, "activation": "relu"}),
+        (IMAGE, {"kernel_size": 3, "strides": 2, "padding": "SAME", "use_bias": False, "depthwise_regularizer": "l2"}),
+        (IMAGE, {"kernel_size": 2, "dilation_rate": 2, "activation": "softmax", "depthwise_constraint": "non_neg"}),
+        ((2, 9, 8, 34), {"kernel_size": 5, "padding": "same", "depthwise_initializer": "he_normal"}),
+    ],
+    "DepthwiseConv1D": [
+        (SIGNAL, {"kernel_size": 3}),
+        (SIGNAL, {"kernel_size": (2,), "strides": 2, "padding": "same", "depth_multiplier": 2, "activation": "tanh"}),
+        (SIGNAL, {"kernel_size": 2, "dilation_rate": 3, "activation": "relu"}),
+        (SIGNAL, {"kernel_size": 3, **FIRST}),
+    ],
+    "SeparableConv2D": [
+        (IMAGE, {"filters": 4, "kernel_size": 3}),
+        (IMAGE, {"filters": 5, "kernel_size": (2, 3), "padding": "same", "depth_multiplier": 2, "activation": "relu"}),
+        (IMAGE, {"filters": 2, "kernel_size": 3, "strides": 2, "use_bias": False, "pointwise_regularizer": "l2"}),
+        (IMAGE, {"filters": 3, "kernel_size": 2, "dilation_rate": (1, 2), "padding": "same", "activation": "softmax"}),
+    ],
+    "SeparableConv1D": [
+        (SIGNAL, {"filters": 3, "kernel_size": 3, "depthwise_initializer": "ones"}),
+        (SIGNAL, {"filters": 3, "kernel_size": 2, "strides": 2, "padding": "same", "depth_multiplier": 2}),
+        (SIGNAL, {"filters": 3, "kernel_size": 3, "activation": "relu", **FIRST}),
+    ],
     "MaxPooling1D": [(SIGNAL, {}), (SIGNAL, {"pool_size": 3, "strides": 1, "padding": "same"}), (SIGNAL, FIRST)],
     "AveragePooling1D": [
         (SIGNAL, {"pool_size": 2}),
@@ -231,6 +269,29 @@ BAD: list[tuple[Any, str]] = [
     (lambda: layers.Conv2D(2, 3, padding="causal"), r"must be one of \('valid', 'same'\). Received: padding='causal'"),
     (lambda: layers.Conv1D(2, 5)(ONES), r"zero or negative.*kernel shape=\(5, 4, 2\)"),
     (lambda: layers.Conv1D(2, 2)(ONES[0]), "expected min_ndim=3, found ndim=2"),
+    (lambda: layers.Conv2DTranspose(0, 2), "argument `filters`. Expected a strictly positive value. Received filters=0"),
+    (lambda: layers.Conv2DTranspose(2, 0), "The `kernel_size` argument must be a tuple of 2 integers"),
+    (lambda: layers.Conv2DTranspose(2, 3, 2, padding="causal"), r"must be one of \('valid', 'same'\)"),
+    (
+        lambda: layers.Conv2DTranspose(2, 3, (1, 2), output_padding=(1, 1)),
+        "must be strictly less than `strides` for all dimensions. At dimension 0, `output_padding` is 1 but `strides` is 1",
+    ),
+    (lambda: layers.Conv1DTranspose(2, 3, 2, output_padding=-1), "`output_padding` argument must be a tuple of 1 integers"),
+    (lambda: layers.Conv2DTranspose(2, 3, 2, dilation_rate=2), "`strides > 1` not supported in conjunction with"),
+    (lambda: layers.Conv1DTranspose(2, 2)(ONES[0]), "expected min_ndim=3, found ndim=2"),
+    (
+        lambda: layers.Conv1DTranspose(2, 2, 2, padding="same", output_padding=0, name="up")(ONES[:, :1]),
+        r"zero or negative.*`output_padding=\(0,\)`. Layer: 'up'",
+    ),
+    (lambda: layers.DepthwiseConv2D(3, depth_multiplier=0), "argument `depth_multiplier`. Expected a strictly positive value"),
+    (lambda: layers.DepthwiseConv2D((3, 3, 3)), "The `kernel_size` argument must be a tuple of 2 integers"),
+    (lambda: layers.DepthwiseConv1D(3, padding="causal"), r"must be one of \('valid', 'same'\)"),
+    (lambda: layers.DepthwiseConv1D(5)(ONES), r"zero or negative.*kernel shape=\(5, 4, 4\)"),
+    (lambda: layers.DepthwiseConv2D(3)(ONES), "expected min_ndim=4, found ndim=3"),
+    (lambda: layers.DepthwiseConv1D(2).build((2, 5, None)), "the last dimension of the inputs must be defined"),
+    (lambda: layers.SeparableConv2D(-1, 3), "argument `filters`. Expected a strictly positive value. Received filters=-1"),
+    (lambda: layers.SeparableConv1D(2, 3, depth_multiplier=0.5), "argument `depth_multiplier`"),
+    (lambda: layers.SeparableConv1D(2, 5)(ONES), r"zero or negative.*kernel shape=\(5, 4, 2\)"),
     (lambda: layers.MaxPooling1D(4)(ONES), r"zero or negative.*`pool_size=\(4,\)`"),
     (lambda: layers.MaxPooling2D(data_format="NCHW"), "The `data_format` argument must be one of"),
     (lambda: layers.GlobalMaxPooling1D()(ONES[None]), "expected ndim=3, found ndim=4"),
@@ -276,6 +337,9 @@ def test_errors(make: Any, message: str) -> None:
     ("name", "arguments"),
     [
         ("Conv2D", {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "elu"}),
+        ("Conv2DTranspose", {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"}),
+        ("DepthwiseConv2D", {"kernel_size": (3, 2), "strides": (1, 2), "depth_multiplier": 2, "activation": "elu"}),
+        ("SeparableConv2D", {"filters": 4, "kernel_size": 2, "dilation_rate": 2, "strides": 2, "padding": "same"}),
         ("RandomFlip", {"seed": 1}),
         ("RandomRotation", {"factor": 0.25, "seed": 1}),
         ("CenterCrop", {"height": 3, "width": 2}),
@@ -296,7 +360,7 @@ def test_channels_first_is_channels_last_transposed(target: Target, name: str, a
     np.testing.assert_array_equal(y, expected.transpose(0, 3, 1, 2))
     assert first.compute_output_shape((None, 3, 5, 6)) == (None, *y.shape[1:])
     assert type(first).from_config(first.get_config()).data_format == "channels_first"
-    if name == "Conv2D":
+    if "Conv2D" in name:
         dy = target.normal(1, *expected.shape)
         expected_dx, expected_grads = last.backward(dy, saved)
         dx, grads = first.backward(np.ascontiguousarray(dy.transpose(0, 3, 1, 2)), kept)

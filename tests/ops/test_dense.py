@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu._microkernel import NR
-from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, PART, PARTS, SAMPLES, SUMMED_ROWS
+from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, MANY, PART, PARTS, SAMPLES, SUMMED_ROWS, WIDE
 from minicnn.backends.types import window_over
 from tests.ops.checks import Target, around, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
 
@@ -42,6 +42,8 @@ LARGE = [
     (FEW, 3 * PART // 100, 100),
     (FEW + 1, DEPTH + 1, NR + 1),
     (40, 2 * DEPTH + 3, NR + 1),
+    *[(M, 5, NR + 3) for M in around(MANY)],
+    *zip(around(DEPTH), around(WIDE), around(NR)),
     *zip(around(SAMPLES), around(GROUP), around(NR)),
     *zip(around(NR), around(DEPTH), around(BLOCKS * NR)),
 ]
@@ -53,9 +55,10 @@ def test_large_products_equal_tensorflow(target: Target, shape: tuple[int, int, 
     M, C_in, C_out = shape
     x, kernel, bias, dy = (target.normal(i, *s) for i, s in enumerate([(M, C_in), (C_in, C_out), (C_out,), (M, C_out)]))
     target.check(target.ops.dense_forward(x, kernel, bias), tf.matmul(x, kernel) + bias)
-    dx, dkernel, _ = target.ops.dense_backward(dy, x, kernel)
+    dx, dkernel, dbias = target.ops.dense_backward(dy, x, kernel)
     target.check(dx, tf.matmul(dy, kernel, transpose_b=True))
     target.check(dkernel, tf.matmul(x, dy, transpose_a=True))
+    target.check(dbias, tf.reduce_sum(dy, axis=0))
 
 
 @pytest.mark.parametrize("shape", LARGE)
@@ -64,6 +67,7 @@ def test_large_products_have_the_same_bits_for_any_number_of_threads(shape: tupl
     x, kernel, dy = FLOAT32.normal(0, M, C_in), FLOAT32.normal(1, C_in, C_out), FLOAT32.normal(2, M, C_out)
     both_thread_counts(FLOAT32.ops.dense_forward, x, kernel, None)
     both_thread_counts(FLOAT32.ops.dense_backward, dy, x, kernel)
+    both_thread_counts(FLOAT32.ops.dense_backward, dy, x, kernel, FLOAT32.ops.relu_forward(dy))
 
 
 @gradient_cases

@@ -14,7 +14,7 @@ import minicnn
 from minicnn import layers
 from minicnn.backends.numba_cpu import winograd
 from minicnn.backends.types import window_over
-from tests.ops import test_conv, test_dense, test_norm, test_pool
+from tests.ops import test_conv, test_conv_transpose, test_dense, test_depthwise, test_norm, test_pool
 from tests.ops.checks import Target, ops_of, seeds
 from tests.ops.windows import Windows, windows
 
@@ -59,6 +59,15 @@ def test_loops_at_the_edges_of_a_convolution(twin: Target) -> None:
     test_conv.test_conv2d_of_no_images(twin, 2)
     test_conv.test_conv2d_leaves_its_arguments_alone(twin)
     test_conv.test_nan_pixel_reaches_exactly_the_windows_over_it(twin)
+
+
+@few_cases
+@given(case=small_windows(dilated=True), C=few_channels, M=few_channels, relu=st.booleans(), seed=seeds)
+def test_loops_of_transposed_and_depthwise_convolutions(
+    twin: Target, case: Windows, C: int, M: int, relu: bool, seed: int
+) -> None:
+    test_depthwise.check_against_tensorflow(twin, case, C, M, True, relu, seed)
+    test_conv_transpose.check_against_tensorflow(twin, case, C, M, True, relu, seed)
 
 
 @few_cases

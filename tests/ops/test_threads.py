@@ -81,6 +81,27 @@ def test_winograd_convolution(batch: int) -> None:
     both_thread_counts(winograd.backward, normal(*y.shape), x, kernel, window, y, None, None, True)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, *around(conv.CHUNKS)])
+@pytest.mark.parametrize(("stride", "M"), [(1, 1), (2, 3)])
+def test_depthwise_and_grouped_convolution(batch: int, stride: int, M: int) -> None:
+    x, kernel, bias = normal(batch, 33, 11, 20), normal(3, 3, 20, M), normal(20 * M)
+    window = window_over((33, 11), (3, 3), (stride, stride), "same")
+    y = both_thread_counts(ops.depthwise_conv2d_forward, x, kernel, bias, window, True)
+    both_thread_counts(ops.depthwise_conv2d_backward, normal(*y.shape), x, kernel, window, y)
+    window, kernel = window._replace(groups=4), normal(3, 3, 5, 8)
+    y, _ = both_thread_counts(ops.conv2d_forward, x, kernel, None, window, True)
+    both_thread_counts(ops.conv2d_backward, normal(*y.shape), x, kernel, window, y)
+
+
+@pytest.mark.parametrize("batch", [1, 3, *around(conv.CHUNKS)])
+@pytest.mark.parametrize(("stride", "size"), [(1, 3), (2, 2), (2, 3)])
+def test_transposed_convolution(batch: int, stride: int, size: int) -> None:
+    window = window_over((12, 14), (size, size), (stride, stride), "same")
+    x, kernel, bias = normal(batch, *window.output, 20), normal(size, size, 40, 20), normal(40)
+    y = both_thread_counts(ops.conv2d_transpose_forward, x, kernel, bias, window, (12, 14), True)
+    both_thread_counts(ops.conv2d_transpose_backward, normal(*y.shape), x, kernel, window, y)
+
+
 @pytest.mark.parametrize("rows", around(100 * norm.CHUNKS))
 def test_batchnorm(rows: int) -> None:
     x, gamma, beta, dy = normal(rows, 7), normal(7), normal(7), normal(rows, 7) + 1

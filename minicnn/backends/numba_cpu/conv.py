@@ -9,12 +9,14 @@ bias and ReLU while each tile is still in registers, and pools it at once. Backw
 other: the gradient is led back through pooling and ReLU into panels for the micro-kernel, which serve
 both the kernel's gradient and the input's; the bias's is summed on the way.
 
-`winograd` does the same with fewer multiplications, where that is faster. float64 and groups go to the
+`winograd` does the same with fewer multiplications, where that is faster. Groups of channels are convolved one after the
+other, each from a copy of its own, unless every channel is one: then it is a depthwise convolution. float64 goes to the
 reference backend.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +49,13 @@ from minicnn.backends.numba_cpu._panels import (
 )
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
-from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_output
+from minicnn.backends.numba_cpu.depthwise import (
+    depthwise_conv2d_algorithm,
+    depthwise_conv2d_backward,
+    depthwise_conv2d_forward,
+)
+from minicnn.backends.numba_cpu.elementwise import relu_backward
+from minicnn.backends.numba_cpu.pool import max_of_rows, maxpool2d_backward, maxpool2d_forward, memory_for_output
 from minicnn.backends.reference import conv as reference
 from minicnn.backends.types import Array, Window
 
@@ -63,8 +71,10 @@ def conv2d_forward(
     x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool = False, pool: Window | None = None
 ) -> tuple[Array, Array | None]:
     """Parallel over bands of output rows; a tile is MR output pixels by NR output channels."""
-    if x.dtype != np.float32 or window.groups != 1:
+    if x.dtype != np.float32:
         return reference.conv2d_forward(x, kernel, bias, window, relu, pool)
+    if window.groups != 1:
+        return _forward_of_groups(x, kernel, bias, window, relu, pool)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.forward(x, kernel, bias, window, relu, pool)
     geometry = geometry_of(x.shape[1], x.shape[2], window)
@@ -219,8 +229,10 @@ def conv2d_backward(
     need_dx: bool = True,
 ) -> tuple[Array | None, Array, Array]:
     """Parallel over chunks of images: a thread owns dx[n] and its chunk's sums, so there are no races."""
-    if dy.dtype != np.float32 or window.groups != 1:
+    if dy.dtype != np.float32:
         return reference.conv2d_backward(dy, x, kernel, window, y, pool, argmax, need_dx)
+    if window.groups != 1:
+        return _backward_of_groups(dy, x, kernel, window, y, pool, argmax, need_dx)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     geometry = geometry_of(x.shape[1], x.shape[2], window)
@@ -411,10 +423,67 @@ def _backward(inputs, outputs, workspace, geometry, pool, flags):  # type: ignor
             dbias[co] += workspace.totals[chunk, co]
 
 
+# --- groups -------------------------------------------------------------------------
+
+
+def _of_groups(array: Array, G: int) -> Array:
+    """(..., C) as (G, ..., C/G)."""
+    parts = empty((G, *array.shape[:-1], array.shape[-1] // G), array.dtype)
+    np.copyto(parts, np.moveaxis(array.reshape(*array.shape[:-1], G, array.shape[-1] // G), -2, 0))
+    return parts
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """G of (..., C/G) as (..., C)."""
+    *shape, C = parts[0].shape
+    whole = empty((*shape, len(parts), C), parts[0].dtype)
+    for group, part_of_group in enumerate(parts):
+        whole[..., group, :] = part_of_group
+    return whole.reshape(*shape, len(parts) * C)
+
+
+def _forward_of_groups(
+    x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool, pool: Window | None
+) -> tuple[Array, Array | None]:
+    (KH, KW, C_in_of_group, C_out), G = kernel.shape, window.groups
+    if C_in_of_group == 1:
+        y = depthwise_conv2d_forward(x, kernel.reshape(KH, KW, G, C_out // G), bias, window, relu)
+        return (y, None) if pool is None else maxpool2d_forward(y, pool)
+    biases = [None] * G if bias is None else list(bias.reshape(G, C_out // G))
+    groups = zip(_of_groups(x, G), _of_groups(kernel, G), biases)
+    ys, argmaxes = zip(*(conv2d_forward(*group, window._replace(groups=1), relu, pool) for group in groups))
+    return _joined(ys), None if pool is None else _joined(argmaxes)
+
+
+def _backward_of_groups(
+    dy: Array,
+    x: Array,
+    kernel: Array,
+    window: Window,
+    y: Array | None,
+    pool: Window | None,
+    argmax: Array | None,
+    need_dx: bool,
+) -> tuple[Array | None, Array, Array]:
+    (KH, KW, C_in_of_group, C_out), G = kernel.shape, window.groups
+    if y is not None:
+        dy = relu_backward(dy, y)
+    if pool is not None:
+        dy = maxpool2d_backward(dy, argmax, (len(x), *window.output, C_out), pool)
+    if C_in_of_group == 1:
+        dx, dkernel, dbias = depthwise_conv2d_backward(
+            dy, x, kernel.reshape(KH, KW, G, C_out // G), window, need_dx=need_dx
+        )  # fmt: skip
+        return dx, dkernel.reshape(kernel.shape), dbias
+    groups = zip(_of_groups(dy, G), _of_groups(x, G), _of_groups(kernel, G))
+    dxs, dkernels, dbiases = zip(*(conv2d_backward(*group, window._replace(groups=1), need_dx=need_dx) for group in groups))
+    return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
+
+
 def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
-    """Winograd's, or the loops of this file."""
-    if window.groups != 1:
-        return reference.conv2d_algorithm(x_shape, kernel_shape, window)
-    r = kernel_shape[0]
-    m = winograd.SIDE + 1 - r
-    return f"Winograd F({m}x{m}, {r}x{r})" if winograd.pays(x_shape, kernel_shape, window) else "direct"
+    """Winograd's, or the loops of this file (of one group, where there are several), or of `depthwise`."""
+    (N, H, W, C_in), (r, KW, C_in_of_group, C_out), G = x_shape, kernel_shape, window.groups
+    if G != 1 and C_in_of_group == 1:
+        return depthwise_conv2d_algorithm(x_shape, (r, KW, C_in, C_out // G), window)
+    m, shapes = winograd.SIDE + 1 - r, ((N, H, W, C_in // G), (r, KW, C_in_of_group, C_out // G))
+    return f"Winograd F({m}x{m}, {r}x{r})" if winograd.pays(*shapes, window._replace(groups=1)) else "direct"

@@ -8,7 +8,7 @@ import numpy as np
 
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import compiled, part
-from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
+from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
 from minicnn.backends.numba_cpu._panels import NO_BIAS, blocks_of, clear, pack, pack_transposed, row_offsets, start_row
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
@@ -16,12 +16,14 @@ from minicnn.backends.numba_cpu.elementwise import relu_backward
 from minicnn.backends.reference import dense as reference
 from minicnn.backends.types import Array
 
-GROUP = 96  # rows of a gradient that one task computes
+GROUP = 96  # rows of the input's gradient that one task computes
+WIDE = 64 * MR  # rows of the kernel's
 SAMPLES = 256  # of a forward pass that one task takes: it copies the kernel's panel for them
 BLOCKS = 8  # of NR output features that one task takes at most: the samples are read anew by each task
 DEPTH = 256  # rows of a panel that lie in L1 together
 FEW = 3  # samples for which a panel is not worth copying
 PARTS, PART = 16, 1 << 14  # of a kernel that are summed apart for few samples: at most so many, of at least so many weights
+MANY = 1024  # samples for whose gradient it is worth to transpose the kernel: a layer over each pixel has that many
 SUMMED_ROWS = 512  # rows of dy that one task sums for the bias
 
 
@@ -126,13 +128,18 @@ def dense_backward(
     dz = dy if y is None else relu_backward(dy, y)
     (M, C_out), C_in = dz.shape, kernel.shape[0]
     dx = None
-    if need_dx:
+    if need_dx and M >= MANY:
+        transposed = empty((C_out, C_in))
+        transposed[...] = kernel.T
+        dx = dense_forward(dz, transposed, None)
+    elif need_dx:
         dx = empty((M, C_in))
         _backward_input(dz, kernel, dx, empty((blocks_of(M), C_out, NR)), empty((MOST, GROUP, NR)))
-    dkernel, dbias = empty((C_in, C_out)), empty((C_out,))
-    _backward_kernel(x, dz, dkernel, empty((blocks_of(C_out), M, NR)))
-    _backward_bias(dz, dbias, empty((max(1, -(-M // SUMMED_ROWS)), C_out)))
-    return dx, dkernel, dbias
+    dkernel = empty((C_in, C_out))
+    groups, blocks = -(-C_in // WIDE), blocks_of(C_out)
+    parts = min(blocks, even_parts(groups))
+    _backward_kernel(x, dz, dkernel, empty((blocks, M, NR)), empty((MOST, WIDE // MR, DEPTH, MR)), parts)
+    return dx, dkernel, sum_of_rows(dz)
 
 
 @part
@@ -162,30 +169,59 @@ def _backward_input(dz, kernel, dx, packed, tiles):  # type: ignore[no-untyped-d
 
 
 @part
-def _backward_kernel_group(task: int, worker: int, x: Any, panels: Any, dkernel: Any, table: Any) -> None:
-    """A tile is MR input by NR output features."""
-    (M, C_in), C_out, blocks = x.shape, dkernel.shape[1], panels.shape[0]
-    group, block = task // blocks * GROUP, task % blocks
-    offsets = address(table) + 8 * group
-    a, b = Rows(address(x), offsets, 0, C_in), Panel(address(panels) + 4 * block * M * NR, 0, NR)
-    rows, columns = min(GROUP, C_in - group), min(NR, C_out - block * NR)
-    c = Tile(address(dkernel) + 4 * block * NR, offsets + 8 * C_in, rows, columns)
-    multiply(a, b, c, Start(address(ZEROS), 0), 1, M, NO_BOUND)
+def _backward_kernel_group(
+    task: int, worker: int, x: Any, panels: Any, dkernel: Any, columns: Any, table: Any, parts: int
+) -> None:
+    """WIDE input features by some blocks of NR output features; a tile is MR by NR of them.
+
+    DEPTH samples of the features are copied out of x, whose rows lie pages apart, in the order in which tiles read them:
+    there they stay in L2 for all blocks, and a block's panel in L1 for all tiles.
+    """
+    (M, C_in), C_out, blocks, own = x.shape, dkernel.shape[1], panels.shape[0], columns[worker]
+    first, part_of = task // parts * WIDE, task % parts
+    rows = min(WIDE, C_in - first)
+    for begin in range(0, M, DEPTH):
+        end = min(begin + DEPTH, M)
+        for tile in range((rows + MR - 1) // MR):
+            left = first + tile * MR
+            if left + MR <= C_in:
+                for m in range(begin, end):
+                    source, target = x[m, left : left + MR], own[tile, m - begin]
+                    for i in range(MR):
+                        target[i] = source[i]
+            else:
+                for m in range(begin, end):
+                    for i in range(C_in - left):
+                        own[tile, m - begin, i] = x[m, left + i]
+        for block in range(part_of * blocks // parts, (part_of + 1) * blocks // parts):
+            at = address(dkernel) + 4 * (first * C_out + block * NR)
+            start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)
+            a, b = Rows(address(own), address(table[0]), 0, MR), Panel(address(panels) + 4 * (block * M + begin) * NR, 0, NR)
+            c = Tile(at, address(table[1]), rows, min(NR, C_out - block * NR))
+            multiply(a, b, c, start, 1, end - begin, NO_BOUND)
 
 
 @compiled
-def _backward_kernel(x, dz, dkernel, panels):  # type: ignore[no-untyped-def]
+def _backward_kernel(x, dz, dkernel, panels, columns, parts):  # type: ignore[no-untyped-def]
     C_in, C_out = dkernel.shape
     if dz.size == 0:
         clear(dkernel)
         return
-    table = np.empty((2, C_in), np.int64)
-    row_offsets(table[0], 1)
+    table = np.empty((2, WIDE), np.int64)
+    for i in range(WIDE):
+        table[0, i] = i // MR * DEPTH * MR + i % MR
     row_offsets(table[1], C_out)
-    blocks = panels.shape[0]
-    parallel_for(blocks, dz.size, pack, (dz, panels))
-    groups = (C_in + GROUP - 1) // GROUP
-    parallel_for(groups * blocks, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, table))
+    parallel_for(panels.shape[0], dz.size, pack, (dz, panels))
+    groups = (C_in + WIDE - 1) // WIDE
+    parallel_for(groups * parts, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, columns, table, parts))
+
+
+def sum_of_rows(dz: Array) -> Array:
+    """dbias (C,) of dz (M, C). Parallel over runs of rows."""
+    M, C = dz.shape
+    dbias = empty((C,))
+    _backward_bias(dz, dbias, empty((max(1, -(-M // SUMMED_ROWS)), C)))
+    return dbias
 
 
 @part

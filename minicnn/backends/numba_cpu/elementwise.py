@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from math import erfc, floor
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._parallel import tasks
+from minicnn.backends.numba_cpu._vectormath import exp, expm1, exponentials, normal_cdf, sigmoid, softplus, tanh
 from minicnn.backends.reference import elementwise as reference
 from minicnn.backends.types import Array, Pads
 
@@ -26,7 +27,6 @@ ROWS = 64  # rows of a task, where a row is one problem
 ZERO, HALF, ONE, TWO, THREE, FOUR, SIX = F(0), F(0.5), F(1), F(2), F(3), F(4), F(6)
 BOUND = F(40)  # of the exponent in a mish
 SELU_SCALE, SELU_ALPHA = F(1.0507009873554805), F(1.6732632423543772)
-SQRT_HALF = F(0.7071067811865476)
 INVERSE_SQRT_2PI = F(0.3989422804014327)
 SQRT_2_OVER_PI, GELU_CUBIC = F(0.7978845608028654), F(0.044715)
 
@@ -111,70 +111,59 @@ def leaky_relu_backward(dy: Any, x: Any, negative_slope: Any) -> Any:
 # --- activations with an exponential ------------------------------------------------
 
 
-@elementwise(1, work=10)
+@elementwise(1, work=4)
 def elu_forward(x: Any, alpha: Any) -> Any:
-    return x if x > ZERO else alpha * np.expm1(x)  # exp(x) - 1 without cancellation near 0
+    return x if x > ZERO else alpha * expm1(x)  # exp(x) - 1 without cancellation near 0
 
 
-@elementwise(2, work=10)
+@elementwise(2, work=4)
 def elu_backward(dy: Any, x: Any, alpha: Any) -> Any:
-    return dy if x > ZERO else dy * alpha * np.exp(x)
+    return dy if x > ZERO else dy * alpha * exp(x)
 
 
-@elementwise(1, work=10)
+@elementwise(1, work=4)
 def selu_forward(x: Any) -> Any:
-    return SELU_SCALE * (x if x > ZERO else SELU_ALPHA * np.expm1(x))
+    return SELU_SCALE * (x if x > ZERO else SELU_ALPHA * expm1(x))
 
 
-@elementwise(2, work=10)
+@elementwise(2, work=4)
 def selu_backward(dy: Any, x: Any) -> Any:
-    return SELU_SCALE * dy * (ONE if x > ZERO else SELU_ALPHA * np.exp(x))
+    return SELU_SCALE * dy * (ONE if x > ZERO else SELU_ALPHA * exp(x))
 
 
-@part
-def normal_cdf(x: Any) -> Any:
-    """Phi(x) = erfc(-x / sqrt 2) / 2: exact for large negative x too, where 1 + erf would cancel."""
-    return HALF * F(erfc(-x * SQRT_HALF))
-
-
-@elementwise(1, work=20)
+@elementwise(1, work=4)
 def gelu_forward(x: Any) -> Any:
-    return x * normal_cdf(x)
+    below, _ = normal_cdf(x)
+    return x * below
 
 
-@elementwise(2, work=30)
+@elementwise(2, work=4)
 def gelu_backward(dy: Any, x: Any) -> Any:
-    return dy * (normal_cdf(x) + x * INVERSE_SQRT_2PI * np.exp(-HALF * x * x))
+    below, density = normal_cdf(x)
+    return dy * (below + x * (INVERSE_SQRT_2PI * density))
 
 
-@elementwise(1, work=20)
+@elementwise(1, work=4)
 def gelu_tanh_forward(x: Any) -> Any:
     u = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)
-    return HALF * x * (ONE + np.tanh(u))
+    return HALF * x * (ONE + tanh(u))
 
 
-@elementwise(2, work=20)
+@elementwise(2, work=4)
 def gelu_tanh_backward(dy: Any, x: Any) -> Any:
     """dx = dy * ((1 + t) / 2 + x/2 * (1 - t**2) * du/dx), t = tanh(u), u the argument in `gelu_tanh_forward`."""
     square = x * x
-    t = np.tanh(SQRT_2_OVER_PI * x * (ONE + GELU_CUBIC * square))
+    t = tanh(SQRT_2_OVER_PI * x * (ONE + GELU_CUBIC * square))
     du = SQRT_2_OVER_PI * (ONE + THREE * GELU_CUBIC * square)
     return dy * HALF * (ONE + t + x * (ONE - t * t) * du)
 
 
-@part
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) where x >= 0, exp(x) / (1 + exp(x)) below: no exponent is positive."""
-    e = np.exp(-abs(x))
-    return (ONE if x >= ZERO else e) / (ONE + e)
-
-
-@elementwise(1, work=10)
+@elementwise(1, work=4)
 def silu_forward(x: Any) -> Any:
     return x * sigmoid(x)
 
 
-@elementwise(2, work=10)
+@elementwise(2, work=4)
 def silu_backward(dy: Any, x: Any) -> Any:
     s = sigmoid(x)
     return dy * s * (ONE + x * (ONE - s))
@@ -183,17 +172,17 @@ def silu_backward(dy: Any, x: Any) -> Any:
 @part
 def _bounded_exp(x: Any) -> Any:
     """exp(min(x, 40)), whose square float32 still holds."""
-    return np.exp(BOUND if x > BOUND else x)
+    return exp(BOUND if x > BOUND else x)
 
 
-@elementwise(1, work=10)
+@elementwise(1, work=4)
 def mish_forward(x: Any) -> Any:
     e = _bounded_exp(x)
     n = e * (e + TWO)
     return x * (n / (n + TWO))
 
 
-@elementwise(2, work=10)
+@elementwise(2, work=4)
 def mish_backward(dy: Any, x: Any) -> Any:
     e = _bounded_exp(x)
     n = e * (e + TWO)
@@ -217,7 +206,7 @@ def hard_silu_backward(dy: Any, x: Any) -> Any:
     return dy if x >= THREE else inner
 
 
-@elementwise(1, work=10)
+@elementwise(1, work=4)
 def sigmoid_forward(x: Any) -> Any:
     return sigmoid(x)
 
@@ -237,9 +226,9 @@ def hard_sigmoid_backward(dy: Any, y: Any) -> Any:
     return dy / SIX if ZERO < y < ONE else ZERO
 
 
-@elementwise(1, work=20)
+@elementwise(1, work=4)
 def tanh_forward(x: Any) -> Any:
-    return np.tanh(x)
+    return tanh(x)
 
 
 @elementwise(2)
@@ -247,18 +236,12 @@ def tanh_backward(dy: Any, y: Any) -> Any:
     return dy * (ONE - y * y)
 
 
-@part
-def softplus(x: Any) -> Any:
-    """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
-    return (ZERO if x < ZERO else x) + np.log1p(np.exp(-abs(x)))
-
-
-@elementwise(1, work=20)
+@elementwise(1, work=4)
 def softplus_forward(x: Any) -> Any:
     return softplus(x)
 
 
-@elementwise(2, work=10)
+@elementwise(2, work=4)
 def softplus_backward(dy: Any, x: Any) -> Any:
     return dy * sigmoid(x)
 
@@ -269,7 +252,7 @@ def softmax_forward(x: Array) -> Array:
         return reference.softmax_forward(x)
     y = empty(x.shape)
     rows = x.reshape(-1, x.shape[-1])
-    _softmax_forward(-(-rows.shape[0] // ROWS), x.size * 10, rows, y.reshape(rows.shape))
+    _softmax_forward(-(-rows.shape[0] // ROWS), x.size * 4, rows, y.reshape(rows.shape))
     return y
 
 
@@ -277,13 +260,7 @@ def softmax_forward(x: Array) -> Array:
 def _softmax_forward(task: int, worker: int, x: Any, y: Any) -> None:
     M, C = x.shape
     for m in range(task * ROWS, min(M, task * ROWS + ROWS)):
-        largest = x[m, 0]
-        for c in range(1, C):
-            largest = max(largest, x[m, c])
-        total = ZERO
-        for c in range(C):
-            y[m, c] = np.exp(x[m, c] - largest)
-            total += y[m, c]
+        _, total = exponentials(x[m], y[m])
         for c in range(C):
             y[m, c] /= total
 

@@ -15,7 +15,8 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._parallel import tasks
-from minicnn.backends.numba_cpu.elementwise import ROWS, sigmoid, softplus
+from minicnn.backends.numba_cpu._vectormath import exponentials, row_sum, sigmoid, softplus
+from minicnn.backends.numba_cpu.elementwise import ROWS
 from minicnn.backends.reference import loss as reference
 from minicnn.backends.types import Array
 
@@ -70,15 +71,6 @@ def tasks_of(matrix: Array) -> int:
 
 
 @part
-def row_sum(row: Any) -> Any:
-    """Sum of a row."""
-    total = ZERO
-    for c in range(row.size):
-        total += row[c]
-    return total
-
-
-@part
 def argmax(row: Any) -> int:
     """The first of the largest; the first NaN, if there is one, as NumPy has it."""
     best = 0
@@ -100,13 +92,7 @@ def clip(p: Any, epsilon: Any) -> Any:
 @part
 def log_softmax(logits: Any, probabilities: Any) -> Any:
     """Fills in the row's softmax; returns max + log(sum of exp(logits - max)), so that log_p = logits - that."""
-    largest = logits[0]
-    for c in range(1, logits.size):
-        largest = max(largest, logits[c])
-    total = ZERO
-    for c in range(logits.size):
-        probabilities[c] = np.exp(logits[c] - largest)
-        total += probabilities[c]
+    largest, total = exponentials(logits, probabilities)
     for c in range(logits.size):
         probabilities[c] /= total
     return largest + np.log(total)
@@ -117,7 +103,7 @@ def softmax_cross_entropy_forward(logits: Array, targets: Array) -> tuple[Array,
     if logits.dtype != F:
         return reference.softmax_cross_entropy_forward(logits, targets)
     losses, probabilities = empty((logits.shape[0],)), empty(logits.shape)
-    _softmax_cross_entropy_forward(tasks_of(logits), logits.size * 10, logits, targets, losses, probabilities)
+    _softmax_cross_entropy_forward(tasks_of(logits), logits.size * 4, logits, targets, losses, probabilities)
     return losses, probabilities
 
 
@@ -146,7 +132,7 @@ def sparse_softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[
     if logits.dtype != F:
         return reference.sparse_softmax_cross_entropy_forward(logits, labels)
     losses, probabilities = empty((logits.shape[0],)), empty(logits.shape)
-    _sparse_softmax_cross_entropy_forward(tasks_of(logits), logits.size * 10, logits, labels, losses, probabilities)
+    _sparse_softmax_cross_entropy_forward(tasks_of(logits), logits.size * 4, logits, labels, losses, probabilities)
     return losses, probabilities
 
 

@@ -1,6 +1,7 @@
 """The contract, and the readable backend: each op's formula, shapes, cost, errors and source, above its lines of NumPy.
 
-The public functions of `conv`, `pool`, `dense`, `norm`, `elementwise`, `image`, `loss` and `update` are the ops.
+The public functions of `conv`, `conv_transpose`, `depthwise`, `pool`, `dense`, `norm`, `elementwise`, `image`, `loss` and
+`update` are the ops.
 Another backend has files of the same names, with functions of the same names and signatures, for what it does in
 another way; whatever it does not define is taken from here (see `minicnn.backends.load`).
 

@@ -76,24 +76,25 @@ def conv2d_backward(
     Cost: twice the forward pass's, once without dx.
     Source: Dumoulin & Visin 2016, arXiv:1603.07285, chapter 4.
     """
-    N, (OH, OW), G = x.shape[0], window.output, window.groups
-    KH, KW, C_in_of_group, C_out = kernel.shape
+    N, (OH, OW), G, C_out = x.shape[0], window.output, window.groups, kernel.shape[3]
     if y is not None:  # first, though it came before the pooling: a pooled value is positive where its largest pixel is
         dy = relu_backward(dy, y)
     if pool is not None:
         dy = maxpool2d_backward(dy, argmax, (N, OH, OW, C_out), pool)
-    dbias = dy.sum(axis=(0, 1, 2))
     dz = _to_groups(dy.reshape(N * OH * OW, C_out), G)
     # dkernel[g, (ky,kx,ci), co] = sum over pixels of columns[g, pixel, (ky,kx,ci)] * dz[g, pixel, co]
     dkernel = _from_groups(_columns(x, window).swapaxes(1, 2) @ dz).reshape(kernel.shape)
-    if not need_dx:
-        return None, dkernel, dbias
+    return _input_gradient(dy, kernel, x.shape, window) if need_dx else None, dkernel, dy.sum(axis=(0, 1, 2))
+
+
+def _input_gradient(dz: Array, kernel: Array, x_shape: tuple[int, ...], window: Window) -> Array:
+    """dx of `conv2d_backward`, which is all of `conv2d_transpose_forward`."""
+    (N, OH, OW, C_out), (KH, KW, _, _), G = dz.shape, kernel.shape, window.groups
     # dcolumns[g, pixel, (ky,kx,ci)] = sum over co of dz[g, pixel, co] * weights[g, (ky,kx,ci), co]
-    dcolumns = dz @ _weights(kernel, G).swapaxes(1, 2)
-    dcolumns = dcolumns.reshape(G, N, OH, OW, KH, KW, C_in_of_group)
+    dcolumns = _to_groups(dz.reshape(N * OH * OW, C_out), G) @ _weights(kernel, G).swapaxes(1, 2)
+    dcolumns = array_namespace(dz).moveaxis(dcolumns.reshape(G, N, OH, OW, KH, KW, x_shape[3] // G), 0, 5)
     # Every window's share is added onto its pixels.
-    dx = col2im(array_namespace(x).moveaxis(dcolumns, 0, 5).reshape(N, OH, OW, KH, KW, x.shape[3]), x.shape, window)
-    return dx, dkernel, dbias
+    return col2im(dcolumns.reshape(N, OH, OW, KH, KW, x_shape[3]), x_shape, window)
 
 
 def _columns(x: Array, window: Window) -> Array:

@@ -1,8 +1,9 @@
-"""Warping, resizing and recolouring of images: what augmentation is made of. And upsampling, which is a layer among others.
+"""Warping, resizing, filtering, recolouring and mixing of images: what augmentation is made of. And upsampling, a layer
+among others.
 
 Augmentation has no gradients: no weight stands before it, so that nobody reads one. Its codes: interpolation
 0 nearest (halves away from 0), 1 bilinear; fill mode, for pixels outside of the image, 0 constant,
-1 nearest (aaa|abcd|ddd), 2 reflect (cba|abcd|dcb), 3 wrap (bcd|abcd|abc).
+1 nearest (aaa|abcd|ddd), 2 reflect (cba|abcd|dcb), 3 wrap (bcd|abcd|abc), 4 mirror (dcb|abcd|cba).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from math import ceil
 from minicnn.backends.reference._namespace import array_namespace
 from minicnn.backends.types import Array, Pair
 
-_CONSTANT, _NEAREST, _REFLECT = 0, 1, 2  # fill modes; 3 is wrap
+_CONSTANT, _NEAREST, _REFLECT, _MIRROR = 0, 1, 2, 4  # fill modes; 3 is wrap
 
 
 def _folded(index: Array, size: int, fill_mode: int) -> Array:
@@ -23,6 +24,9 @@ def _folded(index: Array, size: int, fill_mode: int) -> Array:
     if fill_mode == _REFLECT:
         index = index % (2 * size)
         return xp.where(index < size, index, 2 * size - 1 - index)
+    if fill_mode == _MIRROR:
+        index = index % max(2 * size - 2, 1)
+        return xp.where(index < size, index, 2 * size - 2 - index)
     return index % size
 
 
@@ -56,12 +60,60 @@ def affine_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fi
 
     Cost: about 10*N*OH*OW*C FLOPs (bilinear).
     """
-    # All places first, then the pixels around them.
+    # All places first, then the pixels there.
+    a0, a1, a2, b0, b1, b2 = matrices.T[:, :, None, None]
+    oy, ox = _grid(x, image)
+    column, row = a0 * ox + a1 * oy + a2, b0 * ox + b1 * oy + b2
+    return _sample2d(x, row, column, interpolation, fill_mode, fill_value)
+
+
+def _grid(x: Array, image: Pair) -> tuple[Array, Array]:
+    """The rows, (OH, 1), and the columns, (OW,), of an image's pixels, as numbers of the dtype of x."""
     xp = array_namespace(x)
     OH, OW = image
-    oy, ox = xp.arange(OH, dtype=x.dtype)[:, None], xp.arange(OW, dtype=x.dtype)
-    a0, a1, a2, b0, b1, b2 = matrices.T[:, :, None, None]
-    column, row = a0 * ox + a1 * oy + a2, b0 * ox + b1 * oy + b2
+    return xp.arange(OH, dtype=x.dtype)[:, None], xp.arange(OW, dtype=x.dtype)
+
+
+def projective_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int, fill_mode: int, fill_value: float) -> Array:
+    """As `affine_warp2d` with a projective map (a view from another angle):
+
+        (row, column) = (b0*ox + b1*oy + b2, a0*ox + a1*oy + a2) / (c0*ox + c1*oy + 1)
+
+    Args:
+        matrices: (N, 8), each (a0, a1, a2, b0, b1, b2, c0, c1).
+    """
+    a0, a1, a2, b0, b1, b2, c0, c1 = matrices.T[:, :, None, None]
+    oy, ox = _grid(x, image)
+    depth = c0 * ox + c1 * oy + 1
+    return _sample2d(
+        x, (b0 * ox + b1 * oy + b2) / depth, (a0 * ox + a1 * oy + a2) / depth, interpolation, fill_mode, fill_value
+    )
+
+
+def displace2d(x: Array, down: Array, right: Array, interpolation: int, fill_mode: int, fill_value: float) -> Array:
+    """Each output pixel shows the image at its own place plus a shift:
+
+        y[n,oy,ox,c] = x[n,:,:,c] at the place (row, column) = (oy + down[n,oy,ox], ox + right[n,oy,ox])
+
+    Args:
+        x: (N, H, W, C). down, right: (N, H, W), in pixels.
+        interpolation, fill_mode, fill_value: as in `affine_warp2d`.
+    """
+    oy, ox = _grid(x, x.shape[1:3])
+    return _sample2d(x, oy + down, ox + right, interpolation, fill_mode, fill_value)
+
+
+def _sample2d(x: Array, row: Array, column: Array, interpolation: int, fill_mode: int, fill_value: float) -> Array:
+    """Images at given places: y[n,oy,ox,c] = x[n,:,:,c] at (row[n,oy,ox], column[n,oy,ox]).
+
+    Args:
+        x: (N, H, W, C). row, column: (N, OH, OW), of its dtype.
+        interpolation, fill_mode, fill_value: as in `affine_warp2d`.
+
+    Returns:
+        y: (N, OH, OW, C).
+    """
+    xp = array_namespace(x)
     if interpolation == 0:
         half = x.dtype.type(0.5)
         row, column = (xp.trunc(place + xp.copysign(half, place)) for place in (row, column))
@@ -116,6 +168,158 @@ def adjust_colors(x: Array, factors: Array, offsets: Array, low: float, high: fl
         x: (N, H, W, C). factors, offsets: (N, C).
     """
     return array_namespace(x).clip(x * factors[:, None, None] + offsets[:, None, None], low, high)
+
+
+def channel_extremes(x: Array) -> tuple[Array, Array]:
+    """The smallest and the largest value of each channel of each image, (N, C) each, for x of (N, H, W, C)."""
+    return x.min(axis=(1, 2)), x.max(axis=(1, 2))
+
+
+def _to_bytes(x: Array, low: float, high: float) -> Array:
+    """x, whose values go from `low` to `high`, with values from 0 to 255."""
+    return x if (low, high) == (0, 255) else (x - low) / (high - low) * 255
+
+
+def _from_bytes(x: Array, low: float, high: float) -> Array:
+    """`_to_bytes` undone."""
+    return x if (low, high) == (0, 255) else x / 255 * (high - low) + low
+
+
+def equalize(x: Array, bins: int, low: float, high: float) -> Array:
+    """Histogram equalization: the values of a channel are spread so that each range of values is as frequent as another.
+
+        With values v from 0 to 255, i = floor(v * (bins - 1) / 255), and F[i] the number of pixels of the channel, in
+        the whole batch, whose bin is i or less:  y = round(255 * (F[i] - F[first]) / (F[last] - F[first])),
+        first being the first bin that is not empty. A channel whose pixels are all in one bin stays.
+
+    Args:
+        x: (N, H, W, C), values from `low` to `high`, as those of y.
+
+    Source: Gonzalez & Woods, Digital Image Processing, section 3.3.
+    """
+    xp = array_namespace(x)
+    v = _to_bytes(x, low, high)
+    index = xp.clip((v * (bins - 1) / 255).astype(xp.int64), 0, bins - 1)
+    channels = []
+    for c in range(x.shape[3]):
+        histogram = xp.zeros(bins, xp.int64)
+        xp.add.at(histogram, index[..., c].ravel(), 1)
+        F = xp.cumsum(histogram)
+        first = xp.where(histogram > 0, F, F[-1]).min()
+        levels = xp.rint(255 * (F - first) / xp.maximum(F[-1] - first, 1)).astype(x.dtype)
+        channels.append(xp.where(first < F[-1], levels[index[..., c]], v[..., c]))
+    return _from_bytes(xp.stack(channels, axis=3), low, high)
+
+
+def solarize(x: Array, additions: Array, thresholds: Array, low: float, high: float) -> Array:
+    """With values v from 0 to 255: w = clip(v + additions[n], 0, 255), and 255 - w where w is thresholds[n] or more.
+
+    Args:
+        x: (N, H, W, C), values from `low` to `high`, as those of y. additions, thresholds: (N,), between 0 and 255.
+    """
+    xp = array_namespace(x)
+    w = xp.clip(_to_bytes(x, low, high) + additions[:, None, None, None], 0, 255)
+    return _from_bytes(xp.where(w < thresholds[:, None, None, None], w, 255 - w), low, high)
+
+
+def posterize(x: Array, bits: Array, low: float, high: float) -> Array:
+    """With values v from 0 to 255: the `bits[n]` highest bits of v, the others 0.
+
+    Args:
+        x: (N, H, W, C), values from `low` to `high`, as those of y. bits: (N,), from 1 to 8.
+    """
+    step = (2 ** (8 - bits)).astype(x.dtype)[:, None, None, None]
+    return _from_bytes(array_namespace(x).floor(_to_bytes(x, low, high) / step) * step, low, high)
+
+
+def grayscale(x: Array) -> Array:
+    """The luminance 0.2989 R + 0.587 G + 0.114 B of images (N, H, W, 3), as (N, H, W, 1). Source: ITU-R BT.601."""
+    return 0.2989 * x[..., :1] + 0.587 * x[..., 1:2] + 0.114 * x[..., 2:]
+
+
+def adjust_hsv(x: Array, hue_shifts: Array, saturation_factors: Array, low: float, high: float) -> Array:
+    """The hue of each image's pixels turned, and their saturation multiplied.
+
+        value V = max(R, G, B), saturation S = (V - min(R, G, B)) / V (0 where V <= 0), and the hue H, in turns:
+        ((G - B) / D) / 6 where R is largest, (2 + (B - R) / D) / 6 where G is, else (4 + (R - G) / D) / 6,
+        with D = V - min(R, G, B); 0 where D = 0; one more where it is negative.
+
+        H' = H + hue_shifts[n], plus or minus 1 where it left [0, 1];  S' = clip(S * saturation_factors[n], low, high)
+
+        back: R' = V (1 - S' + S' r), r = clip(|6 H' - 3| - 1, 0, 1), and with g = clip(2 - |6 H' - 2|, 0, 1),
+        b = clip(2 - |6 H' - 4|, 0, 1) likewise.
+
+    Args:
+        x: (N, H, W, 3), red, green, blue; V has their unit. hue_shifts, saturation_factors: (N,).
+
+    Source: Smith 1978, doi:10.1145/965139.807361.
+    """
+    xp = array_namespace(x)
+    red, green, blue = (x[..., c] for c in range(3))
+    value = x.max(axis=3)
+    spread = value - x.min(axis=3)
+    safe = xp.where(spread > 0, spread, 1)
+    saturation = xp.where(value > 0, spread / xp.where(value > 0, value, 1), 0)
+    hue = xp.where(
+        red == value,
+        (green - blue) / safe,
+        xp.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    hue = xp.where(spread > 0, hue, 0) / 6
+    hue = xp.where(hue < 0, hue + 1, hue) + hue_shifts[:, None, None]
+    hue = 6 * xp.where(hue > 1, hue - 1, xp.where(hue < 0, hue + 1, hue))
+    saturation = xp.clip(saturation * saturation_factors[:, None, None], low, high)
+    shares = xp.abs(hue - 3) - 1, 2 - xp.abs(hue - 2), 2 - xp.abs(hue - 4)
+    return xp.stack([value * (1 - saturation + saturation * xp.clip(share, 0, 1)) for share in shares], axis=3)
+
+
+def filter2d(x: Array, kernel: Array) -> Array:
+    """Each channel of each image filtered, with zeros outside of the image.
+
+        y[n,h,w,c] = sum over ky,kx of kernel[ky,kx] * x[n, h + ky - KH//2, w + kx - KW//2, c]
+
+    Args:
+        x: (N, H, W, C). kernel: (KH, KW), both odd.
+    """
+    xp = array_namespace(x)
+    (_, H, W, _), (KH, KW) = x.shape, kernel.shape
+    padded = xp.pad(x, ((0, 0), (KH // 2, KH // 2), (KW // 2, KW // 2), (0, 0)))
+    y = 0
+    for ky in range(KH):
+        for kx in range(KW):
+            y = y + kernel[ky, kx] * padded[:, ky : ky + H, kx : kx + W]
+    return y
+
+
+def blend_images(x: Array, z: Array, weights: Array, low: float, high: float) -> Array:
+    """y[n] = x[n] + weights[n] * (z[n] - x[n]), clipped to [low, high].
+
+    Args:
+        x: (N, H, W, C). z: of this shape, or (N, H, W, 1). weights: (N,).
+    """
+    return array_namespace(x).clip(x + weights[:, None, None, None] * (z - x), low, high)
+
+
+def choose_images(x: Array, z: Array, chosen: Array) -> Array:
+    """y[n] = z[n] where chosen[n], else x[n].
+
+    Args:
+        x: (N, H, W, C). z: of this shape, or (N, H, W, 1). chosen: bool (N,).
+    """
+    return array_namespace(x).where(chosen[:, None, None, None], z, x)
+
+
+def paste_boxes(x: Array, z: Array, boxes: Array) -> Array:
+    """y[n] = z[n] within a box, else x[n].
+
+    Args:
+        x, z: (N, H, W, C).
+        boxes: (N, 4), each (top, bottom, left, right): the pixels of rows top <= oy < bottom, columns likewise.
+    """
+    oy, ox = _grid(x, x.shape[1:3])
+    top, bottom, left, right = boxes.T[:, :, None, None]
+    inside = (oy >= top) & (oy < bottom) & (ox >= left) & (ox < right)
+    return array_namespace(x).where(inside[..., None], z, x)
 
 
 def upsample2d_nearest_forward(x: Array, size: Pair) -> Array:

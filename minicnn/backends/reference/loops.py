@@ -27,7 +27,7 @@ from minicnn.backends.reference import (  # noqa: F401 - this backend's too
     to_numpy,
 )
 from minicnn.backends.reference.elementwise import relu_backward, relu_forward
-from minicnn.backends.types import Array, Window
+from minicnn.backends.types import Array, Pair, Window
 
 Index = tuple[int, ...]
 
@@ -115,6 +115,87 @@ def conv2d_backward(
 def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
     """The nest of loops."""
     return "loops over n oy ox ky kx ci co"
+
+
+# --- transposed convolution: the same products, where x and y change places ---------------
+
+
+def conv2d_transpose_forward(
+    x: Array, kernel: Array, bias: Array | None, window: Window, image: Pair, relu: bool = False
+) -> Array:
+    """z[n,h,w,co] = bias[co] + sum of x[n,oy,ox,ci] * kernel[ky,kx,co,ci]; then ReLU."""
+    z = np.zeros((x.shape[0], *image, kernel.shape[2]), x.dtype)
+    if bias is not None:
+        for n, h, w, co in np.ndindex(z.shape):
+            z[n, h, w, co] = bias[co]
+    for place, pixel, weight in _products(z.shape, kernel.shape, window):
+        z[pixel] += x[place] * kernel[weight]
+    return relu_forward(z) if relu else z
+
+
+def conv2d_transpose_backward(
+    dy: Array, x: Array, kernel: Array, window: Window, y: Array | None = None, need_dx: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """With dz = dy, back through the ReLU, each sum over the products that it takes part in:
+
+    dx[n,oy,ox,ci]        = sum of dz[n,h,w,co] * kernel[ky,kx,co,ci]
+    dkernel[ky,kx,co,ci]  = sum of dz[n,h,w,co] * x[n,oy,ox,ci]
+    dbias[co]             = sum over n,h,w of dz[n,h,w,co]
+    """
+    dz = dy if y is None else relu_backward(dy, y)
+    dx, dkernel, dbias = np.zeros_like(x), np.zeros_like(kernel), np.zeros(kernel.shape[2], kernel.dtype)
+    for place, pixel, weight in _products(dz.shape, kernel.shape, window):
+        dkernel[weight] += dz[pixel] * x[place]
+        if need_dx:
+            dx[place] += dz[pixel] * kernel[weight]
+    for n, h, w, co in np.ndindex(dz.shape):
+        dbias[co] += dz[n, h, w, co]
+    return dx if need_dx else None, dkernel, dbias
+
+
+def conv2d_transpose_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window, image: Pair) -> str:
+    """The nest of loops."""
+    return "loops over n oy ox ky kx co ci"
+
+
+# --- depthwise convolution: a channel c of x, with M outputs of its own -------------------
+
+
+def depthwise_conv2d_forward(x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool = False) -> Array:
+    """z[n,oy,ox,c*M + m] = bias[c*M + m] + sum over ky,kx of x[n,h,w,c] * kernel[ky,kx,c,m]; then ReLU."""
+    (N, H, W, _), (_, _, C, M) = x.shape, kernel.shape
+    z = np.zeros((N, *window.output, C * M), x.dtype)
+    for n, oy, ox, c, m in np.ndindex(*z.shape[:3], C, M):
+        z[n, oy, ox, c * M + m] = 0 if bias is None else bias[c * M + m]
+        for ky, kx, h, w in _pixels_under(window, oy, ox, H, W):
+            z[n, oy, ox, c * M + m] += x[n, h, w, c] * kernel[ky, kx, c, m]
+    return relu_forward(z) if relu else z
+
+
+def depthwise_conv2d_backward(
+    dy: Array, x: Array, kernel: Array, window: Window, y: Array | None = None, need_dx: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """With dz = dy, back through the ReLU, each sum over the products that it takes part in:
+
+    dx[n,h,w,c]         = sum of dz[n,oy,ox,c*M + m] * kernel[ky,kx,c,m]
+    dkernel[ky,kx,c,m]  = sum of dz[n,oy,ox,c*M + m] * x[n,h,w,c]
+    dbias[c*M + m]      = sum over n,oy,ox of dz[n,oy,ox,c*M + m]
+    """
+    dz = dy if y is None else relu_backward(dy, y)
+    (_, H, W, C), M = x.shape, kernel.shape[3]
+    dx, dkernel, dbias = np.zeros_like(x), np.zeros_like(kernel), np.zeros(C * M, kernel.dtype)
+    for n, oy, ox, c, m in np.ndindex(*dz.shape[:3], C, M):
+        dbias[c * M + m] += dz[n, oy, ox, c * M + m]
+        for ky, kx, h, w in _pixels_under(window, oy, ox, H, W):
+            dkernel[ky, kx, c, m] += dz[n, oy, ox, c * M + m] * x[n, h, w, c]
+            if need_dx:
+                dx[n, h, w, c] += dz[n, oy, ox, c * M + m] * kernel[ky, kx, c, m]
+    return dx if need_dx else None, dkernel, dbias
+
+
+def depthwise_conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
+    """The nest of loops."""
+    return "loops over n oy ox c m ky kx"
 
 
 # --- pooling ------------------------------------------------------------------------

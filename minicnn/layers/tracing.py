@@ -1,0 +1,119 @@
+"""A `call` that a user wrote, as a piece of a graph: it is run once, on symbolic tensors.
+
+Each op and layer in it then enters the graph, as in a functional model. A plan opens such a call, and runs what is inside.
+What depends on `training` is traced twice, once for each value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from minicnn.layers.symbolic import KerasTensor, Node
+from minicnn.structure import flatten_struct, pack_struct
+from minicnn.tensor import watching
+
+__all__ = ["Trace", "call_traced", "running_trace", "shapes_of", "takes_training", "trace"]
+
+
+class Trace:
+    """What a `call` does to symbolic tensors.
+
+    Attributes:
+        inputs, outputs: of the piece of graph. struct: of what `call` returned. losses: what it gave to `add_loss`.
+    """
+
+    def __init__(self, inputs: list[KerasTensor]) -> None:
+        self.inputs = inputs
+        self.outputs: list[KerasTensor] = []
+        self.struct: Any = None
+        self.losses: list[KerasTensor] = []
+
+
+_running: list[Trace] = []  # the calls that are being traced, the innermost last
+
+
+def running_trace() -> Trace | None:
+    """Of the innermost call that is being traced."""
+    return _running[-1] if _running else None
+
+
+def takes_training(function: Callable[..., Any]) -> bool:
+    """Whether a function has an argument of that name."""
+    return "training" in inspect.signature(function).parameters
+
+
+@contextlib.contextmanager
+def _into(one: Trace) -> Iterator[None]:
+    watching.tracing += 1
+    _running.append(one)
+    try:
+        yield
+    finally:
+        _running.pop()
+        watching.tracing -= 1
+
+
+def trace(layer: Any, args: Any, kwargs: dict[str, Any]) -> Trace:
+    """`layer.call(*args, **kwargs)`, with other symbolic tensors in the place of those.
+
+    Raises:
+        ValueError: if it returns something else than tensors made of its inputs.
+    """
+    given = [item for item in flatten_struct([args, kwargs]) if isinstance(item, KerasTensor)]
+    stand_ins = {}
+    for tensor in given:
+        twin = KerasTensor(tensor.shape, tensor.dtype, name=tensor.name)
+        twin.trials = tensor.trials
+        stand_ins[id(tensor)] = twin
+    made = Trace(list(stand_ins.values()))
+
+    def replaced(struct: Any) -> Any:
+        if isinstance(struct, dict):
+            return {key: replaced(value) for key, value in struct.items()}
+        if type(struct) in (list, tuple):
+            return type(struct)(replaced(item) for item in struct)
+        return stand_ins.get(id(struct), struct)
+
+    with _into(made):
+        made.struct = layer.call(*replaced(args), **replaced(kwargs))
+    made.outputs = flatten_struct(made.struct)
+    for output in made.outputs:
+        if not isinstance(output, KerasTensor):
+            raise ValueError(
+                f"Layer '{layer.name}': `call` of {type(layer).__name__} must return tensors that it computed from its inputs. "
+                f"Received: {output!r}"
+            )
+    return made
+
+
+def call_traced(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
+    """The symbolic outputs of a call of a layer that has a `call`, in the structure in which it returns them."""
+    wanted: dict[bool | None, dict[str, Any]] = {None: kwargs}
+    if takes_training(layer.call):
+        values = (False, True) if training is None or not _running else (bool(training),)
+        wanted = {value: {**kwargs, "training": value} for value in values}
+    traces = {value: trace(layer, args, arguments) for value, arguments in wanted.items()}
+    first, *others = traces.values()
+    for other in others:
+        if [tensor.shape for tensor in other.outputs] != [tensor.shape for tensor in first.outputs]:
+            raise ValueError(f"Layer '{layer.name}': `call` returns other shapes in training.")
+    unique = {id(item): item for item in flatten_struct([args, kwargs]) if isinstance(item, KerasTensor)}
+    node = Node(layer, list(unique.values()), isinstance(args[0], (list, tuple)))
+    node.traces, node.training, node.arguments = traces, training, (args, kwargs)
+    for tensor in first.outputs:
+        output = KerasTensor(tensor.shape, tensor.dtype, node=node)
+        output.trials = tensor.trials
+        node.outputs.append(output)
+    return pack_struct(first.struct, node.outputs)
+
+
+def shapes_of(args: Any) -> Any:
+    """The shapes of what a layer is called on, in its structure."""
+    if isinstance(args, dict):
+        return {key: shapes_of(value) for key, value in args.items()}
+    if isinstance(args, (list, tuple)):
+        return [shapes_of(item) for item in args]
+    return tuple(args.shape)

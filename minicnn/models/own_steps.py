@@ -1,0 +1,131 @@
+"""Training steps that a class of the user's own writes, as in Keras:
+
+    class Custom(minicnn.Model):
+        def train_step(self, data):
+            x, y = data
+            with minicnn.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compute_loss(y=y, y_pred=y_pred)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+            for metric in self.metrics:
+                metric.update_state(loss) if metric.name == "loss" else metric.update_state(y, y_pred)
+            return {metric.name: metric.result() for metric in self.metrics}
+
+`fit` then calls this in place of its own step, with all that stands around a step: epochs, shuffling, callbacks, validation.
+What the method returns is the log of the batch, and that of the last batch is the epoch's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from minicnn import metrics
+from minicnn.models.compile import Compilable
+from minicnn.models.data_checks import unpack
+from minicnn.structure import flatten_struct, pack_struct
+from minicnn.tensor import as_tensor
+
+__all__ = ["OwnSteps", "as_lists"]
+
+
+def as_lists(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """A batch as lists of arrays, from three such lists or from the one tuple that Keras passes."""
+    if y is None and isinstance(x, tuple):
+        x, y, sample_weight = unpack(x)
+    return tuple(None if part is None else flatten_struct(part) for part in (x, y, sample_weight))  # type: ignore[return-value]
+
+
+class OwnSteps(Compilable):
+    """What a class with a `train_step` or `test_step` of its own finds in a model; `Trainer` inherits from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._step_logs: dict[str, Any] | None = None
+        self._loss_tracker = metrics.Mean(name="loss")
+
+    def _has_own(self, step: str) -> bool:
+        """Whether the class, below those of minicnn, defines this method."""
+        return not getattr(type(self), step).__module__.startswith("minicnn.models.")
+
+    def _step(self, name: str, **options: Any) -> Callable[..., Any]:
+        """The step of this name, of (x, y, sample_weight) as lists."""
+        step = getattr(self, name)
+        return functools.partial(self._run_own, step) if self._has_own(name) else functools.partial(step, **options)
+
+    def _run_own(self, step: Callable[[Any], Any], x: list[Any], y: list[Any] | None, weights: list[Any] | None) -> None:
+        """A step that takes one argument: tensors, in the structure of the model's inputs and outputs."""
+        data = as_tensor(self._packed(self._input_struct, x))
+        if y is not None:
+            parts = [self._packed(self._output_struct, y), *([] if weights is None else [self._packed(None, weights)])]
+            data = (data, *(as_tensor(part) for part in parts))
+        self._step_logs = step(data) or {}
+
+    @staticmethod
+    def _packed(struct: Any, arrays: list[Any]) -> Any:
+        if isinstance(struct, dict) and len(struct) == len(arrays):
+            return pack_struct(struct, arrays)
+        return arrays[0] if len(arrays) == 1 else arrays
+
+    # --- what the steps call ------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+        allow_empty: bool = False,
+    ) -> Any:
+        """The loss that `compile` was given, and what was added to it by regularizers and `add_loss`: one number.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        total: Any = None
+        if self._compiled_loss is not None and y is not None:
+            losses = self._compiled_loss
+            targets, predictions = flatten_struct(y), flatten_struct(y_pred)
+            losses.resolve_shapes(targets, [tuple(one.shape) for one in predictions])
+            weights = [None] * len(targets) if sample_weight is None else flatten_struct(sample_weight)
+            for loss, factor, target, prediction, weight in zip(
+                losses.losses, losses.factors, targets, predictions, weights * len(targets)
+            ):
+                if loss is not None:
+                    value = loss(target, prediction, weight)
+                    value = value if factor == 1.0 else value * factor
+                    total = value if total is None else total + value
+        for penalty in self.losses:
+            total = penalty if total is None else total + penalty
+        if total is None and not allow_empty:
+            raise ValueError(
+                "No loss to compute. Provide a `loss` argument in `compile()`, or override `compute_loss` of "
+                f"{type(self).__name__}."
+            )
+        return total
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Take a batch into the metrics that `compile` was given; the results of all metrics by name."""
+        if self._compiled_metrics is not None and y is not None:
+            targets, predictions = flatten_struct(y), flatten_struct(y_pred)
+            weights = None if sample_weight is None else flatten_struct(sample_weight)
+            if self._compiled_metrics.built is None:
+                self._compiled_metrics.build(targets, [tuple(one.shape) for one in predictions])
+            self._compiled_metrics.update(targets, predictions, weights)
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Name -> result of each of `metrics`."""
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _learns_its_inputs(self) -> bool:
+        """Whether the model has no inputs before it sees data."""
+        return bool(self._is_traced and not self._inputs)
+
+    def _learn_inputs(self, x: Any) -> None:
+        """Trace a `call` that takes a dict, whose keys are in the data alone."""
+        if self._learns_its_inputs() and isinstance(x, dict) and hasattr(self, "call"):
+            self._trace_on({key: (None, *value.shape[1:]) for key, value in x.items()})

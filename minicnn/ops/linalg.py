@@ -1,0 +1,105 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicnn.ops.base import namespace, op, unbroadcast
+from minicnn.ops.shaping import ndim, reshape
+
+
+def _t(x: Any) -> Any:
+    return x.swapaxes(-1, -2)
+
+
+@op("x1", "x2")
+def matmul(x1: Any, x2: Any) -> Any:
+    """The matrix product over the last two axes; the others broadcast. A tensor of one axis counts as a row, or a column.
+
+    y[i,j] = sum over k of x1[i,k] * x2[k,j]
+    """
+    return namespace(x1, x2).matmul(x1, x2), (x1, x2)
+
+
+@matmul.gradient
+def _(dy: Any, saved: Any) -> Any:
+    # dx1 = dy @ x2.T;  dx2 = x1.T @ dy
+    x1, x2 = saved
+    a = x1[None] if x1.ndim == 1 else x1
+    b = x2[:, None] if x2.ndim == 1 else x2
+    if x2.ndim == 1:
+        dy = dy[..., None]
+    if x1.ndim == 1:
+        dy = dy[..., None, :]
+    return unbroadcast(dy @ _t(b), a).reshape(x1.shape), unbroadcast(_t(a) @ dy, b).reshape(x2.shape)
+
+
+def _letters(subscripts: str, operands: list[Any]) -> tuple[list[str], str]:
+    """The letters of each operand and of the result."""
+    left, arrow, result = subscripts.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    if not arrow:
+        result = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
+    return inputs, result
+
+
+@op("*operands")
+def _einsum(operands: Any, subscripts: str) -> Any:
+    """The sum of products that letters name: see `einsum`."""
+    return namespace(*operands).einsum(subscripts, *operands, optimize=True), (operands, subscripts)
+
+
+@_einsum.gradient
+def _(dy: Any, saved: Any) -> Any:
+    """The gradient at an operand is an einsum, too: of dy and the other operands, to the operand's letters."""
+    operands, subscripts = saved
+    inputs, result = _letters(subscripts, operands)
+    xp = namespace(dy)
+    gradients = []
+    for i, (own, x) in enumerate(zip(inputs, operands)):
+        others = [(letters, y) for j, (letters, y) in enumerate(zip(inputs, operands)) if j != i]
+        known = set(result).union(*(letters for letters, _ in others))
+        # A letter that nothing else has was summed: its gradient is the same along that axis.
+        kept = "".join(letter for letter in own if letter in known)
+        names = ",".join([result, *(letters for letters, _ in others)])
+        part = xp.einsum(f"{names}->{kept}", dy, *(y for _, y in others), optimize=True)
+        part = part.reshape([x.shape[k] if letter in known else 1 for k, letter in enumerate(own)])
+        gradients.append(xp.broadcast_to(part, x.shape))
+    return gradients
+
+
+def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
+    """The sum of products that letters name: "ij,jk->ik" is a matrix product.
+
+    Raises:
+        ValueError: for `...`, or a letter that one operand has twice.
+    """
+    inputs, _ = _letters(subscripts, list(operands))
+    if "..." in subscripts or any(len(set(one)) < len(one) for one in inputs):
+        raise ValueError(f"einsum takes each letter once an operand, and no `...`. Received: subscripts={subscripts!r}")
+    return _einsum(list(operands), subscripts)
+
+
+def dot(x1: Any, x2: Any) -> Any:
+    """The product over the last axis of x1 and the last but one of x2 (or its only one)."""
+    return tensordot(x1, x2, ([-1], [-2 if ndim(x2) > 1 else -1])) if ndim(x1) and ndim(x2) else x1 * x2
+
+
+def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
+    """The sum of products over these axes of the one and the other."""
+    n1, n2 = ndim(x1), ndim(x2)
+    if isinstance(axes, int):
+        axes = (list(range(n1 - axes, n1)), list(range(axes)))
+    first, second = ([one] if isinstance(one, int) else list(one) for one in axes)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    own, other = list(letters[:n1]), list(letters[n1 : n1 + n2])
+    for i, j in zip(first, second):
+        other[j] = own[i]
+    summed = {own[i] for i in first}
+    result = [letter for letter in (*own, *other) if letter not in summed]
+    return einsum(f"{''.join(own)},{''.join(other)}->{''.join(result)}", x1, x2)
+
+
+def outer(x1: Any, x2: Any) -> Any:
+    """y[i,j] = x1[i] * x2[j], of all elements."""
+    return reshape(x1, (-1, 1)) * reshape(x2, (1, -1))

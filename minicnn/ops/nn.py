@@ -1,0 +1,275 @@
+"""Ops of networks: activations, convolution, pooling, losses. They compute by the backend's kernels, as the layers do."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minicnn import activations, backends, config, losses, shapes, tape
+from minicnn.backends import ops as kernels
+from minicnn.backends.types import Window, window_over
+from minicnn.ops.base import Op, op
+from minicnn.ops.elementwise import add, multiply, rsqrt, square, subtract, where
+from minicnn.ops.linalg import einsum
+from minicnn.ops.reductions import max, mean
+from minicnn.ops.shaping import expand_dims, reshape, squeeze, transpose
+
+# --- activations ------------------------------------------------------------------------
+
+
+def _activation(name: str) -> Op:
+    """The op of an activation of `minicnn.activations`, under its name and with its arguments."""
+    function = getattr(activations, name)
+
+    def forward(x: Any, *arguments: Any, **named: Any) -> Any:
+        y, residual = function.forward(
+            backends.asarray(x, config.floatx() if x.dtype.kind in "iub" else None), *arguments, **named
+        )
+        return y, (residual, arguments, named)
+
+    def backward(dy: Any, saved: Any) -> Any:
+        residual, arguments, named = saved
+        return function.backward(backends.asarray(dy), residual, *arguments, **named)
+
+    forward.__name__ = forward.__qualname__ = name
+    forward.__doc__ = function.__doc__
+    forward.__wrapped__ = function  # type: ignore[attr-defined]  # whose arguments it takes
+    return Op(forward, ("x",), differentiable=True).gradient(backward)
+
+
+celu, elu, exponential, gelu = map(_activation, ("celu", "elu", "exponential", "gelu"))
+glu, hard_shrink, hard_sigmoid, hard_silu = map(_activation, ("glu", "hard_shrink", "hard_sigmoid", "hard_silu"))
+hard_tanh, leaky_relu, log_sigmoid = map(_activation, ("hard_tanh", "leaky_relu", "log_sigmoid"))
+log_softmax, relu, relu6, selu = map(_activation, ("log_softmax", "relu", "relu6", "selu"))
+sigmoid, silu, soft_shrink, softmax = map(_activation, ("sigmoid", "silu", "soft_shrink", "softmax"))
+softplus, softsign, sparse_plus = map(_activation, ("softplus", "softsign", "sparse_plus"))
+sparse_sigmoid, sparsemax, squareplus = map(_activation, ("sparse_sigmoid", "sparsemax", "squareplus"))
+mish, tanh, tanh_shrink, threshold = map(_activation, ("mish", "tanh", "tanh_shrink", "threshold"))
+swish, hard_swish = silu, hard_silu
+
+
+# --- windows ----------------------------------------------------------------------------
+
+
+def _window(x: Any, size: Any, strides: Any, padding: str, dilation: Any = 1, groups: int = 1) -> Window:
+    """The window over images x (N, H, W, C)."""
+    pairs = [shapes.pair(value, name) for value, name in ((size, "size"), (strides, "strides"), (dilation, "dilation"))]
+    return window_over(x.shape[1:3], pairs[0], pairs[1], padding.lower(), pairs[2], groups)
+
+
+def _last(x: Any, data_format: str | None) -> Any:
+    """Images with the channels last."""
+    return transpose(x, (0, 2, 3, 1)) if data_format == "channels_first" else x
+
+
+def _back(y: Any, data_format: str | None) -> Any:
+    return transpose(y, (0, 3, 1, 2)) if data_format == "channels_first" else y
+
+
+@op("inputs", "kernel")
+def _conv2d(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
+    """`conv2d_forward` of images (N, H, W, C) and a kernel (KH, KW, C / groups, filters)."""
+    x, kernel = backends.asarray(inputs), backends.asarray(kernel)
+    window = _window(x, kernel.shape[:2], strides, padding, dilation_rate, x.shape[3] // kernel.shape[2])
+    return kernels.conv2d_forward(x, kernel, None, window)[0], (x, kernel, window)
+
+
+@_conv2d.gradient
+def _(dy: Any, saved: Any) -> Any:
+    dx, dkernel, _ = kernels.conv2d_backward(backends.asarray(dy), *saved)
+    return dx, dkernel
+
+
+def conv(
+    inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
+) -> Any:
+    """Convolution of images (N, H, W, C), or of signals (N, L, C), by a kernel (KH, KW, C / groups, filters).
+
+    Raises:
+        ValueError: for another number of axes.
+    """
+    rank = len(inputs.shape)
+    if rank == 3:
+        if data_format == "channels_first":
+            inputs = transpose(inputs, (0, 2, 1))
+        one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
+        y = _conv2d(expand_dims(inputs, 1), expand_dims(kernel, 0), one[0], padding, one[1])
+        y = squeeze(y, 1)
+        return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
+    if rank != 4:
+        raise ValueError(f"`conv` takes signals (N, L, C) or images (N, H, W, C). Received: inputs.shape={inputs.shape}")
+    return _back(_conv2d(_last(inputs, data_format), kernel, strides, padding, dilation_rate), data_format)
+
+
+def depthwise_conv(
+    inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
+) -> Any:
+    """Convolution of each channel by itself, by a kernel (KH, KW, C, multiplier)."""
+    KH, KW, C, multiplier = kernel.shape
+    own = reshape(kernel, (KH, KW, 1, C * multiplier))
+    return conv(inputs, own, strides, padding, data_format, dilation_rate)
+
+
+def separable_conv(
+    inputs: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """`depthwise_conv`, then a convolution by a kernel of 1 x 1."""
+    h = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
+    return conv(h, pointwise_kernel, 1, "valid", data_format)
+
+
+@op("inputs")
+def _max_pool2d(inputs: Any, pool_size: Any, strides: Any, padding: str) -> Any:
+    """`maxpool2d_forward` of images (N, H, W, C)."""
+    x = backends.asarray(inputs)
+    window = _window(x, pool_size, strides, padding)
+    y, argmax = kernels.maxpool2d_forward(x, window)
+    return y, (argmax, x.shape, window)
+
+
+@_max_pool2d.gradient
+def _(dy: Any, saved: Any) -> Any:
+    return kernels.maxpool2d_backward(backends.asarray(dy), *saved)
+
+
+@op("inputs")
+def _average_pool2d(inputs: Any, pool_size: Any, strides: Any, padding: str) -> Any:
+    """`avgpool2d_forward` of images (N, H, W, C)."""
+    x = backends.asarray(inputs)
+    window = _window(x, pool_size, strides, padding)
+    return kernels.avgpool2d_forward(x, window), (x.shape, window)
+
+
+@_average_pool2d.gradient
+def _(dy: Any, saved: Any) -> Any:
+    return kernels.avgpool2d_backward(backends.asarray(dy), *saved)
+
+
+def _pool(pool: Callable[..., Any], x: Any, size: Any, strides: Any, padding: str, data_format: str | None) -> Any:
+    strides = size if strides is None else strides
+    if len(x.shape) == 3:
+        one = [[1, value if isinstance(value, int) else value[0]] for value in (size, strides)]
+        x = transpose(x, (0, 2, 1)) if data_format == "channels_first" else x
+        y = squeeze(pool(expand_dims(x, 1), *one, padding), 1)
+        return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
+    return _back(pool(_last(x, data_format), size, strides, padding), data_format)
+
+
+def max_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None) -> Any:
+    """The largest value of each window of images (N, H, W, C), or of signals (N, L, C)."""
+    return _pool(_max_pool2d, inputs, pool_size, strides, padding, data_format)
+
+
+def average_pool(
+    inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
+) -> Any:
+    """The mean of each window of images (N, H, W, C), or of signals (N, L, C)."""
+    return _pool(_average_pool2d, inputs, pool_size, strides, padding, data_format)
+
+
+# --- normalization ----------------------------------------------------------------------
+
+
+def batch_normalization(
+    x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset, with one of each for each place along the axis."""
+    rank = len(x.shape)
+    along = [-1 if i == axis % rank else 1 for i in range(rank)]
+    mean, variance, offset, scale = (None if one is None else reshape(one, along) for one in (mean, variance, offset, scale))
+    factor = rsqrt(add(variance, epsilon))
+    factor = factor if scale is None else multiply(factor, scale)
+    y = multiply(subtract(x, mean), factor)
+    return y if offset is None else add(y, offset)
+
+
+def layer_normalization(x: Any, gamma: Any = None, beta: Any = None, axis: Any = -1, epsilon: float | None = None) -> Any:
+    """x less its mean along axes, divided by its standard deviation, times gamma, plus beta."""
+    centred = subtract(x, mean(x, axis, True))
+    epsilon = config.epsilon() if epsilon is None else epsilon
+    y = multiply(centred, rsqrt(add(mean(square(centred), axis, True), epsilon)))
+    y = y if gamma is None else multiply(y, gamma)
+    return y if beta is None else add(y, beta)
+
+
+def rms_normalization(x: Any, scale: Any = 1, axis: Any = -1, epsilon: float | None = None) -> Any:
+    """x divided by the root of its mean square along axes, times `scale`."""
+    epsilon = config.epsilon() if epsilon is None else epsilon
+    return multiply(multiply(x, rsqrt(add(mean(square(x), axis, True), epsilon))), scale)
+
+
+# --- targets and losses -----------------------------------------------------------------
+
+
+@op("x", differentiable=False)
+def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+    """Labels as vectors of zeros with a one, along a new axis; a label that is no class gives zeros."""
+    places = np.arange(num_classes).reshape([-1] + [1] * (-axis - 1 if axis < 0 else x.ndim - axis))
+    labels = x.reshape((*x.shape[: axis % (x.ndim + 1)], 1, *x.shape[axis % (x.ndim + 1) :]))
+    return (labels == backends.asarray(places) if backends.on_device() else labels == places).astype(dtype or config.floatx())
+
+
+def multi_hot(inputs: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+    """A set of labels along the last axis as one vector of zeros, with a one at each."""
+    return max(one_hot(inputs, num_classes, axis, dtype), axis=len(inputs.shape) - 1)
+
+
+@op("y_true", "y_pred")
+def rows_of_loss(y_true: Any, y_pred: Any, loss: Any) -> Any:
+    """What a loss of minicnn is for each row, by its kernels."""
+    y_true, y_pred = np.asarray(backends.to_numpy(y_true)), backends.asarray(y_pred)
+    return backends.to_numpy(loss.call(y_true, y_pred)), (y_true, y_pred, loss)
+
+
+@rows_of_loss.gradient
+def _(dy: Any, saved: Any) -> Any:
+    y_true, y_pred, loss = saved
+    by_row = copy.copy(loss)
+    by_row.reduction = "none"
+    dy_pred = by_row.backward(by_row.forward(y_true, y_pred, dy)[1])
+    message = (
+        f"Loss {loss.name!r} has a gradient with respect to `y_pred` alone. Compute it with `minicnn.ops` for another one."
+    )
+    return tape.NoGradient(message), dy_pred
+
+
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """-(t log p + (1 - t) log(1 - p)), element by element."""
+    return losses.binary_crossentropy(expand_dims(target, -1), expand_dims(output, -1), from_logits)
+
+
+def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    """Cross-entropy of one-hot targets, one loss a row."""
+    return losses.categorical_crossentropy(target, output, from_logits, axis=axis)
+
+
+def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    """Cross-entropy of integer labels, one loss a row."""
+    return losses.sparse_categorical_crossentropy(target, output, from_logits, axis=axis)
+
+
+# --- attention --------------------------------------------------------------------------
+
+
+def dot_product_attention(
+    query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, scale: float | None = None
+) -> Any:
+    """softmax(query @ key.T * scale + bias) @ value for each head; all of the shape (N, T, heads, size).
+
+    Args:
+        mask: where it is false, nothing is looked at. scale: default 1 / sqrt(size).
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    logits = einsum("bthd,bshd->bhts", multiply(query, scale), key)
+    logits = logits if bias is None else add(logits, bias)
+    logits = logits if mask is None else where(mask, logits, -1e9)
+    return einsum("bhts,bshd->bthd", softmax(logits), value)

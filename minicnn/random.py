@@ -1,0 +1,89 @@
+"""`minicnn.random`: tensors of random numbers, by the generator that all random layers draw from.
+
+A seed is an int (the same numbers in every call), a `SeedGenerator` (other ones in each), or None.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn import backends, config
+from minicnn.backends import ops as kernels
+from minicnn.ops import argmax, floor, log, where
+from minicnn.ops.base import op
+from minicnn.ops.shaping import _ints
+from minicnn.seeds import SeedGenerator
+
+__all__ = ["SeedGenerator", "bernoulli", "categorical", "dropout", "normal", "randint", "truncated_normal", "uniform"]
+
+
+def _generator(seed: Any) -> SeedGenerator:
+    return seed if isinstance(seed, SeedGenerator) else SeedGenerator(seed)
+
+
+@op(differentiable=False)
+def _normal(shape: Any, stddev: float, dtype: str, generator: SeedGenerator) -> Any:
+    """Normally distributed numbers, of mean 0."""
+    return kernels.gaussian_noise(backends.asarray(np.zeros(_ints(shape), dtype)), stddev, generator.next_key())
+
+
+@op(differentiable=False)
+def _uniform(shape: Any, dtype: str, generator: SeedGenerator) -> Any:
+    """Numbers from 0 to below 1."""
+    shape = _ints(shape)
+    words = kernels.random_bits(generator.next_key(), int(np.prod(shape, dtype=int))).reshape(shape)
+    return (words >> 8).astype(dtype) * np.dtype(dtype).type(2.0**-24)
+
+
+def normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+    """Normally distributed numbers."""
+    numbers = _normal(shape, stddev, dtype or config.floatx(), _generator(seed))
+    return numbers if isinstance(mean, float) and mean == 0 else numbers + mean
+
+
+def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+    """Numbers from `minval` to below `maxval`; whole ones for a dtype of integers."""
+    if dtype is not None and np.dtype(dtype).kind in "iu":
+        return randint(shape, minval, maxval, dtype, seed)
+    numbers = _uniform(shape, dtype or config.floatx(), _generator(seed))
+    return numbers * (maxval - minval) + minval
+
+
+def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Any:
+    """Whole numbers from `minval` to below `maxval`."""
+    from minicnn.ops import cast
+
+    return cast(floor(_uniform(shape, "float64", _generator(seed)) * (maxval - minval)) + minval, dtype)
+
+
+def truncated_normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+    """Normally distributed numbers, those further than two standard deviations from the mean drawn again."""
+    generator = _generator(seed)
+    numbers = _normal(shape, stddev, dtype or config.floatx(), generator)
+    for _ in range(8):
+        again = _normal(shape, stddev, dtype or config.floatx(), generator)
+        numbers = where(abs(numbers) > 2 * stddev, again, numbers)
+    return numbers + mean
+
+
+def bernoulli(shape: Any, p: float = 0.5, dtype: Any = None, seed: Any = None) -> Any:
+    """1 with probability p, else 0."""
+    from minicnn.ops import cast
+
+    return cast(_uniform(shape, config.floatx(), _generator(seed)) < p, dtype or config.floatx())
+
+
+def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
+    """inputs / (1 - rate) where kept, else 0."""
+    from minicnn.ops import shape
+
+    return inputs * bernoulli(noise_shape or shape(inputs), 1 - rate, seed=seed) / (1 - rate)
+
+
+def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:
+    """Classes drawn by their logits, (N, C) -> (N, num_samples): the largest of logits plus Gumbel noise."""
+    N, C = logits.shape
+    noise = -log(-log(uniform((N, num_samples, C), 1e-7, 1.0, seed=seed)))
+    return argmax(np.asarray(logits)[:, None] + noise, axis=-1)

@@ -1,0 +1,31 @@
+"""Lists, tuples and dicts of things, flat and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+__all__ = ["flatten_struct", "pack_struct"]
+
+
+def flatten_struct(struct: Any) -> list[Any]:
+    """A tensor, a list or a dict of tensors (also nested) as a flat list; dicts in the order of their keys' insertion."""
+    if isinstance(struct, dict):
+        return [item for value in struct.values() for item in flatten_struct(value)]
+    if isinstance(struct, (list, tuple)):
+        return [item for value in struct for item in flatten_struct(value)]
+    return [struct]
+
+
+def pack_struct(struct: Any, flat: Sequence[Any]) -> Any:
+    """The items of `flat` in the shape of `struct`: the inverse of `flatten_struct`."""
+    return _pack(struct, iter(flat))
+
+
+def _pack(part: Any, items: Iterator[Any]) -> Any:
+    # No function within `pack_struct`: one that calls itself keeps `items` until Python's garbage collector comes by.
+    if isinstance(part, dict):
+        return {key: _pack(value, items) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [_pack(value, items) for value in part]
+    return next(items)

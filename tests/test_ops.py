@@ -1,0 +1,388 @@
+"""`minicnn.ops` against `keras.ops`: values, gradients by a tape and in a graph, configs, on shapes that Hypothesis draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+
+import minicnn
+from minicnn import ops
+from minicnn.structure import flatten_struct
+from tests.ops.checks import TOLERANCES, seeds
+
+Call = tuple[list[Any], dict[str, Any]]  # the arguments of a call; arrays of floats have gradients
+
+
+class Draw:
+    """Shapes and values of one case, all from one seed."""
+
+    def __init__(self, seed: int, dtype: str) -> None:
+        self.random, self.dtype = np.random.default_rng(seed), dtype
+
+    def shape(self, least: int = 1, most: int = 4) -> tuple[int, ...]:
+        return tuple(self.random.integers(1, 5, self.random.integers(least, most + 1)).tolist())
+
+    def normal(self, shape: Any = None) -> np.ndarray:
+        """Values apart from each other and from 0, so that no maximum is shared."""
+        shape = self.shape() if shape is None else shape
+        count = int(np.prod(shape))
+        values = self.random.permutation(np.arange(count) - count // 2 + 0.5) * (3 / (count + 3))
+        return np.array(values.reshape(shape), self.dtype)
+
+    def positive(self, shape: Any = None) -> np.ndarray:
+        return np.abs(self.normal(shape)) + np.array(0.2137, self.dtype)  # apart from `normal`, too
+
+    def inside(self, shape: Any = None) -> np.ndarray:
+        """In (-1, 1)."""
+        return np.array(self.normal(shape) / 1.7, self.dtype)
+
+    def pair(self) -> list[np.ndarray]:
+        """Two arrays that broadcast."""
+        shape = self.shape()
+        other = [1 if self.random.random() < 0.3 else size for size in shape][self.random.integers(0, len(shape)) :]
+        both = [self.normal(shape), self.positive(tuple(other))]
+        return both[:: self.random.choice([1, -1])]
+
+    def axis(self, x: np.ndarray) -> int:
+        return int(self.random.integers(-x.ndim, x.ndim))
+
+    def axes(self, x: np.ndarray) -> Any:
+        choice = self.random.integers(3)
+        some = self.random.permutation(x.ndim)[: self.random.integers(1, x.ndim + 1)]
+        return [None, self.axis(x), tuple(some.tolist())][choice]
+
+    def number(self, low: int, high: int) -> int:
+        return int(self.random.integers(low, high))
+
+    def images(self) -> np.ndarray:
+        N, H, W, C = self.random.integers([1, 4, 4, 1], [3, 8, 8, 4])
+        return self.normal((N, H, W, C))
+
+
+CASES: dict[str, Callable[[Draw], Call]] = {}
+
+
+def case(*names: str) -> Callable[[Callable[[Draw], Call]], Callable[[Draw], Call]]:
+    def enter(draw_call: Callable[[Draw], Call]) -> Callable[[Draw], Call]:
+        CASES.update(dict.fromkeys(names, draw_call))
+        return draw_call
+
+    return enter
+
+
+case(
+    *[
+        "abs",
+        "absolute",
+        "negative",
+        "square",
+        "exp",
+        "exp2",
+        "expm1",
+        "sin",
+        "cos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "sign",
+        "floor",
+        "ceil",
+        "trunc",
+        "isnan",
+        "isinf",
+        "isfinite",
+    ]
+)(lambda d: ([d.normal()], {}))
+case(*["log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "tan"])(lambda d: ([d.positive() / 3], {}))
+case(*["arcsin", "arccos"])(lambda d: ([d.inside() / 2], {}))
+case(*["add", "subtract", "multiply", "maximum", "minimum", "arctan2", "logaddexp", "divide", "true_divide"])(
+    lambda d: (d.pair(), {})
+)
+case(*["equal", "not_equal", "greater", "greater_equal", "less", "less_equal"])(lambda d: ([np.round(x) for x in d.pair()], {}))
+case(*["logical_and", "logical_or", "logical_xor"])(lambda d: ([x > 0.5 for x in d.pair()], {}))
+case("logical_not")(lambda d: ([d.normal() > 0], {}))
+case("divide_no_nan")(lambda d: ([d.normal((3, 4)), np.array(np.round(d.normal((4,))), d.dtype)], {}))
+case("power")(lambda d: ([d.positive((2, 3)), d.normal((3,))], {}))
+case("mod", "floor_divide")(lambda d: ([d.normal((2, 3)), d.positive((3,))], {}))
+case("clip")(lambda d: ([d.normal(), -0.51, 0.77], {}))
+case("cast")(lambda d: ([d.normal(), "float64"], {}))
+case("round")(lambda d: ([d.normal(), d.number(0, 2)], {}))
+case("where")(lambda d: ([d.normal((2, 3)) > 0, d.normal((2, 3)), d.normal((3,))], {}))
+case("convert_to_tensor", "stop_gradient", "zeros_like", "ones_like", "ravel")(lambda d: ([d.normal()], {}))
+case("full_like")(lambda d: ([d.normal(), 3], {}))
+
+case(*["sum", "mean", "max", "min", "amax", "amin", "prod", "var", "logsumexp", "all", "any"])(
+    lambda d: (lambda x: ([x], {"axis": d.axes(x), "keepdims": bool(d.number(0, 2))}))(d.normal())
+)
+case("count_nonzero")(lambda d: (lambda x: ([x], {"axis": d.axes(x)}))(np.round(d.normal())))
+case("cumsum", "argmax", "argmin", "argsort", "sort")(lambda d: (lambda x: ([x], {"axis": d.axis(x)}))(d.normal()))
+case("std")(lambda d: ([d.normal((3, 2, 4))], {"axis": [None, 0, (1, 2)][d.number(0, 3)], "keepdims": True}))
+case("norm")(lambda d: (lambda x: ([x], {"ord": [None, 1, 2, np.inf][d.number(0, 4)], "axis": d.axis(x)}))(d.normal()))
+case("normalize")(lambda d: (lambda x: ([x], {"axis": d.axis(x)}))(d.positive()))
+case("moments")(lambda d: (lambda x: ([x], {"axes": [d.axis(x) % x.ndim], "keepdims": True}))(d.normal()))
+case("average")(lambda d: (lambda x: ([x], {"axis": d.axis(x), "weights": d.positive(x.shape)}))(d.normal()))
+case("top_k")(lambda d: ([d.normal((3, 5)), d.number(1, 5)], {}))
+case("in_top_k")(lambda d: ([d.random.integers(0, 5, 3).astype("int32"), d.normal((3, 5))], {"k": d.number(1, 4)}))
+
+case("reshape")(lambda d: (lambda x: ([x, [(-1,), (x.shape[0], -1)][d.number(0, 2)]], {}))(d.normal()))
+case("transpose")(lambda d: (lambda x: ([x], {"axes": tuple(d.random.permutation(x.ndim).tolist())}))(d.normal()))
+case("swapaxes")(lambda d: (lambda x: ([x, d.axis(x), d.axis(x)], {}))(d.normal()))
+case("moveaxis")(lambda d: (lambda x: ([x, d.axis(x), d.axis(x)], {}))(d.normal()))
+case("expand_dims")(lambda d: (lambda x: ([x, d.axis(x)], {}))(d.normal()))
+case("squeeze")(lambda d: ([d.normal((2, 1, 3, 1))], {"axis": [None, 1, -1][d.number(0, 3)]}))
+case("broadcast_to")(lambda d: ([d.normal((3, 1)), (2, 3, 4)], {}))
+case("concatenate")(lambda d: (lambda x: ([[x, d.normal(x.shape)]], {"axis": d.axis(x)}))(d.normal()))
+case("stack")(lambda d: (lambda x: ([[x, d.normal(x.shape), x * 2]], {"axis": d.axis(x)}))(d.normal()))
+case("hstack", "vstack")(lambda d: (lambda x: ([[x, d.normal(x.shape)]], {}))(d.normal(d.shape(2))))
+case("split")(lambda d: ([d.normal((2, 6, 3)), [2, 3, [1, 4]][d.number(0, 3)]], {"axis": 1}))
+case("unstack")(lambda d: (lambda x: ([x], {"axis": d.axis(x)}))(d.normal()))
+case("slice")(lambda d: ([d.normal((3, 4)), (d.number(0, 2), 1), (1, 2)], {}))
+case("get_item")(
+    lambda d: ([d.normal((3, 4, 5)), [1, slice(None, None, 2), (..., slice(1, 4)), (slice(None), None, 2)][d.number(0, 4)]], {})
+)
+case("take")(lambda d: (lambda x: ([x, np.array([[0, -1], [0, 0]])], {"axis": d.axis(x)}))(d.normal()))
+case("take_along_axis")(lambda d: ([d.normal((3, 4)), d.random.integers(0, 3, (2, 4))], {"axis": 0}))
+case("repeat")(lambda d: (lambda x: ([x, d.number(1, 4)], {"axis": d.axis(x)}))(d.normal()))
+case("tile")(lambda d: ([d.normal((2, 3)), [(2, 1), (1, 2), (2, 2, 1)][d.number(0, 3)]], {}))
+case("roll")(lambda d: (lambda x: ([x, d.number(-3, 4)], {"axis": d.axis(x)}))(d.normal()))
+case("flip")(lambda d: (lambda x: ([x], {"axis": d.axis(x)}))(d.normal()))
+case("pad")(lambda d: ([d.normal((4, 5)), ((1, 2), (0, 3))], {"mode": ["constant", "reflect", "symmetric"][d.number(0, 3)]}))
+case("tril", "triu")(lambda d: ([d.normal((3, 4))], {"k": d.number(-1, 2)}))
+
+case("matmul")(
+    lambda d: (
+        [
+            [d.normal((3, 4)), d.normal((4, 2))],
+            [d.normal((2, 3, 4)), d.normal((4, 5))],
+            [d.normal((2, 1, 3, 4)), d.normal((5, 4, 2))],
+            [d.normal((4,)), d.normal((4, 2))],
+            [d.normal((2, 3, 4)), d.normal((4,))],
+        ][d.number(0, 5)],
+        {},
+    )
+)
+case("dot")(lambda d: ([d.normal((2, 3, 4)), d.normal([(4,), (4, 5)][d.number(0, 2)])], {}))
+case("tensordot")(lambda d: ([d.normal((2, 3, 4)), d.normal((3, 4, 5))], {"axes": [2, ([1, 2], [0, 1])][d.number(0, 2)]}))
+case("outer")(lambda d: ([d.normal((2, 3)), d.normal((4,))], {}))
+case("einsum")(
+    lambda d: (
+        [
+            ["ij,jk->ik", d.normal((2, 3)), d.normal((3, 4))],
+            ["bij,bkj->bik", d.normal((2, 3, 4)), d.normal((2, 5, 4))],
+            ["ijk->k", d.normal((2, 3, 4))],
+            ["i,ij,j->", d.normal((3,)), d.normal((3, 4)), d.normal((4,))],
+        ][d.number(0, 4)],
+        {},
+    )
+)
+
+case(
+    *[
+        "relu",
+        "relu6",
+        "sigmoid",
+        "tanh",
+        "silu",
+        "elu",
+        "selu",
+        "celu",
+        "softplus",
+        "softsign",
+        "softmax",
+        "log_softmax",
+        "log_sigmoid",
+        "leaky_relu",
+    ]
+)(lambda d: ([d.normal()], {}))
+case(
+    *[
+        "hard_sigmoid",
+        "hard_silu",
+        "hard_tanh",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "squareplus",
+        "soft_shrink",
+        "hard_shrink",
+        "tanh_shrink",
+    ]
+)(lambda d: ([d.normal() * 1.37], {}))
+case("gelu")(lambda d: ([d.normal()], {"approximate": bool(d.number(0, 2))}))
+case("threshold")(lambda d: ([d.normal(), 0.31, 0.2], {}))
+case("glu")(lambda d: ([d.normal((2, 3, 4))], {"axis": [0, -1][d.number(0, 2)]}))
+case("one_hot")(lambda d: ([d.random.integers(-1, 5, d.shape()).astype("int32"), 5], {"axis": [-1, 0][d.number(0, 2)]}))
+case("multi_hot")(lambda d: ([d.random.integers(0, 5, (3, 2)).astype("int32"), 5], {}))
+case("conv")(
+    lambda d: (
+        [d.images(), None],
+        {"strides": d.number(1, 3), "padding": ["valid", "same"][d.number(0, 2)]},
+    )
+)
+case("depthwise_conv")(lambda d: ([d.images(), None], {"padding": ["valid", "same"][d.number(0, 2)]}))
+case("max_pool", "average_pool")(
+    lambda d: ([d.images(), d.number(1, 4)], {"strides": d.number(1, 3), "padding": ["valid", "same"][d.number(0, 2)]})
+)
+case("batch_normalization")(
+    lambda d: (
+        [d.normal((3, 2, 4)), d.normal((4,)), d.positive((4,))],
+        {"axis": -1, "offset": d.normal((4,)), "scale": d.normal((4,))},
+    )
+)
+case("binary_crossentropy")(
+    lambda d: ([np.round(d.positive((3, 4))).clip(0, 1), d.inside((3, 4)) / 2 + 0.5], {"from_logits": bool(d.number(0, 2))})
+)
+case("categorical_crossentropy")(
+    lambda d: ([np.eye(4, dtype=d.dtype)[[0, 2, 3]], d.positive((3, 4))], {"from_logits": bool(d.number(0, 2))})
+)
+case("sparse_categorical_crossentropy")(
+    lambda d: ([np.array([0, 2, 3]), d.positive((3, 4)) / 9], {"from_logits": bool(d.number(0, 2))})
+)
+case("image.resize")(
+    lambda d: ([d.images(), (d.number(2, 10), d.number(2, 10))], {"interpolation": ["bilinear", "nearest"][d.number(0, 2)]})
+)
+case("image.rgb_to_grayscale")(lambda d: ([d.normal((2, 3, 4, 3))], {}))
+case("image.extract_patches")(lambda d: ([d.images(), (2, 3)], {"padding": ["valid", "same"][d.number(0, 2)]}))
+case("image.crop_images")(lambda d: ([d.images(), 1, 0, 1, 2], {}))
+case("image.pad_images")(lambda d: ([d.images(), 1, 0, 1, 2], {}))
+case("dot_product_attention")(lambda d: ([d.normal((2, 3, 2, 4)), d.normal((2, 5, 2, 4)), d.normal((2, 5, 2, 4))], {}))
+
+
+def drawn(name: str, seed: int, dtype: str) -> Call:
+    draw = Draw(seed, dtype)
+    args, named = CASES[name](draw)
+    if name in ("conv", "depthwise_conv"):
+        last = 3 if name == "conv" else 2
+        args[1] = draw.normal((2, 3, args[0].shape[3], last))
+    return args, named
+
+
+def find(module: Any, name: str) -> Any:
+    for part in name.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def is_source(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def mapped(function: Callable[[np.ndarray], Any], struct: Any) -> Any:
+    """The arrays of a call, each in another form."""
+    if isinstance(struct, dict):
+        return {key: mapped(function, value) for key, value in struct.items()}
+    if type(struct) in (list, tuple):
+        return type(struct)(mapped(function, item) for item in struct)
+    return function(struct) if isinstance(struct, np.ndarray) else struct
+
+
+def theirs(name: str, call: Call, dys: list[np.ndarray] | None = None) -> tuple[list[np.ndarray], list[Any]]:
+    """Keras's outputs, and TensorFlow's gradients of <outputs, dys>."""
+    args, named = mapped(tf.constant, call[0]), mapped(tf.constant, call[1])
+    sources = [one for one in flatten_struct([args, named]) if tf.is_tensor(one) and one.dtype.is_floating]
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        outputs = flatten_struct(find(keras.ops, name)(*args, **named))
+    if dys is None:
+        return [np.asarray(y) for y in outputs], []
+    kept = [(y, tf.constant(dy)) for y, dy in zip(outputs, dys) if y.dtype.is_floating]
+    return [np.asarray(y) for y in outputs], tape.gradient([y for y, _ in kept], sources, [dy for _, dy in kept])
+
+
+def check(actual: Any, expected: Any, dtype: str) -> None:
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    if expected.dtype.kind != "f":
+        np.testing.assert_array_equal(actual, expected)
+        return
+    largest = max(float(np.max(np.abs(expected), initial=0)), 1.0)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCES[dtype] * largest)
+
+
+# What Keras, on TensorFlow, computes with numbers of float32, also in float64; and what it does not compute in float64.
+ROUNDED = {"leaky_relu", "gelu", "image.resize", "image.rgb_to_grayscale", "logaddexp"}
+FLOAT32_ONLY = {"in_top_k"}
+TARGETS_FIRST = {"binary_crossentropy", "categorical_crossentropy"}  # whose targets have no gradient here
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.filterwarnings("ignore:You are using a softmax")
+@settings(max_examples=20)
+@given(seed=seeds)
+def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
+    if dtype == "float64" and name in FLOAT32_ONLY:
+        pytest.skip("TensorFlow computes it in float32")
+    call = drawn(name, seed, dtype)
+    outputs, _ = theirs(name, call)
+    tolerance = "float32" if name in ROUNDED else dtype
+    random = np.random.default_rng(seed)
+    dys = [np.array(random.standard_normal(y.shape), y.dtype) if y.dtype.kind == "f" else y for y in outputs]
+    _, gradients = theirs(name, call, dys)
+
+    args, named = mapped(ops.convert_to_tensor, call[0]), mapped(ops.convert_to_tensor, call[1])
+    sources = [one for one in flatten_struct([args, named]) if is_source(one)]
+    if name in TARGETS_FIRST:
+        sources, gradients = sources[1:], gradients[1:]
+    with minicnn.GradientTape() as tape:
+        tape.watch(sources)
+        ours = flatten_struct(find(ops, name)(*args, **named))
+    for y, expected in zip(ours, outputs, strict=True):
+        check(y, expected, tolerance)
+        if expected.dtype.kind == "f":
+            assert y.dtype == expected.dtype
+    floats = [(y, dy) for y, dy in zip(ours, dys) if dy.dtype.kind == "f"]
+    found = tape.gradient([y for y, _ in floats], sources, [dy for _, dy in floats])
+    for gradient, expected in zip(found, gradients, strict=True):
+        if gradient is None or expected is None:  # which TensorFlow says as zeros at times
+            assert not np.any(gradient if expected is None else expected)
+        else:
+            check(gradient, tf.convert_to_tensor(expected), tolerance)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_graph_of_it_computes_the_same(name: str) -> None:
+    """Called on symbolic tensors: shape, values, gradients, and the config both ways."""
+    call = drawn(name, 3, "float32")
+    arrays = [one for one in flatten_struct([*call]) if is_source(one)][name in TARGETS_FIRST :]
+    if not arrays:
+        pytest.skip("no input of a model")
+    symbols = {id(one): minicnn.layers.symbolic.KerasTensor(one.shape) for one in arrays}
+    inputs = list(symbols.values())
+    args, named = (mapped(lambda one: symbols.get(id(one), one), part) for part in call)
+    outputs = flatten_struct(find(ops, name)(*args, **named))
+    eager = [ops.convert_to_tensor(one) for one in arrays]
+    again = {id(one): tensor for one, tensor in zip(arrays, eager)}
+    args, named = (mapped(lambda one: again.get(id(one), one), part) for part in call)
+    with minicnn.GradientTape() as tape:
+        tape.watch(eager)
+        expected = flatten_struct(find(ops, name)(*args, **named))
+    if any(output is tensor for output in outputs for tensor in inputs):
+        return
+    model = minicnn.Model(inputs, outputs)
+    copied = minicnn.Model.from_config(json.loads(json.dumps(model.get_config())))
+    for one in (model, copied):
+        for symbol, y in zip(one.outputs, expected, strict=True):
+            assert symbol.shape == y.shape
+            assert symbol.dtype == y.dtype
+        found, _ = one.forward(arrays, False)
+        for y, expected_y in zip(flatten_struct(found), expected, strict=True):
+            check(y, expected_y, "float32")
+    floats = [y for y in expected if y.dtype.kind == "f"]
+    if len(floats) == len(expected):
+        dx, _ = model.backward([np.ones_like(y) for y in expected], saved_of(model, arrays))
+        for actual, gradient in zip([dx] if len(arrays) == 1 else dx, tape.gradient(floats, eager)):
+            if gradient is None:
+                assert actual is None or not np.any(actual)
+            else:
+                check(actual, gradient, "float32")
+
+
+def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
+    return model.forward(arrays, False)[1]

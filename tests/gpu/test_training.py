@@ -79,6 +79,12 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {  # what `compile` gets, what `f
         lambda: {"optimizer": optimizers.RMSprop(0.01, epsilon=0.1), "weighted_metrics": ["accuracy"]},
         {"sample_weight": RNG.random(26)},
     ),
+    "nadam": (lambda: {"optimizer": optimizers.Nadam(0.01, epsilon=0.1)}, {}),
+    "adamax": (lambda: {"optimizer": optimizers.Adamax(0.01, epsilon=0.1)}, {}),
+    "lamb": (lambda: {"optimizer": optimizers.Lamb(0.01, epsilon=0.1)}, {}),
+    "adagrad": (lambda: {"optimizer": optimizers.Adagrad(0.01)}, {}),
+    "adadelta": (lambda: {"optimizer": optimizers.Adadelta(0.5, epsilon=0.1)}, {}),
+    "ftrl": (lambda: {"optimizer": optimizers.Ftrl(0.01)}, {}),
     "class weights": (lambda: {"optimizer": "sgd"}, {"class_weight": {1: 2.0, 3: 0.5}}),
     "pixels": (lambda: {"optimizer": "sgd"}, {"x": (X * 255).astype(np.uint8), "validation_split": 0.2}),
     "ignored labels": (

@@ -11,12 +11,23 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import ops as kernels
+from minicnn.config import set_random_seed as set_seed  # TensorFlow's name
 from minicnn.ops import argmax, floor, log, where
 from minicnn.ops.base import op
 from minicnn.ops.shaping import _ints
 from minicnn.seeds import SeedGenerator
 
-__all__ = ["SeedGenerator", "bernoulli", "categorical", "dropout", "normal", "randint", "truncated_normal", "uniform"]
+__all__ = [
+    "SeedGenerator",
+    "bernoulli",
+    "categorical",
+    "dropout",
+    "normal",
+    "randint",
+    "set_seed",
+    "truncated_normal",
+    "uniform",
+]
 
 
 def _generator(seed: Any) -> SeedGenerator:

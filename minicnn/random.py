@@ -11,6 +11,7 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import ops as kernels
+from minicnn.config import set_random_seed as set_seed  # TensorFlow's name
 from minicnn.ops import argmax, cast, floor, log, where
 from minicnn.ops import shape as size_of
 from minicnn.ops.base import op
@@ -28,11 +29,6 @@ __all__ = [
     "truncated_normal",
     "uniform",
 ]
-
-
-def set_seed(seed: int) -> None:
-    """`minicnn.set_random_seed`, as TensorFlow calls it."""
-    config.set_random_seed(seed)
 
 
 def _generator(seed: Any) -> SeedGenerator:

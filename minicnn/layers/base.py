@@ -95,6 +95,7 @@ class Layer:
         dtype: "float32" or "float64"; default `config.floatx()`.
         activity_regularizer: penalty on the layer's output; enters loss and gradient, divided by the batch size.
         input_shape, batch_input_shape: of a first layer, as older programs give it.
+        weights: the weights' values when they are created, likewise.
 
     Attributes:
         built: whether the weights exist.
@@ -125,6 +126,7 @@ class Layer:
         batch_shape = kwargs.pop("batch_input_shape", None)
         kwargs.pop("input_dim", None)
         kwargs.pop("autocast", None)
+        self._initial_weights: Any = kwargs.pop("weights", None)
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
         if isinstance(shape, (int, np.integer)):
@@ -406,6 +408,9 @@ class Layer:
         self.built = True
         self._build_shape = input_shape
         self._name_paths()
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
 
     def _name_paths(self, above: str = "") -> None:
         """Give the weights their paths, "layer/held layer/weight"."""

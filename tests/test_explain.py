@@ -161,6 +161,9 @@ class Doubled(layers.Layer):
 KINDS = [
     (layers.Conv2D(2, 3), "conv"),
     (layers.Conv2D(2, 3, activation=layers.ReLU()), "unknown"),
+    (layers.DepthwiseConv2D(3, depth_multiplier=2), "conv"),
+    (layers.Conv2DTranspose(2, 3), "transposed"),
+    (layers.SeparableConv2D(2, 3), "unknown"),
     (layers.AveragePooling2D(2, padding="same"), "avgpool"),
     (layers.AdaptiveMaxPooling2D(3), "maxpool"),
     (layers.GlobalMaxPooling2D(), "maxpool"),

@@ -80,4 +80,5 @@ def explain(
     record = collect(model, x, y)
     record["class_names"] = None if class_names is None else [str(name) for name in class_names]
     record["optimizer"] = type(model.optimizer).__name__ if model.optimizer is not None else None
-    return Explanation(title or model.name, pack(record))
+    record["title"] = title or model.name
+    return Explanation(record["title"], pack(record))

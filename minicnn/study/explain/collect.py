@@ -91,7 +91,8 @@ def _one_of_each(model: Any, x: Any) -> list[np.ndarray]:
 
 def _logits_for(model: Any, loss: OutputLosses) -> tuple[int, ...]:
     """As in `fit`: the outputs whose last activation is computed together with their loss."""
-    calls, _, outputs, _ = flatten_calls(model)
+    flat = flatten_calls(model)
+    calls, outputs = flat.calls, flat.outputs
     made_by = {call.output: call.layer for call in calls}
     readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
     return loss.logits_for([fusion.last_activation(made_by[i]) if i in made_by and readers[i] == 1 else None for i in outputs])
@@ -181,7 +182,7 @@ def _weight(variable: Any, gradient: Any, op: Record, step: Step, values: Any, g
         return row
     row["d"] = _host(gradient).reshape(-1)
     layer: Any = step.layers[0]
-    x, dy = values[step.inputs[0]], gradients[step.output]
+    x, dy = values[step.inputs[0]] if step.inputs else row["x"], gradients[step.output]
     if op["kind"] == "dense" and variable is layer.kernel and x.ndim == 2 and _same(np.multiply.outer(x[0], dy[0]), row["d"]):
         row["d"] = "outer"
     if op["kind"] == "conv" and variable is layer.kernel and layer.rank == 2 and layer.data_format == "channels_last":

@@ -145,8 +145,9 @@ export function path(net, { ref: at }) {
   [id, i] = [at.id, at.i];
   let stops = "";
   while (net.values.get(id).readers.length) {
-    const terms = gradientTerms(net, id, i).filter(({ of }) => of);
-    const best = strongest(terms);
+    const terms = gradientTerms(net, id, i);
+    const best = strongest(terms.filter(({ of }) => of));
+    if (terms.missing) return { before, after, stops: "", loss: null };
     if (!best || best.b === 0) {
       stops = stopped(net, id, i);
       break;

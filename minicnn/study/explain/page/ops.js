@@ -25,6 +25,7 @@ const range = (count) => Array.from({ length: count }, (_, i) => i);
 const weightOr = (net, id, i, otherwise) => (id === null ? otherwise : net.weights[id].x[i]);
 
 function summed(terms, extra = {}) {
+  if (terms.missing) return { terms, bias: null, rest: null, facts: [], note: terms.missing, value: null };
   const sum = total(terms) + (extra.bias ? extra.bias.value : 0) + (extra.rest ? extra.rest.value : 0);
   return { terms, bias: null, rest: null, facts: [], note: "", value: sum, ...extra };
 }
@@ -54,11 +55,17 @@ function slides(net, step) {
   return { big, small, KH, KW, SH, SW, DH, DW, top, left, H, W, CG: C / groups, OH, OW, CO, OG: CO / groups, kernel: step.weights.kernel };
 }
 
+// In the place of terms, where the kernel is too large to be embedded.
+function notEmbedded(net, id) {
+  return Object.assign([], { missing: `This kernel has ${net.weights[id].size.toLocaleString("en")} weights and is not embedded.` });
+}
+
 // Every number under the window at number i of the small map, times the kernel's weight.
 function underWindow(net, step, side, i) {
   const { big, small, KH, KW, SH, SW, DH, DW, top, left, H, W, CG, CO, OG, kernel } = slides(net, step);
   const [oy, ox, co] = net.place(small, i);
   const first = Math.floor(co / OG) * CG;
+  if (net.weights[kernel].x === null) return notEmbedded(net, kernel);
   const terms = [];
   for (let ky = 0; ky < KH; ky++)
     for (let kx = 0; kx < KW; kx++) {
@@ -75,6 +82,7 @@ function windowsOn(net, step, side, i) {
   const { big, small, KH, KW, SH, SW, DH, DW, top, left, CG, OH, OW, CO, OG, kernel } = slides(net, step);
   const [y, x, c] = net.place(big, i);
   const first = Math.floor(c / CG) * OG;
+  if (net.weights[kernel].x === null) return notEmbedded(net, kernel);
   const terms = [];
   for (let ky = 0; ky < KH; ky++)
     for (let kx = 0; kx < KW; kx++) {
@@ -115,7 +123,7 @@ const conv = {
     const { KH, KW, CG } = slides(net, step);
     const terms = underWindow(net, step, "x", i);
     const outside = KH * KW * CG - terms.length;
-    const note = outside ? `${outside} of the window's ${KH * KW * CG} places lie on the padding, and add 0.` : "";
+    const note = outside && !terms.missing ? `${outside} of the window's ${KH * KW * CG} places lie on the padding, and add 0.` : "";
     return summed(terms, { bias: bias(net, step, net.place(step.output, i)[2]), note });
   },
   back: (net, step, k, i) => windowsOn(net, step, "d", i),
@@ -184,6 +192,7 @@ const dense = {
     const [CI, CO] = net.weights[step.weights.kernel].shape;
     const [row, co] = [Math.floor(i / CO), i % CO];
     const added = bias(net, step, co);
+    if (net.weights[step.weights.kernel].x === null && !step.largest) return summed(notEmbedded(net, step.weights.kernel));
     if (net.weights[step.weights.kernel].x === null) {
       const { terms, rest } = largest(net, step.largest.forward, "x", step.inputs[0], co, CI);
       return summed(terms, { bias: added, rest, note: `This kernel has ${(CI * CO).toLocaleString("en")} weights and is not embedded: these are the largest products.` });
@@ -195,7 +204,7 @@ const dense = {
     const [CI, CO] = net.weights[step.weights.kernel].shape;
     const [row, ci] = [Math.floor(i / CI), i % CI];
     if (net.weights[step.weights.kernel].x === null) {
-      const { backward } = step.largest;
+      const { backward = null } = step.largest || {};
       const at = backward ? backward.rows.indexOf(ci) : -1;
       if (at < 0) return Object.assign([], { missing: "Of so large a kernel the products are embedded only for the inputs with the largest gradients." });
       const { terms, rest } = largest(net, backward, "d", step.output, at, CO);

@@ -338,7 +338,7 @@ export function Formula({ net, selection }) {
 export function WhatIf({ net, selection, go }) {
   const { ref: at, edit } = selection;
   const flops = net.record.runs.reduce((sum, run) => sum + (run.flops || 0), 0);
-  const known = net.record.steps.every((step) => step.op.kind !== "unknown" && !step.largest);
+  const known = net.record.steps.every((step) => step.op.kind !== "unknown" && Object.values(step.weights).every((id) => net.weights[id].x !== null));
   if (flops > 2e8 || !known) return html`<p class="note">What if this number were another one? This network is too large, or has a step this page does not know, to be computed again here.</p>`;
   const change = (event) => {
     event.preventDefault();

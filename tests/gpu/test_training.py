@@ -130,11 +130,13 @@ def test_the_reference_models_are_captured(name: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(compile, "_kernel", lambda *program: lambda grid, block, arguments: None)
     minicnn.set_backend("cupy")
     reference = zoo.get(name)
-    model = reference.build(input_shape=(32, 32, 3))
+    shape = (32, 32, 3)[: len(reference.input_shape)]
+    model = reference.build(input_shape=shape)
     model.compile(reference.optimizer(), reference.loss, metrics=["accuracy"])
     steps, train_step = [], model.train_step
     model.train_step = lambda *batch: steps.append(1) or train_step(*batch)
-    model.fit(RNG.random((12, 32, 32, 3), np.float32), RNG.integers(0, 2, 12), batch_size=2, verbose=0)
+    labels = RNG.integers(0, 2, (12, *model.output_shape[1:-1]))
+    model.fit(RNG.random((12, *shape), np.float32), labels, batch_size=2, verbose=0)
     assert len(steps) == 3
 
 

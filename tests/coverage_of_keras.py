@@ -22,7 +22,7 @@ AUDIO = "audio and signals"
 SPACE = "three dimensions: volumes and videos"
 ENGINES = "runs another engine's code"
 SERVERS = "sends to a server, or writes another library's format"
-DISTRIBUTED = "several optimizers or machines"
+BY_PATH = "several optimizers in one, chosen by patterns of Keras's own paths of variables"
 LINEAR = "linear algebra that no image layer uses"
 COMPLEX = "complex numbers"
 BITS = "bits of whole numbers"
@@ -44,7 +44,7 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
     },
     "losses": {AUDIO: "CTC ctc"},
     "optimizers": {
-        DISTRIBUTED: "MultiOptimizer OptimizerMap",
+        BY_PATH: "MultiOptimizer OptimizerMap",
         "raises an error in Keras 3, too": "legacy",
     },
     "initializers": {AUDIO: "STFT STFTInitializer stft"},
@@ -59,7 +59,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         " right_shift",
         CONTROL: "associative_scan cond fori_loop map scan switch vectorize vectorized_map while_loop",
         NUMERICS: "erfinv gcd geomspace heaviside i0 jvp kron lcm ldexp nextafter trapezoid vander",
-        ATTENTION: "dot_product_attention",
     },
     "ops.image": {SPACE: "extract_patches_3d"},
 }

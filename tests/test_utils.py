@@ -245,6 +245,11 @@ def test_older_names_of_functions_of_tensors():
         K.get_session()
 
 
+def test_optimizers_have_their_older_names():
+    assert minicnn.optimizers.rmsprop(lr=1e-4, decay=1e-6).name == "rmsprop"
+    assert minicnn.optimizers.adadelta is minicnn.optimizers.Adadelta
+
+
 def test_a_program_s_tf_may_be_minicnn():
     tf = minicnn
     x = np.arange(6, dtype="float32").reshape(2, 3)

@@ -122,6 +122,33 @@ def test_we_load_keras_s_archive(pair, tmp_path):
     assert_same(saving.load_model(tmp_path / "m.keras"), theirs, data(make)[0])
 
 
+def convolutions(k):
+    """Those that are not plain, of images and, behind them, of signals."""
+    layers = k.layers
+    return k.Sequential(
+        [
+            k.Input((7, 6, 4)),
+            layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, activation="relu"),
+            layers.Conv2D(4, 2, groups=4),
+            layers.SeparableConv2D(3, 2, use_bias=False, depth_multiplier=2),
+            layers.Conv2DTranspose(2, 3, strides=2, padding="same"),
+            layers.Reshape((20, 8)),
+            layers.DepthwiseConv1D(3),
+            layers.SeparableConv1D(4, 3, pointwise_regularizer="l2"),
+            layers.Conv1DTranspose(2, 3, strides=3, output_padding=1),
+        ]
+    )
+
+
+def test_other_convolutions_travel_both_ways(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3, 7, 6, 4)).astype("float32")
+    ours, theirs = convolutions(minicnn), convolutions(keras)
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    np.testing.assert_allclose(np.asarray(keras.models.load_model(tmp_path / "ours.keras")(x)), np.asarray(ours(x)), atol=1e-5)
+    np.testing.assert_allclose(saving.load_model(tmp_path / "theirs.keras")(x), np.asarray(theirs(x)), atol=1e-5)
+
+
 def test_weights_files_travel_both_ways(pair, tmp_path):
     make, ours, theirs = pair
     x = data(make)[0]

@@ -29,6 +29,11 @@ def model_with_everything():
             layers.BatchNormalization(),
             layers.ReLU(),
             layers.AveragePooling2D(2),
+            layers.DepthwiseConv2D(2, activation="relu"),
+            layers.Conv2DTranspose(8, 3, padding="same", activation="relu"),
+            layers.Conv2DTranspose(8, 2, strides=2, activation="relu"),
+            layers.SeparableConv2D(8, 2),
+            layers.Conv2D(8, 3, groups=2, activation="relu"),
             layers.Flatten(),
             layers.Dense(24, activation="elu"),
             layers.Dense(10, activation="softmax"),
@@ -111,6 +116,34 @@ def test_from_fit_to_the_kernel_are_at_most_six_frames(backend):
             assert len(of_conv) >= 2
             for way in of_conv:
                 assert way[: len(first) + 3] == [*first, f"Plan.{name}", f"Conv2D.{name}", f"conv2d_{name}"]
+
+
+def test_so_it_is_with_the_other_convolutions(backend):
+    """Without a stride and with one, channel by channel and in groups; Winograd's kernels among them."""
+    minicnn.set_random_seed(1)
+    model = minicnn.Sequential(
+        [
+            layers.Input((8, 8, 4)),
+            layers.DepthwiseConv2D(3, activation="relu"),
+            layers.Conv2DTranspose(16 if backend == "numba" else 2, 3, activation="relu"),
+            layers.Conv2DTranspose(16 if backend == "numba" else 2, 3, padding="same"),
+            layers.Conv2DTranspose(4, 2, strides=2, activation="relu"),
+            layers.SeparableConv2D(4, 3, strides=2),
+            layers.Conv2D(4, 2, groups=2, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(4, 2, groups=4, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = RNG.random((8 if backend == "numba" else 1, 8, 8, 4), np.float32), Y[: 8 if backend == "numba" else 1]
+    model.fit(x, y, epochs=1, verbose=0)
+    for run in (lambda: model.fit(x, y, epochs=1, verbose=0), lambda: model.predict(x, verbose=0)):
+        found = ways_of(run, backend)
+        ways = [way for of_kernel in found.values() for way in of_kernel]
+        assert max(len(way) for way in ways) <= 6, max(ways, key=len)
+        assert backend != "numba" or any(name.startswith("winograd.") for name in found)
 
 
 class Traced(callbacks.Callback):

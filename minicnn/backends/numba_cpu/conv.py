@@ -74,7 +74,17 @@ def conv2d_forward(
     if x.dtype != np.float32:
         return reference.conv2d_forward(x, kernel, bias, window, relu, pool)
     if window.groups != 1:
-        return _forward_of_groups(x, kernel, bias, window, relu, pool)
+        if kernel.shape[2] == 1:
+            y = depthwise_conv2d_forward(x, _depthwise(kernel, window), bias, window, relu)
+            return (y, None) if pool is None else maxpool2d_forward(y, pool)
+        ys, argmaxes = [], []
+        own = window._replace(groups=1)
+        for x_g, kernel_g, bias_g in _of_groups(window, x, kernel, bias):
+            convolve = winograd.forward if winograd.pays(x_g.shape, kernel_g.shape, own) else conv2d_forward
+            y, argmax = convolve(x_g, kernel_g, bias_g, own, relu, pool)
+            ys.append(y)
+            argmaxes.append(argmax)
+        return _joined(ys), None if pool is None else _joined(argmaxes)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.forward(x, kernel, bias, window, relu, pool)
     geometry = geometry_of(x.shape[1], x.shape[2], window)
@@ -232,7 +242,19 @@ def conv2d_backward(
     if dy.dtype != np.float32:
         return reference.conv2d_backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     if window.groups != 1:
-        return _backward_of_groups(dy, x, kernel, window, y, pool, argmax, need_dx)
+        if y is not None:
+            dy = relu_backward(dy, y)
+        if pool is not None:
+            dy = maxpool2d_backward(dy, argmax, (len(x), *window.output, kernel.shape[3]), pool)
+        if kernel.shape[2] == 1:
+            dx, dkernel, dbias = depthwise_conv2d_backward(dy, x, _depthwise(kernel, window), window, None, need_dx)
+            return dx, dkernel.reshape(kernel.shape), dbias
+        own, results = window._replace(groups=1), []
+        for dy_g, x_g, kernel_g in _of_groups(window, dy, x, kernel):
+            back = winograd.backward if winograd.pays(x_g.shape, kernel_g.shape, own) else conv2d_backward
+            results.append(back(dy_g, x_g, kernel_g, own, None, None, None, need_dx))
+        dxs, dkernels, dbiases = zip(*results)
+        return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     geometry = geometry_of(x.shape[1], x.shape[2], window)
@@ -426,11 +448,18 @@ def _backward(inputs, outputs, workspace, geometry, pool, flags):  # type: ignor
 # --- groups -------------------------------------------------------------------------
 
 
-def _of_groups(array: Array, G: int) -> Array:
-    """(..., C) as (G, ..., C/G)."""
-    parts = empty((G, *array.shape[:-1], array.shape[-1] // G), array.dtype)
-    np.copyto(parts, np.moveaxis(array.reshape(*array.shape[:-1], G, array.shape[-1] // G), -2, 0))
-    return parts
+def _of_groups(window: Window, *arrays: Array | None) -> list[tuple[Array, ...]]:
+    """For each group its channels of all arrays, (..., C) as (..., C/G): copies, as kernels read what lies together."""
+    parts: list[Any] = []
+    for array in arrays:
+        if array is None:
+            parts.append([None] * window.groups)
+            continue
+        *shape, C = array.shape
+        own = empty((window.groups, *shape, C // window.groups), array.dtype)
+        np.copyto(own, np.moveaxis(array.reshape(*shape, window.groups, C // window.groups), -2, 0))
+        parts.append(own)
+    return list(zip(*parts))
 
 
 def _joined(parts: Sequence[Array]) -> Array:
@@ -442,42 +471,10 @@ def _joined(parts: Sequence[Array]) -> Array:
     return whole.reshape(*shape, len(parts) * C)
 
 
-def _forward_of_groups(
-    x: Array, kernel: Array, bias: Array | None, window: Window, relu: bool, pool: Window | None
-) -> tuple[Array, Array | None]:
-    (KH, KW, C_in_of_group, C_out), G = kernel.shape, window.groups
-    if C_in_of_group == 1:
-        y = depthwise_conv2d_forward(x, kernel.reshape(KH, KW, G, C_out // G), bias, window, relu)
-        return (y, None) if pool is None else maxpool2d_forward(y, pool)
-    biases = [None] * G if bias is None else list(bias.reshape(G, C_out // G))
-    groups = zip(_of_groups(x, G), _of_groups(kernel, G), biases)
-    ys, argmaxes = zip(*(conv2d_forward(*group, window._replace(groups=1), relu, pool) for group in groups))
-    return _joined(ys), None if pool is None else _joined(argmaxes)
-
-
-def _backward_of_groups(
-    dy: Array,
-    x: Array,
-    kernel: Array,
-    window: Window,
-    y: Array | None,
-    pool: Window | None,
-    argmax: Array | None,
-    need_dx: bool,
-) -> tuple[Array | None, Array, Array]:
-    (KH, KW, C_in_of_group, C_out), G = kernel.shape, window.groups
-    if y is not None:
-        dy = relu_backward(dy, y)
-    if pool is not None:
-        dy = maxpool2d_backward(dy, argmax, (len(x), *window.output, C_out), pool)
-    if C_in_of_group == 1:
-        dx, dkernel, dbias = depthwise_conv2d_backward(
-            dy, x, kernel.reshape(KH, KW, G, C_out // G), window, need_dx=need_dx
-        )  # fmt: skip
-        return dx, dkernel.reshape(kernel.shape), dbias
-    groups = zip(_of_groups(dy, G), _of_groups(x, G), _of_groups(kernel, G))
-    dxs, dkernels, dbiases = zip(*(conv2d_backward(*group, window._replace(groups=1), need_dx=need_dx) for group in groups))
-    return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
+def _depthwise(kernel: Array, window: Window) -> Array:
+    """The kernel of as many groups as x has channels, (KH, KW, 1, C*M), as that of a depthwise convolution."""
+    KH, KW, _, outputs = kernel.shape
+    return kernel.reshape(KH, KW, window.groups, outputs // window.groups)
 
 
 def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backends.memory import empty
+from minicnn.backends.numba_cpu import winograd
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import Geometry, geometry_of
 from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, Panel, Rows, Start, Tile, address, multiply
@@ -37,7 +38,8 @@ def conv2d_transpose_forward(
     if turned is not None:
         turned_kernel = empty((KH, KW, C_in, C_out))
         np.copyto(turned_kernel, kernel[::-1, ::-1].swapaxes(2, 3))
-        return conv2d_forward(x, turned_kernel, bias, turned, relu)[0]
+        convolve = winograd.forward if winograd.pays(x.shape, turned_kernel.shape, turned) else conv2d_forward
+        return convolve(x, turned_kernel, bias, turned, relu, None)[0]
     geometry = geometry_of(*image, window)
     # Whether each pixel of y is under one place of the window: then nothing needs adding up.
     once = window.size == window.strides and image == (geometry.OH * geometry.SH, geometry.OW * geometry.SW)
@@ -117,8 +119,10 @@ def conv2d_transpose_backward(
     if dy.dtype != np.float32:
         return reference.conv2d_transpose_backward(dy, x, kernel, window, y, need_dx)
     dz = dy if y is None else relu_backward(dy, y)
-    dx = conv2d_forward(dz, kernel, None, window)[0] if need_dx else None
-    _, dkernel, _ = conv2d_backward(x, dz, kernel, window, need_dx=False)
+    pays = winograd.pays(dz.shape, kernel.shape, window)
+    convolve, back = (winograd.forward, winograd.backward) if pays else (conv2d_forward, conv2d_backward)
+    dx = convolve(dz, kernel, None, window, False, None)[0] if need_dx else None
+    _, dkernel, _ = back(x, dz, kernel, window, None, None, None, False)
     return dx, dkernel, sum_of_rows(dz.reshape(-1, dz.shape[3]))
 
 

@@ -6,7 +6,8 @@
 >>> K() in ("numba", "reference", "loops", "cupy")
 True
 
-What computes is in `minicnn.backends`, whose `ops` the layers call.
+Functions of tensors, as `K.mean` and `K.sqrt`, are those of `minicnn.ops`, by their older names too. (What the layers
+call is in `minicnn.backends`.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config
+from minicnn import backends, config, ops
 from minicnn.backends import backend
 from minicnn.config import (
     epsilon,
@@ -27,22 +28,34 @@ from minicnn.config import (
     set_floatx,
     set_image_data_format,
 )
+from minicnn.random import normal as random_normal
+from minicnn.random import uniform as random_uniform
 from minicnn.utils import clear_session, is_keras_tensor
 
 __all__ = [
+    "argmax",
+    "argmin",
     "backend",
+    "batch_flatten",
     "cast_to_floatx",
     "clear_session",
+    "concatenate",
     "count_params",
     "epsilon",
+    "expand_dims",
+    "flatten",
     "floatx",
+    "gather",
     "get_value",
     "image_data_format",
     "int_shape",
     "is_float_dtype",
     "is_int_dtype",
     "is_keras_tensor",
+    "l2_normalize",
     "ndim",
+    "random_normal",
+    "random_uniform",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -96,12 +109,61 @@ def is_int_dtype(dtype: Any) -> bool:
     return np.dtype(standardize_dtype(dtype)).kind in "iu"
 
 
+def argmax(x: Any, axis: int = -1) -> Any:
+    """The place of the largest number along an axis."""
+    return ops.argmax(x, axis)
+
+
+def argmin(x: Any, axis: int = -1) -> Any:
+    """The place of the smallest number along an axis."""
+    return ops.argmin(x, axis)
+
+
+def concatenate(tensors: Any, axis: int = -1) -> Any:
+    """Tensors side by side along an axis."""
+    return ops.concatenate(tensors, axis)
+
+
+def expand_dims(x: Any, axis: int = -1) -> Any:
+    """x with a new axis of size 1."""
+    return ops.expand_dims(x, axis)
+
+
+def gather(reference: Any, indices: Any) -> Any:
+    """The rows of `reference` at `indices`."""
+    return ops.take(reference, indices, 0)
+
+
+def flatten(x: Any) -> Any:
+    """x as a vector."""
+    return ops.reshape(x, (-1,))
+
+
+def batch_flatten(x: Any) -> Any:
+    """Each sample as a vector."""
+    return ops.reshape(x, (-1, int(np.prod(x.shape[1:]))))
+
+
+def l2_normalize(x: Any, axis: int | None = None) -> Any:
+    """x / sqrt(max(sum of x**2 along the axis, epsilon))."""
+    return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=axis, keepdims=True), epsilon()))
+
+
+_OLDER = {"pow": "power", "permute_dimensions": "transpose", "conv1d": "conv", "conv2d": "conv"}
+
+
 class _Backend(types.ModuleType):
     """This module, which can be called, too: `minicnn.backend()`."""
 
     def __call__(self) -> str:
         """The name of the backend in use: "numba", "reference", "loops" or "cupy"."""
         return backend()
+
+    def __getattr__(self, name: str) -> Any:
+        for home in () if name.startswith("_") else (ops, ops.nn):
+            if hasattr(home, _OLDER.get(name, name)):
+                return getattr(home, _OLDER.get(name, name))
+        raise AttributeError(f"module 'minicnn.backend' has no attribute {name!r}")
 
 
 sys.modules[__name__].__class__ = _Backend

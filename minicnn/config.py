@@ -68,6 +68,18 @@ def set_image_data_format(data_format: str) -> None:
     _image_data_format = str(data_format)
 
 
+def disable_traceback_filtering() -> None:
+    """Nothing: errors of minicnn always show every line that they came from."""
+
+
+enable_traceback_filtering = disable_traceback_filtering
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """False: see `disable_traceback_filtering`."""
+    return False
+
+
 def backend_name() -> str:
     """The backend asked for by the environment variable MINICNN_BACKEND; "numba" without it."""
     return os.environ.get("MINICNN_BACKEND", "numba")

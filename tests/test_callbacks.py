@@ -687,7 +687,7 @@ def test_tensorboard_s_errors(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="`profile_batch` is for TensorFlow's profiler"):
         callbacks.TensorBoard(tmp_path, profile_batch=2)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(ImportError, match=r'needs the package `tensorboard`: pip install "minicnn-engine\[tensorboard\]"'):
+    with pytest.raises(ImportError, match=r'needs the package `tensorboard`: pip install "\.\[tensorboard\]"'):
         callbacks.TensorBoard(tmp_path)
 
 

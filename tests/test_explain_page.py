@@ -1,6 +1,6 @@
 """The explainer page in a real browser: every kind of number is opened, and its sum is the engine's number.
 
-Needs Chromium (`apt-get install chromium`, or `playwright install chromium`); skipped where there is none, but not in CI.
+Needs Chromium (`apt-get install chromium`, or `playwright install chromium`); skipped where there is none; CI installs one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def browser():
         own = playwright.chromium.executable_path
         found = own if os.path.exists(own) else next(filter(None, map(shutil.which, BROWSERS)), None)
         if found is None:
-            assert not os.environ.get("CI"), "CI has to have a browser"
+            assert os.environ.get("MINICNN_BROWSER") != "required", "there is a browser, and it was not found"
             pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path, and Playwright has none of its own")
         launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield launched

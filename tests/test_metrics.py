@@ -433,6 +433,24 @@ def test_areas_label_by_label(curve, options):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("weights", [None, np.array([0.5, 1.5, 2.0], "float32"), np.array([[0.5], [1.5], [2.0]], "float32")])
+def test_ignored_labels_have_no_weight(weights):
+    y_true, y_pred = np.array([0, 1, 2]), np.array([[0.8, 0.1, 0.1], [0.05, 0.95, 0], [0.1, 0.8, 0.1]], "float32")
+    ours, theirs = (m.SparseCategoricalCrossentropy(ignore_class=0) for m in (metrics, keras.metrics))
+    assert float(ours(y_true, y_pred, weights)) == pytest.approx(float(theirs(y_true, y_pred, weights)), rel=1e-5)
+    images = np.stack([y_true] * 2), np.stack([y_pred] * 2)
+    by_image = metrics.SparseCategoricalCrossentropy(ignore_class=0)(*images, np.array([1.0, 3.0], "float32"))
+    assert float(by_image) == pytest.approx(-(np.log(0.95) + np.log(0.1)) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [[[1, 0], [0, 1]], [[1, 0]], [1, 0], [[1], [0]]])
+def test_accuracies_weigh_samples_or_single_predictions(weights):
+    y_true, y_pred = np.array([[1, 1], [0, 0]], "float32"), np.array([[0.98, 1], [0, 0.6]], "float32")
+    for name in ("BinaryAccuracy", "Accuracy"):
+        ours, theirs = (getattr(m, name)()(y_true, y_pred, np.array(weights, "float32")) for m in (metrics, keras.metrics))
+        assert float(ours) == pytest.approx(float(theirs))
+
+
 def test_iou_counts_images_and_warns_of_cut_weights():
     rng = np.random.default_rng(0)
     y_true, y_pred = rng.integers(0, 3, (2, 4, 4)), rng.integers(0, 3, (2, 4, 4))

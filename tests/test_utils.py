@@ -223,6 +223,58 @@ def test_backend_sets_what_config_does():
         K.set_image_data_format("channels_last")
 
 
+def test_older_names_of_functions_of_tensors():
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    lengths = np.linalg.norm(x, axis=-1, keepdims=True)
+    np.testing.assert_allclose(K.sqrt(K.sum(K.square(x), axis=-1, keepdims=True)), lengths, rtol=1e-5)
+    np.testing.assert_allclose(K.pow(x, 2), x**2, rtol=1e-5)
+    np.testing.assert_array_equal(K.permute_dimensions(x, (1, 0)), x.T)
+    np.testing.assert_array_equal(K.argmax(x), x.argmax(-1))
+    np.testing.assert_array_equal(K.argmin(x), x.argmin(-1))
+    np.testing.assert_array_equal(K.concatenate([x, x]), np.concatenate([x, x], -1))
+    assert (K.expand_dims(x).shape, K.flatten(x).shape, K.batch_flatten(np.zeros((2, 3, 4))).shape) == (
+        (3, 4, 1),
+        (12,),
+        (2, 12),
+    )
+    np.testing.assert_array_equal(K.gather(x, np.array([2, 0])), x[[2, 0]])
+    np.testing.assert_allclose(K.l2_normalize(x, axis=1), x / lengths, rtol=1e-5)
+    assert K.random_normal((2, 3)).shape == K.random_uniform((2, 3), 0.0, 2.0).shape == (2, 3)
+    assert K.relu(layers.Input((3,))).shape == (None, 3)
+    with pytest.raises(AttributeError, match="no attribute 'get_session'"):
+        K.get_session()
+
+
+def test_optimizers_have_their_older_names():
+    assert minicnn.optimizers.rmsprop(lr=1e-4, decay=1e-6).name == "rmsprop"
+    assert minicnn.optimizers.adadelta is minicnn.optimizers.Adadelta
+
+
+def test_a_program_s_tf_may_be_minicnn():
+    tf = minicnn
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    np.testing.assert_array_equal(tf.reshape(x, (3, 2)), x.reshape(3, 2))
+    np.testing.assert_allclose(tf.reduce_mean(x, axis=1, keepdims=True), x.mean(1, keepdims=True))
+    np.testing.assert_allclose(tf.math.reduce_variance(x), x.var(), rtol=1e-6)
+    np.testing.assert_array_equal(tf.concat([x, x], 0), np.concatenate([x, x]))
+    np.testing.assert_array_equal(tf.clip_by_value(x, 1, 3), x.clip(1, 3))
+    assert tf.cast(x, tf.int32).dtype == tf.int32
+    assert x[tf.newaxis].shape == (1, 2, 3)
+    assert tf.keras.layers.Dense is layers.Dense
+    assert tf.nn.softmax(layers.Input((3,))).shape == (None, 3)
+    with pytest.raises(AttributeError, match="no attribute 'Session'"):
+        tf.Session()
+
+
+def test_a_layer_takes_the_values_of_its_weights():
+    weights = [np.full((3, 2), 0.5, "float32"), np.ones(2, "float32")]
+    model = models.Sequential([layers.Input((3,)), layers.Dense(2, weights=weights)])
+    for found, value in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(found, value)
+    with pytest.raises(ValueError, match="expecting 2 weights"):
+        layers.Dense(2, weights=weights[:1])(np.zeros((1, 3)))
+
+
 # --- get_file -------------------------------------------------------------------------
 
 

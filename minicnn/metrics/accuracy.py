@@ -10,7 +10,7 @@ from minicnn import backends, config, registry
 from minicnn.backends import ops
 from minicnn.backends.types import Array
 from minicnn.losses.targets import as_array, as_floats, as_labels, cast, match_ranks, matrix_shape
-from minicnn.metrics.base import FunctionMetric
+from minicnn.metrics.base import FunctionMetric, Mean
 from minicnn.tensor import as_tensor
 
 
@@ -132,6 +132,14 @@ class BinaryAccuracy(FunctionMetric):
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return _binary_matches(y_true, y_pred, self._fn_kwargs["threshold"])
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add a batch; weights may be one a sample, or one a prediction."""
+        shape = np.shape(sample_weight)
+        if len(shape) > 1 and len(shape) == np.ndim(y_pred) and shape[-1] > 1:
+            Mean.update_state(self, binary_accuracy(y_true, y_pred, self._fn_kwargs["threshold"]), sample_weight)
+        else:
+            super().update_state(y_true, y_pred, sample_weight)
 
 
 @registry.register("metric", "categorical_accuracy")

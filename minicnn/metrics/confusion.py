@@ -117,11 +117,12 @@ class _ConfusionMetric(Metric):
 
     def _set_thresholds(self, thresholds: float | Sequence[float] | None, default: float) -> None:
         self.init_thresholds = thresholds
-        given = default if thresholds is None else thresholds
-        self.thresholds = [float(each) for each in given] if isinstance(given, (list, tuple)) else [float(given)]  # type: ignore[arg-type]
-        invalid = [each for each in self.thresholds if thresholds is not None and not 0 <= each <= 1]
+        given: Any = default if thresholds is None else thresholds
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        invalid = [each for each in given if thresholds is not None and not 0 <= each <= 1]
         if invalid:
             raise ValueError(f"Threshold values must be in [0, 1]. Received: {invalid}")
+        self.thresholds = [float(each) for each in given]
 
 
 class _Count(_ConfusionMetric):

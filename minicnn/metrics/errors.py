@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import losses, registry
+from minicnn import backends, losses, registry
 from minicnn.losses.targets import as_array
 from minicnn.metrics.base import FunctionMetric, Mean
 from minicnn.tensor import as_tensor
@@ -169,6 +169,17 @@ class SparseCategoricalCrossentropy(FunctionMetric):
     ) -> None:
         options = {"from_logits": from_logits, "ignore_class": ignore_class, "axis": axis}
         super().__init__(losses.sparse_categorical_crossentropy, name, dtype, **options)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add a batch. With weights, ignored labels do not count; without, they count as 0, as in Keras."""
+        ignored = self._fn_kwargs["ignore_class"]
+        if sample_weight is not None and ignored is not None:
+            rows = tuple(np.delete(np.shape(y_pred), self._fn_kwargs["axis"]))
+            counted = np.reshape(backends.to_numpy(as_array(y_true)), rows) != ignored
+            weights = np.asarray(backends.to_numpy(as_array(sample_weight)), self.dtype)
+            one_a_sample = (-1, *(1,) * (counted.ndim - 1))
+            sample_weight = counted * weights.reshape(rows if weights.size == counted.size else one_a_sample)
+        super().update_state(y_true, y_pred, sample_weight)
 
 
 @registry.register("metric", "binary_crossentropy", "bce", "BCE")

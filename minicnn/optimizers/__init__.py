@@ -58,3 +58,7 @@ def get(identifier: Any) -> Any:
 
 
 _, serialize, deserialize = serialization.functions_of("optimizer")
+
+# Their older names: Keras 2 knew each by its name in lower case, too.
+sgd, rmsprop, adam, adamax, nadam = SGD, RMSprop, Adam, Adamax, Nadam
+adagrad, adadelta = Adagrad, Adadelta

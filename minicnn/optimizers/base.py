@@ -335,6 +335,8 @@ class Optimizer:
                 raise ValueError(
                     f"The gradient of variable {variable.path} must have its shape {variable.shape}. Received: {array.shape}"
                 )
+            if isinstance(array, np.ndarray) and not array.flags.writeable:
+                array = array.copy()  # kernels are compiled for arrays that may be written to
             arrays.append(array)
         if not arrays:
             raise ValueError("No gradients provided for any variable.")

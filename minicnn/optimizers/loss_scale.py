@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import initializers, registry, serialization
+from minicnn import backends, initializers, registry, serialization
 from minicnn.backends import ops
 from minicnn.optimizers.base import Optimizer
 from minicnn.variables import Variable
@@ -81,6 +81,7 @@ class LossScaleOptimizer(Optimizer):
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
         if not self.built and trainable_variables is not None:
             self.build(list(trainable_variables))
+        grads = [grad if grad is None else backends.asarray(grad) for grad in grads]
         if not ops.all_finite([grad for grad in grads if grad is not None]):
             self.step_counter.assign(0)
             self.dynamic_scale.assign(self.dynamic_scale * np.float32(0.5))

@@ -99,5 +99,6 @@ def _leaves(part: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 def render(packed: str, title: str) -> str:
     """The whole HTML file."""
-    parts = {"title": html.escape(title), "style": stylesheet(), "record": packed, "program": modules()}
+    licence = _read("vendor/LICENSE.txt")
+    parts = {"licence": licence, "title": html.escape(title), "style": stylesheet(), "record": packed, "program": modules()}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("index.html"))

@@ -246,7 +246,7 @@ export function Reaches({ net, selection, setHover }) {
   const title = selection.side === "forward" ? "Goes to" : "Its gradient reaches";
   const none = sorted[0].p === 0;
   return html`<section class="reaches"><h3>${title} <small>${count(all.length, "number")}</small></h3>
-    ${none ? html`<p class="note">and adds 0 to each.</p>` : html`<ol>${sorted.slice(0, 6).filter(({ p }) => p).map(({ to, p }) => html`<li><${To} net=${net} selection=${selection} at=${to} hover=${setHover} /> <span>${short(p)}</span></li>`)}</ol>`}
+    ${none ? html`<p class="note">and ${selection.side === "forward" ? "adds" : "gives"} 0 to each.</p>` : html`<ol>${sorted.slice(0, 6).filter(({ p }) => p).map(({ to, p }) => html`<li><${To} net=${net} selection=${selection} at=${to} hover=${setHover} /> <span>${short(p)}</span></li>`)}</ol>`}
   </section>`;
 }
 

@@ -35,6 +35,7 @@ from minicnn.models.cuda_graph import CapturedStep
 from minicnn.optimizers import Adam
 
 RATE = 1e-3
+CHAINS = ["cifar_small", "cifar_wide", "cifar_dropout", "cifar_strided", "humans_300", "vgg_bn"]  # those with counterparts here
 CLASSES = 10
 # Fused multiply-adds of an SM in a cycle, by compute capability: float32 cores; TF32 tensor cores (NVIDIA's white papers).
 FLOAT32_PER_CYCLE = {70: 64, 75: 64, 80: 64, 86: 128, 89: 128, 90: 128}
@@ -459,7 +460,7 @@ def show_accuracy(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=zoo.names(), help="default: all, or cifar_dropout with --accuracy")
+    parser.add_argument("--models", nargs="+", choices=CHAINS, help="default: all, or cifar_dropout with --accuracy")
     parser.add_argument("--batches", nargs="+", type=int, help="default: 32 128 512 2048, or 128 with --accuracy")
     parser.add_argument("--tf32", action="store_true", help="let every engine use TF32 tensor cores")
     parser.add_argument("--rounds", type=int, default=7)
@@ -469,7 +470,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs to an accuracy")
     parser.add_argument("--json", help="write the results to this file too")
     arguments = parser.parse_args()
-    models = arguments.models or (zoo.names() if arguments.accuracy is None else ["cifar_dropout"])
+    models = arguments.models or (CHAINS if arguments.accuracy is None else ["cifar_dropout"])
     batches = arguments.batches or ([32, 128, 512, 2048] if arguments.accuracy is None else [128])
 
     warnings.filterwarnings("error", message="This training step cannot be captured")

@@ -96,31 +96,14 @@ __all__ = [
 ]
 
 
-# Where a program says `import tensorflow as tf`, that line changes to `import minicnn as tf`, and what follows stays: its
-# `tf.keras.layers`, and functions of tensors such as `tf.reshape`, which are those of `ops`, here by their other names.
-_TENSORFLOW = {
-    "clip_by_value": "clip",
-    "concat": "concatenate",
-    "pow": "power",
-    "range": "arange",
-    **{f"reduce_{name}": name for name in ("all", "any", "logsumexp", "max", "mean", "min", "prod", "std", "sum")},
-    "reduce_variance": "var",
-}
-_TYPES = ("bool", "float32", "float64", "int32", "int64", "uint8")
-
-
 def __getattr__(name: str) -> Any:
-    if name in ("keras", "math"):
+    if name == "keras":  # where a program says `import tensorflow as tf`, that line changes, and its `tf.keras.layers` stays
         return sys.modules[__name__]
     if name in _LAZY:
         return importlib.import_module(f"minicnn.{name}")
-    if name in _TYPES:
-        return name
-    if name == "newaxis":
-        return None
-    if not name.startswith("_") and hasattr(ops, _TENSORFLOW.get(name, name)):
-        return getattr(ops, _TENSORFLOW.get(name, name))
-    raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+    if name.startswith("_"):
+        raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+    return importlib.import_module("minicnn.tf_names").lookup(name)
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,8 @@ import numpy as np
 from minicnn import backends, config
 from minicnn.backends import ops as kernels
 from minicnn.config import set_random_seed as set_seed  # TensorFlow's name
-from minicnn.ops import argmax, floor, log, where
+from minicnn.ops import argmax, cast, floor, log, where
+from minicnn.ops import shape as size_of
 from minicnn.ops.base import op
 from minicnn.ops.shaping import _ints
 from minicnn.seeds import SeedGenerator
@@ -64,8 +65,6 @@ def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None,
 
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Any:
     """Whole numbers from `minval` to below `maxval`."""
-    from minicnn.ops import cast
-
     return cast(floor(_uniform(shape, "float64", _generator(seed)) * (maxval - minval)) + minval, dtype)
 
 
@@ -81,16 +80,12 @@ def truncated_normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: An
 
 def bernoulli(shape: Any, p: float = 0.5, dtype: Any = None, seed: Any = None) -> Any:
     """1 with probability p, else 0."""
-    from minicnn.ops import cast
-
     return cast(_uniform(shape, config.floatx(), _generator(seed)) < p, dtype or config.floatx())
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """inputs / (1 - rate) where kept, else 0."""
-    from minicnn.ops import shape
-
-    return inputs * bernoulli(noise_shape or shape(inputs), 1 - rate, seed=seed) / (1 - rate)
+    return inputs * bernoulli(noise_shape or size_of(inputs), 1 - rate, seed=seed) / (1 - rate)
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:

@@ -9,8 +9,8 @@
 **What a tape records.** While its `with` block runs, each call on arrays that can be differentiated adds one entry: what
 went in, what came out, and the function that turns the gradient of the one into that of the other. Such a call is
 
-* of a layer or a model: `forward` computed, and its `backward` is the function. A model is one entry, however many layers
-  it has, since its plan runs both ways as a whole;
+* of a layer: its `forward` computed, and its `backward` is the function. A model gives one entry for each step of its plan,
+  so that there is a gradient in its middle, too;
 * of a loss, or of a function of `minicnn.losses` and `minicnn.activations`;
 * of an op of `minicnn.ops`, and of an operator between tensors: `x * 2` is `ops.multiply(x, 2)`.
 
@@ -24,8 +24,8 @@ Variables that are trainable are watched; tensors that were not computed from on
 **Why `fit` does not need it.** A tape finds out the order of the computation by watching it, in every step anew. `fit`
 knows that order before it begins: a model is a graph of layers (one whose `call` a user wrote is traced into a graph when it
 is built), each with its `backward` beneath its `forward`, and the plan walks it forward and then in reverse. It therefore
-joins neighbours, reuses memory and leaves out gradients that nobody reads; a tape, which only learns afterwards what is
-asked of it, can do none of this across two entries.
+knows what nobody reads: such gradients it leaves out, and the memory of what was read for the last time it takes again at
+once. A tape learns only afterwards what is asked of it, and keeps everything until then.
 
 A gradient of a gradient (a gradient penalty, a Hessian) would need a derivative of each `backward`, which are not there: a
 `backward` is not recorded, and asking for it is an error.
@@ -44,7 +44,7 @@ from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
-__all__ = ["GradientTape", "NoGradient", "function", "record", "recording"]
+__all__ = ["GradientTape", "NoGradient", "function", "record", "recording", "watches"]
 
 Backward = Callable[[list[Any]], Sequence[Any]]
 
@@ -75,6 +75,11 @@ def record(inputs: list[Any], outputs: list[Any], backward: Backward) -> None:
     """
     for tape in watching.tapes:
         tape._add(_Entry(inputs, outputs, backward))
+
+
+def watches(tensor: Any) -> bool:
+    """Whether a tape that records would keep the way from this tensor."""
+    return any(tape._watches(tensor) for tape in watching.tapes)
 
 
 class GradientTape:
@@ -133,14 +138,14 @@ class GradientTape:
         """The variables that the tape has seen, in that order."""
         return tuple(one for one in self._watched.values() if isinstance(one, Variable))
 
+    def _watches(self, one: Any) -> bool:
+        return id(one) in self._watched or (self._watches_variables and isinstance(one, Variable) and one.trainable)
+
     def _add(self, entry: _Entry) -> None:
-        if self._watches_variables:
-            for one in entry.inputs:
-                if isinstance(one, Variable) and one.trainable:
-                    self._watched[id(one)] = one
-        if any(id(one) in self._watched for one in entry.inputs):
+        watched = [one for one in entry.inputs if self._watches(one)]
+        if watched:
             self._entries.append(entry)
-            self._watched.update({id(one): one for one in entry.outputs})
+            self._watched.update({id(one): one for one in (*watched, *entry.outputs)})
 
     def gradient(self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = "none") -> Any:
         """The gradient of the target with respect to each source, in the structure of the sources.

@@ -24,11 +24,11 @@ class _Watching(threading.local):
     """Who looks at what this thread computes.
 
     Attributes:
-        tapes: that record, the outermost first. tracing: how many calls of layers are being traced, one within the other.
+        tapes: that record, the outermost first. tracing: the calls of layers that are being traced, one within the other.
     """
 
     tapes: tuple[Any, ...] = ()
-    tracing: int = 0
+    tracing: tuple[Any, ...] = ()
 
 
 watching = _Watching()

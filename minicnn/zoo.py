@@ -7,8 +7,8 @@
     model.compile(optimizer=reference.optimizer(), loss=reference.loss, metrics=["accuracy"])
     model.fit(x_train, y_train, batch_size=reference.batch_size, epochs=reference.epochs)
 
-All take images scaled to [0, 1] and integer labels, and end in probabilities. "VALID" and
-"SAME" are TensorFlow's paddings; a convolution is VALID unless it says otherwise.
+All take images scaled to [0, 1] (`conv1d`: signals) and integer labels (`unet_small`: one for each pixel), and end in
+probabilities. "VALID" and "SAME" are TensorFlow's paddings; a convolution is VALID unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -17,13 +17,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from minicnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
+from minicnn.layers import (
+    Add,
+    BatchNormalization,
+    Concatenate,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    Input,
+    LayerNormalization,
+    MaxPooling1D,
+    MaxPooling2D,
+    ReLU,
+)
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
 from minicnn.optimizers.schedules import InverseTimeDecay
 from minicnn.registry import did_you_mean
 
-Shape = tuple[int, int, int]  # (height, width, channels)
+Shape = tuple[int, ...]  # (height, width, channels); of signals (steps, channels)
 _Build = TypeVar("_Build", bound=Callable[..., Model])
 
 
@@ -33,8 +51,8 @@ class ReferenceModel:
 
     Attributes:
         build: `build(input_shape=..., classes=...)` returns the uncompiled model.
-        dataset: the data set it was made for, as `minicnn.datasets` names it.
-        input_shape: (height, width, channels) of that data set.
+        dataset: the data set it was made for, as `minicnn.datasets` names it; "" for none that is there.
+        input_shape: (height, width, channels) of that data set; of signals (steps, channels).
         batch_size, epochs: how it is trained.
         optimizer: returns a new optimizer.
         loss: its name, for integer labels.
@@ -215,11 +233,116 @@ def vgg_bn(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
     return model
 
 
+@_reference("Howard et al. 2017, arXiv:1704.04861, for small images: fewer strides", batch_size=64)
+def mobilenet_small(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
+    """Depthwise separable convolutions: 3×3 channel by channel, then 1×1 across them, each normalized and rectified.
+
+    Args:
+        input_shape: (height, width, channels), at least 8×8.
+        classes: how many probabilities it ends in.
+    """
+    model = Sequential([Input(shape=input_shape)], name="mobilenet_small")
+    model.add(Conv2D(32, (3, 3), padding="same", use_bias=False))
+    model.add(BatchNormalization())
+    model.add(ReLU())
+    for filters, strides in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)):
+        model.add(DepthwiseConv2D((3, 3), strides=strides, padding="same", use_bias=False))
+        model.add(BatchNormalization())
+        model.add(ReLU())
+        model.add(Conv2D(filters, (1, 1), use_bias=False))
+        model.add(BatchNormalization())
+        model.add(ReLU())
+    model.add(GlobalAveragePooling2D())
+    model.add(Dense(classes, activation="softmax"))
+    return model
+
+
+@_reference("Ronneberger et al. 2015, arXiv:1505.04597", dataset="", input_shape=(64, 64, 3), batch_size=16)
+def unet_small(input_shape: Shape = (64, 64, 3), classes: int = 3) -> Model:
+    """A class for each pixel: two poolings down, two transposed convolutions up, and what was there before beside it.
+
+    Args:
+        input_shape: (height, width, channels), height and width multiples of 4.
+        classes: how many probabilities each pixel ends in.
+    """
+
+    def twice(x: Any, filters: int) -> Any:
+        for _ in range(2):
+            x = Conv2D(filters, (3, 3), padding="same", activation="relu")(x)
+        return x
+
+    inputs = Input(shape=input_shape)
+    x, before = inputs, []
+    for filters in (32, 64):
+        before.append(twice(x, filters))
+        x = MaxPooling2D((2, 2))(before[-1])
+    x = twice(x, 128)
+    for filters in (64, 32):
+        x = Conv2DTranspose(filters, (2, 2), strides=2)(x)
+        x = twice(Concatenate()([before.pop(), x]), filters)
+    outputs = Conv2D(classes, (1, 1), activation="softmax")(x)
+    return Model(inputs, outputs, name="unet_small")
+
+
+@_reference("Liu et al. 2022, arXiv:2201.03545, for small images, without its layer scale", batch_size=64)
+def convnext_tiny_32(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Model:
+    """Residual blocks of a 7×7 depthwise convolution, a layer normalization, and two 1×1 with a GELU between them.
+
+    Args:
+        input_shape: (height, width, channels), at least 8×8.
+        classes: how many probabilities it ends in.
+    """
+    inputs = Input(shape=input_shape)
+    x = Conv2D(64, (2, 2), strides=2)(inputs)
+    x = LayerNormalization(epsilon=1e-6)(x)
+    for channels in (64, 128, 256):
+        if channels != 64:
+            x = LayerNormalization(epsilon=1e-6)(x)
+            x = Conv2D(channels, (2, 2), strides=2)(x)
+        for _ in range(2):
+            h = DepthwiseConv2D((7, 7), padding="same")(x)
+            h = LayerNormalization(epsilon=1e-6)(h)
+            h = Conv2D(4 * channels, (1, 1), activation="gelu")(h)
+            x = Add()([x, Conv2D(channels, (1, 1))(h)])
+    x = GlobalAveragePooling2D()(x)
+    x = LayerNormalization(epsilon=1e-6)(x)
+    outputs = Dense(classes, activation="softmax")(x)
+    return Model(inputs, outputs, name="convnext_tiny_32")
+
+
+@_reference(
+    "Wang et al. 2017, arXiv:1611.06455 (its fully convolutional network)", dataset="", input_shape=(256, 8), batch_size=64
+)
+def conv1d(input_shape: Shape = (256, 8), classes: int = 6) -> Sequential:
+    """Signals, such as of sensors: three 1-D convolutions, two of them pooled, and the mean over time.
+
+    Args:
+        input_shape: (steps, channels), at least 4 steps.
+        classes: how many probabilities it ends in.
+    """
+    return Sequential(
+        [
+            Input(shape=input_shape),
+            Conv1D(64, 7, padding="same", activation="relu"),
+            MaxPooling1D(2),
+            Conv1D(128, 5, padding="same", activation="relu"),
+            MaxPooling1D(2),
+            Conv1D(128, 3, padding="same", activation="relu"),
+            GlobalAveragePooling1D(),
+            Dropout(0.5),
+            Dense(classes, activation="softmax"),
+        ],
+        name="conv1d",
+    )
+
+
 def names() -> list[str]:
     """The names of all reference models, in the order of this file.
 
-    >>> names()
+    >>> names()[:6]
     ['cifar_small', 'cifar_wide', 'cifar_dropout', 'cifar_strided', 'humans_300', 'vgg_bn']
+    >>> names()[6:]
+    ['mobilenet_small', 'unet_small', 'convnext_tiny_32', 'conv1d']
     """
     return list(MODELS)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minicnn import backends, optimizers
+from minicnn import backends, optimizers, zoo
 from minicnn.bench import measure, report, scaling
 from minicnn.bench.worker import ENGINES, arrays, environment, torch_network
 from minicnn.cli.main import main
@@ -24,12 +24,14 @@ from minicnn.layers import (
     BatchNormalization,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
     Input,
     MaxPooling2D,
     ReLU,
+    UpSampling2D,
 )
 from minicnn.models import Model, Sequential
 
@@ -579,10 +581,42 @@ def test_torch_network_has_the_same_layers():
     assert sum(parameter.numel() for parameter in network.parameters()) == trainable
 
 
+def kernel_for_torch(layer: Any) -> np.ndarray:
+    """A layer's kernel as PyTorch has it: outputs first, or of a transposed convolution inputs first."""
+    kernel = layer.kernel.numpy()
+    if isinstance(layer, DepthwiseConv2D):
+        kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
+    return np.moveaxis(kernel, (-1, -2), (0, 1))
+
+
+@pytest.mark.parametrize("name", ["unet_small", "convnext_tiny_32", "conv1d"])
+def test_torch_network_computes_the_same(name):
+    """Graphs, signals and transposed convolutions too: with the same weights, the same probabilities."""
+    torch = pytest.importorskip("torch", reason="PyTorch is an optional peer: extra `bench`")
+    reference = zoo.get(name)
+    shape = (16, 20, 3)[: len(reference.input_shape)]
+    model = reference.build(input_shape=shape)
+    network = torch_network(json.loads(model.to_json())["config"], list(shape))
+    ours = [
+        kernel_for_torch(layer) if variable.name == "kernel" else variable.numpy()
+        for layer in model.layers
+        for variable in layer.weights
+    ]
+    theirs = list(network.parameters())
+    assert [weight.shape for weight in ours] == [tuple(parameter.shape) for parameter in theirs]
+    with torch.no_grad():
+        for parameter, weight in zip(theirs, ours):
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+        x = np.random.default_rng(0).random((2, *shape), np.float32)
+        probabilities = network.eval()(torch.from_numpy(x).movedim(-1, 1)).softmax(1).movedim(1, -1).numpy()
+    np.testing.assert_allclose(model.predict(x, verbose=0), probabilities, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
         ([Conv2D(4, 3, strides=2, padding="same")], "a strided convolution with padding='same' has no counterpart"),
+        ([UpSampling2D()], "UpSampling2D has no counterpart"),
         ([MaxPooling2D(2, padding="same")], "MaxPooling2D has no counterpart"),
         ([Conv2D(4, 3, activation="tanh")], "activation 'tanh' of Conv2D has no counterpart"),
         ([Activation("softmax"), Flatten()], "activation 'softmax' of Activation has no counterpart"),

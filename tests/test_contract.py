@@ -136,7 +136,7 @@ RANKS: list[list[str]] = [
     ["optimizers"],
     ["layers"],
     ["ops"],
-    ["random"],
+    ["random", "tf_names"],
     ["callbacks", "saving"],
     ["models"],
     ["data", "datasets", "preprocessing"],

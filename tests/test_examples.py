@@ -6,6 +6,7 @@ under Keras itself, with nothing but their import lines changed.
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
 import sys
@@ -27,6 +28,12 @@ FIGURES = {
     "fashion_mnist": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "cifar10_functional": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "resnet20": {"curves"},
+    "mobilenet": {"accuracy"},
+    "unet": {"curves", "masks"},
+    "autoencoder": {"denoised", "between"},
+    "dcgan": {"losses", "drawn"},
+    "siamese": {"codes"},
+    "custom_loop": {"losses"},
     "cifar100": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "lesson_convolution": {"im2col", "kernels"},
     "lesson_backpropagation": {"gradients"},
@@ -138,6 +145,52 @@ def test_resnet20(run, tmp_path):
         assert round(int(parameters.replace(",", "")) / 1e6, 2) == 0.27  # the paper's table 6
     for history in variables["histories"].values():
         assert history["loss"][1] < history["loss"][0]
+
+
+def test_mobilenet(run, tmp_path):
+    _, printed = quick(run, "mobilenet", tmp_path / "out", "--epochs", "1")
+    found = re.findall(r"(\w+): ([\d,]+) parameters, ([\d.]+) MFLOP", printed)
+    (whole, whole_flops), (separated, separated_flops) = (
+        (int(parameters.replace(",", "")), float(flops)) for _, parameters, flops in found
+    )
+    channels = [32, 64, 128, 128, 256, 256]  # a 3x3 convolution, or 3x3 of each channel and 1x1 across; scale and shift of each
+    pairs = list(itertools.pairwise(channels))
+    beside = 3 * 9 * 32 + 4 * 32 + 256 * 10 + 10
+    assert whole == beside + sum(9 * a * b + 4 * b for a, b in pairs)
+    assert separated == beside + sum(9 * a + 4 * a + a * b + 4 * b for a, b in pairs)
+    assert whole_flops > 4 * separated_flops
+
+
+def test_unet(run, tmp_path):
+    variables, printed = quick(run, "unet", tmp_path / "out")
+    right = np.mean(variables["model"].predict(variables["x_test"], verbose=0).argmax(axis=-1) == variables["y_test"])
+    assert f"{right:.2%} of the test pixels are right" in printed
+    assert variables["r"].history["loss"][1] < variables["r"].history["loss"][0]
+
+
+def test_autoencoder(run, tmp_path):
+    variables, printed = quick(run, "autoencoder", tmp_path / "out")
+    noise = np.mean((variables["noisy_test"] - variables["x_test"]) ** 2)
+    assert f"mean squared error: {noise:.4f} with noise" in printed
+    assert variables["encoder"].output_shape == (None, 32)
+
+
+def test_dcgan(run, tmp_path):
+    variables, _ = quick(run, "dcgan", tmp_path / "out")
+    assert (
+        int(variables["gan"].generator_optimizer.iterations) == int(variables["gan"].discriminator_optimizer.iterations) == 58
+    )
+    assert variables["drawn"].shape == (40, 8, 8, 1)
+
+
+def test_siamese(run, tmp_path):
+    _, printed = quick(run, "siamese", tmp_path / "out")
+    assert float(re.search(r"seen in training: area under the curve ([\d.]+)", printed)[1]) > 0.8
+
+
+def test_custom_loop(run, tmp_path):
+    _, printed = quick(run, "custom_loop", tmp_path / "out")
+    assert float(re.search(r"the losses of both differ by at most (\S+)", printed)[1]) < 1e-6
 
 
 def test_lesson_convolution(run, tmp_path):

@@ -161,6 +161,9 @@ class Doubled(layers.Layer):
 KINDS = [
     (layers.Conv2D(2, 3), "conv"),
     (layers.Conv2D(2, 3, activation=layers.ReLU()), "unknown"),
+    (layers.DepthwiseConv2D(3, depth_multiplier=2), "conv"),
+    (layers.Conv2DTranspose(2, 3), "transposed"),
+    (layers.SeparableConv2D(2, 3), "unknown"),
     (layers.AveragePooling2D(2, padding="same"), "avgpool"),
     (layers.AdaptiveMaxPooling2D(3), "maxpool"),
     (layers.GlobalMaxPooling2D(), "maxpool"),
@@ -224,8 +227,13 @@ def test_too_large_a_record_is_made_smaller_and_says_so():
     packed = json.loads(page.pack(record, len(whole) + len(page.render("", "")) - 1500))
     steps = [row for row in [*packed["values"], *packed["weights"]] for key in "xd" if "steps" in (row[key] or {})]
     assert steps or packed["left_out"]
-    with pytest.raises(ValueError, match="more than the 10,000 of a page"):
-        page.pack(collect(small_model(), IMAGE, 1), 10_000)
+    assert page.pack(collect(small_model(), IMAGE, 1), 10_000) is None
+
+
+def test_a_page_that_cannot_be_small_enough_is_refused(monkeypatch):
+    monkeypatch.setattr(page.pack, "__defaults__", (60_000,))
+    with pytest.raises(ValueError, match="take more than the 10,000,000 bytes of a page"):
+        study.explain(small_model(), IMAGE, 1)
 
 
 @pytest.mark.slow

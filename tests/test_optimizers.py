@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minicnn
 from minicnn import backends, config, constraints, optimizers, registry
 from minicnn.backends import memory
 from minicnn.callbacks import LearningRateScheduler
@@ -555,6 +556,49 @@ def test_a_model_trains_with_a_scaled_loss_as_without():
         found.append(model.get_weights())
     for one, other in zip(*found):
         np.testing.assert_array_equal(one, other)  # a power of two
+
+
+STATEFUL = {
+    **{name: lambda m, name=name: getattr(m, name)(0.05) for name in (*RULES, "ScheduleFreeAdamW")},
+    "Adam, accumulated": lambda m: m.Adam(0.05, gradient_accumulation_steps=2),
+    "Nadam with a schedule": lambda m: m.Nadam(m.schedules.CosineDecay(0.05, 9), clipnorm=1.0),
+    "a scaled loss": lambda m: m.LossScaleOptimizer(m.Lion(0.05), dynamic_growth_steps=3),
+}
+
+
+def trained(k, make, epochs, model=None, initial_epoch=0):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)).astype("float32"), rng.normal(size=(12, 2)).astype("float32")
+    if model is None:
+        model = k.Sequential([k.layers.Input((3,)), k.layers.Dense(4, activation="tanh"), k.layers.Dense(2)])
+        model.compile(make(k.optimizers), "mse")
+    model.fit(x, y, batch_size=4, epochs=epochs, initial_epoch=initial_epoch, verbose=0, shuffle=k is minicnn)
+    return model
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_a_model_that_was_saved_goes_on_with_the_same_bits(name, tmp_path):
+    minicnn.set_random_seed(5)
+    expected = trained(minicnn, STATEFUL[name], 4)
+    minicnn.set_random_seed(5)
+    trained(minicnn, STATEFUL[name], 2).save(tmp_path / "m.keras")
+    resumed = trained(minicnn, None, 4, minicnn.models.load_model(tmp_path / "m.keras"), initial_epoch=2)
+    for one, other in zip(resumed.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(resumed.optimizer.variables, expected.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=other.path)
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_state_travels_to_keras_and_back(name, tmp_path):
+    ours, theirs = trained(minicnn, STATEFUL[name], 1), trained(keras, STATEFUL[name], 1)
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    loaded = keras.models.load_model(tmp_path / "ours.keras"), minicnn.models.load_model(tmp_path / "theirs.keras")
+    for found, expected in zip(loaded, (ours, theirs)):
+        assert type(found.optimizer).__name__ == type(expected.optimizer).__name__
+        for one, other in zip(found.optimizer.variables, expected.optimizer.variables, strict=True):
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(other), err_msg=other.path)
 
 
 def test_rebuilding_is_for_new_optimizers_and_building_twice_changes_nothing():

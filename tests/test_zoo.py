@@ -16,7 +16,16 @@ PARAMETERS = {
     "cifar_strided": 1_284_170,
     "humans_300": 87_316_449,
     "vgg_bn": 308_842,
+    "mobilenet_small": 278_730,
+    "unet_small": 466_595,
+    "convnext_tiny_32": 1_595_978,
+    "conv1d": 94_790,
 }
+
+
+def small(name):
+    """The shape that these tests build a model for."""
+    return (32, 32, 3)[: len(zoo.get(name).input_shape)]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -26,13 +35,13 @@ def test_parameter_count(name):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_same_model_as_keras_builds(name, monkeypatch):
-    ours = zoo.get(name).build(input_shape=(32, 32, 3))
+    ours = zoo.get(name).build(input_shape=small(name))
     for family, theirs in ((layers, keras.layers), (models, keras.models)):
         for item in family.__all__:
             if hasattr(zoo, item) and hasattr(theirs, item):
                 monkeypatch.setattr(zoo, item, getattr(theirs, item))
     keras.utils.clear_session()
-    twin = zoo.get(name).build(input_shape=(32, 32, 3))
+    twin = zoo.get(name).build(input_shape=small(name))
     assert isinstance(twin, keras.Model)
     assert [variable.name for variable in ours.weights] == [variable.name for variable in twin.weights]
     assert [variable.shape for variable in ours.weights] == [tuple(variable.shape) for variable in twin.weights]
@@ -40,7 +49,7 @@ def test_same_model_as_keras_builds(name, monkeypatch):
     rng = np.random.default_rng(0)
     twin.set_weights([np.abs(w) if "var" in v.name else w for v, w in zip(ours.weights, ours.get_weights())])
     ours.set_weights(twin.get_weights())
-    x = rng.random((3, 32, 32, 3), dtype=np.float32)
+    x = rng.random((3, *small(name)), dtype=np.float32)
     np.testing.assert_allclose(ours.predict(x, verbose=0), np.asarray(twin(x)), atol=1e-5)
 
 
@@ -51,10 +60,11 @@ def test_settings_train_the_model(name):
     assert reference.source
     first, second = reference.optimizer(), reference.optimizer()
     assert first is not second
-    model = reference.build(input_shape=(32, 32, 3))
+    model = reference.build(input_shape=small(name))
     model.compile(optimizer=first, loss=reference.loss)
     rng = np.random.default_rng(0)
-    x, y = rng.random((4, 32, 32, 3), dtype=np.float32), rng.integers(0, 2, (4, 1)).astype(np.float32)
+    x = rng.random((4, *small(name)), dtype=np.float32)
+    y = rng.integers(0, 2, (4, *(model.output_shape[1:-1] or (1,)))).astype(np.float32)
     before = model.get_weights()
     assert np.isfinite(model.train_on_batch(x, y))
     assert any(not np.array_equal(old, new) for old, new in zip(before, model.get_weights()))

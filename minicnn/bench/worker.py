@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -66,7 +67,7 @@ def arrays(case: dict[str, Any], images: int) -> tuple[Any, Any]:
 
     rng = np.random.default_rng(0)
     x = rng.random((images, *case["input_shape"]), np.float32)
-    y = rng.integers(0, max(2, case["classes"]), images)
+    y = rng.integers(0, max(2, case["classes"]), (images, *case["output_shape"][:-1]))
     if case["loss"] == "sparse_categorical_crossentropy":
         return x, y
     if case["loss"] == "categorical_crossentropy":
@@ -149,7 +150,8 @@ class Torch:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.torch, self.case = torch, case
-        self.layout = torch.contiguous_format if engine == "torch" else torch.channels_last
+        images = len(case["input_shape"]) == 3  # signals have one layout
+        self.layout = torch.channels_last if images and engine != "torch" else torch.contiguous_format
         self.network = torch_network(case["model"]["config"], case["input_shape"]).to(memory_format=self.layout)
         self.run = torch.compile(self.network) if engine == "torch compiled" else self.network
         self.optimizer = torch_optimizer(case["optimizer"], self.network.parameters())
@@ -157,7 +159,7 @@ class Torch:
         self.loss = getattr(torch.nn, losses.get(case["loss"], "CrossEntropyLoss"))()
 
     def _images(self, x: Any) -> Any:
-        return self.torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+        return self.torch.from_numpy(x).movedim(-1, 1).contiguous(memory_format=self.layout)
 
     def _step(self, x: Any, y: Any) -> Any:
         self.optimizer.zero_grad()
@@ -204,64 +206,148 @@ class Torch:
 
 
 def torch_network(config: dict[str, Any], input_shape: list[int]) -> Any:
-    """A chain of layers from Keras's config as `torch.nn.Sequential` (channels first), ending in logits.
+    """The network of a Keras config in PyTorch, channels first, ending in logits: a chain as `torch.nn.Sequential`.
 
     Raises:
-        ValueError: if the model is no chain, or a layer has no counterpart here.
+        ValueError: if a layer has no counterpart here, or the model is no graph of layers that are called once.
     """
     import torch
     from torch import nn
 
-    modules: list[Any] = []
-    sources = [layer.get("inbound_nodes") for layer in config["layers"]]
-    if any(nodes and (len(nodes) > 1 or json.dumps(nodes).count('"keras_history"') != 1) for nodes in sources):
-        raise ValueError("PyTorch's counterpart is written for a straight chain of layers only")
-    pixels = torch.zeros(1, input_shape[2], *input_shape[:2])  # what the last layer so far makes of one image
+    layers = config["layers"]
+    values = {}  # what each layer so far makes of one image, by its name
+    steps: list[tuple[str, list[str], list[Any]]] = []  # a layer's name, whose outputs it reads, and its modules
+    before = ""
+    for layer in layers:
+        name, sources = layer["config"]["name"], sources_of(layer)
+        if layer["class_name"] == "InputLayer":
+            values[name] = torch.zeros(1, input_shape[-1], *input_shape[:-1])
+        else:
+            if not values:  # a chain may have no layer for its input
+                values[before] = torch.zeros(1, input_shape[-1], *input_shape[:-1])
+            sources = sources or [before]
+            modules = torch_modules(layer, [values[source] for source in sources], layer is layers[-1])
+            value: Any = [values[source] for source in sources]
+            for module in modules:
+                module.eval()
+                with torch.no_grad():
+                    value = [module(*value)]
+                module.train()
+            values[name] = value[0]
+            steps.append((name, sources, modules))
+        before = name
+    names = ["", *(name for name, _, _ in steps)]
+    if all(len(sources) == 1 and (i == 0 or sources[0] == names[i]) for i, (_, sources, _) in enumerate(steps)):
+        return nn.Sequential(*(module for _, _, modules in steps for module in modules))
+    return torch_graph(steps)
 
-    def add(module: Any) -> None:
-        nonlocal pixels
-        modules.append(module)
-        module.eval()
-        with torch.no_grad():
-            pixels = module(pixels)
-        module.train()
 
-    for layer in config["layers"]:
-        name, options = layer["class_name"], layer["config"]
-        same = options.get("padding") == "same"
-        if name == "Conv2D":
-            stride = tuple(options["strides"])
-            window = tuple(options["kernel_size"])
-            if same and stride != (1, 1):
-                raise ValueError("a strided convolution with padding='same' has no counterpart in PyTorch")
-            dilation, bias = tuple(options["dilation_rate"]), options["use_bias"]
-            add(nn.Conv2d(pixels.shape[1], options["filters"], window, stride, "same" if same else 0, dilation, bias=bias))
-        elif name == "Dense":
-            add(nn.Linear(pixels.shape[-1], options["units"], bias=options["use_bias"]))
-        elif name in ("MaxPooling2D", "AveragePooling2D") and not same:
-            add({"M": nn.MaxPool2d, "A": nn.AvgPool2d}[name[0]](tuple(options["pool_size"]), tuple(options["strides"])))
-        elif name == "GlobalMaxPooling2D":
-            add(nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()))
-        elif name == "GlobalAveragePooling2D":
-            add(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-        elif name == "BatchNormalization":
-            add(nn.BatchNorm2d(pixels.shape[1], eps=options["epsilon"], momentum=1 - options["momentum"]))
-        elif name == "Dropout":
-            add(nn.Dropout(options["rate"]))
-        elif name == "Flatten":
-            add(nn.Flatten())
-        elif name == "ReLU":
-            add(nn.ReLU())
-        elif name not in ("InputLayer", "Activation"):
-            raise ValueError(f"{name} has no counterpart in PyTorch here")
-        activation = options.get("activation", "linear")
-        if activation == "relu":
-            add(nn.ReLU())
-        elif activation not in ("linear", "softmax", "sigmoid") or (
-            activation != "linear" and layer is not config["layers"][-1]
-        ):
-            raise ValueError(f"activation {activation!r} of {name} has no counterpart in PyTorch here")
-    return nn.Sequential(*modules)
+def sources_of(layer: dict[str, Any]) -> list[str]:
+    """The names of the layers whose outputs a layer reads, as its Keras config tells; none in a `Sequential`."""
+    nodes = layer.get("inbound_nodes") or []
+    if len(nodes) > 1:
+        raise ValueError("PyTorch's counterpart is written for layers that are called once")
+    return re.findall(r'"keras_history": \["([^"]*)"', json.dumps(nodes))
+
+
+def torch_graph(steps: list[tuple[str, list[str], list[Any]]]) -> Any:
+    """Layers that read several values, or values that several layers read, as one module."""
+    from torch import nn
+
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.ModuleList(modules) for _, _, modules in steps)
+
+        def forward(self, x: Any) -> Any:
+            values: dict[str, Any] = {}
+            for (name, sources, _), (first, *others) in zip(steps, self.layers):
+                value = first(*(values.get(source, x) for source in sources))
+                for module in others:
+                    value = module(value)
+                values[name] = value
+            return value
+
+    return Graph()
+
+
+def torch_modules(layer: dict[str, Any], values: list[Any], is_last: bool) -> list[Any]:
+    """A layer of a Keras config, and its activation, as modules. values: what it reads, for their numbers of channels.
+
+    A strided depthwise convolution with padding="same" has zeros on both sides, as PyTorch's programs do it: as much work
+    as TensorFlow's, which are after the image alone.
+    """
+    from torch import nn
+
+    name, options, channels = layer["class_name"], layer["config"], values[0].shape[1]
+    same, kind = options.get("padding") == "same", name[:-2]
+    window = tuple(options.get("kernel_size") or options.get("pool_size") or ())
+    stride, dilation = (tuple(options.get(argument) or ()) for argument in ("strides", "dilation_rate"))
+    bias, modules = options.get("use_bias"), []
+    if kind == "Conv" and not (same and max(stride) > 1):
+        convolution = {"1D": nn.Conv1d, "2D": nn.Conv2d}[name[-2:]]
+        modules.append(convolution(channels, options["filters"], window, stride, "same" if same else 0, dilation, bias=bias))
+    elif kind == "Conv":
+        raise ValueError("a strided convolution with padding='same' has no counterpart in PyTorch")
+    elif name == "DepthwiseConv2D":
+        outputs, around = channels * options["depth_multiplier"], tuple(extent // 2 if same else 0 for extent in window)
+        modules.append(nn.Conv2d(channels, outputs, window, stride, around, dilation, channels, bias=bias))
+    elif name == "Conv2DTranspose" and window == stride:
+        modules.append(nn.ConvTranspose2d(channels, options["filters"], window, stride, bias=bias))
+    elif name == "Dense":
+        modules.append(nn.Linear(values[0].shape[-1], options["units"], bias=bias))
+    elif kind in ("MaxPooling", "AveragePooling") and not same:
+        pooling = {"MaxPooling1D": nn.MaxPool1d, "MaxPooling2D": nn.MaxPool2d, "AveragePooling2D": nn.AvgPool2d}[name]
+        modules.append(pooling(window, stride))
+    elif kind in ("GlobalMaxPooling", "GlobalAveragePooling"):
+        adaptive = f"Adaptive{'Max' if 'Max' in name else 'Avg'}Pool{name[-2]}d"
+        modules.append(nn.Sequential(getattr(nn, adaptive)(1), nn.Flatten()))
+    elif name == "BatchNormalization":
+        modules.append(nn.BatchNorm2d(channels, eps=options["epsilon"], momentum=1 - options["momentum"]))
+    elif name == "LayerNormalization":
+        modules += channels_normalized(channels, options["epsilon"], values[0].dim())
+    elif name in ("Add", "Concatenate"):
+        modules.append(merged(name))
+    elif name == "Dropout":
+        modules.append(nn.Dropout(options["rate"]))
+    elif name in ("Flatten", "ReLU"):
+        modules.append(getattr(nn, name)())
+    elif name != "Activation":
+        raise ValueError(f"{name} has no counterpart in PyTorch here")
+    activation = options.get("activation", "linear")
+    if activation in ("relu", "gelu"):
+        modules.append({"relu": nn.ReLU, "gelu": nn.GELU}[activation]())
+    elif activation not in ("linear", "softmax", "sigmoid") or (activation != "linear" and not is_last):
+        raise ValueError(f"activation {activation!r} of {name} has no counterpart in PyTorch here")
+    return modules or [nn.Identity()]
+
+
+def channels_normalized(channels: int, epsilon: float, rank: int) -> list[Any]:
+    """Layer normalization along the channels, as torchvision's ConvNeXt has it: with the channels last, for the time."""
+    from torch import nn
+
+    class Moved(nn.Module):
+        def __init__(self, source: int, target: int) -> None:
+            super().__init__()
+            self.source, self.target = source, target
+
+        def forward(self, x: Any) -> Any:
+            return x.movedim(self.source, self.target)
+
+    norm = nn.LayerNorm(channels, eps=epsilon)
+    return [norm] if rank == 2 else [nn.Sequential(Moved(1, -1), norm, Moved(-1, 1))]
+
+
+def merged(name: str) -> Any:
+    """`Add` or `Concatenate` (of channels)."""
+    import torch
+    from torch import nn
+
+    class Merged(nn.Module):
+        def forward(self, *values: Any) -> Any:
+            return sum(values[1:], values[0]) if name == "Add" else torch.cat(values, 1)
+
+    return Merged()
 
 
 def torch_optimizer(config: dict[str, Any], parameters: Any) -> Any:

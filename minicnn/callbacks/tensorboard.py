@@ -88,7 +88,7 @@ class _EventFile:
 class TensorBoard(Callback):
     """Writes what TensorBoard shows: losses, metrics and the learning rate, the weights' histograms, the model.
 
-    It needs the package of that name, which is also the one that shows the files: `pip install "minicnn-engine[tensorboard]"`.
+    It needs the package of that name, which is also the one that shows the files: `pip install ".[tensorboard]"`.
 
     Args:
         log_dir: the folder; `train` and `validation` inside it get the files, under Keras's names.
@@ -128,7 +128,7 @@ class TensorBoard(Callback):
             import tensorboard  # noqa: F401
         except ImportError as error:
             raise ImportError(
-                'The callback TensorBoard needs the package `tensorboard`: pip install "minicnn-engine[tensorboard]"'
+                'The callback TensorBoard needs the package `tensorboard`: pip install ".[tensorboard]"'
             ) from error
         self.log_dir = os.fspath(log_dir)
         self.histogram_freq, self.write_graph, self.write_images = histogram_freq, write_graph, write_images

@@ -49,6 +49,7 @@ dtype is computed by the reference backend, slowly.) No method may change an arr
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -63,7 +64,7 @@ from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
-__all__ = ["Layer", "as_shape", "dtype_name", "layers_in"]
+__all__ = ["Layer", "as_shape", "dtype_name", "layers_in", "recorded_penalty", "with_batch"]
 
 _FLOAT_TYPES = ("float32", "float64")
 
@@ -387,7 +388,9 @@ class Layer:
         layers = self._flatten_layers()
         outputs = [layer._activity_penalty for layer in layers if layer._activity_penalty is not None]
         added = [one for layer in layers for one in layer._added_losses]
-        return added + outputs + [_penalty(v) for v in self.trainable_weights if v.regularizer is not None]
+        return (
+            added + outputs + [recorded_penalty(v.regularizer, v) for v in self.trainable_weights if v.regularizer is not None]
+        )
 
     @property
     def dtype_policy(self) -> str:
@@ -425,6 +428,8 @@ class Layer:
         """
         if mask is not None:
             raise ValueError(f"Layer '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+        if watching.tracing and not is_symbolic([inputs, *args, *kwargs.values()]):
+            inputs = _constants(inputs)  # in a `call`: positions for an embedding, say, whose weights are to be trained
         if self._has_call:
             return self._run_call((inputs, *args), kwargs, training)
         if is_symbolic(inputs):
@@ -440,19 +445,21 @@ class Layer:
         assert_input_compatibility(self.input_spec, list(shapes), self.name)
         self.build_once(batchless if takes_list else batchless[0])
         y, saved = self.forward(x, self._trains_by_default if training is None else bool(training))
-        if self.activity_regularizer is not None:
-            self._activity_penalty = self.activity_regularizer(y) / y.shape[0]
         result = as_tensor(y)
         if watching.tapes:
             self._record(list(inputs) if takes_list else [inputs], result, saved, takes_list)
+        if self.activity_regularizer is not None:
+            self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / result.shape[0])
         return result
 
     def _record(self, given: list[Any], result: Any, saved: Any, takes_list: bool) -> None:
         """Tell the tapes of this call."""
         variables = self._weights_with_gradients
+        skips_dx = not any(map(tape.watches, given)) and "need_dx" in inspect.signature(self.backward).parameters
 
         def backward(dys: list[Any]) -> list[Any]:
-            dx, grads = self.backward(pack_struct(result, [backends.asarray(dy) for dy in dys]), saved)
+            dy = pack_struct(result, [backends.asarray(dy) for dy in dys])
+            dx, grads = self.backward(dy, saved, *([False] if skips_dx else []))
             return [*(dx if takes_list else [dx]), *grads]
 
         tape.record([*given, *variables], flatten_struct(result), backward)
@@ -467,7 +474,7 @@ class Layer:
         assert_input_compatibility(self.input_spec, [tuple(item.shape) for item in first if hasattr(item, "shape")], self.name)
         if symbolic and self._batch_input_shape is None and not self._inbound_nodes and len(first) == 1:
             self._batch_input_shape = first[0].shape
-        self.build_once(shapes if symbolic else _batchless(shapes))
+        self.build_once(shapes if symbolic else with_batch(None, shapes))
         self._added_losses = []
         if symbolic:
             result = call_traced(self, args, kwargs, training)
@@ -476,7 +483,7 @@ class Layer:
             result = self.call(*args, **kwargs, **({"training": bool(training)} if wants and training is not None else {}))
             result = pack_struct(*_same(result, lambda one: one if isinstance(one, Tensor) else as_tensor(_host(one))))
             if self.activity_regularizer is not None:
-                self._activity_penalty = self.activity_regularizer(result) / result.shape[0]
+                self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / result.shape[0])
         self._name_paths()
         return result
 
@@ -612,24 +619,32 @@ def _as_tensors(value: Any, dtype: str) -> Any:
     return as_tensor(array.astype(dtype) if array.dtype.kind == "f" else array)
 
 
-def _batchless(shapes: Any) -> Any:
-    """Shapes of arrays, whose first size is that of one batch."""
+def with_batch(size: int | None, shapes: Any) -> Any:
+    """Shapes with another first size: a structure of tuples."""
     if isinstance(shapes, dict):
-        return {key: _batchless(item) for key, item in shapes.items()}
-    return [_batchless(item) for item in shapes] if isinstance(shapes, list) else (None, *shapes[1:])
+        return {key: with_batch(size, item) for key, item in shapes.items()}
+    return [with_batch(size, item) for item in shapes] if isinstance(shapes, list) else (size, *shapes[1:])
 
 
-def _penalty(variable: Variable) -> Any:
-    """A weight's penalty, which a tape can take the gradient of."""
-    value = as_tensor(variable.regularizer(variable.value))
+def recorded_penalty(regularizer: Any, of: Any, share: float = 1.0) -> Any:
+    """What a regularizer takes for a variable, or an output, times `share`: a tensor whose gradient a tape can find."""
+    value = of.value if isinstance(of, Variable) else backends.asarray(_host(of))
+    penalty = as_tensor(regularizer(value) * share)
 
     def backward(dys: list[Any]) -> list[Any]:
-        gradient = variable.value * 0
-        variable.regularizer.gradient_(gradient, variable.value)
-        return [gradient * dys[0]]
+        gradient = value * 0
+        regularizer.gradient_(gradient, value)
+        return [gradient * (share * dys[0])]
 
-    tape.record([variable], [value], backward)
-    return value
+    tape.record([of], [penalty], backward)
+    return penalty
+
+
+def _constants(value: Any) -> Any:
+    """Arrays as symbolic tensors, of a graph's constants."""
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "shape") for item in value):
+        return [_constants(item) for item in value]
+    return registry.lookup("operation", "constant").symbolic(x=value)
 
 
 def _host(value: Any) -> Any:

@@ -69,6 +69,15 @@ class KerasTensor(Symbolic, np.lib.mixins.NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> Any:
         return registry.lookup("operation", "get_item")(self, key)
 
+    def reshape(self, *newshape: Any) -> Any:
+        """`minicnn.ops.reshape`."""
+        shape = newshape[0] if isinstance(newshape[0], (tuple, list)) else newshape
+        return registry.lookup("operation", "reshape")(self, shape)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """`minicnn.ops.squeeze`."""
+        return registry.lookup("operation", "squeeze")(self, axis)
+
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse(
             ValueError,

@@ -32,12 +32,9 @@ class Trace:
         self.losses: list[KerasTensor] = []
 
 
-_running: list[Trace] = []  # the calls that are being traced, the innermost last
-
-
 def running_trace() -> Trace | None:
     """Of the innermost call that is being traced."""
-    return _running[-1] if _running else None
+    return watching.tracing[-1] if watching.tracing else None
 
 
 def takes_training(function: Callable[..., Any]) -> bool:
@@ -47,13 +44,12 @@ def takes_training(function: Callable[..., Any]) -> bool:
 
 @contextlib.contextmanager
 def _into(one: Trace) -> Iterator[None]:
-    watching.tracing += 1
-    _running.append(one)
+    before = watching.tracing
+    watching.tracing = (*before, one)
     try:
         yield
     finally:
-        _running.pop()
-        watching.tracing -= 1
+        watching.tracing = before
 
 
 def trace(layer: Any, args: Any, kwargs: dict[str, Any]) -> Trace:
@@ -93,7 +89,7 @@ def call_traced(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], train
     """The symbolic outputs of a call of a layer that has a `call`, in the structure in which it returns them."""
     wanted: dict[bool | None, dict[str, Any]] = {None: kwargs}
     if takes_training(layer.call):
-        values = (False, True) if training is None or not _running else (bool(training),)
+        values = (False, True) if training is None or not watching.tracing else (bool(training),)
         wanted = {value: {**kwargs, "training": value} for value in values}
     traces = {value: trace(layer, args, arguments) for value, arguments in wanted.items()}
     first, *others = traces.values()

@@ -251,6 +251,16 @@ class RowLoss(Loss):
     _op: str
     _own_arguments: tuple[str, ...] = ()  # constructor arguments that `get_config` reads from attributes
     axis: Axis = -1
+    _symmetric = False  # whether targets and predictions may change places
+
+    def gradient_at_targets(self, y_true: Any, y_pred: Any, dy: Any) -> Any:
+        """The gradient of <losses, dy> with respect to the targets, which only a tape asks for."""
+        if not self._symmetric or y_true.shape != y_pred.shape or y_true.dtype.kind != "f":
+            return tape.NoGradient(
+                f"Loss {self.name!r} has a gradient with respect to `y_pred` alone: compute it with `minicnn.ops`, or stop the "
+                "gradient at `y_true` with `minicnn.ops.stop_gradient`."
+            )
+        return self.backward(self.forward(backends.to_numpy(y_pred), backends.asarray(y_true), dy)[1])
 
     def _numbers(self) -> tuple[Any, ...]:
         return ()

@@ -13,6 +13,7 @@ class MeanSquaredError(RowLoss):
     """loss[m] = mean over c of (y_true - y_pred)**2."""
 
     _op = "squared_error"
+    _symmetric = True
 
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = "mean_squared_error", dtype: Any = None
@@ -25,6 +26,7 @@ class MeanAbsoluteError(RowLoss):
     """loss[m] = mean over c of |y_true - y_pred|."""
 
     _op = "absolute_error"
+    _symmetric = True
 
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = "mean_absolute_error", dtype: Any = None
@@ -77,6 +79,7 @@ class Huber(RowLoss):
     """
 
     _op = "huber"
+    _symmetric = True
     _own_arguments = ("delta",)
 
     def __init__(
@@ -98,6 +101,7 @@ class LogCosh(RowLoss):
     """loss[m] = mean over c of log(cosh(y_pred - y_true)): a parabola near 0, |error| - log(2) far away."""
 
     _op = "log_cosh"
+    _symmetric = True
 
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = "log_cosh", dtype: Any = None) -> None:
         super().__init__(name, reduction, dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import config, registry
+from minicnn import backends, config, registry
 from minicnn.backends import ops
 from minicnn.backends.types import Array
 from minicnn.losses.base import RowLoss
@@ -29,6 +29,11 @@ class KLDivergence(RowLoss):
     def _numbers(self) -> tuple[Any, ...]:
         return (config.epsilon(),)
 
+    def gradient_at_targets(self, y_true: Any, y_pred: Any, dy: Any) -> Any:
+        """dt[m,c] = dy[m] * (log(t / p) + 1) inside the clip's bounds of t, 0 outside."""
+        t, p = (np.clip(backends.to_numpy(one), config.epsilon(), 1) for one in (y_true, y_pred))
+        return np.where(t == y_true, np.asarray(dy)[..., None] * (np.log(t / p) + 1), 0).astype(y_true.dtype)
+
 
 @registry.register("loss")
 class CosineSimilarity(RowLoss):
@@ -39,6 +44,7 @@ class CosineSimilarity(RowLoss):
     """
 
     _op = "cosine_similarity"
+    _symmetric = True
     _own_arguments = ("axis",)
 
     def __init__(

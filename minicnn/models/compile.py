@@ -158,7 +158,7 @@ class Compilable:
             tracker = metrics.Mean(name="loss")
             if self._compiled_loss:
                 tracker.update_state(self._compiled_loss.results()["loss"])
-        elif self._compile_arguments["loss"] is None:
+        elif self._compile_arguments["loss"] is None and not self._has_own("compute_loss"):
             return held
         return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else []), *held]
 
@@ -286,17 +286,20 @@ class Compilable:
             self._build_for(x)
         if not self.compiled or y is None or own:
             return
-        names = self.output_names
-        arguments = self._compile_arguments
-        if self._compiled_loss is None:
-            self._means.loss = OutputLosses(arguments["loss"], arguments["loss_weights"], names)
-        if self._compiled_metrics is None:
-            self._means.metrics = OutputMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
+        self._make_compiled(self.output_names)
         shapes = [tensor.shape for tensor in self._outputs]
         if self._compiled_metrics.built is None:
             self._compiled_loss.resolve_shapes(y, shapes)
             self._compiled_metrics.build(y, shapes)
             self._target_shapes = [tuple(array.shape) for array in y]
+
+    def _make_compiled(self, names: list[str]) -> None:
+        """Losses and metrics, if the names of the outputs were not known when `compile` was called."""
+        arguments = self._compile_arguments
+        if self._compiled_loss is None:
+            self._means.loss = OutputLosses(arguments["loss"], arguments["loss_weights"], names)
+        if self._compiled_metrics is None:
+            self._means.metrics = OutputMetrics(arguments["metrics"], arguments["weighted_metrics"], names)
 
     def _feed(self, arrays: list[Any]) -> list[Any]:
         """A batch as the plan takes it: checked against the inputs, of their dtype, where the backend computes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
 from minicnn.layers import Layer
@@ -74,21 +75,22 @@ def check_calls(name: str, count: int) -> int:
     return count
 
 
+@dataclass
 class Call:
     """One layer call on numbered values: `values[output] = layer(values[inputs])`.
 
     Attributes:
-        training: what the call said of it, or one around it; None where that is left to whoever runs the model.
+        takes_list: whether the layer is given a list, not one array.
         dtype: of the output.
+        training: what the call said of it, or one around it; None where that is left to whoever runs the model.
     """
 
-    def __init__(self, node: Node, inputs: tuple[int, ...], output: int, training: bool | None) -> None:
-        self.layer: Layer = node.layer
-        self.inputs = inputs
-        self.takes_list = node.takes_list
-        self.output = output
-        self.training = training
-        self.dtype = node.outputs[0].dtype
+    layer: Layer
+    inputs: tuple[int, ...]
+    takes_list: bool
+    output: int
+    dtype: str
+    training: bool | None = None
 
 
 class Calls(NamedTuple):
@@ -160,7 +162,7 @@ def flatten_calls(model: Graph, training: bool = False) -> Calls:
                 results = [inner[id(tensor)] for tensor in model._outputs]
             else:
                 results = [new_value(node.outputs[0].shape)]
-                made.calls.append(Call(node, tuple(read), results[0], own))
+                made.calls.append(Call(node.layer, tuple(read), node.takes_list, results[0], node.outputs[0].dtype, own))
             number.update({id(tensor): value for tensor, value in zip(node.outputs, results)})
 
     made.inputs.extend(new_value(tensor.shape) for tensor in model._inputs)

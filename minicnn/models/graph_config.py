@@ -16,7 +16,8 @@ __all__ = ["config_of_graph", "tensors_of_config"]
 
 def _first_call(layer: Any) -> int:
     """The number of a layer's first call: a model used as a layer counts the node that it was made with (Keras's way)."""
-    return 1 if hasattr(layer, "_nodes") and not hasattr(layer, "_is_sequential") else 0
+    functional = hasattr(layer, "_nodes") and not hasattr(layer, "_is_sequential") and not layer._is_traced
+    return 1 if functional else 0
 
 
 def config_of_graph(model: Any) -> dict[str, Any]:
@@ -48,7 +49,10 @@ def config_of_graph(model: Any) -> dict[str, Any]:
         for node in model._nodes:
             if node.layer is layer:
                 tensors = [tensor_config(tensor) for tensor in node.inputs]
-                entry["inbound_nodes"].append({"args": [tensors] if node.takes_list else tensors, "kwargs": {}})
+                call: dict[str, Any] = {"args": [tensors] if node.takes_list else tensors, "kwargs": {}}
+                if node.traces:  # a `call` of the user's own takes what it takes
+                    call = dict(zip(("args", "kwargs"), _written(list(node.arguments), tensor_config)))
+                entry["inbound_nodes"].append(call)
         layers.append(entry)
     return {
         "name": model.name,
@@ -57,6 +61,17 @@ def config_of_graph(model: Any) -> dict[str, Any]:
         "input_layers": pack_struct(model._input_struct, [history(tensor) for tensor in model._inputs]),
         "output_layers": pack_struct(model._output_struct, [history(tensor) for tensor in model._outputs]),
     }
+
+
+def _written(struct: Any, tensor_config: Any) -> Any:
+    """The arguments of a call as plain data."""
+    if isinstance(struct, KerasTensor):
+        return tensor_config(struct)
+    if isinstance(struct, dict):
+        return {key: _written(value, tensor_config) for key, value in struct.items()}
+    if isinstance(struct, (list, tuple)):
+        return [_written(item, tensor_config) for item in struct]
+    return serialize_keras_object(struct)
 
 
 _Key = tuple[str, int, int]  # a tensor as a config names it: layer, number of the call, number of the output
@@ -110,7 +125,7 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
             made[(layer.name, 0, 0)] = layer.output
     # A layer's calls stand in order; its next one waits until the last tensor that it reads is made.
     calls = {entry["name"]: deque(entry["inbound_nodes"]) for entry in config["layers"]}
-    unmade = {name: _keys(queue[0]["args"]) for name, queue in calls.items() if queue}
+    unmade = {name: _keys(queue[0]) for name, queue in calls.items() if queue}
     waiting: dict[_Key, list[str]] = {}  # a tensor -> the layers whose next call reads it
     ready = deque(unmade)
     counts: Counter[str] = Counter()
@@ -124,13 +139,16 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
             waiting.setdefault(keys[-1], []).append(entry)
             continue
         total = check_calls(str(config.get("name")), total + calls_of(layer))
-        for at, tensor in enumerate(flatten_struct(layer(*_arguments(queue.popleft()["args"], made)))):
+        call = _arguments(queue.popleft(), made)
+        named = call.get("kwargs", {}) if getattr(layer, "_has_call", False) else {}  # others take no more than inputs
+        outputs = layer(*call["args"], **{key: value for key, value in named.items() if key not in ("training", "mask")})
+        for at, tensor in enumerate(flatten_struct(outputs)):
             key = (layer.name, _first_call(layer) + counts[entry], at)
             made[key] = tensor
             ready.extend(waiting.pop(key, ()))
         counts[entry] += 1
         if queue:
-            unmade[entry] = _keys(queue[0]["args"])
+            unmade[entry] = _keys(queue[0])
             ready.append(entry)
     unresolved = [name for name, queue in calls.items() if queue]
     if unresolved:

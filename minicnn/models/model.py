@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, registry, tape
+from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
-from minicnn.layers.base import as_shape, layers_in
+from minicnn.layers.base import as_shape, dtype_name, layers_in, with_batch
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
 from minicnn.layers.tracing import takes_training
 from minicnn.models.data_checks import as_arrays
@@ -77,7 +77,7 @@ class Model(Trainer, Layer):
                 f"{type(self).__name__}: a Model is made with `Model(inputs=..., outputs=...)`, or by a class that inherits "
                 "from it and has a method `call`."
             )
-        if kwargs.pop("dtype", None) not in (None, config.floatx()) or kwargs:
+        if dtype_name(kwargs.pop("dtype", None), type(self).__name__) != config.floatx() or kwargs:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
         self._init_model(name)
         if inputs is not None:
@@ -227,28 +227,18 @@ class Model(Trainer, Layer):
         if self._is_traced and isinstance(inputs, dict) and not self._inputs:
             self._trace_on({key: (None, *np.shape(value)[1:]) for key, value in inputs.items()})
         arrays = self._in_order_of_inputs(inputs)
-        self._prepare(arrays, None)
+        self._build_for(arrays)
         training = bool(training)
         plan = self._plan_for("layer" if watching.tapes else "predict", training=training)
-        saved: list[Any] | None = [] if watching.tapes else None
         penalties: list[Any] = []
-        outputs = as_tensor(plan.forward(self._feed(arrays), training, saved, penalties))
-        self._added_losses = as_tensor(penalties)
         if watching.tapes:
             given = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)
-            self._record_plan(plan, given, outputs, saved)
+            outputs = plan.forward_recorded(given, self._feed(arrays), training, penalties)
+        else:
+            outputs = as_tensor(plan.forward(self._feed(arrays), training, penalties=penalties))
+            penalties = as_tensor(penalties)
+        self._added_losses = penalties
         return pack_struct(self._output_struct, outputs)
-
-    def _record_plan(self, plan: Any, given: list[Any], outputs: list[Any], saved: Any) -> None:
-        """Tell the tapes of a call on arrays, with what it added to the loss: one entry, however many layers there are."""
-        variables = self._weights_with_gradients
-        penalties, count = self._added_losses[len(self._added_losses) - len(plan.losses) :], len(outputs)
-
-        def backward(dys: list[Any]) -> list[Any]:
-            of_weights, dx = plan.backward(dys[:count], list(saved), of_losses=dys[count:])
-            return [*dx, *(of_weights.get(variable) for variable in variables)]
-
-        tape.record([*given, *variables], [*outputs, *penalties], backward)
 
     def _in_order_of_inputs(self, inputs: Any) -> list[Any]:
         names = getattr(self, "input_names", None) or ["x"]
@@ -406,11 +396,12 @@ class Model(Trainer, Layer):
         return cls(inputs=inputs, outputs=outputs, name=config.get("name"), trainable=config.get("trainable", True))
 
     def get_build_config(self) -> dict[str, Any] | None:
-        return super().get_build_config() if self._is_traced else None
+        """The shape that a `call` was traced for. Keras runs it on a batch of this size, so it is one."""
+        return {"input_shape": with_batch(1, self._build_shape)} if self._is_traced and self._inputs else None
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         if self._is_traced and config.get("input_shape") is not None:
-            self._trace_on(as_shape(config["input_shape"]))
+            self._trace_on(with_batch(None, as_shape(config["input_shape"])))
 
     def to_json(self, **kwargs: Any) -> str:
         """The configuration as JSON; `kwargs` go to `json.dumps`."""

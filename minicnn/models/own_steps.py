@@ -22,7 +22,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from minicnn import metrics
+from minicnn import metrics, tape
 from minicnn.models.compile import Compilable
 from minicnn.models.data_checks import unpack
 from minicnn.structure import flatten_struct, pack_struct
@@ -47,13 +47,30 @@ class OwnSteps(Compilable):
         self._loss_tracker = metrics.Mean(name="loss")
 
     def _has_own(self, step: str) -> bool:
-        """Whether the class, below those of minicnn, defines this method."""
-        return not getattr(type(self), step).__module__.startswith("minicnn.models.")
+        """Whether the class, below those of minicnn, defines this method, or one that it has to call."""
+        names = (step, "compute_loss", "compute_metrics")
+        return not all(getattr(type(self), name).__module__.startswith("minicnn.models.") for name in names)
 
     def _step(self, name: str, **options: Any) -> Callable[..., Any]:
         """The step of this name, of (x, y, sample_weight) as lists."""
         step = getattr(self, name)
-        return functools.partial(self._run_own, step) if self._has_own(name) else functools.partial(step, **options)
+        if not self._has_own(name):
+            return functools.partial(step, **options)
+        if getattr(type(self), name).__module__.startswith("minicnn.models."):  # it is the loss that is the class's own
+            step = functools.partial(self._step_by_tape, name == "train_step")
+        return functools.partial(self._run_own, step)
+
+    def _step_by_tape(self, training: bool, data: Any) -> dict[str, Any]:
+        """A step that goes through `compute_loss` and `compute_metrics`, as Keras's does."""
+        x, y, sample_weight = unpack(data)
+        with tape.GradientTape() as recorded:
+            y_pred = self(x, training=training)  # type: ignore[operator]
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+        self._loss_tracker.update_state(loss)
+        if training:
+            variables = self.trainable_weights
+            self.optimizer.apply(recorded.gradient(loss, variables), variables)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def _run_own(self, step: Callable[[Any], Any], x: list[Any], y: list[Any] | None, weights: list[Any] | None) -> None:
         """A step that takes one argument: tensors, in the structure of the model's inputs and outputs."""
@@ -86,9 +103,9 @@ class OwnSteps(Compilable):
             ValueError: if there is none.
         """
         total: Any = None
-        if self._compiled_loss is not None and y is not None:
-            losses = self._compiled_loss
+        if self._compile_arguments.get("loss") is not None and y is not None:
             targets, predictions = flatten_struct(y), flatten_struct(y_pred)
+            losses = self._compiled_for(predictions).loss
             losses.resolve_shapes(targets, [tuple(one.shape) for one in predictions])
             weights = [None] * len(targets) if sample_weight is None else flatten_struct(sample_weight)
             for loss, factor, target, prediction, weight in zip(
@@ -109,13 +126,20 @@ class OwnSteps(Compilable):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Take a batch into the metrics that `compile` was given; the results of all metrics by name."""
-        if self._compiled_metrics is not None and y is not None:
+        if self.compiled and y is not None:
             targets, predictions = flatten_struct(y), flatten_struct(y_pred)
             weights = None if sample_weight is None else flatten_struct(sample_weight)
-            if self._compiled_metrics.built is None:
-                self._compiled_metrics.build(targets, [tuple(one.shape) for one in predictions])
-            self._compiled_metrics.update(targets, predictions, weights)
+            compiled = self._compiled_for(predictions).metrics
+            if compiled.built is None:
+                compiled.build(targets, [tuple(one.shape) for one in predictions])
+            compiled.update(targets, predictions, weights)
         return self.get_metrics_result()
+
+    def _compiled_for(self, predictions: list[Any]) -> Any:
+        """The losses and metrics that `compile` was given, for so many outputs."""
+        names = getattr(self, "output_names", None) or [f"output_{i}" for i in range(len(predictions))]
+        self._make_compiled(names)
+        return self._means
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Name -> result of each of `metrics`."""

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends
+from minicnn import backends, tape
 from minicnn.backends import ops
 from minicnn.layers import Activation, Layer
+from minicnn.layers.base import recorded_penalty
 from minicnn.models import fusion
 from minicnn.models.graph import Call, Graph, flatten_calls
 from minicnn.models.guards import Border, Penalized, Watched
 from minicnn.models.summary import PlanTable, flops_of, sum_of_known
+from minicnn.tensor import as_tensor
 from minicnn.variables import Variable
 
 __all__ = ["Plan", "Step"]
@@ -85,6 +87,17 @@ class Step:
         if self.takes_list:
             return [values[i] for i in self.inputs]
         return values[self.inputs[0]]
+
+    def record(self, inputs: list[Any], output: Any, residuals: Any) -> None:
+        """Tell the tapes of this step: what went in and came out, and that its layer's `backward` leads back."""
+        layer, residuals = (self.layer.layer, residuals[2]) if self.penalized else (self.layer, residuals)
+        skips_dx = not any(map(tape.watches, inputs)) and "need_dx" in inspect.signature(layer.backward).parameters
+
+        def backward(dys: list[Any]) -> list[Any]:
+            dx, grads = layer.backward(backends.asarray(dys[0]), residuals, *([False] if skips_dx else []))
+            return [*(dx if self.takes_list else [dx]), *grads]
+
+        tape.record([*inputs, *self.variables], [output], backward)
 
     def forget(self, values: list[Any]) -> None:
         """Drop the values that were read for the last time."""
@@ -165,7 +178,10 @@ class Plan:
         self.dtypes.append(self.dtypes[call.output])
         given: Any = call.layer
         activation = Activation(given.activation, name=f"{given.name}:{name}", dtype=given.dtype)
-        return [Call(layer, call.inputs, call.takes_list, between), Call(activation, (between,), False, call.output)]
+        return [
+            Call(layer, call.inputs, call.takes_list, between, call.dtype, call.training),
+            Call(activation, (between,), False, call.output, call.dtype),
+        ]
 
     def _leave_out_activation(self, steps: list[Step], index: int) -> None:
         last = next(step for step in steps if step.output == self.outputs[index])
@@ -242,6 +258,24 @@ class Plan:
         if penalties is not None:
             penalties.extend(values[i] for i in self.losses)
         return [values[i] for i in self.outputs]
+
+    def forward_recorded(self, given: list[Any], inputs: list[Any], training: bool, penalties: list[Any]) -> list[Any]:
+        """`forward` under a tape, which gets an entry for each step; outputs and penalties are tensors.
+
+        Args:
+            given: the tensors whose values the inputs are: what a tape may watch.
+        """
+        saved: list[Any] = []
+        made: list[Any] = []
+        self.forward(inputs, training, saved, seen=lambda step, y: made.append(as_tensor(y)))
+        tensors: dict[int, Any] = dict(zip(self.inputs, given))
+        for step, residuals, y in zip(self.steps, saved, made):
+            tensors[step.output] = y
+            step.record([tensors[i] for i in step.inputs], y, residuals)
+            if step.penalized:
+                penalties.append(recorded_penalty(step.layer.regularizer, y, 1 / len(y)))
+        penalties.extend(tensors[i] for i in self.losses)
+        return [tensors[i] if i not in self.inputs else as_tensor(tensors[i]) for i in self.outputs]
 
     def backward(
         self,

@@ -85,7 +85,7 @@ class Trainer(OwnSteps):
         self._track(plan, penalties, loss, own, y, predictions, sample_weight)
         # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
         optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))
-        return self._logs() if self._has_own("train_step") else None
+        return self._results() if self._has_own("train_step") else None
 
     def test_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """The loss and the metrics of one batch join the running means; nothing is updated. Arguments as in `train_step`."""
@@ -96,7 +96,7 @@ class Trainer(OwnSteps):
         outputs = plan.forward(self._feed(x), False, penalties=penalties)
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
         self._track(plan, penalties, loss, own, y, predictions, sample_weight)
-        return self._logs() if self._has_own("test_step") else None
+        return self._results() if self._has_own("test_step") else None
 
     def _track(
         self,
@@ -120,13 +120,18 @@ class Trainer(OwnSteps):
         """Name -> running mean since `reset_metrics`, sorted by name as Keras's logs are. Waits for a GPU."""
         if self._step_logs is not None:  # what a step of the class's own returned last
             return dict(sorted((name, float(np.asarray(value))) for name, value in self._step_logs.items()))
+        return self._results()
+
+    def _results(self) -> dict[str, float]:
         return dict(sorted({**self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
 
     def _in_order(self, logs: dict[str, float]) -> Any:
         """Logs as `evaluate` returns them, in Keras's order: the loss, metrics that are listed under their own names as
         `compile` listed them, the outputs' losses, all others by name. A number if there is but one.
         """
-        names = ["loss", *(metric.name for metric in self._compiled_metrics.metrics), *self._compiled_loss.results()]
+        listed = self._compiled_metrics.metrics if self._compiled_metrics else []
+        losses = self._compiled_loss.results() if self._compiled_loss else ()
+        names = ["loss", *(metric.name for metric in listed), *losses]
         values = [logs[name] for name in dict.fromkeys([*names, *sorted(logs)]) if name in logs]
         return values[0] if len(values) == 1 else values
 

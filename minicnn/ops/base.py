@@ -90,6 +90,10 @@ class Op:
             return Operation.of(self, arguments)
         return self._on_arrays(arguments)
 
+    def symbolic(self, **arguments: Any) -> Any:
+        """A call as a layer of a graph, though no argument of it is symbolic."""
+        return Operation.of(self, arguments)
+
     def _on_arrays(self, arguments: dict[str, Any]) -> Any:
         sources = self.tensors_in(arguments)
         y, saved = self.forward(self._plain(arguments))
@@ -131,6 +135,9 @@ class Op:
         gradients = self._backward(dy, saved)
         return list(gradients) if isinstance(gradients, (tuple, list)) else [gradients]
 
+    def __reduce__(self) -> Any:
+        return registry.lookup, ("operation", self.name)  # a copy is the op itself
+
     def __repr__(self) -> str:
         return f"<op {self.name}{self._signature}>"
 
@@ -142,7 +149,7 @@ def op(*tensors: str, differentiable: bool = True) -> Callable[[Callable[..., An
 
 def _is_symbolic(value: Any) -> bool:
     """Whether a value is known when a model runs only: a symbolic tensor, or a variable while a model is traced."""
-    return isinstance(value, KerasTensor) or (isinstance(value, Variable) and watching.tracing > 0)
+    return isinstance(value, KerasTensor) or (isinstance(value, Variable) and bool(watching.tracing))
 
 
 def _has(value: Any, wanted: Callable[[Any], bool]) -> bool:
@@ -198,7 +205,7 @@ class Operation(Layer):
     autocast = False
 
     def __init__(self, op: str, arguments: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(name=kwargs.pop("name", None) or registry.unique_name(op), **kwargs)
+        super().__init__(name=kwargs.pop("name", None) or registry.unique_name(op.lstrip("_")), **kwargs)
         self.op = registry.lookup("operation", op)
         self.arguments = arguments
         self.built = True

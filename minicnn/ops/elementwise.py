@@ -210,16 +210,16 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any
     """x as a tensor: a list, a number or an array; a symbolic tensor stays one."""
     if dtype is not None:
         return cast(x, dtype)
-    return _identity(x)
+    return constant(x)
 
 
 @op("x")
-def _identity(x: Any) -> Any:
-    """x."""
+def constant(x: Any) -> Any:
+    """x itself. In a graph, a value that every step reads."""
     return x, None
 
 
-@_identity.gradient
+@constant.gradient
 def _(dy: Any, saved: Any) -> Any:
     return dy
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import activations, backends, config, losses, shapes, tape
+from minicnn import activations, backends, config, losses, shapes
 from minicnn.backends import ops as kernels
 from minicnn.backends.types import Window, window_over
 from minicnn.ops.base import Op, op
@@ -236,10 +236,7 @@ def _(dy: Any, saved: Any) -> Any:
     by_row = copy.copy(loss)
     by_row.reduction = "none"
     dy_pred = by_row.backward(by_row.forward(y_true, y_pred, dy)[1])
-    message = (
-        f"Loss {loss.name!r} has a gradient with respect to `y_pred` alone. Compute it with `minicnn.ops` for another one."
-    )
-    return tape.NoGradient(message), dy_pred
+    return by_row.gradient_at_targets(y_true, y_pred, dy), dy_pred
 
 
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:

@@ -35,6 +35,7 @@ import numpy as np
 
 from minicnn import registry, serialization
 from minicnn.layers.base import Layer
+from minicnn.optimizers import Optimizer
 from minicnn.saving.hdf5 import array_at, group_at, opened
 from minicnn.saving.state import pack_state, unpack_state
 from minicnn.seeds import SeedGenerator
@@ -51,8 +52,15 @@ def saved_objects(model: Any) -> Iterator[tuple[str, Any]]:
     """All that has variables, with its path in the file: layers, random generators, the optimizer."""
     seen: set[int] = set()
     yield from _walk(model, "", seen)
-    if getattr(model, "optimizer", None) is not None:
-        yield "optimizer", model.optimizer
+    yield from _optimizers(model)
+
+
+def _optimizers(model: Any) -> Iterator[tuple[str, Any]]:
+    """The optimizer, and the one that it wraps: as in Keras that one's variables are then in both places."""
+    optimizer, path = getattr(model, "optimizer", None), "optimizer"
+    while optimizer is not None:
+        yield path, optimizer
+        optimizer, path = getattr(optimizer, "inner_optimizer", None), f"{path}/inner_optimizer"
 
 
 def _walk(layer: Layer, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -158,7 +166,7 @@ def _damaged(source: str, path: str) -> ValueError:
 
 def expected_bytes(model: Any) -> int:
     """More than the file of a model can have, its optimizer's slots and HDF5's overhead included."""
-    owners = [owner for path, owner in saved_objects(model) if path != "optimizer"]
+    owners = [owner for _, owner in saved_objects(model) if not isinstance(owner, Optimizer)]
     own = sum(value.nbytes for owner in owners for value in _save_variables(owner).values())
     return 2**20 + 8 * own + 2**14 * len(owners)
 
@@ -205,9 +213,9 @@ def _read_all(
         if saved is not None and keys != set(saved):
             raise _damaged(source, _join(path, "vars"))
         expected = _save_variables(owner)
-        if owner is optimizer and len(keys) != len(expected):
+        if isinstance(owner, Optimizer) and len(keys) != len(expected):
             if keys and not _never_stepped(group):
-                optimizer.load_own_variables(dict.fromkeys(keys))  # which says that it skips them
+                owner.load_own_variables(dict.fromkeys(keys))  # which says that it skips them
             continue
         if isinstance(owner, SeedGenerator) and not keys:
             continue  # written by Keras, which keeps no random state

@@ -39,9 +39,9 @@ def _calls(model: Any, expand_nested: bool) -> list[tuple[Any, Any, list[Any], l
     """(layer or None for an input, its output's shape, the shapes it reads, the calls that make these) in order."""
     found: list[tuple[Any, Any, list[Any], list[int]]] = [(None, tensor.shape, [], []) for tensor in model._inputs]
     if expand_nested:
-        calls, inputs, _, shapes, _ = flatten_calls(model)
-        place = {value: number for number, value in enumerate(inputs)}
-        for call in calls:
+        flat = flatten_calls(model)
+        shapes, place = flat.shapes, {value: number for number, value in enumerate(flat.inputs)}
+        for call in flat.calls:
             found.append((call.layer, shapes[call.output], [shapes[i] for i in call.inputs], [place[i] for i in call.inputs]))
             place[call.output] = len(found) - 1
         return found

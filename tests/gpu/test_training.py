@@ -79,6 +79,12 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {  # what `compile` gets, what `f
         lambda: {"optimizer": optimizers.RMSprop(0.01, epsilon=0.1), "weighted_metrics": ["accuracy"]},
         {"sample_weight": RNG.random(26)},
     ),
+    "nadam": (lambda: {"optimizer": optimizers.Nadam(0.01, epsilon=0.1)}, {}),
+    "adamax": (lambda: {"optimizer": optimizers.Adamax(0.01, epsilon=0.1)}, {}),
+    "lamb": (lambda: {"optimizer": optimizers.Lamb(0.01, epsilon=0.1)}, {}),
+    "adagrad": (lambda: {"optimizer": optimizers.Adagrad(0.01)}, {}),
+    "adadelta": (lambda: {"optimizer": optimizers.Adadelta(0.5, epsilon=0.1)}, {}),
+    "ftrl": (lambda: {"optimizer": optimizers.Ftrl(0.01)}, {}),
     "class weights": (lambda: {"optimizer": "sgd"}, {"class_weight": {1: 2.0, 3: 0.5}}),
     "pixels": (lambda: {"optimizer": "sgd"}, {"x": (X * 255).astype(np.uint8), "validation_split": 0.2}),
     "ignored labels": (
@@ -124,11 +130,13 @@ def test_the_reference_models_are_captured(name: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(compile, "_kernel", lambda *program: lambda grid, block, arguments: None)
     minicnn.set_backend("cupy")
     reference = zoo.get(name)
-    model = reference.build(input_shape=(32, 32, 3))
+    shape = (32, 32, 3)[: len(reference.input_shape)]
+    model = reference.build(input_shape=shape)
     model.compile(reference.optimizer(), reference.loss, metrics=["accuracy"])
     steps, train_step = [], model.train_step
     model.train_step = lambda *batch: steps.append(1) or train_step(*batch)
-    model.fit(RNG.random((12, 32, 32, 3), np.float32), RNG.integers(0, 2, 12), batch_size=2, verbose=0)
+    labels = RNG.integers(0, 2, (12, *model.output_shape[1:-1]))
+    model.fit(RNG.random((12, *shape), np.float32), labels, batch_size=2, verbose=0)
     assert len(steps) == 3
 
 

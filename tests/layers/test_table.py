@@ -479,6 +479,8 @@ def test_lambda(tmp_path: Path) -> None:
     assert layers.Lambda(lambda x: x, output_shape=lambda shape: (shape[0], 8)).compute_output_shape((2, 3)) == (2, 8)
     assert layers.Lambda(lambda xs: xs[0] @ xs[1])([layers.Input((2, 3)), layers.Input((3, 4))]).shape == (None, 2, 4)
     with pytest.raises(NotImplementedError, match="We could not automatically infer the shape of the Lambda's output"):
+        layers.Lambda(lambda x: x.reshape(7)).compute_output_shape((None, 5))
+    with pytest.raises(ValueError, match=r"Op 'reshape' cannot be applied to inputs of the shapes \(None, 5\)"):
         layers.Lambda(lambda x: x.reshape(7))(layers.Input((5,)))
     scaled = layers.Lambda(lambda x, by, training: x * by if training else x, arguments={"by": 3})
     np.testing.assert_array_equal(scaled(ONES), ONES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -101,7 +103,7 @@ def pair(name: str, x: Any, loss: Any, **arguments: Any) -> tuple[Any, Any]:
         model(x)
     models[0].set_weights(models[1].get_weights())
     for model in models:
-        model.compile(optimizer="adam", loss=loss, **arguments)
+        model.compile(optimizer="adam", loss=loss, run_eagerly=True, **arguments)  # eager Keras has less to trace
     return models
 
 
@@ -149,7 +151,7 @@ def test_a_traced_layer_in_a_functional_model():
     ours, theirs = models
     ours.set_weights(theirs.get_weights())
     for model in models:
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     trained_alike(ours, theirs, ROWS, Y)
 
 
@@ -192,12 +194,58 @@ def test_files(tmp_path: Path):
     loaded = minicnn.models.load_model(tmp_path / "a.keras", custom_objects=OURS)
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), ours.predict(X, verbose=0))
     loaded.fit(X, Y, verbose=0)
+    as_keras = keras.models.load_model(tmp_path / "a.keras", custom_objects=THEIRS)
+    np.testing.assert_allclose(as_keras.predict(X, verbose=0), ours.predict(X, verbose=0), atol=1e-5)
+    theirs.save(tmp_path / "b.keras")
+    loaded = minicnn.models.load_model(tmp_path / "b.keras", custom_objects=OURS)
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), theirs.predict(X, verbose=0), atol=1e-5)
     i = minicnn.Input((6,))
     model = minicnn.Model(i, OURS["Scaled"](4)(i)[:, ::2] * np.ones(2, "float32"))
     model.save(tmp_path / "f.keras")
     loaded = minicnn.models.load_model(tmp_path / "f.keras", custom_objects=OURS)
     np.testing.assert_array_equal(loaded(ROWS), model(ROWS))
     json.dumps(model.get_config())
+
+
+def test_a_call_of_several_arguments_goes_into_a_file(tmp_path: Path):
+    class Distances(minicnn.layers.Layer):
+        def call(self, anchor, others, scale=1.0, shift=None):
+            return [minicnn.ops.abs(anchor - other) * scale + shift for other in others]
+
+    a, b, c = (minicnn.Input((6,)) for _ in range(3))
+    model = minicnn.Model([a, b, c], Distances()(a, [b, c], scale=2.0, shift=c))
+    model.save(tmp_path / "a.keras")
+    loaded = minicnn.models.load_model(tmp_path / "a.keras", custom_objects={"Distances": Distances})
+    x = [ROWS, ROWS * 2, ROWS * 3]
+    for y, expected, factor in zip(loaded.predict(x, verbose=0), model.predict(x, verbose=0), (2, 4), strict=True):
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_allclose(y, ROWS * (factor + 3), rtol=1e-6)
+    copies = copy.deepcopy(model), pickle.loads(pickle.dumps(OURS_BUILT := minicnn.Model(a, minicnn.ops.exp(a) * 2.0)))
+    np.testing.assert_array_equal(copies[0].predict(x, verbose=0)[0], model.predict(x, verbose=0)[0])
+    np.testing.assert_array_equal(copies[1](ROWS), OURS_BUILT(ROWS))
+
+
+def test_constants_that_go_through_layers_train_them():
+    """Positions for an embedding: nothing symbolic, and weights all the same."""
+
+    def positioned(module):
+        class Positioned(module.layers.Layer):
+            def __init__(self):
+                super().__init__()
+                self.embedding = module.layers.Embedding(6, 1)
+
+            def call(self, x):
+                positions = module.ops.arange(0, 6, 1)
+                return x + module.ops.squeeze(self.embedding(positions), -1)
+
+        i = module.Input((6,))
+        return module.Model(i, module.layers.Dense(3, activation="softmax")(Positioned()(i)))
+
+    ours, theirs = positioned(minicnn), positioned(keras)
+    ours.set_weights(theirs.get_weights())
+    for model in (ours, theirs):
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
+    trained_alike(ours, theirs, ROWS, Y)
 
 
 def test_summary(capsys):
@@ -229,7 +277,7 @@ def test_training_said_by_a_call(kind):
         model = module.Model(
             i, module.layers.Dense(1, kernel_initializer="ones")(base(i, training=False) if kind != "call" else base(i))
         )
-        model.compile("sgd", "mse")
+        model.compile("sgd", "mse", run_eagerly=True)
         model.fit(ROWS, ROWS[:, :1], epochs=2, shuffle=False, verbose=0)
         means.append(np.asarray(norm.moving_mean))
     np.testing.assert_allclose(*means, atol=1e-6)

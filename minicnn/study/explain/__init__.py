@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minicnn.study.explain.collect import collect
-from minicnn.study.explain.page import pack, render
+from minicnn.study.explain.collect import MOST_WEIGHTS, collect
+from minicnn.study.explain.page import MOST_BYTES, pack, render
 
 __all__ = ["Explanation", "explain"]
 
@@ -77,7 +77,16 @@ def explain(
         >>> page.html.startswith("<!doctype html>")
         True
     """
-    record = collect(model, x, y)
-    record["class_names"] = None if class_names is None else [str(name) for name in class_names]
-    record["optimizer"] = type(model.optimizer).__name__ if model.optimizer is not None else None
-    return Explanation(title or model.name, pack(record))
+    title = title or model.name
+    for most_weights in (MOST_WEIGHTS, MOST_WEIGHTS // 8, 0):
+        record = collect(model, x, y, most_weights)
+        record["class_names"] = None if class_names is None else [str(name) for name in class_names]
+        record["optimizer"] = type(model.optimizer).__name__ if model.optimizer is not None else None
+        record["title"] = title
+        packed = pack(record)
+        if packed is not None:
+            return Explanation(title, packed)
+    raise ValueError(
+        f"Model '{model.name}': the values and gradients of this image alone take more than the {MOST_BYTES:,} bytes of a "
+        "page. Give it a smaller image."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from minicnn.study.explain.targets import default_losses, targets_for
 
 __all__ = ["Record", "collect"]
 
-MOST_WEIGHTS = 1_000_000  # of one layer, that are embedded
+MOST_WEIGHTS = 1_000_000  # of one kernel, that are embedded
 LARGEST = 24  # contributions to a unit that stand for a kernel with more
 LARGEST_ROWS = 1024  # input gradients for which that is told, too
 MOST_CLASSES = 10  # for which it is told what pushes them up
@@ -27,12 +27,21 @@ MOST_CLASSES = 10  # for which it is told what pushes them up
 Record = dict[str, Any]  # plain data, and arrays at its leaves
 
 
-def collect(model: Any, x: Any, y: Any = None) -> Record:
+class Ran(NamedTuple):
+    """What one image gave: values and gradients by their number in the plan, and the gradients of weights."""
+
+    values: dict[int, np.ndarray]
+    gradients: dict[int, np.ndarray]
+    of_weights: dict[Any, Any]
+
+
+def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS) -> Record:
     """Run one image forward and back through a plan that joins nothing, and keep all numbers.
 
     Args:
         model: a built model. x: one image, or a list of one an input; with or without a batch axis.
         y: see `minicnn.study.explain.explain`.
+        most_weights: of a kernel with more the weights are left out; of a dense one the largest products stay.
 
     Raises:
         ValueError: if `x` or `y` do not fit the model.
@@ -58,7 +67,7 @@ def collect(model: Any, x: Any, y: Any = None) -> Record:
     )
     gradients |= {i: _host(d) for i, d in zip(plan.inputs, of_inputs) if d is not None}
     values = {i: _host(value) for i, value in values.items()}
-    record = _record(model, plan, values, gradients, of_weights)
+    record = _record(model, plan, Ran(values, gradients, of_weights), most_weights)
     record["losses"] = [
         target.describe(loss.losses[i], plan.outputs[i], own[i], _host(predictions[i]), i in plan.logits_for, loss.factors[i])
         for i, target in enumerate(targets)
@@ -91,14 +100,16 @@ def _one_of_each(model: Any, x: Any) -> list[np.ndarray]:
 
 def _logits_for(model: Any, loss: OutputLosses) -> tuple[int, ...]:
     """As in `fit`: the outputs whose last activation is computed together with their loss."""
-    calls, _, outputs, _ = flatten_calls(model)
+    flat = flatten_calls(model)
+    calls, outputs = flat.calls, flat.outputs
     made_by = {call.output: call.layer for call in calls}
     readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
     return loss.logits_for([fusion.last_activation(made_by[i]) if i in made_by and readers[i] == 1 else None for i in outputs])
 
 
-def _record(model: Any, plan: Plan, values: dict[int, np.ndarray], gradients: dict[int, np.ndarray], of_weights: Any) -> Record:
+def _record(model: Any, plan: Plan, ran: Ran, most_weights: int) -> Record:
     """Steps, values and weights, by number."""
+    values = ran.values
     ops = {step.output: describe(step, [values[i] for i in step.inputs], values[step.output]) for step in plan.steps}
     weights: dict[int, int] = {}
     table: list[Record] = []
@@ -110,7 +121,9 @@ def _record(model: Any, plan: Plan, values: dict[int, np.ndarray], gradients: di
         for variable in layer.weights:
             if id(variable) not in weights:
                 weights[id(variable)] = len(table)
-                table.append(_weight(variable, of_weights.get(variable), ops[step.output], step, values, gradients))
+                table.append({"name": variable.path, "shape": list(variable.shape), "x": None, "d": None, "variable": variable})
+                if variable.size <= most_weights and variable.dtype == "float32":
+                    table[-1] |= _weight(variable, ops[step.output], step, ran)
         row: Record = {
             "name": layer.name + f"@{names[layer.name]}" * (names[layer.name] > 1),
             "layer": type(layer).__name__,
@@ -120,23 +133,22 @@ def _record(model: Any, plan: Plan, values: dict[int, np.ndarray], gradients: di
             "weights": {variable.name: weights[id(variable)] for variable in layer.weights},
             "params": sum(variable.size for variable in layer.weights),
         }
-        if row["op"]["kind"] == "dense" and layer.kernel.size > MOST_WEIGHTS:
-            row["largest"] = _largest(_host(layer.kernel.value), values[step.inputs[0]], gradients.get(step.output))
+        if row["op"]["kind"] == "dense" and layer.kernel.size > most_weights:
+            row["largest"] = _largest(_host(layer.kernel.value), values[step.inputs[0]], ran.gradients.get(step.output))
         steps.append(row)
     return {
         "name": model.name,
         "steps": steps,
         "inputs": [{"name": name, "value": i} for name, i in zip(model.input_names, plan.inputs)],
-        "values": _values(plan, ops, values, gradients),
+        "values": _values(plan, ops, ran, most_weights),
         "weights": table,
         "runs": model.training_plan().describe(),
     }
 
 
-def _values(
-    plan: Plan, ops: dict[int, Record], values: dict[int, np.ndarray], gradients: dict[int, np.ndarray]
-) -> list[Record]:
+def _values(plan: Plan, ops: dict[int, Record], ran: Ran, most_weights: int) -> list[Record]:
     """Each value and its gradient: as an array, or as what the page computes them by, where no bit is lost."""
+    values, gradients = ran.values, ran.gradients
     made_by = {step.output: step for step in plan.steps}
     rows = []
     for i, x in values.items():
@@ -146,7 +158,10 @@ def _values(
         first = any(getattr(layer, "data_format", "") == "channels_first" for layer in near)
         row: Record = {"id": i, **view(tuple(x.shape[1:]), first), "x": x[0].reshape(-1), "d": None}
         if made is not None:
-            row["x"] = _predicted(made, ops[i], [values[k] for k in made.inputs], x, first)
+            if not first and _same(exact.forward(ops[i], [values[k] for k in made.inputs]), x):
+                row["x"] = "forward"
+            elif not first and _is_predicted(made, ops[i], most_weights):
+                row["x"] = _sums(made.layers[0], ops[i], values[made.inputs[0]][0], row["x"])
         if d is not None:
             row["d"] = d[0].reshape(-1)
             after = readers[0].output if len(readers) == 1 and i not in plan.outputs else None
@@ -156,35 +171,37 @@ def _values(
     return rows
 
 
-def _predicted(step: Step, op: Record, inputs: list[np.ndarray], y: np.ndarray, channels_first: bool) -> Any:
-    """A step's output, as it is embedded."""
+def _is_predicted(step: Step, op: Record, most_weights: int) -> bool:
+    """Whether `exact` has the sums of a step: of 2-D convolutions whose kernel is embedded."""
     layer: Any = step.layers[0]
-    if not channels_first and _same(exact.forward(op, inputs), y):
-        return "forward"
-    if channels_first or op["kind"] != "conv" or layer.rank == 1:
-        return y[0].reshape(-1)
+    return op["kind"] == "conv" and layer.rank == 2 and layer.kernel.size <= most_weights
+
+
+def _sums(layer: Any, op: Record, x: np.ndarray, y: np.ndarray) -> exact.Predicted:
+    kernel = layer.kernel.numpy()
+    kernel = kernel.reshape(*kernel.shape[:2], x.shape[2] // op["groups"], -1)  # a depthwise one, too
     bias = None if layer.bias is None else layer.bias.numpy()
-    return exact.Predicted(y[0].reshape(-1), lambda: exact.conv_forward(op, inputs[0][0], layer.kernel.numpy(), bias))
+    return exact.Predicted(y, lambda: exact.conv_forward(op, x, kernel, bias))
 
 
 def _same(predicted: np.ndarray | None, array: np.ndarray) -> bool:
     return predicted is not None and np.array_equal(predicted.reshape(-1), array.reshape(-1))
 
 
-def _weight(variable: Any, gradient: Any, op: Record, step: Step, values: Any, gradients: Any) -> Record:
-    """A weight and its gradient; neither, where a dense kernel is too large."""
-    row: Record = {"name": variable.path, "shape": list(variable.shape), "x": None, "d": None, "variable": variable}
-    if (variable.size > MOST_WEIGHTS and op["kind"] == "dense") or variable.dtype != "float32":
-        return row
-    row["x"] = variable.numpy().reshape(-1)
+def _weight(variable: Any, op: Record, step: Step, ran: Ran) -> Record:
+    """A weight's values and its gradient."""
+    row: Record = {"x": variable.numpy().reshape(-1)}
+    gradient = ran.of_weights.get(variable)
     if gradient is None:
         return row
     row["d"] = _host(gradient).reshape(-1)
     layer: Any = step.layers[0]
-    x, dy = values[step.inputs[0]], gradients[step.output]
-    if op["kind"] == "dense" and variable is layer.kernel and x.ndim == 2 and _same(np.multiply.outer(x[0], dy[0]), row["d"]):
+    if op["kind"] not in ("dense", "conv") or variable is not layer.kernel:
+        return row
+    x, dy = ran.values[step.inputs[0]], ran.gradients[step.output]
+    if op["kind"] == "dense" and x.ndim == 2 and _same(np.multiply.outer(x[0], dy[0]), row["d"]):
         row["d"] = "outer"
-    if op["kind"] == "conv" and variable is layer.kernel and layer.rank == 2 and layer.data_format == "channels_last":
+    if op["kind"] == "conv" and layer.rank == 2 and layer.data_format == "channels_last":
         row["d"] = exact.Predicted(row["d"], lambda: exact.conv_kernel_gradient(op, x[0], dy[0]))
     return row
 

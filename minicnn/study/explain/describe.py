@@ -8,6 +8,7 @@ concatenating, and dropout at inference do.
 from __future__ import annotations
 
 import functools
+import inspect
 from math import prod
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from minicnn import activations, backends, layers
 from minicnn.layers.pooling import AdaptivePooling, GlobalPooling, Pooling
 from minicnn.models import fusion
+from minicnn.ops.base import Operation
 
 __all__ = ["Described", "describe", "view"]
 
@@ -32,6 +34,8 @@ _FUNCTIONS = {
         *("exponential", "hard_sigmoid", "hard_silu", "gelu", "mish", "log_sigmoid"),
     )
 }
+# Of `minicnn.ops`, which is what a model written as a `call` is made of.
+_BINARY = {"add": "add", "subtract": "subtract", "multiply": "multiply", "maximum": "maximum", "minimum": "minimum"}
 _MERGES = {
     layers.Add: "add",
     layers.Average: "average",
@@ -71,10 +75,27 @@ def describe(step: Any, inputs: list[np.ndarray], output: np.ndarray) -> Describ
     layer = step.layers[0]
     if not fusion.is_own(layer) or step.penalized:
         return UNKNOWN
+    if not inputs:
+        return UNKNOWN
     if type(layer) in _MERGES:
         return {"kind": _MERGES[type(layer)]}
-    found = _op(layer, inputs[0].shape)
+    found = _operation(layer, inputs) if isinstance(layer, Operation) else _op(layer, inputs[0].shape)
     return (_moved(layer, inputs, step.takes_list, output) if found is None else found) or UNKNOWN
+
+
+def _operation(layer: Operation, inputs: list[np.ndarray]) -> Described | None:
+    """An op of `minicnn.ops` as a layer; None where it has no entry."""
+    name, arguments = layer.op.name, layer.arguments
+    tensors = layer.op.tensors_in(arguments)
+    if len(tensors) == len(inputs) == 2 and name in _BINARY:
+        return {"kind": _BINARY[name]} if inputs[0].ndim == inputs[1].ndim else UNKNOWN
+    if len(tensors) == 2 and isinstance(tensors[1], (int, float)) and name in ("add", "subtract", "multiply", "divide"):
+        number = float(tensors[1])
+        scale = number if name == "multiply" else 1 / number if name == "divide" and number else 1.0
+        return _elementwise("rescale", scale, {"add": number, "subtract": -number}.get(name, 0.0))
+    settings = {key: value for key, value in arguments.items() if key not in layer.op.tensors}
+    plain = all(inspect.signature(layer.op).parameters[key].default == value for key, value in settings.items())
+    return _elementwise(name) if name in _FUNCTIONS and plain else None
 
 
 @functools.singledispatch
@@ -85,10 +106,22 @@ def _op(layer: Any, x_shape: tuple[int, ...]) -> Described | None:
 
 @_op.register
 def _(layer: layers.Conv2D, x_shape: tuple[int, ...]) -> Described:
-    if type(layer) not in (layers.Conv2D, layers.Conv1D) or layer.activation is not activations.linear:
-        return UNKNOWN
-    window = layer.window_over(x_shape)
-    return {"kind": "conv", **window._asdict()}
+    return _slid("conv", layer, x_shape)
+
+
+@_op.register
+def _(layer: layers.DepthwiseConv2D, x_shape: tuple[int, ...]) -> Described:
+    return _slid("conv", layer, x_shape) | {"groups": layer.image_shape(x_shape)[3]}
+
+
+@_op.register
+def _(layer: layers.Conv2DTranspose, x_shape: tuple[int, ...]) -> Described:
+    return _slid("transposed", layer, x_shape)
+
+
+def _slid(kind: str, layer: Any, x_shape: tuple[int, ...]) -> Described:
+    """A kernel that slides over the input; transposed, over the output."""
+    return {"kind": kind, **layer.window_over(x_shape)._asdict()} if layer.activation is activations.linear else UNKNOWN
 
 
 @_op.register

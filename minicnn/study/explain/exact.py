@@ -41,13 +41,13 @@ def _rank(array: np.ndarray) -> np.ndarray:
 
 def forward(op: dict[str, Any], inputs: list[np.ndarray]) -> np.ndarray | None:
     """The output that follows from the inputs, each with a batch axis of 1, channels last; None for an op that rounds."""
-    x = inputs[0]
     if op["kind"] == "elementwise" and op["function"] in ("relu", "linear"):
-        return np.maximum(x, 0) if op["function"] == "relu" else x
+        return np.maximum(inputs[0], 0) if op["function"] == "relu" else inputs[0]
     if op["kind"] == "move":
         flat = np.concatenate([one.reshape(-1) for one in inputs])
         return flat if op["index"] is None else np.where(op["index"] < 0, 0, flat[op["index"]])
-    if op["kind"] == "maxpool" and x.ndim == 4:
+    if op["kind"] == "maxpool" and inputs[0].ndim == 4:
+        x = inputs[0]
         return np.array([[x[0, a:b, c:d].max(axis=(0, 1)) for c, d in op["columns"]] for a, b in op["rows"]])
     return None
 

@@ -56,14 +56,11 @@ def _as_constants(library: str) -> str:
     return f"const {{{','.join(public for _, public in pairs)}}} = (() => {{{body}return {{{returned}}};}})();"
 
 
-def pack(record: dict[str, Any], room: int = MOST_BYTES) -> str:
-    """A record as JSON, its arrays encoded, in at most `room` bytes.
+def pack(record: dict[str, Any], room: int = MOST_BYTES) -> str | None:
+    """A record as JSON, its arrays encoded, for a page of at most `room` bytes; None where that is too little.
 
-    Where that is too little, the largest predictable arrays are sent as what they differ by from the prediction; then
+    To fit, the largest predictable arrays are sent as what they differ by from the prediction; then
     the largest weights after a step are left out, then gradients of weights. "left_out" counts them.
-
-    Raises:
-        ValueError: if the rest is still too large.
     """
     leaves = list(_leaves(record))
     sizes = []
@@ -87,7 +84,7 @@ def pack(record: dict[str, Any], room: int = MOST_BYTES) -> str:
             holder[key] = None
             record["left_out"] += 1
     if total > room:
-        raise ValueError(f"The numbers of this model take {total:,} bytes, more than the {room:,} of a page.")
+        return None
     return json.dumps(record, separators=(",", ":")).replace("<", "\\u003c")
 
 

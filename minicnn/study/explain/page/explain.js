@@ -23,7 +23,10 @@ export function address(net, { side, ref: at, loss, edit }) {
 // NAME/PLACE of a number, its gradient or no.
 export function written(net, { side, id, i }) {
   const weight = side === "w" || side === "dw";
-  return weight ? `${net.weights[id].name}/${net.indices(id, i).join(",")}` : `${net.values.get(id).name}/${net.place(id, i).join(",")}`;
+  if (weight) return `${net.weights[id].name}/${net.indices(id, i).join(",")}`;
+  const { name, shape: [H, W] } = net.values.get(id);
+  const place = net.place(id, i);
+  return `${name}/${H * W === 1 ? place[2] : place.join(",")}`;
 }
 
 function find(net, name, place) {
@@ -37,6 +40,7 @@ function find(net, name, place) {
     return at.length === shape.length && at.every((index, axis) => index < shape[axis]) ? { ref: ref("w", weight, i) } : null;
   }
   const value = [...net.values.values()].find((one) => one.name === name);
+  if (value && at.length === 1) at.unshift(0, 0); // of a vector
   if (!value || at.length !== 3 || at.some((index, axis) => index >= value.shape[axis])) return null;
   return { ref: ref("x", value.id, net.flat(value.id, ...at)) };
 }
@@ -116,7 +120,7 @@ export function reaches(net, { side, ref: at, loss }) {
 }
 
 // Ops whose output changes by a term's second factor when its first one changes by 1.
-const LINEAR = new Set(["conv", "dense", "maxpool", "avgpool", "normalize", "move", "add", "average", "subtract", "maximum", "minimum"]);
+const LINEAR = new Set(["conv", "transposed", "dense", "maxpool", "avgpool", "normalize", "move", "add", "average", "subtract", "maximum", "minimum"]);
 
 function slope(net, step, of, i) {
   const own = OPS[step.op.kind].back(net, step, step.inputs.indexOf(of.id), of.i).find((one) => one.of.i === i);
@@ -141,8 +145,9 @@ export function path(net, { ref: at }) {
   [id, i] = [at.id, at.i];
   let stops = "";
   while (net.values.get(id).readers.length) {
-    const terms = gradientTerms(net, id, i).filter(({ of }) => of);
-    const best = strongest(terms);
+    const terms = gradientTerms(net, id, i);
+    const best = strongest(terms.filter(({ of }) => of));
+    if (terms.missing) return { before, after, stops: "", loss: null };
     if (!best || best.b === 0) {
       stops = stopped(net, id, i);
       break;
@@ -185,7 +190,7 @@ function mark(net, id, places) {
   return mask;
 }
 
-const ONE_PLACE = new Set(["elementwise", "normalize", "add", "average", "subtract", "multiply", "maximum", "minimum", "maxpool", "avgpool", "move"]);
+const ONE_PLACE = new Set(["elementwise", "normalize", "add", "average", "subtract", "multiply", "maximum", "minimum", "maxpool", "avgpool", "move", "transposed"]);
 
 function seen(net, step, k, mask, found) {
   const { kind } = step.op;

@@ -14,6 +14,7 @@ const mean = (name) => `<mover>${mi(name)}<mo>¯</mo></mover>`;
 
 const FORWARD = {
   conv: math(y, equals, sum("window, channels"), x, times, w, plus, mi("bias")),
+  transposed: math(y, equals, sum("places that spread over it, channels"), x, times, w, plus, mi("bias")),
   dense: math(y, equals, sum("inputs"), x, times, w, plus, mi("bias")),
   maxpool: math(y, equals, of("max", `${x}<mo>,</mo>${mi("window")}`)),
   avgpool: math(y, equals, frac("<mn>1</mn>", mi("n")), sum("window"), x),
@@ -28,6 +29,7 @@ const FORWARD = {
 
 const BACKWARD = {
   conv: math(dx, equals, sum("windows over it, channels"), dy, times, w),
+  transposed: math(dx, equals, sum("window, channels"), dy, times, w),
   dense: math(dx, equals, sum("units"), dy, times, w),
   maxpool: math(dx, equals, sum("windows it won"), dy),
   avgpool: math(dx, equals, sum("windows over it"), frac(dy, mi("n"))),
@@ -53,7 +55,7 @@ export function formula(side, step, role, loss) {
     if (side === "forward") return "";
     if (role === "bias" || role === "beta") return math(mi(role === "beta" ? "dβ" : "dbias"), equals, sum("places"), dy);
     if (role === "gamma") return math(mi("dγ"), equals, sum("places"), dy, times, mi("x̂"));
-    return role === "kernel" ? math(mi("dw"), equals, sum(step.op.kind === "conv" ? "places" : "rows"), x, times, dy) : "";
+    return role === "kernel" ? math(mi("dw"), equals, sum(step.op.kind === "dense" ? "rows" : "places"), x, times, dy) : "";
   }
   return (side === "forward" ? FORWARD : BACKWARD)[step.op.kind] || "";
 }

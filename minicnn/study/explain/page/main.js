@@ -4,7 +4,7 @@ import { html, render, useEffect, useLayoutEffect, useMemo, useState } from "./v
 import { Network, unpack } from "./data.js";
 import { address, opened, parse, short, stopped, written } from "./explain.js";
 import { ref } from "./ops.js";
-import { Changed, Field, Formula, Maps, Neighbours, NextStep, Operands, Path, Pushes, Rail, Reaches, Sum, Tours, WhatIf, Windows } from "./view.js";
+import { Changed, Field, Formula, Maps, Neighbours, NextStep, Operands, Path, Predictions, Pushes, Rail, Reaches, Sum, Tours, WhatIf, Windows } from "./view.js";
 
 function App({ network, host }) {
   const [hash, setHash] = useState(host.hash);
@@ -48,11 +48,13 @@ function App({ network, host }) {
   const stops = isValue && selection.side === "backward" && found.terms.length > 0 && found.terms.every(({ p }) => p === 0);
   return html`
     <${Header} net=${net} selection=${selection} go=${go} playing=${playing} setPlaying=${setPlaying} />
+    <${Tours} net=${network} hash=${hash} />
     ${selection.edit && html`<${Changed} net=${net} before=${network} />`}
     <div class="columns"><${Rail} net=${net} selection=${selection} />
     <main tabindex="-1">
       <div class="left">
         ${isValue && html`<${Maps} net=${net} selection=${selection} go=${go} hover=${hover} />`}
+        ${selection.loss && html`<${Predictions} net=${net} loss=${selection.loss} />`}
         ${isWeight && html`<${Neighbours} net=${net} selection=${selection} />`}
         <${Operands} net=${net} selection=${selection} found=${found} hover=${hover} />
       </div>
@@ -68,7 +70,6 @@ function App({ network, host }) {
         ${isValue && !selection.edit && html`<${Pushes} net=${net} selection=${selection} /><${Path} net=${net} selection=${selection} setHover=${setHover} /><${Field} net=${net} selection=${selection} />`}
       </div>
     </main></div>
-    <${Tours} net=${network} hash=${hash} />
     <footer><p>Keys: arrows move the place, <kbd>[</kbd> and <kbd>]</kbd> change the map, <kbd>b</kbd> turns forward and backward, <kbd>p</kbd> plays. Every sum is computed in this page from its operands, and shown beside the number that the engine computed.
     ${net.record.left_out > 0 && ` To keep this file below 10 MB, ${net.record.left_out} arrays are left out; values among them are computed in this page, and their sums have nothing to be compared with.`}</p></footer>`;
 }
@@ -88,7 +89,7 @@ function Header({ net, selection, go, playing, setPlaying }) {
     return `predicts ${named(best)} (${Math.round(100 * share)}%), ${given ? `label ${named(label)}` : "no label given: its own prediction stands for it"}, loss ${short(result)}`;
   });
   const button = (side, text) => html`<button aria-pressed=${selection.side === side} onClick=${() => go({ ...selection, side, edit: side === "backward" ? null : selection.edit })}>${text}</button>`;
-  return html`<header><h1>${record.name}</h1><p>${says.join("; ")}</p>
+  return html`<header><h1>${record.title}</h1><p>${says.join("; ")}</p>
     <div class="switch" role="group" aria-label="Direction">${button("forward", "Forward")}${button("backward", "Backward")}<button aria-pressed=${playing} onClick=${() => setPlaying(!playing)}>${playing ? "Pause" : "Play"}</button></div></header>`;
 }
 

@@ -25,6 +25,7 @@ const range = (count) => Array.from({ length: count }, (_, i) => i);
 const weightOr = (net, id, i, otherwise) => (id === null ? otherwise : net.weights[id].x[i]);
 
 function summed(terms, extra = {}) {
+  if (terms.missing) return { terms, bias: null, rest: null, facts: [], note: terms.missing, value: null };
   const sum = total(terms) + (extra.bias ? extra.bias.value : 0) + (extra.rest ? extra.rest.value : 0);
   return { terms, bias: null, rest: null, facts: [], note: "", value: sum, ...extra };
 }
@@ -41,67 +42,95 @@ function runEach(net, step) {
   return Float32Array.from({ length: size }, (_, i) => sum(net, step, i).value);
 }
 
-// --- convolution -------------------------------------------------------------------------
+// --- convolution, and the transposed one -------------------------------------------------
 
-function convGeometry(net, step) {
-  const { size: [KH, KW], strides: [SH, SW], dilation: [DH, DW], pads: [top, , left], groups } = step.op;
-  const [H, W, C] = net.values.get(step.inputs[0]).shape;
-  const [OH, OW, CO] = net.values.get(step.output).shape;
-  return { KH, KW, SH, SW, DH, DW, top, left, H, W, CG: C / groups, OH, OW, CO, OG: CO / groups, kernel: step.weights.kernel };
+// A window slides over the `big` map, one place for each pixel of the `small` one. A convolution's input is the big map; a
+// transposed convolution's is the small one, which makes its forward pass the other's backward. Kernels are
+// (KH, KW, channels of big in a group, channels of small).
+function slides(net, step) {
+  const { kind, size: [KH, KW], strides: [SH, SW], dilation: [DH, DW], pads: [top, , left], groups } = step.op;
+  const [big, small] = kind === "conv" ? [step.inputs[0], step.output] : [step.output, step.inputs[0]];
+  const [H, W, C] = net.values.get(big).shape;
+  const [OH, OW, CO] = net.values.get(small).shape;
+  return { big, small, KH, KW, SH, SW, DH, DW, top, left, H, W, CG: C / groups, OH, OW, CO, OG: CO / groups, kernel: step.weights.kernel };
 }
+
+// In the place of terms, where the kernel is too large to be embedded.
+function notEmbedded(net, id) {
+  return Object.assign([], { missing: `This kernel has ${net.weights[id].size.toLocaleString("en")} weights and is not embedded.` });
+}
+
+// Every number under the window at number i of the small map, times the kernel's weight.
+function underWindow(net, step, side, i) {
+  const { big, small, KH, KW, SH, SW, DH, DW, top, left, H, W, CG, CO, OG, kernel } = slides(net, step);
+  const [oy, ox, co] = net.place(small, i);
+  const first = Math.floor(co / OG) * CG;
+  if (net.weights[kernel].x === null) return notEmbedded(net, kernel);
+  const terms = [];
+  for (let ky = 0; ky < KH; ky++)
+    for (let kx = 0; kx < KW; kx++) {
+      const [y, x] = [oy * SH - top + ky * DH, ox * SW - left + kx * DW];
+      if (y < 0 || y >= H || x < 0 || x >= W) continue;
+      for (let ci = 0; ci < CG; ci++)
+        terms.push(term(net, ref(side, big, net.flat(big, y, x, first + ci)), ref("w", kernel, ((ky * KW + kx) * CG + ci) * CO + co)));
+    }
+  return terms;
+}
+
+// Every place of the small map whose window covers number i of the big one, times the kernel's weight there.
+function windowsOn(net, step, side, i) {
+  const { big, small, KH, KW, SH, SW, DH, DW, top, left, CG, OH, OW, CO, OG, kernel } = slides(net, step);
+  const [y, x, c] = net.place(big, i);
+  const first = Math.floor(c / CG) * OG;
+  if (net.weights[kernel].x === null) return notEmbedded(net, kernel);
+  const terms = [];
+  for (let ky = 0; ky < KH; ky++)
+    for (let kx = 0; kx < KW; kx++) {
+      const [oy, ox] = [(y + top - ky * DH) / SH, (x + left - kx * DW) / SW];
+      if (!Number.isInteger(oy) || !Number.isInteger(ox) || oy < 0 || oy >= OH || ox < 0 || ox >= OW) continue;
+      for (let co = first; co < first + OG; co++)
+        terms.push(term(net, ref(side, small, net.flat(small, oy, ox, co)), ref("w", kernel, ((ky * KW + kx) * CG + (c % CG)) * CO + co)));
+    }
+  return terms;
+}
+
+// At every place: the number of the small map times the one that the kernel's weight j met in the big one.
+function meetings(net, step, role, j) {
+  if (role === "bias") return everyPlace(net, step.output, j).map((i) => term(net, ref("d", step.output, i), 1));
+  const { big, small, KW, SH, SW, DH, DW, top, left, H, W, CG, OH, OW, CO, OG } = slides(net, step);
+  const [co, ci, kx, ky] = [j % CO, Math.floor(j / CO) % CG, Math.floor(j / CO / CG) % KW, Math.floor(j / CO / CG / KW)];
+  const terms = [];
+  for (let oy = 0; oy < OH; oy++)
+    for (let ox = 0; ox < OW; ox++) {
+      const [y, x] = [oy * SH - top + ky * DH, ox * SW - left + kx * DW];
+      if (y < 0 || y >= H || x < 0 || x >= W) continue;
+      const ends = [ref("d", small, net.flat(small, oy, ox, co)), ref("d", big, net.flat(big, y, x, Math.floor(co / OG) * CG + ci))];
+      const [dy, read] = big === step.output ? [ends[1], ends[0]] : ends;
+      terms.push(term(net, dy, { ...read, side: "x" }));
+    }
+  return terms;
+}
+
+const transposed = {
+  sum: (net, step, i) => summed(windowsOn(net, step, "x", i), { bias: bias(net, step, net.place(step.output, i)[2]) }),
+  back: (net, step, k, i) => underWindow(net, step, "d", i),
+  weight: meetings,
+  run: runEach,
+};
 
 const conv = {
   sum(net, step, i) {
-    const { KH, KW, SH, SW, DH, DW, top, left, H, W, CG, CO, OG, kernel } = convGeometry(net, step);
-    const [oy, ox, co] = net.place(step.output, i);
-    const first = Math.floor(co / OG) * CG;
-    const terms = [];
-    for (let ky = 0; ky < KH; ky++)
-      for (let kx = 0; kx < KW; kx++) {
-        const [y, x] = [oy * SH - top + ky * DH, ox * SW - left + kx * DW];
-        if (y < 0 || y >= H || x < 0 || x >= W) continue;
-        for (let ci = 0; ci < CG; ci++)
-          terms.push(
-            term(net, ref("x", step.inputs[0], net.flat(step.inputs[0], y, x, first + ci)), ref("w", kernel, ((ky * KW + kx) * CG + ci) * CO + co)),
-          );
-      }
+    const { KH, KW, CG } = slides(net, step);
+    const terms = underWindow(net, step, "x", i);
     const outside = KH * KW * CG - terms.length;
-    const note = outside ? `${outside} of the window's ${KH * KW * CG} places lie on the padding, and add 0.` : "";
-    return summed(terms, { bias: bias(net, step, co), note });
+    const note = outside && !terms.missing ? `${outside} of the window's ${KH * KW * CG} places lie on the padding, and add 0.` : "";
+    return summed(terms, { bias: bias(net, step, net.place(step.output, i)[2]), note });
   },
-  back(net, step, k, i) {
-    const { KH, KW, SH, SW, DH, DW, top, left, CG, OH, OW, CO, OG, kernel } = convGeometry(net, step);
-    const [y, x, c] = net.place(step.inputs[0], i);
-    const first = Math.floor(c / CG) * OG;
-    const terms = [];
-    for (let ky = 0; ky < KH; ky++)
-      for (let kx = 0; kx < KW; kx++) {
-        const [oy, ox] = [(y + top - ky * DH) / SH, (x + left - kx * DW) / SW];
-        if (!Number.isInteger(oy) || !Number.isInteger(ox) || oy < 0 || oy >= OH || ox < 0 || ox >= OW) continue;
-        for (let co = first; co < first + OG; co++)
-          terms.push(term(net, ref("d", step.output, net.flat(step.output, oy, ox, co)), ref("w", kernel, ((ky * KW + kx) * CG + (c % CG)) * CO + co)));
-      }
-    return terms;
-  },
-  weight(net, step, role, j) {
-    const { KW, SH, SW, DH, DW, top, left, H, W, CG, OH, OW, CO, OG } = convGeometry(net, step);
-    const [co, ci, kx, ky] = [j % CO, Math.floor(j / CO) % CG, Math.floor(j / CO / CG) % KW, Math.floor(j / CO / CG / KW)];
-    const terms = [];
-    for (let oy = 0; oy < OH; oy++)
-      for (let ox = 0; ox < OW; ox++) {
-        const dy = ref("d", step.output, net.flat(step.output, oy, ox, role === "bias" ? j : co));
-        if (role === "bias") terms.push(term(net, dy, 1));
-        else {
-          const [y, x] = [oy * SH - top + ky * DH, ox * SW - left + kx * DW];
-          if (y < 0 || y >= H || x < 0 || x >= W) continue;
-          terms.push(term(net, dy, ref("x", step.inputs[0], net.flat(step.inputs[0], y, x, Math.floor(co / OG) * CG + ci))));
-        }
-      }
-    return terms;
-  },
+  back: (net, step, k, i) => windowsOn(net, step, "d", i),
+  weight: meetings,
   run(net, step) {
     const { groups } = step.op;
-    const { CG, OH, OW, CO, OG, kernel } = convGeometry(net, step);
+    const { CG, OH, OW, CO, OG, kernel } = slides(net, step);
     const [x, weights, added] = [net.x(step.inputs[0]), net.weights[kernel].x, net.weight(step, "bias")];
     const channel = net.values.get(step.inputs[0]).strides[2];
     const [rows, columns, channels] = net.values.get(step.output).strides;
@@ -123,7 +152,7 @@ const conv = {
   },
   spreadWeight(net, step) {
     const { groups } = step.op;
-    const { KH, KW, CG, OH, OW, CO, OG } = convGeometry(net, step);
+    const { KH, KW, CG, OH, OW, CO, OG } = slides(net, step);
     const [x, dy] = [net.x(step.inputs[0]), net.d(step.output)];
     const channel = net.values.get(step.inputs[0]).strides[2];
     const [rows, columns, channels] = net.values.get(step.output).strides;
@@ -146,7 +175,7 @@ const conv = {
 
 // The window at an output place: [where its pixel's numbers begin in the input, which tap of the kernel], padding left out.
 function taps(net, step, oy, ox) {
-  const { KH, KW, SH, SW, DH, DW, top, left, H, W } = convGeometry(net, step);
+  const { KH, KW, SH, SW, DH, DW, top, left, H, W } = slides(net, step);
   const found = [];
   for (let ky = 0; ky < KH; ky++)
     for (let kx = 0; kx < KW; kx++) {
@@ -163,6 +192,7 @@ const dense = {
     const [CI, CO] = net.weights[step.weights.kernel].shape;
     const [row, co] = [Math.floor(i / CO), i % CO];
     const added = bias(net, step, co);
+    if (net.weights[step.weights.kernel].x === null && !step.largest) return summed(notEmbedded(net, step.weights.kernel));
     if (net.weights[step.weights.kernel].x === null) {
       const { terms, rest } = largest(net, step.largest.forward, "x", step.inputs[0], co, CI);
       return summed(terms, { bias: added, rest, note: `This kernel has ${(CI * CO).toLocaleString("en")} weights and is not embedded: these are the largest products.` });
@@ -174,7 +204,7 @@ const dense = {
     const [CI, CO] = net.weights[step.weights.kernel].shape;
     const [row, ci] = [Math.floor(i / CI), i % CI];
     if (net.weights[step.weights.kernel].x === null) {
-      const { backward } = step.largest;
+      const { backward = null } = step.largest || {};
       const at = backward ? backward.rows.indexOf(ci) : -1;
       if (at < 0) return Object.assign([], { missing: "Of so large a kernel the products are embedded only for the inputs with the largest gradients." });
       const { terms, rest } = largest(net, backward, "d", step.output, at, CO);
@@ -363,7 +393,8 @@ const elementwise = {
     const [f] = FUNCTIONS[step.op.function];
     const x = net.x(step.inputs[0])[i];
     const y = f(x, ...step.op.numbers);
-    return summed([{ of: ref("x", step.inputs[0], i), by: null, a: x, b: null, p: y }]);
+    const note = step.op.function === "relu" ? "ReLU lets through what is above 0, and makes 0 of the rest." : "";
+    return summed([{ of: ref("x", step.inputs[0], i), by: null, a: x, b: null, p: y }], { note });
   },
   back(net, step, k, i) {
     const [, slope] = FUNCTIONS[step.op.function];
@@ -497,7 +528,7 @@ const unknown = {
 };
 
 export const OPS = {
-  conv, dense, maxpool, avgpool, normalize, standardize, elementwise, softmax, move, unknown,
+  conv, transposed, dense, maxpool, avgpool, normalize, standardize, elementwise, softmax, move, unknown,
   add: merge(() => 1),
   average: merge((net, step) => 1 / step.inputs.length),
   subtract: merge((net, step, k) => (k ? -1 : 1)),

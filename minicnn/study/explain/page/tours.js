@@ -50,6 +50,7 @@ function aGradientsWayBack(net) {
 
 const WAYS = {
   dense: "each unit it feeds sends back its own gradient, times the weight between them.",
+  transposed: "it had spread the kernel over the output, and gathers the gradients there, times the kernel's weights.",
   conv: "every place whose window covers it sends back its gradient, times the kernel's weight there.",
   maxpool: "the largest number of the window takes the gradient whole; the others get 0.",
   avgpool: "the gradient is shared out evenly over the window.",

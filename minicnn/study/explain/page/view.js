@@ -281,11 +281,11 @@ export function Pushes({ net, selection }) {
   const { pushes, class_names: names, losses } = net.record;
   const shares = pushes && pushes.shares[selection.ref.id];
   if (!shares) return null;
-  const [, , C] = net.values.get(selection.ref.id).shape;
+  const [H, W, C] = net.values.get(selection.ref.id).shape;
   const channel = net.place(selection.ref.id, selection.ref.i)[2];
   const rows = pushes.classes.map((k, at) => ({ k, p: shares[at * C + channel] })).sort((a, b) => b.p - a.p);
   const most = largestOf(rows.map(({ p }) => p));
-  return html`<section class="pushes"><h3>Pushes up or down <small>all of map ${channel}: value × (d score / d value)</small></h3>
+  return html`<section class="pushes"><h3>Pushes up or down <small>${H * W > 1 ? `all of map ${channel}` : `unit ${channel}`}: value × (d score / d value)</small></h3>
     <ol>${rows.map(({ k, p }) => html`<li><span>${names ? names[k] : losses[0].prediction.length > 1 ? `class ${k}` : "the score"}</span><span>${short(p)}</span><i class=${p < 0 ? "bar below" : "bar"} style=${`width:${(100 * Math.abs(p)) / most}%`}></i></li>`)}</ol></section>`;
 }
 
@@ -338,7 +338,7 @@ export function Formula({ net, selection }) {
 export function WhatIf({ net, selection, go }) {
   const { ref: at, edit } = selection;
   const flops = net.record.runs.reduce((sum, run) => sum + (run.flops || 0), 0);
-  const known = net.record.steps.every((step) => step.op.kind !== "unknown" && !step.largest);
+  const known = net.record.steps.every((step) => step.op.kind !== "unknown" && Object.values(step.weights).every((id) => net.weights[id].x !== null));
   if (flops > 2e8 || !known) return html`<p class="note">What if this number were another one? This network is too large, or has a step this page does not know, to be computed again here.</p>`;
   const change = (event) => {
     event.preventDefault();
@@ -360,10 +360,23 @@ export function Changed({ net, before }) {
     })}</aside>`;
 }
 
+// The tours, and the stop that the page is at: of one that the address belongs to.
 export function Tours({ net, hash }) {
   const all = useMemo(() => tours(net), [net]);
-  return html`<section class="tours"><h2>Tours</h2>${all.map(({ name, stops }) => html`<details open=${stops.some(([stop]) => `#${stop}` === hash)}><summary>${name} <small>${stops.length} stops</small></summary>
-    <ol>${stops.map(([stop, text]) => html`<li aria-current=${`#${stop}` === hash ? "true" : null}><a href=${`#${stop}`}>${stop.replace(/^(forward|backward)\//, "")}</a> ${text}</li>`)}</ol></details>`)}</section>`;
+  const here = decodeURIComponent(hash);
+  const at = all.flatMap((tour) => tour.stops.map((stop, place) => ({ tour, place, stop }))).find(({ stop: [address] }) => `#${address}` === here);
+  const link = (tour, place, text) => html`<a href=${`#${tour.stops[place][0]}`}>${text}</a>`;
+  return html`<section class="tours" aria-label="Tours"><p>Tours: ${all.map((tour) => html`<span aria-current=${at && at.tour === tour ? "true" : null}>${link(tour, 0, tour.name)}</span> `)}</p>
+    ${at && html`<p class="stop" role="status"><b>${at.place + 1} of ${at.tour.stops.length}</b> ${at.stop[1]}
+      ${at.place > 0 ? link(at.tour, at.place - 1, "back") : ""} ${at.place + 1 < at.tour.stops.length ? link(at.tour, at.place + 1, "next") : ""}</p>`}</section>`;
+}
+
+// What the model says of each class, and what it should say.
+export function Predictions({ net, loss }) {
+  const { prediction, target } = loss;
+  const names = net.record.class_names && net.record.class_names.length === prediction.length ? net.record.class_names : prediction.length > 1 ? [...prediction.keys()] : ["output"];
+  return html`<section class="pushes"><h3>Prediction <small>${loss.kind === "score" ? "" : "and target"}</small></h3>
+    <ol>${[...prediction].map((p, k) => html`<li><span>${names[k]}${loss.kind !== "score" && target[k] ? html` <small>target ${short(target[k])}</small>` : ""}</span><span>${short(p)}</span><i class=${p < 0 ? "bar below" : "bar"} style=${`width:${(100 * Math.abs(p)) / largestOf(prediction)}%`}></i></li>`)}</ol></section>`;
 }
 
 export { gradientTerms, opened };

@@ -1,0 +1,135 @@
+"""TensorFlow's names for what is here: where a program says `import tensorflow as tf`, `import minicnn as tf` will do.
+
+Looked up when used: `minicnn.reduce_mean` is `minicnn.ops.mean`.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from minicnn import ops
+from minicnn.tensor import Tensor
+from minicnn.variables import Variable
+
+__all__ = ["lookup"]
+
+# Of the same meaning and arguments as the op of this name, or of another.
+_SAME = """abs add argmax argmin argsort broadcast_to cast clip concat convert_to_tensor cos divide einsum equal exp expand_dims
+    eye floor greater greater_equal less less_equal linspace logical_and logical_not logical_or matmul maximum minimum
+    multiply negative norm not_equal ones ones_like pad repeat reshape roll round shape sigmoid sign sin size sort split sqrt
+    square squeeze stack stop_gradient subtract tanh tensordot tile transpose unstack where zeros zeros_like"""
+_OTHER = {
+    "clip_by_value": "clip",
+    "concat": "concatenate",
+    "fill": "full",
+    "identity": "constant",
+    "pow": "power",
+    "range": "arange",
+    "reduce_all": "all",
+    "reduce_any": "any",
+    "reduce_logsumexp": "logsumexp",
+    "reduce_max": "max",
+    "reduce_mean": "mean",
+    "reduce_min": "min",
+    "reduce_prod": "prod",
+    "reduce_std": "std",
+    "reduce_sum": "sum",
+    "reduce_variance": "var",
+    "reverse": "flip",
+}
+_OPS: dict[str, str] = {**{name: name for name in _SAME.split()}, **_OTHER}
+_MATH = "abs exp expm1 log log1p pow reduce_max reduce_mean reduce_min reduce_std reduce_sum rsqrt sigmoid sqrt square tanh"
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None) -> Any:
+    """A tensor of these values."""
+    tensor = ops.convert_to_tensor(value, dtype)
+    return tensor if shape is None else ops.broadcast_to(tensor, shape)
+
+
+def gather(params: Any, indices: Any, axis: int = 0) -> Any:
+    """The slices of `params` at these places of an axis."""
+    return ops.take(params, indices, axis)
+
+
+def squared_difference(x: Any, y: Any) -> Any:
+    """(x - y)**2."""
+    return ops.square(x - y)
+
+
+def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> Any:
+    """x divided by its length along axes."""
+    return x / ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis, True), epsilon))
+
+
+def sigmoid_cross_entropy_with_logits(labels: Any = None, logits: Any = None) -> Any:
+    """Binary cross-entropy of logits, element by element."""
+    return ops.maximum(logits, 0.0) - logits * labels + ops.log1p(ops.exp(-ops.abs(logits)))
+
+
+def softmax_cross_entropy_with_logits(labels: Any, logits: Any, axis: int = -1) -> Any:
+    """Cross-entropy of one-hot labels and logits, one loss a row."""
+    return -ops.sum(labels * ops.log_softmax(logits, axis=axis), axis=axis)
+
+
+def sparse_softmax_cross_entropy_with_logits(labels: Any, logits: Any) -> Any:
+    """Cross-entropy of labels and logits, one loss a row."""
+    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is a tensor or a variable."""
+    return isinstance(x, (Tensor, Variable)) or ops.is_tensor(x)
+
+
+def one_hot(indices: Any, depth: int, axis: int = -1, dtype: Any = None) -> Any:
+    """Labels as vectors of zeros with a one."""
+    return ops.one_hot(indices, depth, axis, dtype)
+
+
+def convert_image_dtype(image: Any, dtype: Any) -> Any:
+    """Pixels of whole numbers, up to 255, as numbers from 0 to 1."""
+    whole = np.asarray(image).dtype.kind in "iu"
+    return ops.cast(image, dtype) / 255.0 if whole else ops.cast(image, dtype)
+
+
+_OWN = (constant, gather, is_tensor, one_hot, squared_difference)
+_NN = (l2_normalize, sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits)
+
+
+def _math() -> SimpleNamespace:
+    named = {name: getattr(ops, _OPS.get(name, name)) for name in _MATH.split()}
+    return SimpleNamespace(**named, l2_normalize=l2_normalize, squared_difference=squared_difference, softplus=ops.softplus)
+
+
+def _nn() -> SimpleNamespace:
+    more = {function.__name__: function for function in (*_NN, sparse_softmax_cross_entropy_with_logits)}
+    return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__}, **more)
+
+
+def _image() -> SimpleNamespace:
+    named = {name: getattr(ops.image, name) for name in ops.image.__all__}
+    return SimpleNamespace(**named, convert_image_dtype=convert_image_dtype)
+
+
+def lookup(name: str) -> Any:
+    """What TensorFlow calls `tf.name`.
+
+    Raises:
+        AttributeError: if it is not here.
+    """
+    if name in _OPS:
+        return getattr(ops, _OPS[name], None) or ops.elementwise.constant
+    own = {function.__name__: function for function in _OWN}
+    if name in own:
+        return own[name]
+    if name in ("math", "nn", "image"):
+        return {"math": _math, "nn": _nn, "image": _image}[name]()
+    if name in ("float32", "float64", "int32", "int64", "uint8", "bool"):
+        return np.dtype(name)
+    if name == "newaxis":
+        return None
+    raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

@@ -1,0 +1,118 @@
+"""What of Keras's public names is in minicnn, and why the others are not: `python -m tests.coverage_of_keras` prints it.
+
+The names are those of the Keras that is installed. Whether one is here is looked up; why one is not stands below, by
+hand, and `tests/test_coverage_of_keras.py` fails for a name that is neither here nor explained, and for a reason that
+is out of date.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+MODULES = (
+    *("layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "initializers", "regularizers"),
+    *("constraints", "callbacks", "ops", "ops.image"),
+)
+
+TEXT = "text and tables: not for images"
+SEQUENCES = "recurrent: for sequences"
+ATTENTION = "attention: no convolution"
+AUDIO = "audio and signals"
+SPACE = "three dimensions: volumes and videos"
+ENGINES = "runs another engine's code"
+SERVERS = "sends to a server, or writes another library's format"
+DISTRIBUTED = "several optimizers or machines"
+LINEAR = "linear algebra that no image layer uses"
+COMPLEX = "complex numbers"
+BITS = "bits of whole numbers"
+CONTROL = "control flow on values: Python has it where arrays are computed, and a traced graph has none"
+NUMERICS = "numerics that no image model uses"
+
+WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
+    "layers": {
+        TEXT: "CategoryEncoding Discretization HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
+        SEQUENCES: "Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell Masking RNN SimpleRNN"
+        " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
+        ATTENTION: "AdditiveAttention Attention EinsumDense GroupQueryAttention MultiHeadAttention ReversibleEmbedding",
+        AUDIO: "MelSpectrogram STFTSpectrogram",
+        SPACE: "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D AvgPool3D Conv3D Conv3DTranspose Convolution3D"
+        " Convolution3DTranspose Cropping3D GlobalAveragePooling3D GlobalAvgPool3D GlobalMaxPool3D GlobalMaxPooling3D MaxPool3D"
+        " MaxPooling3D SpatialDropout3D UpSampling3D ZeroPadding3D",
+        ENGINES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
+        "boxes around objects": "MaxNumBoundingBoxes",
+    },
+    "losses": {AUDIO: "CTC ctc"},
+    "optimizers": {
+        DISTRIBUTED: "MultiOptimizer OptimizerMap",
+        "raises an error in Keras 3, too": "legacy",
+    },
+    "initializers": {AUDIO: "STFT STFTInitializer stft"},
+    "callbacks": {SERVERS: "OrbaxCheckpoint RemoteMonitor"},
+    "ops": {
+        AUDIO: "bartlett blackman ctc_decode ctc_loss extract_sequences fft fft2 hamming hanning ifft2 irfft istft kaiser rfft"
+        " stft",
+        COMPLEX: "angle conj conjugate imag isreal polar real view_as_complex view_as_real",
+        LINEAR: "cholesky cholesky_inverse det eig eigh inv logdet lstsq lu_factor matrix_rank pinv qr slogdet solve"
+        " solve_triangular svd",
+        BITS: "bitwise_and bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor left_shift"
+        " right_shift",
+        CONTROL: "associative_scan cond fori_loop map scan switch vectorize vectorized_map while_loop",
+        NUMERICS: "erfinv gcd geomspace heaviside i0 jvp kron lcm ldexp nextafter trapezoid vander",
+        ATTENTION: "dot_product_attention",
+    },
+    "ops.image": {SPACE: "extract_patches_3d"},
+}
+
+
+def find(package: str, module: str) -> ModuleType | None:
+    """A module of `package`, None where it has none of this name."""
+    try:
+        return importlib.import_module(f"{package}.{module}")
+    except ModuleNotFoundError:
+        return None
+
+
+def keras_names(module: str) -> list[str]:
+    """The public names of one of Keras's modules; what it has in a module of its own is listed there."""
+    names = vars(find("keras", module))
+    return sorted(name for name, item in names.items() if not name.startswith("_") and f"{module}.{name}" not in MODULES)
+
+
+def reasons(module: str) -> dict[str, str]:
+    """Name -> why it is not here."""
+    return {name: reason for reason, listed in WHY_NOT.get(module, {}).items() for name in listed.split()}
+
+
+def is_here(module: str, name: str) -> bool:
+    return hasattr(find("minicnn", module), name)
+
+
+def unexplained(module: str) -> list[str]:
+    """Names that are neither here nor given a reason."""
+    return [name for name in keras_names(module) if not is_here(module, name) and name not in reasons(module)]
+
+
+def outdated(module: str) -> list[str]:
+    """Names with a reason that are here by now, or that Keras does not have."""
+    return [name for name in reasons(module) if is_here(module, name) or name not in keras_names(module)]
+
+
+def table() -> str:
+    """The page, in Markdown."""
+    import keras
+
+    lines = [f"# Keras {keras.__version__}'s names in minicnn", ""]
+    for module in MODULES:
+        names, why = keras_names(module), reasons(module)
+        here = sum(is_here(module, name) for name in names)
+        lines += [f"## `{module}`: {here} of {len(names)}", "", "| name | here |", "|---|---|"]
+        for name in names:
+            answer = "yes" if is_here(module, name) else f"no: {why.get(name, '**unexplained**')}"
+            lines.append(f"| `{name}` | {answer} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -32,8 +32,9 @@ class Target:
     ) -> dict[str, Any]:
         """What the page knows of the output's loss; "kind" is one that it can compute again, or "unknown"."""
         kind = "score" if loss is None else _kind(loss, on_logits, prediction)
-        rows = prediction.shape[-1]
-        target = np.eye(rows)[self.label] if self.label is not None and rows > 1 else self.y
+        classes = prediction.shape[-1]
+        sparse = type(loss) is losses.SparseCategoricalCrossentropy
+        target = np.eye(classes)[np.asarray(self.y, np.int64).reshape(-1)] if sparse else self.y
         return {
             "kind": kind,
             "loss": "none" if loss is None else getattr(loss, "name", type(loss).__name__),
@@ -42,16 +43,18 @@ class Target:
             "prediction": np.asarray(prediction[0], np.float32).reshape(-1),
             "target": np.asarray(target, np.float32).reshape(-1),
             "factor": factor,
+            "rows": 1 if prediction.ndim == 2 else prediction.size // classes,
             "label": self.label,
             "given": self.given,
         }
 
 
 def _kind(loss: Any, on_logits: bool, prediction: np.ndarray) -> str:
-    """Which of the page's losses this is: of one row, with nothing beside the formula."""
+    """Which of the page's losses this is: with nothing beside the formula, and a mean over the rows of an image."""
     settings = loss.get_config()
-    summed = settings.get("reduction") in ("sum_over_batch_size", "mean", "sum")
-    if prediction.ndim != 2 or not summed or settings.get("label_smoothing"):
+    reductions = ("sum_over_batch_size", "mean", "sum")[: 3 if prediction.ndim == 2 else 2]
+    plain = settings.get("axis", -1) == -1 and settings.get("ignore_class") is None and not settings.get("label_smoothing")
+    if settings.get("reduction") not in reductions or not plain:
         return "unknown"
     if type(loss) in (losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy):
         return "softmax" if on_logits or loss.from_logits else "unknown"
@@ -101,6 +104,10 @@ def _target(loss: OutputLosses, i: int, given: Any, prediction: np.ndarray, name
             raise ValueError(f"Output '{name}' has {count} classes, counted from 0. Received: y={given!r}")
         one_hot = np.eye(rows, dtype=np.float32)[label][None] if rows > 1 else np.array([[label]], np.float32)
         return Target(np.array([[label]], np.int32) if sparse else one_hot, label, given is not None)
+    if given is None and classes:  # of many rows, each with its own class
+        likely = prediction.argmax(axis=-1) if rows > 1 else prediction > 0.5
+        one_hots = np.eye(rows, dtype=np.float32)[likely] if rows > 1 else likely.astype(np.float32)
+        return Target(likely.astype(np.int32) if sparse else one_hots, None, False)
     if loss.losses[i] is not None and given is not None:
         array = np.asarray(given)
         return Target(array if array.ndim == prediction.ndim and len(array) == 1 else array[None], None, True)

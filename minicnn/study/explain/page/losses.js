@@ -7,13 +7,22 @@ const softplusOf = (z) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
 // terms(net, loss) of the loss, one a number of the output; slope(net, loss, i), the gradient at number i as terms.
 export const LOSSES = {
   softmax: {
-    terms(net, { value, target }) {
-      const { highest, sum } = shares(net, value, 0);
-      return Array.from(target, (t, c) => ({ of: ref("x", value, c), by: null, a: net.x(value)[c], b: t, p: t ? t * (Math.log(sum) + highest - net.x(value)[c]) : 0 }));
+    terms(net, { value, target, rows }) {
+      const classes = target.length / rows;
+      const logs = Array.from({ length: rows }, (_, row) => {
+        const { sum, highest } = shares(net, value, row * classes);
+        return Math.log(sum) + highest;
+      });
+      return Array.from(target, (t, i) => {
+        const z = net.x(value)[i];
+        return { of: ref("x", value, i), by: null, a: z, b: t, p: t ? (t * (logs[Math.floor(i / classes)] - z)) / rows : 0 };
+      });
     },
-    slope(net, { value, target }, i) {
-      const { probabilities } = shares(net, value, i);
-      return [["probability p", probabilities[i] * target.reduce((a, b) => a + b, 0)], ["target, subtracted", -target[i]]];
+    slope(net, { value, target, rows }, i) {
+      const classes = target.length / rows;
+      const { first, probabilities } = shares(net, value, i);
+      const whole = target.subarray(first, first + classes).reduce((a, b) => a + b, 0);
+      return [["probability p", (probabilities[i - first] * whole) / rows], ["target, subtracted", -target[i] / rows]];
     },
     note: "Each row is −target × log p, where p = softmax of the scores: only the right class's counts.",
   },

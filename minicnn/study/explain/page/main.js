@@ -83,8 +83,8 @@ function Header({ net, selection, go, playing, setPlaying }) {
   const { record } = net;
   const named = (k) => (record.class_names ? record.class_names[k] : `class ${k}`);
   const says = record.losses.map(({ prediction, label, given, result, loss }) => {
-    const best = prediction.length > 1 ? prediction.indexOf(Math.max(...prediction)) : Number(prediction[0] > 0.5);
     if (label === null) return result === null ? `no loss: gradients of the largest output` : `${loss} ${short(result)}`;
+    const best = prediction.length > 1 ? prediction.indexOf(Math.max(...prediction)) : Number(prediction[0] > 0.5);
     const share = prediction.length > 1 ? prediction[best] : best ? prediction[0] : 1 - prediction[0];
     return `predicts ${named(best)} (${Math.round(100 * share)}%), ${given ? `label ${named(label)}` : "no label given: its own prediction stands for it"}, loss ${short(result)}`;
   });

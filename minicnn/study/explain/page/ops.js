@@ -1,7 +1,7 @@
 // What each kind of op computes, forward and backward, one number at a time: the sums that the page opens.
 //
 // An entry has
-//   sum(net, step, i)            the output number i, as {terms, bias, rest, value, facts, note}
+//   sum(net, step, i)            the output number i, as {terms, bias, rest, value, facts, note}; added: false where it is no sum
 //   back(net, step, k, i)        the terms of the gradient at number i of input k
 //   weight(net, step, role, j)   the terms of the gradient of the weight's number j
 //   run(net, step)               all output numbers
@@ -427,6 +427,7 @@ const softmax = {
     const terms = exponentials.map((e, at) => ({ of: ref("x", step.inputs[0], first + at), by: null, a: net.x(step.inputs[0])[first + at], b: null, p: e }));
     return summed(terms, {
       value: exponentials[i - first] / sum,
+      added: false,
       facts: [{ name: "largest input, subtracted from each", ref: null, value: highest }, { name: "sum of the exponentials", ref: null, value: sum }],
       note: "Each product here is exp(x − largest); this number's own is divided by their sum.",
     });
@@ -457,7 +458,7 @@ function merge(factor, value = null) {
   return {
     sum(net, step, i) {
       const terms = step.inputs.map((id, k) => term(net, ref("x", id, meets(net, step, k, i)), value ? 1 : factor(net, step, k, i)));
-      return summed(terms, value ? { value: value(terms.map(({ a }) => a)), note: "The factors are multiplied, not added." } : {});
+      return summed(terms, value ? { added: false, value: value(terms.map(({ a }) => a)), note: "The factors are multiplied, not added." } : {});
     },
     back: (net, step, k, i) => metBy(net, step, k, i).map((j) => term(net, ref("d", step.output, j), factor(net, step, k, j))),
     run: runEach,

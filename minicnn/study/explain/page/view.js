@@ -189,7 +189,7 @@ export function Sum({ net, selection, found, setHover }) {
 function Check({ net, selection, found }) {
   const { terms, bias, rest, value, engine, difference, fits } = found;
   const rows = [];
-  if (terms.length > 1) rows.push([`sum of ${count(terms.length, "term")}`, short(terms.reduce((sum, { p }) => sum + p, 0))]);
+  if (terms.length > 1 && found.added !== false) rows.push([`sum of ${count(terms.length, "term")}`, short(terms.reduce((sum, { p }) => sum + p, 0))]);
   if (rest) rows.push([`the other ${count(rest.count, "product")}`, short(rest.value)]);
   if (bias) rows.push([bias.ref ? html`<${To} net=${net} selection=${selection} at=${bias.ref}>bias<//>` : bias.name, short(bias.value)]);
   if (value !== null) rows.push(["this page's number", html`<b>${long(value)}</b>`]);
@@ -374,6 +374,7 @@ export function Tours({ net, hash }) {
 // What the model says of each class, and what it should say.
 export function Predictions({ net, loss }) {
   const { prediction, target } = loss;
+  if (prediction.length > 200) return null;
   const names = net.record.class_names && net.record.class_names.length === prediction.length ? net.record.class_names : prediction.length > 1 ? [...prediction.keys()] : ["output"];
   return html`<section class="pushes"><h3>Prediction <small>${loss.kind === "score" ? "" : "and target"}</small></h3>
     <ol>${[...prediction].map((p, k) => html`<li><span>${names[k]}${loss.kind !== "score" && target[k] ? html` <small>target ${short(target[k])}</small>` : ""}</span><span>${short(p)}</span><i class=${p < 0 ? "bar below" : "bar"} style=${`width:${(100 * Math.abs(p)) / largestOf(prediction)}%`}></i></li>`)}</ol></section>`;

@@ -97,7 +97,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "keras":
+    if name == "keras":  # where a program says `import tensorflow as tf`, that line changes, and its `tf.keras.layers` stays
         return sys.modules[__name__]
     if name in _LAZY:
         return importlib.import_module(f"minicnn.{name}")

@@ -41,7 +41,8 @@ _OTHER = {
     "reverse": "flip",
 }
 _OPS: dict[str, str] = {**{name: name for name in _SAME.split()}, **_OTHER}
-_MATH = "abs exp expm1 log log1p pow reduce_max reduce_mean reduce_min reduce_std reduce_sum reduce_variance rsqrt sigmoid sqrt square tanh"
+_MATH = """abs exp expm1 log log1p pow reduce_max reduce_mean reduce_min reduce_std reduce_sum reduce_variance rsqrt sigmoid
+    sqrt square tanh"""
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None) -> Any:

@@ -154,6 +154,32 @@ class TestAgainstTensorFlow:
         if ours.cardinality() != UNKNOWN_CARDINALITY:
             assert len(ours) == len(expected)
 
+    @pytest.mark.parametrize(("cycle", "block"), [(1, 1), (2, 1), (3, 2), (5, 3)])
+    def test_interleave(self, cycle, block):
+        def passes(kind):
+            data = kind.range(5).interleave(lambda n: kind.range(n * 10, n * 10 + n), cycle_length=cycle, block_length=block)
+            return [int(value) for value in data]
+
+        assert passes(Dataset) == passes(tf.data.Dataset)
+        with pytest.raises(ValueError, match="must be greater than zero"):
+            Dataset.range(3).interleave(lambda n: Dataset.range(2), cycle_length=0)
+
+    def test_take_while(self):
+        for kind in (Dataset, tf.data.Dataset):
+            assert [int(value) for value in kind.range(9).take_while(lambda n: n < 4)] == [0, 1, 2, 3]
+
+    def test_list_files(self, tmp_path):
+        for name in ("b.txt", "a.txt", "c.png"):
+            (tmp_path / name).write_text(name)
+        (tmp_path / "d.txt").mkdir()
+        pattern = str(tmp_path / "*.txt")
+        theirs = [path.decode() for path in tf.data.Dataset.list_files(pattern, shuffle=False).as_numpy_iterator()]
+        assert list(Dataset.list_files(pattern, shuffle=False)) == [path for path in theirs if not path.endswith("d.txt")]
+        several = [pattern, tmp_path / "*.png"]
+        assert sorted(Dataset.list_files(several, seed=1)) == [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.png")]
+        with pytest.raises(ValueError, match="No files matched pattern"):
+            Dataset.list_files(str(tmp_path / "*.jpg"))
+
     def test_range(self):
         for arguments in ((5,), (2, 9), (9, 2, -3), (2, 2)):
             theirs = list(tf.data.Dataset.range(*arguments).as_numpy_iterator())

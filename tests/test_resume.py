@@ -618,3 +618,24 @@ def test_rows_appended_before_the_first_backup_are_written_once(tmp_path):
     run(body, tmp_path, -1)
     rows = (tmp_path / "log.csv").read_text().split()
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "0", "1", "2"]
+
+
+def test_metrics_whose_state_follows_from_the_data_go_on_within_an_epoch(tmp_path):
+    def fit(*more):
+        minicnn.set_random_seed(2)
+        model = minicnn.Sequential([minicnn.Input((3,)), layers.Dense(2, activation="softmax")])
+        scores = [minicnn.metrics.F1Score("macro"), minicnn.metrics.R2Score(), minicnn.metrics.OneHotMeanIoU(2, name="iou")]
+        model.compile("nadam", "categorical_crossentropy", metrics=scores)
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(24, 3)).astype("float32"), np.eye(2, dtype="float32")[rng.integers(0, 2, 24)]
+        return model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=list(more)).history
+
+    class Stop(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 3 and int(self.model.optimizer.iterations) == 10:
+                raise InterruptedError
+
+    expected = fit()
+    with pytest.raises(InterruptedError):
+        fit(Stop(), callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1))
+    assert fit(callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)) == expected

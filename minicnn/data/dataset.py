@@ -11,7 +11,9 @@ import builtins
 import collections
 import contextlib
 import contextvars
+import glob
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -191,6 +193,25 @@ class Dataset:
         return Dataset(lambda: (dtype.type(number) for number in numbers), len(numbers), lambda: dtype.type(0))
 
     @staticmethod
+    def list_files(file_pattern: Any, shuffle: bool | None = None, seed: int | None = None, name: str | None = None) -> Dataset:
+        """The paths of the files that a pattern fits, as strings.
+
+        Args:
+            file_pattern: with `*`, `?` and `[...]`; or a list of patterns.
+            shuffle: in random order, another one in each pass; by default they are. Else in that of their names.
+            seed: of that order.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        patterns = [file_pattern] if isinstance(file_pattern, (str, os.PathLike)) else list(file_pattern)
+        paths = sorted({path for pattern in patterns for path in glob.glob(os.fspath(pattern)) if os.path.isfile(path)})
+        if not paths:
+            raise ValueError(f"No files matched pattern: {', '.join(map(str, patterns))}")
+        files = Dataset.from_tensor_slices(np.array(paths))
+        return files.shuffle(len(paths), seed=seed) if shuffle in (None, True) else files
+
+    @staticmethod
     def zip(*args: Any, datasets: Any = None) -> Dataset:
         """Elements of several data sets side by side, until the shortest ends.
 
@@ -321,6 +342,57 @@ class Dataset:
             lambda: _apply(map_func, self._first()).element_spec,
         )
 
+    def interleave(
+        self,
+        map_func: Callable[..., Dataset],
+        cycle_length: int | None = None,
+        block_length: int = 1,
+        num_parallel_calls: int | None = None,
+        deterministic: bool | None = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """The elements of the data sets that `map_func` makes of the elements, in turns.
+
+        Args:
+            cycle_length: how many of them are open at once; None and `AUTOTUNE` stand for 1. When one ends, the next
+                takes its place.
+            block_length: how many elements of one come before the next one's turn.
+            num_parallel_calls, deterministic: accepted; the order is always the same.
+
+        Raises:
+            ValueError: for a length below 1.
+        """
+        cycle = 1 if cycle_length in (None, AUTOTUNE) else cycle_length
+        if cycle is None or cycle < 1 or block_length < 1:
+            raise ValueError(
+                "`cycle_length` and `block_length` must be greater than zero. "
+                f"Received: cycle_length={cycle_length}, block_length={block_length}"
+            )
+
+        def iterate() -> Iterator[Any]:
+            with closing_iterator(self._iterate()) as elements, contextlib.ExitStack() as closing:
+
+                def opened() -> Iterator[Any] | None:
+                    element = next(elements, END)
+                    if element is END:
+                        return None
+                    return closing.enter_context(closing_iterator(_apply(map_func, element)._iterate()))
+
+                places = [opened() for _ in builtins.range(cycle)]
+                while any(place is not None for place in places):
+                    for index, place in builtins.enumerate(places):
+                        block = list(itertools.islice(place, block_length)) if place is not None else []
+                        yield from block
+                        if len(block) < block_length:
+                            places[index] = opened()
+
+        return Dataset(
+            iterate,
+            UNKNOWN_CARDINALITY,
+            lambda: _apply(map_func, self._first())._first(),
+            lambda: _apply(map_func, self._first()).element_spec,
+        )
+
     def enumerate(self, start: int = 0, name: str | None = None) -> Dataset:
         """Pairs of a number, counted from `start`, and the element."""
 
@@ -345,6 +417,15 @@ class Dataset:
         # unknown stays unknown, it is negative
         known = count if count == 0 or self._cardinality == INFINITE_CARDINALITY else min(count, self._cardinality)
         return self._rearranged(lambda elements: itertools.islice(elements, count), known)
+
+    def take_while(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
+        """The elements before the first for which `predicate` is false."""
+
+        def iterate() -> Iterator[Any]:
+            with closing_iterator(self._iterate()) as elements:
+                yield from itertools.takewhile(lambda element: bool(_apply(predicate, element)), elements)
+
+        return Dataset(iterate, UNKNOWN_CARDINALITY, self._first, self._spec)
 
     def skip(self, count: int, name: str | None = None) -> Dataset:
         """All but the first `count` elements; none for -1."""

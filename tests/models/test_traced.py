@@ -248,6 +248,24 @@ def test_constants_that_go_through_layers_train_them():
     trained_alike(ours, theirs, ROWS, Y)
 
 
+def test_a_variable_that_stands_twice_in_an_op():
+    """And an op of variables alone."""
+
+    class Squared(minicnn.layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight(shape=(6,), initializer="ones", name="w")
+
+        def call(self, x):
+            return x + minicnn.ops.multiply(self.w, self.w)
+
+    model = minicnn.Sequential([minicnn.Input((6,)), Squared()])
+    y, saved = model.forward(ROWS, True)
+    np.testing.assert_allclose(y, ROWS + 1)
+    dx, (dw,) = model.backward(np.ones_like(ROWS), saved)
+    np.testing.assert_array_equal(dx, np.ones_like(ROWS))
+    np.testing.assert_allclose(dw, np.full(6, 2 * len(ROWS)))
+
+
 def test_summary(capsys):
     model = OURS["Network"]()
     model.build((None, 8, 8, 3))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.types import window_over
-from tests.ops.checks import Target, check_adjoint, dot, forward_and_gradients, gradient_cases, seeds
+from tests.ops.checks import Target, check_adjoint, dot, forward_and_gradients, gradient_cases, seeds, update_cases
 from tests.ops.test_conv import tf_conv2d
 from tests.ops.windows import Windows, channels, windows
 
@@ -70,7 +70,7 @@ def test_conv2d_transpose_of_many_channels(target: Target, size: int, stride: in
     check_against_tensorflow(target, case, NR + 1, 2 * NR + 3, True, relu, size)
 
 
-@gradient_cases
+@update_cases
 @given(case=windows(dilated=True), C_in=channels, C_out=channels, seed=seeds)
 def test_it_is_the_adjoint_of_the_convolution(target: Target, case: Windows, C_in: int, C_out: int, seed: int) -> None:
     ops, window = target.ops, case.geometry()

@@ -12,7 +12,7 @@ from minicnn.backends.numba_cpu._channelwise import MOST
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.depthwise import TASK_ROWS
 from minicnn.backends.types import window_over
-from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds, update_cases
 from tests.ops.test_conv import grouped, tf_conv2d
 from tests.ops.windows import Windows, channels, windows
 
@@ -74,7 +74,7 @@ def test_depthwise_of_many_pixels_equals_tensorflow(target: Target, width: int, 
         target.check(dkernel, gradients[1])
 
 
-@gradient_cases
+@update_cases
 @given(case=windows(dilated=True), C=channels, M=st.integers(1, 2), seed=seeds)
 def test_depthwise_gradients_are_adjoints(target: Target, case: Windows, C: int, M: int, seed: int) -> None:
     ops, window = target.ops, case.geometry()

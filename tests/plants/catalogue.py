@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from tests.plants import escaped, further, kernels, surroundings, training
+from tests.plants import escaped, further, graphs, kernels, surroundings, training
 from tests.plants.plant import Plant
 
 __all__ = ["PLANTS"]
 
-PLANTS: list[Plant] = [*escaped.PLANTS, *kernels.PLANTS, *training.PLANTS, *surroundings.PLANTS, *further.PLANTS]
+PLANTS: list[Plant] = [
+    *escaped.PLANTS,
+    *kernels.PLANTS,
+    *training.PLANTS,
+    *surroundings.PLANTS,
+    *further.PLANTS,
+    *graphs.PLANTS,
+]

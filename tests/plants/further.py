@@ -166,7 +166,7 @@ PLANTS = [
     ),
     Plant(
         "adam_counts_calls_where_gradients_accumulate",
-        "optimizers/adam.py",
+        "optimizers/base.py",
         "updates = self.iterations",
         "updates = self._iterations",
         ("tests/test_optimizers.py::test_five_steps_are_keras",),

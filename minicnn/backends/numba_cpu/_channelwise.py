@@ -137,6 +137,7 @@ def _tile_function(module: Any) -> Any:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 18 + [F32]), name)
     function.linkage = "internal"
+    function.attributes.add("noinline")  # else the loops around it take LLVM as long again
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     otherwise = function.append_basic_block("otherwise")
     ir.IRBuilder(otherwise).ret_void()

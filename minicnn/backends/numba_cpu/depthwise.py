@@ -207,10 +207,10 @@ def depthwise_conv2d_backward(
         return reference.depthwise_conv2d_backward(dy, x, kernel, window, y, need_dx)
     (N, H, W, C), (KH, KW, _, M) = x.shape, kernel.shape
     dz = dy if y is None else relu_backward(dy, y)
-    dkernel, dbias = empty(kernel.shape), empty((C * M,))
-    partial = empty((CHUNKS, KH * KW + 1, C * M))
+    partial, total = empty((CHUNKS, KH * KW + 1, C * M)), empty((KH * KW + 1, C * M))
     axes = tuple(_axis(H, window, 0)), tuple(_axis(W, window, 1))
-    _kernel_gradient(_repeated(x, M), dz, partial, (dkernel.reshape(KH * KW, C * M), dbias), axes, KW)
+    _kernel_gradient(_repeated(x, M), dz, partial, total, axes, KW)
+    dkernel, dbias = total[:-1].reshape(kernel.shape), total[-1]
     if not need_dx:
         return None, dkernel, dbias
     dx = empty((N, H, W, C * M))
@@ -255,14 +255,10 @@ def _kernel_rows(chunk: int, worker: int, arrays: Any, partial: Any, down: Any, 
 
 
 @compiled
-def _kernel_gradient(x, dz, partial, outputs, axes, KW):  # type: ignore[no-untyped-def]
-    dkernel, dbias = outputs
-    chunks, sums, C = partial.shape
+def _kernel_gradient(x, dz, partial, total, axes, KW):  # type: ignore[no-untyped-def]
+    chunks, sums, _ = partial.shape
     parallel_for(chunks, dz.size * sums, _kernel_rows, ((x, dz), partial, Axis(*axes[0]), Axis(*axes[1]), KW))
-    total = np.empty((sums, C), np.float32)
     parallel_for((sums + 7) // 8, partial.size, sum_chunks, (partial, total))
-    dkernel[:] = total[: sums - 1]
-    dbias[:] = total[sums - 1]
 
 
 def depthwise_conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:

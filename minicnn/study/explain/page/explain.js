@@ -45,11 +45,11 @@ function find(net, name, place) {
   return { ref: ref("x", value.id, net.flat(value.id, ...at)) };
 }
 
-// The middle of the first step.
+// The middle of the first step; of the input, where there is none.
 function middle(net) {
-  const [first] = net.record.steps;
-  const [H, W] = net.values.get(first.output).shape;
-  return { ref: ref("x", first.output, net.flat(first.output, H >> 1, W >> 1, 0)) };
+  const id = net.record.steps.length ? net.record.steps[0].output : net.record.inputs[0].value;
+  const [H, W] = net.values.get(id).shape;
+  return { ref: ref("x", id, net.flat(id, H >> 1, W >> 1, 0)) };
 }
 
 // The terms of the gradient at a value's number: of every reader, and of the loss where it is an output.

@@ -646,6 +646,13 @@ def test_gradcheck_sees_ops_that_only_fit_calls(monkeypatch):
     assert failed == {("fit on numba", "relu/bias")}
 
 
+def test_a_class_for_each_pixel_is_not_explained_as_one():
+    model = Sequential([Input((8, 8, 1)), Conv2D(4, 3, padding="same"), Conv2D(3, 1, activation="softmax", name="last")])
+    for explain in (study.saliency_map, study.grad_cam_map):
+        with pytest.raises(ValueError, match=r"yields \(None, 8, 8, 3\): a class for each place"):
+            explain(model, np.zeros((8, 8, 1)))
+
+
 # --- rates --------------------------------------------------------------------------
 
 

@@ -42,6 +42,11 @@ def _gradients(model: Any, image: Any, class_index: int | None, layers: list[str
 
     One sigmoid scores class 1; the score of class 0 is its negative.
     """
+    if any(size != 1 for size in model.output_shape[1:-1]):
+        raise ValueError(
+            f"Saliency and Grad-CAM explain one class of an image. Model '{model.name}' yields {model.output_shape}: a class "
+            "for each place."
+        )
     x = one_image(model, image)
     prediction = np.asarray(model.predict(x, verbose=0))[0].reshape(-1)
     rows = model_probabilities(model, prediction[None])[0]

@@ -444,6 +444,18 @@ def test_a_user_s_batches_and_the_older_names_of_fit_evaluate_and_predict():
         len(utils.PyDataset())
 
 
+def test_metrics_names_are_those_of_what_evaluate_returns():
+    x = layers.Input((3,))
+    model = models.Model(x, [layers.Dense(1, name="a")(x), layers.Dense(2, name="b")(x)])
+    model.compile(optimizer="sgd", loss=["mse", "mae"], metrics=[["mae"], None])
+    data = np.ones((4, 3)), [np.zeros((4, 1)), np.zeros((4, 2))]
+    losses = model.train_on_batch(*data)
+    by_name = model.evaluate(*data, verbose=0, return_dict=True)
+    assert sorted(model.metrics_names) == sorted(by_name)
+    assert len(losses) == len(model.metrics_names)
+    np.testing.assert_array_equal(model.evaluate(*data, verbose=0), [by_name[name] for name in model.metrics_names])
+
+
 @pytest.mark.parametrize(("units", "activation"), [(3, "softmax"), (1, "sigmoid")])
 def test_predict_classes(units, activation):
     model = models.Sequential([layers.Input((4,)), layers.Dense(units, activation=activation)])

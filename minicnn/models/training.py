@@ -129,11 +129,20 @@ class Trainer(OwnSteps):
         """Logs as `evaluate` returns them, in Keras's order: the loss, metrics that are listed under their own names as
         `compile` listed them, the outputs' losses, all others by name. A number if there is but one.
         """
+        values = [logs[name] for name in self._ordered(logs)]
+        return values[0] if len(values) == 1 else values
+
+    def _ordered(self, logs: dict[str, float]) -> list[str]:
+        """The names of the logs in that order."""
         listed = self._compiled_metrics.metrics if self._compiled_metrics else []
         losses = self._compiled_loss.results() if self._compiled_loss else ()
         names = ["loss", *(metric.name for metric in listed), *losses]
-        values = [logs[name] for name in dict.fromkeys([*names, *sorted(logs)]) if name in logs]
-        return values[0] if len(values) == 1 else values
+        return [name for name in dict.fromkeys([*names, *sorted(logs)]) if name in logs]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what `evaluate` and `train_on_batch` return, in their order; before the first step, of the metrics."""
+        return self._ordered(self._logs()) if self._compiled_loss else super().metrics_names
 
     # --- fit ----------------------------------------------------------------------------
 

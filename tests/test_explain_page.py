@@ -288,7 +288,7 @@ def test_a_click_on_a_map_opens_the_number_there(browser, small):
     opened.tab.locator(".thumbs a").nth(2).click()
     opened.tab.wait_for_selector(".check[data-at='#forward/conv/1,4,2']")
     opened.tab.locator(".sum tbody a").first.hover()
-    assert opened.tab.locator(".operand rect.hovered").count() == 1
+    sync_api.expect(opened.tab.locator(".operand rect.hovered")).to_have_count(1)
     opened.close()
 
 
@@ -302,7 +302,7 @@ def test_tours_lead_to_numbers(browser, small):
         count = int(re.match(r"1 of (\d+)", stop.inner_text())[1])
         for place in range(2, count + 1):
             stop.locator("a", has_text="next").click()
-            assert stop.inner_text().startswith(f"{place} of {count}")
+            sync_api.expect(stop).to_contain_text(f"{place} of {count}")
         assert stop.locator("a", has_text="next").count() == 0
     assert opened.errors == []
     opened.close()
@@ -361,6 +361,6 @@ def test_a_notebook_holds_the_same_page(browser, small):
     opened.tab.set_content(explanation._repr_html_())
     frame = opened.tab.frame_locator("iframe")
     frame.locator(".rail a", has_text="dense").first.click()
-    assert frame.locator(".check").get_attribute("data-at") == "#forward/dense/0"
+    sync_api.expect(frame.locator(".check")).to_have_attribute("data-at", "#forward/dense/0")
     assert opened.errors == []
     opened.close()

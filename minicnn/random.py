@@ -12,7 +12,8 @@ import numpy as np
 from minicnn import backends, config
 from minicnn.backends import ops as kernels
 from minicnn.config import set_random_seed as set_seed  # TensorFlow's name
-from minicnn.ops import argmax, cast, floor, log, where
+from minicnn.layers.draws import GAMMA_WORDS, log_gamma
+from minicnn.ops import argmax, cast, exp, floor, log, sigmoid, where
 from minicnn.ops import shape as size_of
 from minicnn.ops.base import op
 from minicnn.ops.shaping import _ints
@@ -21,8 +22,10 @@ from minicnn.seeds import SeedGenerator
 __all__ = [
     "SeedGenerator",
     "bernoulli",
+    "beta",
     "categorical",
     "dropout",
+    "gamma",
     "normal",
     "randint",
     "set_seed",
@@ -76,6 +79,26 @@ def truncated_normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: An
         again = _normal(shape, stddev, dtype or config.floatx(), generator)
         numbers = where(abs(numbers) > 2 * stddev, again, numbers)
     return numbers + mean
+
+
+@op(differentiable=False)
+def _log_gamma(shape: Any, alpha: Any, generator: SeedGenerator) -> Any:
+    """Logarithms of gamma distributed numbers."""
+    shape = _ints(shape)
+    count = int(np.prod(shape, dtype=int))
+    words = kernels.random_bits(generator.next_key(), count * GAMMA_WORDS).reshape(count, GAMMA_WORDS)
+    return log_gamma(backends.to_numpy(words), np.broadcast_to(alpha, shape).reshape(-1)).reshape(shape)
+
+
+def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
+    """Numbers of a gamma distribution of shape `alpha` (a number, or an array that broadcasts to `shape`) and scale 1."""
+    return cast(exp(_log_gamma(shape, alpha, _generator(seed))), dtype or config.floatx())
+
+
+def beta(shape: Any, alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
+    """Numbers of a beta distribution: A / (A + B) of two gamma distributed ones, of shapes `alpha` and `beta`."""
+    generator = _generator(seed)
+    return cast(sigmoid(_log_gamma(shape, alpha, generator) - _log_gamma(shape, beta, generator)), dtype or config.floatx())
 
 
 def bernoulli(shape: Any, p: float = 0.5, dtype: Any = None, seed: Any = None) -> Any:

@@ -25,9 +25,7 @@ _OTHER = {
     "clip_by_value": "clip",
     "concat": "concatenate",
     "fill": "full",
-    "identity": "constant",
     "pow": "power",
-    "range": "arange",
     "reduce_all": "all",
     "reduce_any": "any",
     "reduce_logsumexp": "logsumexp",
@@ -49,6 +47,37 @@ def constant(value: Any, dtype: Any = None, shape: Any = None) -> Any:
     """A tensor of these values."""
     tensor = ops.convert_to_tensor(value, dtype)
     return tensor if shape is None else ops.broadcast_to(tensor, shape)
+
+
+def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> Any:
+    """Numbers from `start` (0, where there is no limit) to below `limit`, `delta` apart."""
+    return ops.arange(start, limit, delta, dtype) if limit is not None else ops.arange(0, start, delta, dtype)
+
+
+def identity(input: Any) -> Any:
+    """The tensor itself."""
+    return ops.elementwise.constant(input)
+
+
+def extract_patches(images: Any, sizes: Any, strides: Any, rates: Any, padding: str) -> Any:
+    """The windows of images, each as one vector; sizes, strides and rates are (1, rows, columns, 1)."""
+    return ops.image.extract_patches(images, tuple(sizes[1:3]), tuple(strides[1:3]), tuple(rates[1:3]), padding.lower())
+
+
+# Of an RGB pixel, a column each: Y, U, V. (ITU-R BT.601)
+_YUV = np.array(
+    [[0.299, -0.14714119, 0.61497538], [0.587, -0.28886916, -0.51496512], [0.114, 0.43601035, -0.10001026]], "float32"
+)
+
+
+def rgb_to_yuv(images: Any) -> Any:
+    """Red, green and blue of each pixel as luma and two differences of colour."""
+    return ops.matmul(images, _YUV)
+
+
+def yuv_to_rgb(images: Any) -> Any:
+    """The reverse of `rgb_to_yuv`."""
+    return ops.matmul(images, np.linalg.inv(_YUV.astype("float64")).astype("float32"))
 
 
 def gather(params: Any, indices: Any, axis: int = 0) -> Any:
@@ -97,7 +126,7 @@ def convert_image_dtype(image: Any, dtype: Any) -> Any:
     return ops.cast(image, dtype) / 255.0 if whole else ops.cast(image, dtype)
 
 
-_OWN = (constant, gather, is_tensor, one_hot, squared_difference)
+_OWN = (constant, gather, identity, is_tensor, one_hot, range, squared_difference)
 _NN = (l2_normalize, sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits)
 
 
@@ -113,7 +142,8 @@ def _nn() -> SimpleNamespace:
 
 def _image() -> SimpleNamespace:
     named = {name: getattr(ops.image, name) for name in ops.image.__all__}
-    return SimpleNamespace(**named, convert_image_dtype=convert_image_dtype)
+    own = (convert_image_dtype, extract_patches, rgb_to_yuv, yuv_to_rgb)
+    return SimpleNamespace(**{**named, **{function.__name__: function for function in own}})
 
 
 def lookup(name: str) -> Any:
@@ -123,7 +153,7 @@ def lookup(name: str) -> Any:
         AttributeError: if it is not here.
     """
     if name in _OPS:
-        return getattr(ops, _OPS[name], None) or ops.elementwise.constant
+        return getattr(ops, _OPS[name])
     own = {function.__name__: function for function in _OWN}
     if name in own:
         return own[name]

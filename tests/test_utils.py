@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -257,6 +258,30 @@ def test_a_layer_takes_the_values_of_its_weights():
         np.testing.assert_array_equal(found, value)
     with pytest.raises(ValueError, match="expecting 2 weights"):
         layers.Dense(2, weights=weights[:1])(np.zeros((1, 3)))
+
+
+def test_tensorflow_s_names_with_arguments_of_its_own():
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).random((2, 6, 6, 3)).astype("float32")
+    np.testing.assert_allclose(minicnn.image.rgb_to_yuv(x), tf.image.rgb_to_yuv(x), atol=1e-6)
+    np.testing.assert_allclose(minicnn.image.yuv_to_rgb(x), tf.image.yuv_to_rgb(x), atol=1e-5)
+    named = {"sizes": [1, 2, 3, 1], "strides": [1, 2, 1, 1], "rates": [1, 1, 1, 1], "padding": "VALID"}
+    np.testing.assert_array_equal(minicnn.image.extract_patches(x, **named), tf.image.extract_patches(x, **named))
+    for arguments in ({"start": 5}, {"start": 1, "limit": 8, "delta": 3}):
+        np.testing.assert_array_equal(minicnn.range(**arguments), tf.range(**arguments))
+    np.testing.assert_array_equal(minicnn.identity(x), x)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 7.5])
+def test_gamma_and_beta_have_scipy_s_distributions(alpha):
+    minicnn.set_random_seed(1)
+    for drawn, expected in (
+        (minicnn.random.gamma((5000,), alpha), scipy.stats.gamma(alpha)),
+        (minicnn.random.beta((5000,), alpha, 2.0), scipy.stats.beta(alpha, 2)),
+    ):
+        assert scipy.stats.kstest(np.asarray(drawn), expected.cdf).pvalue > 1e-3
+    assert minicnn.random.gamma((2, 3), np.array([0.5, 1, 2])).shape == (2, 3)
 
 
 # --- get_file -------------------------------------------------------------------------

@@ -140,6 +140,15 @@ def _nn() -> SimpleNamespace:
     return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__}, **more)
 
 
+def matrix_transpose(a: Any) -> Any:
+    """The last two axes exchanged."""
+    return ops.swapaxes(a, -1, -2)
+
+
+def _linalg() -> SimpleNamespace:
+    return SimpleNamespace(einsum=ops.einsum, matmul=ops.matmul, matrix_transpose=matrix_transpose, norm=ops.norm)
+
+
 def _image() -> SimpleNamespace:
     named = {name: getattr(ops.image, name) for name in ops.image.__all__}
     own = (convert_image_dtype, extract_patches, rgb_to_yuv, yuv_to_rgb)
@@ -157,8 +166,9 @@ def lookup(name: str) -> Any:
     own = {function.__name__: function for function in _OWN}
     if name in own:
         return own[name]
-    if name in ("math", "nn", "image"):
-        return {"math": _math, "nn": _nn, "image": _image}[name]()
+    spaces = {"image": _image, "linalg": _linalg, "math": _math, "nn": _nn}
+    if name in spaces:
+        return spaces[name]()
     if name in ("float32", "float64", "int32", "int64", "uint8", "bool"):
         return np.dtype(name)
     if name == "newaxis":

@@ -271,6 +271,7 @@ def test_tensorflow_s_names_with_arguments_of_its_own():
     for arguments in ({"start": 5}, {"start": 1, "limit": 8, "delta": 3}):
         np.testing.assert_array_equal(minicnn.range(**arguments), tf.range(**arguments))
     np.testing.assert_array_equal(minicnn.identity(x), x)
+    np.testing.assert_array_equal(minicnn.linalg.matrix_transpose(x), tf.linalg.matrix_transpose(x))
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 7.5])

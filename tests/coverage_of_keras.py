@@ -59,7 +59,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         " right_shift",
         CONTROL: "associative_scan cond fori_loop map scan switch vectorize vectorized_map while_loop",
         NUMERICS: "erfinv gcd geomspace heaviside i0 jvp kron lcm ldexp nextafter trapezoid vander",
-        ATTENTION: "dot_product_attention",
     },
     "ops.image": {SPACE: "extract_patches_3d"},
 }

@@ -262,6 +262,35 @@ case("image.rgb_to_grayscale")(lambda d: ([d.normal((2, 3, 4, 3))], {}))
 case("image.extract_patches")(lambda d: ([d.images(), (2, 3)], {"padding": ["valid", "same"][d.number(0, 2)]}))
 case("image.crop_images")(lambda d: ([d.images(), 1, 0, 1, 2], {}))
 case("image.pad_images")(lambda d: ([d.images(), 1, 0, 1, 2], {}))
+case("image.rgb_to_hsv")(lambda d: ([d.positive((2, 3, 3)) / 3], {}))
+case("image.hsv_to_rgb")(lambda d: ([d.positive((2, 3, 3)) / 3], {}))
+case("image.gaussian_blur")(lambda d: ([d.images(), (3, 3), (1.3, 0.7)], {}))
+case("image.sobel_edges")(lambda d: ([d.images()], {}))
+case("image.ssim")(lambda d: ([d.positive((2, 7, 6, 2)), d.positive((2, 7, 6, 2)) / 2], {"filter_size": 5, "max_val": 2.0}))
+case("image.scale_and_translate")(
+    lambda d: (
+        [d.normal((2, 5, 6, 1)), (2, 7, 4, 1), [1.4, 0.6], [0.3, -0.2], (1, 2)],
+        {"method": ["linear", "cubic", "lanczos3"][d.number(0, 3)], "antialias": bool(d.number(0, 2))},
+    )
+)
+case("image.map_coordinates")(
+    lambda d: (
+        [d.normal((5, 4)), d.normal((2, 3, 4)) * 2 + 1.3],
+        {"order": d.number(0, 2), "fill_mode": ["constant", "nearest", "wrap"][d.number(0, 3)], "fill_value": 0.5},
+    )
+)
+case("image.affine_transform")(
+    lambda d: (
+        [d.images(), np.array([2, 1, -1, 1, 3, 0, 1, 0])],
+        {
+            "interpolation": ["nearest", "bilinear"][d.number(0, 2)],
+            "fill_mode": ["constant", "nearest", "wrap", "reflect"][d.number(0, 4)],
+        },
+    )
+)
+case("image.perspective_transform")(
+    lambda d: ([d.images(), [[0, 0], [0, 3], [3, 0], [3, 3]], [[0, 0.3], [0.2, 3], [3, 0.1], [2.7, 3.3]]], {})
+)
 case("dot_product_attention")(lambda d: ([d.normal((2, 3, 2, 4)), d.normal((2, 5, 2, 4)), d.normal((2, 5, 2, 4))], {}))
 
 case(
@@ -454,7 +483,14 @@ def check_slope(name: str, call: Call, seed: int) -> None:
 # What Keras, on TensorFlow, computes with numbers of float32, also in float64; and what it does not compute in float64.
 ROUNDED = {"leaky_relu", "gelu", "image.resize", "image.rgb_to_grayscale", "logaddexp", "logaddexp2"}
 ROUNDED |= {"histogram", "quantile", "nanquantile", "percentile", "nanpercentile"}
-NO_GRADIENT_THERE = {"bincount", "slice_update"}  # TensorFlow has none
+ROUNDED |= {"image.affine_transform", "image.perspective_transform", "image.scale_and_translate"}
+NO_GRADIENT_THERE = {
+    "bincount",
+    "slice_update",
+    "image.hsv_to_rgb",
+    "image.affine_transform",
+    "image.perspective_transform",
+}  # TensorFlow has none, or another
 FLOAT32_ONLY = {"in_top_k"}
 TARGETS_FIRST = {"binary_crossentropy", "categorical_crossentropy"}  # whose targets have no gradient here
 

@@ -315,7 +315,7 @@ def gaussian_kernel(size: int, sigma: Any, radius: Any = None) -> Any:
     Args:
         sigma: an array of shape (1,), on the backend; so may be radius, default size // 2.
     """
-    distance = np.arange(size, like=sigma) - size // 2
+    distance = np.arange(size, like=sigma) - (size - 1) / 2
     weights = np.exp(-0.5 * (distance / sigma) ** 2)
     if radius is not None:
         weights = np.where(np.abs(distance) <= radius, weights, 0)

@@ -283,7 +283,6 @@ case("image.affine_transform")(
     lambda d: (
         [d.images(), np.array([2, 1, -1, 1, 3, 0, 1, 0])],
         {
-            "interpolation": ["nearest", "bilinear"][d.number(0, 2)],
             "fill_mode": ["constant", "nearest", "wrap", "reflect"][d.number(0, 4)],
         },
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn import backends
 from minicnn.backends import ops as kernels
-from minicnn.backends.reference.image import folded
+from minicnn.backends.reference.image import fold_places
 from minicnn.layers.augment import FILL_MODES, INTERPOLATIONS
 from minicnn.layers.color import gaussian_kernel
 from minicnn.layers.distortion import elastic_fields
@@ -112,7 +112,7 @@ def _homography(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 @op("x", "places")
 def _gathered(x: Any, places: Any, fill_mode: int, fill_value: float) -> Any:
     """The elements of x at whole places (axes, ...), filled outside of x."""
-    key = tuple(folded(place.astype(int), size, fill_mode) for place, size in zip(places, x.shape))
+    key = tuple(fold_places(place.astype(int), size, fill_mode) for place, size in zip(places, x.shape))
     inside = namespace(x).ones(places.shape[1:], bool)
     if fill_mode == 0:
         for place, size in zip(places, x.shape):

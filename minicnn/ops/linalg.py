@@ -66,7 +66,7 @@ def _(dy: Any, saved: Any) -> Any:
         names = ",".join([result, *(letters for letters, _ in others)])
         part = xp.einsum(f"{names}->{kept}", dy, *(y for _, y in others), optimize=True)
         part = part.reshape([x.shape[k] if letter in known else 1 for k, letter in enumerate(own)])
-        gradients.append(xp.broadcast_to(part, x.shape))
+        gradients.append(xp.ascontiguousarray(xp.broadcast_to(part, x.shape)))
     return gradients
 
 

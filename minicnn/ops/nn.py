@@ -136,11 +136,9 @@ def _conv2d_transpose(inputs: Any, kernel: Any, strides: Any, padding: str, outp
     steps, dilation = shapes.pair(strides, "strides"), shapes.pair(dilation_rate, "dilation_rate")
     extra = (output_padding,) * 2 if output_padding is None or isinstance(output_padding, int) else output_padding
     size, places = kernel.shape[:2], x.shape[1:3]
-    image = tuple(
-        shapes.transposed_size(places[i], size[i], steps[i], padding.lower(), dilation[i], extra[i]) for i in range(2)
-    )
-    window = transposed_window(places, image, size, steps, dilation)
-    return kernels.conv2d_transpose_forward(x, kernel, None, window, image), (x, kernel, window)
+    H, W = (shapes.transposed_size(places[i], size[i], steps[i], padding.lower(), dilation[i], extra[i]) for i in range(2))
+    window = transposed_window(places, (H, W), size, steps, dilation)
+    return kernels.conv2d_transpose_forward(x, kernel, None, window, (H, W)), (x, kernel, window)
 
 
 @_conv2d_transpose.gradient

@@ -16,7 +16,7 @@ from minicnn.backends.types import Array, Pair
 _CONSTANT, _NEAREST, _REFLECT, _MIRROR = 0, 1, 2, 4  # fill modes; 3 is wrap
 
 
-def folded(index: Array, size: int, fill_mode: int) -> Array:
+def fold_places(index: Array, size: int, fill_mode: int) -> Array:
     """The pixel that stands for pixel `index`, which may lie outside of 0 ... size - 1."""
     xp = array_namespace(index)
     if fill_mode in (_CONSTANT, _NEAREST):
@@ -35,7 +35,7 @@ def _pixels(x: Array, rows: Array, columns: Array, fill_mode: int, fill_value: f
     xp = array_namespace(x)
     N, H, W, _ = x.shape
     rows, columns = rows.astype(xp.int64), columns.astype(xp.int64)
-    y = x[xp.arange(N)[:, None, None], folded(rows, H, fill_mode), folded(columns, W, fill_mode)]
+    y = x[xp.arange(N)[:, None, None], fold_places(rows, H, fill_mode), fold_places(columns, W, fill_mode)]
     if fill_mode != _CONSTANT:
         return y
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
@@ -159,7 +159,7 @@ def _spread2d(dy: Array, x_shape: tuple[int, ...], row: Array, column: Array, in
             weight = row_weight * column_weight
             if fill_mode == _CONSTANT:
                 weight = weight * ((y >= 0) & (y < H) & (x >= 0) & (x < W))
-            rows, columns = (folded(place.astype(xp.int64), size, fill_mode) for place, size in ((y, H), (x, W)))
+            rows, columns = (fold_places(place.astype(xp.int64), size, fill_mode) for place, size in ((y, H), (x, W)))
             xp.add.at(dx, (xp.arange(N)[:, None, None], rows, columns), (weight[..., None] * dy).astype(dy.dtype))
     return dx
 
@@ -246,6 +246,47 @@ def equalize(x: Array, bins: int, low: float, high: float) -> Array:
         levels = xp.rint(255 * (F - first) / xp.maximum(F[-1] - first, 1)).astype(x.dtype)
         channels.append(xp.where(first < F[-1], levels[index[..., c]], v[..., c]))
     return _from_bytes(xp.stack(channels, axis=3), low, high)
+
+
+def equalize_tiles(x: Array, tiles: Pair, clip_limit: float, low: float, high: float) -> Array:
+    """Histogram equalization of each part of an image by itself, without making noise of flat parts (CLAHE).
+
+        With values v from 0 to 255, of each of GH x GW tiles of TH x TW pixels (beyond the image, itself turned over):
+        h[i] = how many pixels have floor(v) = i; what is above clip_limit * TH * TW / 256 is shared among all i.
+        F[i] = h[0] + ... + h[i],  level[i] = clip(255 * (F[i] - F[0]) / (TH * TW - F[0]), 0, 255)
+
+        y = level[floor(v)], linear between the four tiles whose middles are around the pixel.
+
+    Args:
+        x: (N, H, W, C), values from `low` to `high`, as those of y. tiles: (GH, GW). clip_limit: 0 for none.
+
+    Source: Zuiderveld 1994, "Contrast Limited Adaptive Histogram Equalization", Graphics Gems IV.
+    """
+    xp = array_namespace(x)
+    (N, H, W, C), (GH, GW) = x.shape, tiles
+    TH, TW = -(-H // GH), -(-W // GW)
+    v = xp.pad(_to_bytes(x, low, high), ((0, 0), (0, TH * GH - H), (0, TW * GW - W), (0, 0)), mode="symmetric")
+    v = xp.clip(v, 0, 255).astype(xp.int64)
+    n, c = xp.arange(N)[:, None, None, None], xp.arange(C)
+    rows, columns = xp.arange(TH * GH)[:, None, None], xp.arange(TW * GW)[:, None]
+    h = xp.zeros((N, GH, GW, C, 256), x.dtype)
+    xp.add.at(h, (n, rows // TH, columns // TW, c, v), 1)
+    if clip_limit > 0:
+        clipped = xp.minimum(h, clip_limit * TH * TW / 256)
+        h = clipped + (h - clipped).sum(axis=-1, keepdims=True) / 256
+    F = xp.cumsum(h, axis=-1)
+    first = F[..., :1]
+    rest = TH * TW - first
+    levels = xp.clip((F - first) * 255 / xp.where(rest == 0, 1, rest), 0, 255)
+    levels = xp.pad(levels, ((0, 0), (1, 1), (1, 1), (0, 0), (0, 0)), mode="edge")
+    row, column = (rows - TH / 2) / TH + 1, (columns - TW / 2) / TW + 1  # in tiles, one more beyond each side
+    top, left = xp.floor(row).astype(xp.int64), xp.floor(column).astype(xp.int64)
+    down, right = (row - top).astype(x.dtype), (column - left).astype(x.dtype)
+    above, below = (
+        (1 - right) * levels[n, place, left, c, v] + right * levels[n, place, xp.minimum(left + 1, GW + 1), c, v]
+        for place in (top, xp.minimum(top + 1, GH + 1))
+    )
+    return _from_bytes(((1 - down) * above + down * below)[:, :H, :W], low, high)
 
 
 def solarize(x: Array, additions: Array, thresholds: Array, low: float, high: float) -> Array:

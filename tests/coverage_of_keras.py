@@ -17,7 +17,7 @@ MODULES = (
 
 TEXT = "text and tables: not for images"
 SEQUENCES = "recurrent: for sequences"
-ATTENTION = "attention: no convolution"
+ATTENTION = "for language models"
 AUDIO = "audio and signals"
 SPACE = "three dimensions: volumes and videos"
 ENGINES = "runs another engine's code"
@@ -34,7 +34,7 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         TEXT: "CategoryEncoding Discretization HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
         SEQUENCES: "Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell Masking RNN SimpleRNN"
         " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
-        ATTENTION: "AdditiveAttention Attention EinsumDense GroupQueryAttention MultiHeadAttention ReversibleEmbedding",
+        ATTENTION: "AdditiveAttention GroupQueryAttention ReversibleEmbedding",
         AUDIO: "MelSpectrogram STFTSpectrogram",
         SPACE: "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D AvgPool3D Conv3D Conv3DTranspose Convolution3D"
         " Convolution3DTranspose Cropping3D GlobalAveragePooling3D GlobalAvgPool3D GlobalMaxPool3D GlobalMaxPooling3D MaxPool3D"

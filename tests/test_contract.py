@@ -260,6 +260,9 @@ KERAS = """
     callbacks.tensorboard.TensorBoard.__init__
     data.directory.image_dataset_from_directory
     datasets.files.get_file
+    layers.attention.EinsumDense.__init__
+    layers.attention.MultiHeadAttention.__init__
+    layers.attention.MultiHeadAttention.call
     layers.augment.Resizing.__init__
     layers.base.Layer.add_weight
     layers.conv.Conv2D.__init__

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from minicnn import shapes
 from minicnn.shapes import Pads
 
-__all__ = ["Array", "Pads", "Pair", "Scalar", "Window", "window_over"]
+__all__ = ["Array", "Pads", "Pair", "Scalar", "Window", "transposed_window", "window_over"]
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Scalar = Any  # a float, or an array of shape () that lives on the device
@@ -62,3 +62,9 @@ def window_over(
     """
     pads = shapes.resolve_padding(padding, image, size, strides, dilation) if isinstance(padding, str) else padding
     return Window(size, strides, dilation, pads, shapes.window_output(image, size, strides, pads, dilation), groups)
+
+
+def transposed_window(places: Pair, image: Pair, size: Pair, strides: Pair, dilation: Pair = (1, 1)) -> Window:
+    """The window over the *output* of a transposed convolution, (height, width), that has a place for each of its inputs."""
+    top_bottom, left_right = (shapes.transposed_pads(places[i], image[i], size[i], strides[i], dilation[i]) for i in range(2))
+    return window_over(image, size, strides, (*top_bottom, *left_right), dilation)

@@ -2,6 +2,7 @@
 
 from minicnn import serialization
 from minicnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from minicnn.layers.attention import Attention, EinsumDense, MultiHeadAttention
 from minicnn.layers.augment import (
     CenterCrop,
     RandomBrightness,
@@ -17,6 +18,7 @@ from minicnn.layers.augment import (
 from minicnn.layers.base import Layer
 from minicnn.layers.color import (
     AutoContrast,
+    ContrastLimitedAdaptiveHistogramEqualization,
     Equalization,
     RandomColorDegeneration,
     RandomColorJitter,
@@ -125,10 +127,16 @@ from minicnn.layers.sizing import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
+from minicnn.layers.spectral import SpectralNormalization
 
 _, serialize, deserialize = serialization.functions_of("layer")
 
 __all__ = [
+    "ContrastLimitedAdaptiveHistogramEqualization",
+    "SpectralNormalization",
+    "MultiHeadAttention",
+    "EinsumDense",
+    "Attention",
     "Activation",
     "ActivityRegularization",
     "AdaptiveAveragePooling1D",

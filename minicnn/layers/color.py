@@ -95,6 +95,34 @@ class Equalization(_ValueLayer):
 
 
 @registry.register("layer")
+class ContrastLimitedAdaptiveHistogramEqualization(_ValueLayer):
+    """The contrast of each part of an image brought out, in training and inference alike: see `ops.equalize_tiles`.
+
+    Args:
+        value_range: (lowest, highest) value of the images, and of the result.
+        clip_limit: how much more frequent than all alike a value may count; 0 for no limit.
+        tile_grid_size: into how many parts an image is cut, (rows, columns).
+        data_format: see `RandomWarp`.
+    """
+
+    _own_arguments: ClassVar[tuple[str, ...]] = ("value_range", "clip_limit", "tile_grid_size", "data_format")
+
+    def __init__(
+        self,
+        value_range: Any = (0, 255),
+        clip_limit: float = 4.0,
+        tile_grid_size: Any = (8, 8),
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(value_range, data_format, **kwargs)
+        self.clip_limit, self.tile_grid_size = clip_limit, tuple(tile_grid_size)
+
+    def transform(self, x: Any, training: bool) -> Any:
+        return ops.equalize_tiles(x, self.tile_grid_size, self.clip_limit, *as_floats(self.value_range))
+
+
+@registry.register("layer")
 class Solarization(RandomLayer):
     """Values above a threshold turned round: highest - value + lowest.
 
@@ -315,7 +343,7 @@ def gaussian_kernel(size: int, sigma: Any, radius: Any = None) -> Any:
     Args:
         sigma: an array of shape (1,), on the backend; so may be radius, default size // 2.
     """
-    distance = np.arange(size, like=sigma) - size // 2
+    distance = np.arange(size, like=sigma) - (size - 1) / 2
     weights = np.exp(-0.5 * (distance / sigma) ** 2)
     if radius is not None:
         weights = np.where(np.abs(distance) <= radius, weights, 0)

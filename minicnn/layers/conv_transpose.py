@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from minicnn import activations, registry, shapes
 from minicnn.backends import ops
-from minicnn.backends.types import Window, window_over
+from minicnn.backends.types import Window, transposed_window
 from minicnn.layers.activation import activate, activate_backward
 from minicnn.layers.arguments import defined_channels
 from minicnn.layers.sliding import Sliding, check_filters
@@ -130,10 +130,7 @@ class Conv2DTranspose(Sliding):
         _, *places, _ = self.image_shape(input_shape)
         image = self._output_image(input_shape)
         size, strides, dilation = map(self._of_image, (self.kernel_size, self.strides, self.dilation_rate))
-        top_bottom, left_right = (
-            shapes.transposed_pads(places[i], image[i], size[i], strides[i], dilation[i]) for i in range(2)
-        )
-        return window_over(image, size, strides, (*top_bottom, *left_right), dilation)
+        return transposed_window(tuple(places), image, size, strides, dilation)
 
     def _output_image(self, input_shape: Shape) -> tuple[int, int]:
         """The output's (height, width)."""

@@ -92,6 +92,20 @@ class RandomPerspective(RandomWarp):
         return ops.choose_images(x, y, draws.within(words, self.factor))
 
 
+def elastic_fields(like: Any, alpha: Any, sigma: Any, kernel: Any, keys: tuple[Any, Any]) -> list[Any]:
+    """Smooth random fields for images (N, H, W, C), (N, H, W) each: noise times sigma, filtered by the kernel, times alpha.
+
+    Args:
+        alpha, sigma: arrays of shape (1,). kernel: along an axis. keys: of the noise of each field.
+    """
+    fields, kernel = [], kernel.astype(like.dtype)
+    for key in keys:
+        noise = ops.gaussian_noise(np.zeros_like(like[..., :1]), 1.0, key) * sigma.astype(like.dtype)
+        smooth = ops.filter2d(ops.filter2d(noise, kernel[:, None]), kernel[None])
+        fields.append(smooth[..., 0] * alpha.astype(like.dtype))
+    return fields
+
+
 @registry.register("layer")
 class RandomElasticTransform(RandomWarp):
     """Images distorted as if on rubber: each pixel moves by a smooth random field.
@@ -150,13 +164,7 @@ class RandomElasticTransform(RandomWarp):
         scale = draws.uniform(of_scale, *self.scale) + 1e-6
         alpha, sigma = 0.1 * max(H, W) * scale, 0.05 * min(H, W) * scale
         size = 6 * int(0.05 * min(H, W) * (self.scale[1] + 1e-6)) + 1  # of the largest kernel
-        kernel = gaussian_kernel(size, sigma, 3 * np.floor(sigma)).astype(like.dtype)
-        fields = []
-        for key in keys:
-            noise = ops.gaussian_noise(np.zeros_like(like[..., :1]), 1.0, key) * sigma.astype(like.dtype)
-            smooth = ops.filter2d(ops.filter2d(noise, kernel[:, None]), kernel[None])
-            fields.append(smooth[..., 0] * alpha.astype(like.dtype))
-        return fields
+        return elastic_fields(like, alpha, sigma, gaussian_kernel(size, sigma, 3 * np.floor(sigma)), keys)
 
     def warp(self, x: Any, words: Any, interpolation: str) -> Any:
         of_images, of_scale, keys = words

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minicnn.backends import ops as kernels
 from minicnn.ops.base import Op, namespace, op, unbroadcast
 
 # --- of one tensor ----------------------------------------------------------------------
@@ -57,6 +59,35 @@ arctan = _unary("arctan", "The angle whose tangent is x", lambda xp, x: xp.arcta
 sinh = _unary("sinh", "(e**x - e**-x) / 2", lambda xp, x: xp.sinh(x), lambda dy, x, y: dy * _xp(x).cosh(x))
 cosh = _unary("cosh", "(e**x + e**-x) / 2", lambda xp, x: xp.cosh(x), lambda dy, x, y: dy * _xp(x).sinh(x))
 
+arcsinh = _unary("arcsinh", "The x of sinh", lambda xp, x: xp.arcsinh(x), lambda dy, x, y: dy / _xp(x).sqrt(1 + x * x))
+arccosh = _unary(
+    "arccosh", "The x of cosh, not below 0", lambda xp, x: xp.arccosh(x), lambda dy, x, y: dy / _xp(x).sqrt(x * x - 1)
+)
+arctanh = _unary("arctanh", "The x of tanh", lambda xp, x: xp.arctanh(x), lambda dy, x, y: dy / (1 - x * x))
+cbrt = _unary("cbrt", "The cube root of x", lambda xp, x: xp.cbrt(x), lambda dy, x, y: dy / (3 * y * y))
+deg2rad = _unary("deg2rad", "pi / 180 x", lambda xp, x: x * (math.pi / 180), lambda dy, x, y: dy * (math.pi / 180))
+rad2deg = _unary("rad2deg", "180 / pi x", lambda xp, x: x * (180 / math.pi), lambda dy, x, y: dy * (180 / math.pi))
+sinc = _unary(
+    "sinc",
+    "sin(pi x) / (pi x), and 1 where x is 0",
+    lambda xp, x: xp.sinc(x),
+    lambda dy, x, y: dy * _xp(x).where(x == 0, 0, (_xp(x).cos(math.pi * x) - y) / _xp(x).where(x == 0, 1, x)),
+)
+erf = _unary(
+    "erf",
+    "2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x",
+    lambda xp, x: kernels.erf(x),
+    lambda dy, x, y: dy * (2 / math.sqrt(math.pi)) * _xp(x).exp(-x * x),
+)
+erfc = _unary(
+    "erfc", "1 - erf(x)", lambda xp, x: kernels.erfc(x), lambda dy, x, y: dy * (-2 / math.sqrt(math.pi)) * _xp(x).exp(-x * x)
+)
+fabs = _unary("fabs", "|x|, as a number of floats", lambda xp, x: xp.fabs(x), lambda dy, x, y: dy * _xp(x).sign(x))
+copy = _unary("copy", "x itself, in memory of its own", lambda xp, x: x.copy(), lambda dy, x, y: dy)
+
+signbit = _unary("signbit", "Whether x has a minus, as -0.0 has", lambda xp, x: xp.signbit(x))
+isposinf = _unary("isposinf", "Whether x is infinity", lambda xp, x: xp.isposinf(x))
+isneginf = _unary("isneginf", "Whether x is minus infinity", lambda xp, x: xp.isneginf(x))
 sign = _unary("sign", "-1, 0 or 1, as x is negative, 0 or positive", lambda xp, x: xp.sign(x))
 floor = _unary("floor", "The largest whole number that is not above x", lambda xp, x: xp.floor(x))
 ceil = _unary("ceil", "The smallest whole number that is not below x", lambda xp, x: xp.ceil(x))
@@ -95,6 +126,39 @@ def cast(x: Any, dtype: Any) -> Any:
 @cast.gradient
 def _(dy: Any, saved: Any) -> Any:
     return dy.astype(saved) if saved.kind == "f" and dy.dtype.kind == "f" else None
+
+
+@op("x", differentiable=False)
+def view(x: Any, dtype: Any = None) -> Any:
+    """The bytes of x as numbers of another dtype."""
+    return x if dtype is None else x.view(np.dtype(dtype))
+
+
+def saturate_cast(x: Any, dtype: Any) -> Any:
+    """x in another dtype; what is beyond its range becomes its smallest, or largest, number."""
+    x, wanted = convert_to_tensor(x), np.dtype(dtype)
+    if wanted == np.bool_:
+        return cast(x, wanted)
+    own = np.dtype(x.dtype)
+    bounds: Any = np.finfo(wanted) if wanted.kind == "f" else np.iinfo(wanted)
+    low, high = (np.array(bound).astype(own) if own.kind == "f" else bound for bound in (bounds.min, bounds.max))
+    if wanted.kind != "f" and own.kind == "f" and int(high) > bounds.max:  # rounded up: the largest float below it
+        high = np.nextafter(high, np.array(0, own))
+    if own.kind != "f":
+        limits = (False, True) if own == np.bool_ else (np.iinfo(own).min, np.iinfo(own).max)
+        low, high = max(low, limits[0]), min(high, limits[1])
+    return cast(clip(x, low, high), wanted)
+
+
+@op("x")
+def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """x with numbers for what is none: `nan`, and for the infinities the largest and the smallest number, or these."""
+    return namespace(x).nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf), x
+
+
+@nan_to_num.gradient
+def _(dy: Any, saved: Any) -> Any:
+    return dy * namespace(saved).isfinite(saved)
 
 
 @op("variable", differentiable=False)
@@ -181,6 +245,41 @@ mod = _binary(
     lambda dy, a, b, y: dy,
     lambda dy, a, b, y: -dy * _xp(dy).floor(a / b),
 )
+fmod = _binary(
+    "fmod",
+    "The rest of x1 / x2, with the sign of x1",
+    lambda xp, a, b: xp.fmod(a, b),
+    lambda dy, a, b, y: dy,
+    lambda dy, a, b, y: -dy * _xp(dy).trunc(a / b),
+)
+fmax = _binary(
+    "fmax",
+    "The larger of the two, the other one where one is no number",
+    lambda xp, a, b: xp.fmax(a, b),
+    lambda dy, a, b, y: dy * ((a >= b) | (b != b)),
+    lambda dy, a, b, y: dy * ((a < b) | (a != a)),
+)
+fmin = _binary(
+    "fmin",
+    "The smaller of the two, the other one where one is no number",
+    lambda xp, a, b: xp.fmin(a, b),
+    lambda dy, a, b, y: dy * ((a <= b) | (b != b)),
+    lambda dy, a, b, y: dy * ((a > b) | (a != a)),
+)
+hypot = _binary(
+    "hypot",
+    "sqrt(x1**2 + x2**2)",
+    lambda xp, a, b: xp.hypot(a, b),
+    lambda dy, a, b, y: dy * a / y,
+    lambda dy, a, b, y: dy * b / y,
+)
+logaddexp2 = _binary(
+    "logaddexp2",
+    "log2(2**x1 + 2**x2)",
+    lambda xp, a, b: xp.logaddexp2(a, b),
+    lambda dy, a, b, y: dy * _xp(dy).exp2(a - y),
+    lambda dy, a, b, y: dy * _xp(dy).exp2(b - y),
+)
 floor_divide = _binary("floor_divide", "floor(x1 / x2)", lambda xp, a, b: a // b)
 equal = _binary("equal", "x1 == x2", lambda xp, a, b: a == b)
 not_equal = _binary("not_equal", "x1 != x2", lambda xp, a, b: a != b)
@@ -191,6 +290,18 @@ less_equal = _binary("less_equal", "x1 <= x2", lambda xp, a, b: a <= b)
 logical_and = _binary("logical_and", "Whether both are true", lambda xp, a, b: xp.logical_and(a, b))
 logical_or = _binary("logical_or", "Whether one is true", lambda xp, a, b: xp.logical_or(a, b))
 logical_xor = _binary("logical_xor", "Whether exactly one is true", lambda xp, a, b: xp.logical_xor(a, b))
+
+
+@op("x1", "x2", differentiable=False)
+def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether |x1 - x2| <= atol + rtol * |x2|, element by element."""
+    return namespace(x1, x2).isclose(x1, x2, rtol, atol, equal_nan)
+
+
+@op("x1", "x2", differentiable=False)
+def allclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether all elements are close: see `isclose`."""
+    return namespace(x1, x2).isclose(x1, x2, rtol, atol, equal_nan).all()
 
 
 @op("condition", "x1", "x2")
@@ -222,6 +333,17 @@ def constant(x: Any) -> Any:
 @constant.gradient
 def _(dy: Any, saved: Any) -> Any:
     return dy
+
+
+def array(x: Any, dtype: Any = None) -> Any:
+    """x as a tensor: see `convert_to_tensor`."""
+    return convert_to_tensor(x, dtype)
+
+
+def dtype(x: Any) -> str:
+    """The name of the dtype of x, "float32" for example."""
+    found = getattr(x, "dtype", None)
+    return str(found if found is not None else convert_to_tensor(x).dtype)
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:

@@ -9,11 +9,29 @@ import numpy as np
 from minicnn import backends
 from minicnn.backends import ops as kernels
 from minicnn.ops.base import namespace, op
+from minicnn.ops.image_filters import batched, gaussian_blur, scale_and_translate, sobel_edges, ssim
+from minicnn.ops.image_maps import affine_transform, elastic_transform, map_coordinates, perspective_transform
 from minicnn.ops.nn import conv
 from minicnn.ops.reductions import sum
-from minicnn.ops.shaping import expand_dims, get_item, pad, squeeze
+from minicnn.ops.shaping import get_item, moveaxis, pad
 
-__all__ = ["crop_images", "extract_patches", "pad_images", "resize", "rgb_to_grayscale"]
+__all__ = [
+    "affine_transform",
+    "crop_images",
+    "elastic_transform",
+    "extract_patches",
+    "gaussian_blur",
+    "hsv_to_rgb",
+    "map_coordinates",
+    "pad_images",
+    "perspective_transform",
+    "resize",
+    "rgb_to_grayscale",
+    "rgb_to_hsv",
+    "scale_and_translate",
+    "sobel_edges",
+    "ssim",
+]
 
 _KERNELS = {"bilinear": "resize2d_bilinear", "nearest": "resize2d_nearest"}
 
@@ -38,18 +56,6 @@ def _(dy: Any, saved: Any) -> Any:
     return dy
 
 
-def _batched(function: Any, images: Any) -> Any:
-    """`function` of images with a batch axis; without one as of a batch of one."""
-    if len(images.shape) == 3:
-        return squeeze(function(expand_dims(images, 0)), 0)
-    if len(images.shape) != 4:
-        raise ValueError(
-            "Invalid images rank: expected rank 3 (single image) or rank 4 (batch of images). Received input with shape: "
-            f"images.shape={images.shape}"
-        )
-    return function(images)
-
-
 def resize(images: Any, size: Any, interpolation: str = "bilinear", antialias: bool = False, **kwargs: Any) -> Any:
     """Images at another size, (height, width).
 
@@ -62,7 +68,7 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear", antialias: b
             f"`resize` computes interpolation='bilinear' or 'nearest', of channels_last, without antialias. "
             f"Received: interpolation={interpolation!r}, antialias={antialias}{''.join(f', {name}' for name in unknown)}"
         )
-    return _batched(lambda x: _resize(x, size, interpolation), images)
+    return batched(lambda x: _resize(x, size, interpolation), images)
 
 
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
@@ -70,12 +76,77 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     return sum(images * np.array([0.2989, 0.587, 0.114], "float32"), axis=-1, keepdims=True)
 
 
+@op("images")
+def _rgb_to_hsv(images: Any) -> Any:
+    """`rgb_to_hsv` of colors (..., 3)."""
+    x = backends.asarray(images)
+    y = kernels.rgb_to_hsv(x)
+    return y, (x, y)
+
+
+@_rgb_to_hsv.gradient
+def _(dy: Any, saved: Any) -> Any:
+    # V = largest, S = D / V, H = (place + (p - q) / D) / 6, D = V - smallest; p, q are the colors that follow the largest.
+    x, y = saved
+    xp = namespace(x)
+    dH, dS, dV = (dy[..., c : c + 1] for c in range(3))
+    V = y[..., 2:]
+    D = V - x.min(axis=-1, keepdims=True)
+    gray, safe_D, safe_V = D <= 0, xp.where(D > 0, D, 1), xp.where(V > 0, V, 1)
+    colors = xp.arange(3)
+    is_largest = colors == xp.argmax(x, axis=-1)[..., None]
+    is_smallest = colors == 2 - xp.argmin(x[..., ::-1], axis=-1)[..., None]
+    sign = xp.roll(is_largest, 1, -1) * 1 - xp.roll(is_largest, 2, -1) * 1  # of p and q
+    of_hue = xp.where(gray, 0, dH / (6 * safe_D))
+    dD = -of_hue * (sign * x).sum(axis=-1, keepdims=True) / safe_D + xp.where(V > 0, dS / safe_V, 0)
+    at_largest = dV + dD - xp.where(V > 0, dS * D / safe_V**2, 0)
+    return of_hue * sign + at_largest * is_largest - dD * is_smallest
+
+
+@op("images")
+def _hsv_to_rgb(images: Any) -> Any:
+    """`hsv_to_rgb` of colors (..., 3)."""
+    x = backends.asarray(images)
+    return kernels.hsv_to_rgb(x), x
+
+
+@_hsv_to_rgb.gradient
+def _(dy: Any, saved: Any) -> Any:
+    # y = V (1 - S + S r), r = clip(share, 0, 1) of each color
+    xp = namespace(saved)
+    H, S, V = (saved[..., c : c + 1] for c in range(3))
+    turn = xp.concatenate([6 * H - 3, 6 * H - 2, 6 * H - 4], axis=-1)
+    away = xp.asarray(np.array([1, -1, -1], saved.dtype))
+    share = away * xp.abs(turn) + xp.asarray(np.array([-1, 2, 2], saved.dtype))
+    slope = 6 * away * xp.sign(turn) * ((share >= 0) & (share <= 1))
+    r = xp.clip(share, 0, 1)
+    parts = (dy * V * S * slope, dy * V * (r - 1), dy * (1 - S + S * r))
+    return xp.stack([part.sum(axis=-1) for part in parts], axis=-1)
+
+
+def _channels_last(function: Any, images: Any, data_format: str | None) -> Any:
+    """`function` of images whose channels are the last axis."""
+    if data_format != "channels_first":
+        return function(images)
+    return moveaxis(function(moveaxis(images, -3, -1)), -1, -3)
+
+
+def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
+    """Red, green and blue, between 0 and 1, as hue (in turns), saturation and value: see `kernels.adjust_hsv`."""
+    return _channels_last(_rgb_to_hsv, images, data_format)
+
+
+def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
+    """The reverse of `rgb_to_hsv`."""
+    return _channels_last(_hsv_to_rgb, images, data_format)
+
+
 def pad_images(
     images: Any, top_padding: int = 0, left_padding: int = 0, bottom_padding: int = 0, right_padding: int = 0
 ) -> Any:
     """Images with so many rows and columns of zeros around them."""
     sides = [[top_padding, bottom_padding], [left_padding, right_padding]]
-    return _batched(lambda x: pad(x, [[0, 0], *sides, [0, 0]]), images)
+    return batched(lambda x: pad(x, [[0, 0], *sides, [0, 0]]), images)
 
 
 def crop_images(
@@ -88,7 +159,7 @@ def crop_images(
         rows, columns = slice(top_cropping, H - bottom_cropping), slice(left_cropping, W - right_cropping)
         return get_item(x, (slice(None), rows, columns))
 
-    return _batched(crop, images)
+    return batched(crop, images)
 
 
 def extract_patches(images: Any, size: Any, strides: Any = None, dilation_rate: Any = 1, padding: str = "valid") -> Any:
@@ -103,4 +174,4 @@ def extract_patches(images: Any, size: Any, strides: Any = None, dilation_rate: 
         kernel = np.eye(KH * KW * C, dtype="float32").reshape(KH, KW, C, KH * KW * C)
         return conv(x, kernel, (KH, KW) if strides is None else strides, padding, None, dilation_rate)
 
-    return _batched(windows, images)
+    return batched(windows, images)

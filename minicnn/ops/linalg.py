@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn.ops.base import namespace, op, unbroadcast
-from minicnn.ops.shaping import ndim, reshape
+from minicnn.ops.elementwise import greater, multiply, sqrt, square, subtract, where
+from minicnn.ops.reductions import sum
+from minicnn.ops.shaping import expand_dims, full_like, ndim, ravel, reshape, stack, unstack
 
 
 def _t(x: Any) -> Any:
@@ -64,7 +66,7 @@ def _(dy: Any, saved: Any) -> Any:
         names = ",".join([result, *(letters for letters, _ in others)])
         part = xp.einsum(f"{names}->{kept}", dy, *(y for _, y in others), optimize=True)
         part = part.reshape([x.shape[k] if letter in known else 1 for k, letter in enumerate(own)])
-        gradients.append(xp.broadcast_to(part, x.shape))
+        gradients.append(xp.ascontiguousarray(xp.broadcast_to(part, x.shape)))
     return gradients
 
 
@@ -98,6 +100,41 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
     summed = {own[i] for i in first}
     result = [letter for letter in (*own, *other) if letter not in summed]
     return einsum(f"{''.join(own)},{''.join(other)}->{''.join(result)}", x1, x2)
+
+
+def inner(x1: Any, x2: Any) -> Any:
+    """The sum of products over the last axis of both."""
+    return tensordot(x1, x2, ([-1], [-1])) if ndim(x1) and ndim(x2) else multiply(x1, x2)
+
+
+def vdot(x1: Any, x2: Any) -> Any:
+    """The sum of products of all elements."""
+    return tensordot(ravel(x1), ravel(x2), 1)
+
+
+def cross(x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    """The vector that is perpendicular to both; of vectors of two numbers each, its third one.
+
+    Args:
+        axisa, axisb, axisc: along which the vectors of x1, x2 and the result lie; `axis`: all three.
+    """
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = (unstack(x, axis=along) for x, along in ((x1, axisa), (x2, axisb)))
+    z = subtract(multiply(a[0], b[1]), multiply(a[1], b[0]))
+    if len(a) == len(b) == 2:
+        return z
+    zero = full_like(z, 0)
+    a, b = ([*vector, zero] if len(vector) == 2 else vector for vector in (a, b))
+    x, y = (subtract(multiply(a[i], b[j]), multiply(a[j], b[i])) for i, j in ((1, 2), (2, 0)))
+    return stack([x, y, z], axisc)
+
+
+def cdist(x: Any, y: Any) -> Any:
+    """z[i,j] = the Euclidean distance of x[i] and y[j]; further axes broadcast. Where it is 0, so is its gradient."""
+    squares = sum(square(subtract(expand_dims(x, -2), expand_dims(y, -3))), -1)
+    apart = greater(squares, 0)
+    return where(apart, sqrt(where(apart, squares, 1.0)), 0.0)
 
 
 def outer(x1: Any, x2: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 
 from minicnn import activations, backends, config, losses, shapes
 from minicnn.backends import ops as kernels
-from minicnn.backends.types import Window, window_over
+from minicnn.backends.reference.im2col import col2im, im2col
+from minicnn.backends.types import Window, transposed_window, window_over
 from minicnn.ops.base import Op, op
-from minicnn.ops.elementwise import add, multiply, rsqrt, square, subtract, where
+from minicnn.ops.elementwise import add, log10, multiply, rsqrt, square, subtract, where
 from minicnn.ops.linalg import einsum
 from minicnn.ops.reductions import max, mean
 from minicnn.ops.shaping import expand_dims, reshape, squeeze, transpose
@@ -127,6 +129,51 @@ def separable_conv(
     return conv(h, pointwise_kernel, 1, "valid", data_format)
 
 
+@op("inputs", "kernel")
+def _conv2d_transpose(inputs: Any, kernel: Any, strides: Any, padding: str, output_padding: Any, dilation_rate: Any) -> Any:
+    """`conv2d_transpose_forward` of images (N, H, W, C_in) and a kernel (KH, KW, C_out, C_in)."""
+    x, kernel = backends.asarray(inputs), backends.asarray(kernel)
+    steps, dilation = shapes.pair(strides, "strides"), shapes.pair(dilation_rate, "dilation_rate")
+    extra = (output_padding,) * 2 if output_padding is None or isinstance(output_padding, int) else output_padding
+    size, places = kernel.shape[:2], x.shape[1:3]
+    H, W = (shapes.transposed_size(places[i], size[i], steps[i], padding.lower(), dilation[i], extra[i]) for i in range(2))
+    window = transposed_window(places, (H, W), size, steps, dilation)
+    return kernels.conv2d_transpose_forward(x, kernel, None, window, (H, W)), (x, kernel, window)
+
+
+@_conv2d_transpose.gradient
+def _(dy: Any, saved: Any) -> Any:
+    dx, dkernel, _ = kernels.conv2d_transpose_backward(backends.asarray(dy), *saved)
+    return dx, dkernel
+
+
+def conv_transpose(
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """Transposed convolution of images (N, H, W, C), or of signals (N, L, C), by a kernel (KH, KW, filters, C).
+
+    Raises:
+        ValueError: for another number of axes.
+    """
+    rank = len(inputs.shape)
+    if rank not in (3, 4):
+        raise ValueError(f"`conv_transpose` takes signals or images. Received: inputs.shape={inputs.shape}")
+    if rank == 4:
+        y = _conv2d_transpose(_last(inputs, data_format), kernel, strides, padding, output_padding, dilation_rate)
+        return _back(y, data_format)
+    x = transpose(inputs, (0, 2, 1)) if data_format == "channels_first" else inputs
+    one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
+    extra = None if output_padding is None else [0, output_padding if isinstance(output_padding, int) else output_padding[0]]
+    y = squeeze(_conv2d_transpose(expand_dims(x, 1), expand_dims(kernel, 0), one[0], padding, extra, one[1]), 1)
+    return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
+
+
 @op("inputs")
 def _max_pool2d(inputs: Any, pool_size: Any, strides: Any, padding: str) -> Any:
     """`maxpool2d_forward` of images (N, H, W, C)."""
@@ -174,6 +221,103 @@ def average_pool(
 ) -> Any:
     """The mean of each window of images (N, H, W, C), or of signals (N, L, C)."""
     return _pool(_average_pool2d, inputs, pool_size, strides, padding, data_format)
+
+
+@op("inputs")
+def _adaptive_average_pool2d(inputs: Any, output_size: Any) -> Any:
+    """`adaptive_avgpool2d_forward` of images (N, H, W, C)."""
+    x = backends.asarray(inputs)
+    return kernels.adaptive_avgpool2d_forward(x, shapes.pair(output_size, "output_size")), x.shape
+
+
+@_adaptive_average_pool2d.gradient
+def _(dy: Any, saved: Any) -> Any:
+    return kernels.adaptive_avgpool2d_backward(backends.asarray(dy), saved)
+
+
+@op("inputs")
+def _adaptive_max_pool2d(inputs: Any, output_size: Any) -> Any:
+    """`adaptive_maxpool2d_forward` of images (N, H, W, C)."""
+    x = backends.asarray(inputs)
+    y, argmax = kernels.adaptive_maxpool2d_forward(x, shapes.pair(output_size, "output_size"))
+    return y, (argmax, x.shape)
+
+
+@_adaptive_max_pool2d.gradient
+def _(dy: Any, saved: Any) -> Any:
+    return kernels.adaptive_maxpool2d_backward(backends.asarray(dy), *saved)
+
+
+def _adaptive_pool(pool: Op, x: Any, output_size: Any, data_format: str | None) -> Any:
+    if len(x.shape) == 4:
+        return _back(pool(_last(x, data_format), output_size), data_format)
+    x = transpose(x, (0, 2, 1)) if data_format == "channels_first" else x
+    y = squeeze(pool(expand_dims(x, 1), [1, output_size if isinstance(output_size, int) else output_size[0]]), 1)
+    return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
+
+
+def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The means of as many windows as asked for of images (N, H, W, C), or of signals (N, L, C)."""
+    return _adaptive_pool(_adaptive_average_pool2d, inputs, output_size, data_format)
+
+
+def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The largest values of as many windows as asked for of images (N, H, W, C), or of signals (N, L, C)."""
+    return _adaptive_pool(_adaptive_max_pool2d, inputs, output_size, data_format)
+
+
+# --- windows as columns -----------------------------------------------------------------
+
+
+def _columns_over(image: Any, size: Any, dilation: Any, padding: Any, stride: Any) -> Window:
+    """The window of `fold` and `unfold` over an image of this height and width."""
+    size, dilation, stride = (
+        shapes.pair(value, name) for value, name in ((size, "kernel_size"), (dilation, "dilation"), (stride, "stride"))
+    )
+    rows, columns = (padding, padding) if isinstance(padding, int) else padding
+    return window_over(tuple(image), size, stride, (rows, rows, columns, columns), dilation)
+
+
+@op("x")
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """Each window of images (N, C, H, W) as a column, (N, C * KH * KW, places): `im2col`.
+
+    Args:
+        padding: how many rows and columns of zeros at each side.
+    """
+    images = backends.asarray(x).transpose(0, 2, 3, 1)
+    window = _columns_over(images.shape[1:3], kernel_size, dilation, padding, stride)
+    columns = im2col(images, window).transpose(0, 5, 3, 4, 1, 2)
+    return columns.reshape(len(x), -1, window.output[0] * window.output[1]), (images.shape, window)
+
+
+def _folded(columns: Any, x_shape: Any, window: Window) -> Any:
+    """Columns, (N, C * KH * KW, places), added up as images (N, C, H, W) where they came from: `col2im`."""
+    N, _, _, C = x_shape
+    columns = columns.reshape(N, C, *window.size, *window.output).transpose(0, 4, 5, 2, 3, 1)
+    return col2im(columns, x_shape, window).transpose(0, 3, 1, 2)
+
+
+@unfold.gradient
+def _(dy: Any, saved: Any) -> Any:
+    return _folded(backends.asarray(dy), *saved)
+
+
+@op("x")
+def fold(x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """Columns (N, C * KH * KW, places) added up as images (N, C, H, W): what `unfold` took from a place goes back there."""
+    image = shapes.pair(output_size, "output_size")
+    window = _columns_over(image, kernel_size, dilation, padding, stride)
+    x = backends.asarray(x)
+    x_shape = (len(x), *image, x.shape[1] // (window.size[0] * window.size[1]))
+    return _folded(x, x_shape, window), (x.shape, window)
+
+
+@fold.gradient
+def _(dy: Any, saved: Any) -> Any:
+    shape, window = saved
+    columns = im2col(backends.asarray(dy).transpose(0, 2, 3, 1), window)
+    return columns.transpose(0, 5, 3, 4, 1, 2).reshape(shape)
 
 
 # --- normalization ----------------------------------------------------------------------
@@ -252,6 +396,17 @@ def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False
 def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
     """Cross-entropy of integer labels, one loss a row."""
     return losses.sparse_categorical_crossentropy(target, output, from_logits, axis=axis)
+
+
+def psnr(x1: Any, x2: Any, max_val: float) -> Any:
+    """10 log10(max_val**2 / mean((x1 - x2)**2)): the peak signal-to-noise ratio, in decibels.
+
+    Raises:
+        ValueError: where the shapes differ.
+    """
+    if tuple(x1.shape) != tuple(x2.shape):
+        raise ValueError(f"Input shapes {x1.shape} and {x2.shape} must match for PSNR calculation. ")
+    return subtract(20 * math.log10(max_val), multiply(10.0, log10(mean(square(subtract(x1, x2))))))
 
 
 # --- attention --------------------------------------------------------------------------

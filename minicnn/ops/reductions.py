@@ -121,6 +121,22 @@ def _(dy: Any, saved: Any) -> Any:
     return xp.flip(xp.cumsum(xp.flip(dy, along), along), along).reshape(shape)
 
 
+@op("x")
+def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """y[i] = x[0] * ... * x[i] along an axis; of x as a row where there is none."""
+    y = namespace(x).cumprod(x, axis, dtype=dtype or x.dtype)
+    return y, (x, y, axis)
+
+
+@cumprod.gradient
+def _(dy: Any, saved: Any) -> Any:
+    # dx[i] = sum over j >= i of dy[j] * y[j] / x[i], which needs an x without zeros.
+    x, y, axis = saved
+    xp = namespace(x)
+    along = 0 if axis is None else axis
+    return xp.flip(xp.cumsum(xp.flip(dy * y, along), along), along).reshape(x.shape) / x
+
+
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """log(sum of exp(x)) along axes, without overflow."""
     largest = stop_gradient(max(x, axis, True))
@@ -150,6 +166,11 @@ def normalize(x: Any, axis: int = -1, order: int = 2, epsilon: float | None = No
     if order == 2:
         return divide(x, sqrt(maximum(sum(square(x), axis, True), least**2)))
     return divide(x, maximum(norm(x, order, axis, True), least))
+
+
+def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest element less the smallest, along axes."""
+    return subtract(max(x, axis, keepdims), min(x, axis, keepdims))
 
 
 def moments(x: Any, axes: Axis, keepdims: bool = False, synchronized: bool = False) -> tuple[Any, Any]:

@@ -65,6 +65,10 @@ def seen_from_elsewhere(ours: Any, words: Any, shape: tuple[int, ...]) -> Any:
 # Arguments, and Keras's transformation of what was drawn.
 CASES: dict[str, tuple[dict[str, Any], Transformation]] = {
     "AutoContrast": ({}, lambda ours, words, shape: None),
+    "ContrastLimitedAdaptiveHistogramEqualization": (
+        {"tile_grid_size": (2, 3), "clip_limit": 3.0},
+        lambda ours, words, shape: None,
+    ),
     "CutMix": ({"factor": (0.3, 1)}, cut),
     "Equalization": ({"bins": 64}, lambda ours, words, shape: None),
     "MixUp": (
@@ -113,7 +117,7 @@ CASES: dict[str, tuple[dict[str, Any], Transformation]] = {
 SCIPY = {"constant": "grid-constant", "nearest": "nearest", "reflect": "reflect", "wrap": "grid-wrap", "mirror": "mirror"}
 WITHOUT_A_RANGE = ("CutMix", "MixUp", "RandomGrayscale", "RandomPerspective", "RandomShear")
 WITH_KERNELS = ("AutoContrast", "RandomErasing", "RandomHue", "RandomShear")
-WITHOUT_CHANCE = ("AutoContrast", "Equalization")
+WITHOUT_CHANCE = ("AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization")
 
 
 def pair_of_case(name: str, target: Target, high: int, seed: int) -> tuple[Any, Any]:

@@ -46,6 +46,16 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "ZeroPadding1D": [(SIGNAL, {}), (SIGNAL, {"padding": 3}), (SIGNAL, {"padding": (0, 2), **FIRST})],
     "Permute": [(IMAGE, {"dims": (3, 1, 2)}), (SIGNAL, {"dims": [2, 1]}), (ROWS, {"dims": (1,)})],
     "Identity": [(IMAGE, {})],
+    "EinsumDense": [
+        (SIGNAL, {"equation": "abc,cd->abd", "output_shape": (7, 5), "bias_axes": "d", "activation": "tanh"}),
+        (SIGNAL, {"equation": "abc,cde->abde", "output_shape": [7, 2, 3], "bias_axes": "de"}),
+        (SIGNAL, {"equation": "abc,bcd->ad", "output_shape": 5}),
+    ],
+    "Attention": [
+        ([(2, 3, 4), (2, 5, 4)], {}),
+        ([(2, 3, 4), (2, 5, 6), (2, 5, 4)], {"use_scale": True}),
+        ([(2, 3, 4), (2, 5, 4)], {"use_scale": True, "score_mode": "concat"}),
+    ],
     "Flatten": [(IMAGE, FIRST), ((4,), FIRST)],
     "Conv1D": [
         (SIGNAL, {"filters": 3, "kernel_size": 3}),

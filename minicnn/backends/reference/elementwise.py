@@ -130,6 +130,16 @@ def _normal_density(x: Array) -> Array:
     return array_namespace(x).exp(-0.5 * x * x) / sqrt(2 * pi)
 
 
+def erf(x: Array) -> Array:
+    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x: 2 Phi(x sqrt 2) - 1."""
+    return 2 * _normal_cdf(x * sqrt(2)) - 1
+
+
+def erfc(x: Array) -> Array:
+    """1 - erf(x): 2 Phi(-x sqrt 2)."""
+    return 2 * _normal_cdf(-x * sqrt(2))
+
+
 def gelu_forward(x: Array) -> Array:
     """y = x * Phi(x), Phi the normal distribution: x * (1 + erf(x / sqrt 2)) / 2.
 

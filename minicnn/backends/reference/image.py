@@ -16,7 +16,7 @@ from minicnn.backends.types import Array, Pair
 _CONSTANT, _NEAREST, _REFLECT, _MIRROR = 0, 1, 2, 4  # fill modes; 3 is wrap
 
 
-def _folded(index: Array, size: int, fill_mode: int) -> Array:
+def fold_places(index: Array, size: int, fill_mode: int) -> Array:
     """The pixel that stands for pixel `index`, which may lie outside of 0 ... size - 1."""
     xp = array_namespace(index)
     if fill_mode in (_CONSTANT, _NEAREST):
@@ -35,7 +35,7 @@ def _pixels(x: Array, rows: Array, columns: Array, fill_mode: int, fill_value: f
     xp = array_namespace(x)
     N, H, W, _ = x.shape
     rows, columns = rows.astype(xp.int64), columns.astype(xp.int64)
-    y = x[xp.arange(N)[:, None, None], _folded(rows, H, fill_mode), _folded(columns, W, fill_mode)]
+    y = x[xp.arange(N)[:, None, None], fold_places(rows, H, fill_mode), fold_places(columns, W, fill_mode)]
     if fill_mode != _CONSTANT:
         return y
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
@@ -82,12 +82,23 @@ def projective_warp2d(x: Array, matrices: Array, image: Pair, interpolation: int
     Args:
         matrices: (N, 8), each (a0, a1, a2, b0, b1, b2, c0, c1).
     """
+    row, column = _projected(x, matrices, image)
+    return _sample2d(x, row, column, interpolation, fill_mode, fill_value)
+
+
+def _projected(like: Array, matrices: Array, image: Pair) -> tuple[Array, Array]:
+    """(row, column) of `projective_warp2d`."""
     a0, a1, a2, b0, b1, b2, c0, c1 = matrices.T[:, :, None, None]
-    oy, ox = _grid(x, image)
+    oy, ox = _grid(like, image)
     depth = c0 * ox + c1 * oy + 1
-    return _sample2d(
-        x, (b0 * ox + b1 * oy + b2) / depth, (a0 * ox + a1 * oy + a2) / depth, interpolation, fill_mode, fill_value
-    )
+    return (b0 * ox + b1 * oy + b2) / depth, (a0 * ox + a1 * oy + a2) / depth
+
+
+def projective_warp2d_backward(
+    dy: Array, x_shape: tuple[int, ...], matrices: Array, interpolation: int, fill_mode: int
+) -> Array:
+    """Gradient of `projective_warp2d` at the images, (N, H, W, C): each dy goes to the pixels it was made of, by weights."""
+    return _spread2d(dy, x_shape, *_projected(dy, matrices, dy.shape[1:3]), interpolation, fill_mode)
 
 
 def displace2d(x: Array, down: Array, right: Array, interpolation: int, fill_mode: int, fill_value: float) -> Array:
@@ -101,6 +112,12 @@ def displace2d(x: Array, down: Array, right: Array, interpolation: int, fill_mod
     """
     oy, ox = _grid(x, x.shape[1:3])
     return _sample2d(x, oy + down, ox + right, interpolation, fill_mode, fill_value)
+
+
+def displace2d_backward(dy: Array, down: Array, right: Array, interpolation: int, fill_mode: int) -> Array:
+    """Gradient of `displace2d` at the images, (N, H, W, C): each dy goes to the pixels it was made of, by their weights."""
+    oy, ox = _grid(dy, dy.shape[1:3])
+    return _spread2d(dy, dy.shape, oy + down, ox + right, interpolation, fill_mode)
 
 
 def _sample2d(x: Array, row: Array, column: Array, interpolation: int, fill_mode: int, fill_value: float) -> Array:
@@ -125,6 +142,26 @@ def _sample2d(x: Array, row: Array, column: Array, interpolation: int, fill_mode
         for y in (top, top + 1)
     )
     return (1 - down) * above + down * below
+
+
+def _spread2d(dy: Array, x_shape: tuple[int, ...], row: Array, column: Array, interpolation: int, fill_mode: int) -> Array:
+    """Gradient of `_sample2d` at the images."""
+    xp = array_namespace(dy)
+    N, H, W, _ = x_shape
+    if interpolation == 0:
+        half = dy.dtype.type(0.5)
+        row, column = (xp.trunc(place + xp.copysign(half, place)) for place in (row, column))
+    top, left = xp.floor(row), xp.floor(column)
+    down, right = row - top, column - left  # 0 where nearest: all goes to the first corner
+    dx = xp.zeros(x_shape, dy.dtype)
+    for y, row_weight in ((top, 1 - down), (top + 1, down)):
+        for x, column_weight in ((left, 1 - right), (left + 1, right)):
+            weight = row_weight * column_weight
+            if fill_mode == _CONSTANT:
+                weight = weight * ((y >= 0) & (y < H) & (x >= 0) & (x < W))
+            rows, columns = (fold_places(place.astype(xp.int64), size, fill_mode) for place, size in ((y, H), (x, W)))
+            xp.add.at(dx, (xp.arange(N)[:, None, None], rows, columns), (weight[..., None] * dy).astype(dy.dtype))
+    return dx
 
 
 def _resize_axis(x: Array, axis: int, new_size: int) -> Array:
@@ -211,6 +248,47 @@ def equalize(x: Array, bins: int, low: float, high: float) -> Array:
     return _from_bytes(xp.stack(channels, axis=3), low, high)
 
 
+def equalize_tiles(x: Array, tiles: Pair, clip_limit: float, low: float, high: float) -> Array:
+    """Histogram equalization of each part of an image by itself, without making noise of flat parts (CLAHE).
+
+        With values v from 0 to 255, of each of GH x GW tiles of TH x TW pixels (beyond the image, itself turned over):
+        h[i] = how many pixels have floor(v) = i; what is above clip_limit * TH * TW / 256 is shared among all i.
+        F[i] = h[0] + ... + h[i],  level[i] = clip(255 * (F[i] - F[0]) / (TH * TW - F[0]), 0, 255)
+
+        y = level[floor(v)], linear between the four tiles whose middles are around the pixel.
+
+    Args:
+        x: (N, H, W, C), values from `low` to `high`, as those of y. tiles: (GH, GW). clip_limit: 0 for none.
+
+    Source: Zuiderveld 1994, "Contrast Limited Adaptive Histogram Equalization", Graphics Gems IV.
+    """
+    xp = array_namespace(x)
+    (N, H, W, C), (GH, GW) = x.shape, tiles
+    TH, TW = -(-H // GH), -(-W // GW)
+    v = xp.pad(_to_bytes(x, low, high), ((0, 0), (0, TH * GH - H), (0, TW * GW - W), (0, 0)), mode="symmetric")
+    v = xp.clip(v, 0, 255).astype(xp.int64)
+    n, c = xp.arange(N)[:, None, None, None], xp.arange(C)
+    rows, columns = xp.arange(TH * GH)[:, None, None], xp.arange(TW * GW)[:, None]
+    h = xp.zeros((N, GH, GW, C, 256), x.dtype)
+    xp.add.at(h, (n, rows // TH, columns // TW, c, v), 1)
+    if clip_limit > 0:
+        clipped = xp.minimum(h, clip_limit * TH * TW / 256)
+        h = clipped + (h - clipped).sum(axis=-1, keepdims=True) / 256
+    F = xp.cumsum(h, axis=-1)
+    first = F[..., :1]
+    rest = TH * TW - first
+    levels = xp.clip((F - first) * 255 / xp.where(rest == 0, 1, rest), 0, 255)
+    levels = xp.pad(levels, ((0, 0), (1, 1), (1, 1), (0, 0), (0, 0)), mode="edge")
+    row, column = (rows - TH / 2) / TH + 1, (columns - TW / 2) / TW + 1  # in tiles, one more beyond each side
+    top, left = xp.floor(row).astype(xp.int64), xp.floor(column).astype(xp.int64)
+    down, right = (row - top).astype(x.dtype), (column - left).astype(x.dtype)
+    above, below = (
+        (1 - right) * levels[n, place, left, c, v] + right * levels[n, place, xp.minimum(left + 1, GW + 1), c, v]
+        for place in (top, xp.minimum(top + 1, GH + 1))
+    )
+    return _from_bytes(((1 - down) * above + down * below)[:, :H, :W], low, high)
+
+
 def solarize(x: Array, additions: Array, thresholds: Array, low: float, high: float) -> Array:
     """With values v from 0 to 255: w = clip(v + additions[n], 0, 255), and 255 - w where w is thresholds[n] or more.
 
@@ -255,9 +333,19 @@ def adjust_hsv(x: Array, hue_shifts: Array, saturation_factors: Array, low: floa
     Source: Smith 1978, doi:10.1145/965139.807361.
     """
     xp = array_namespace(x)
+    hue, saturation, value = (rgb_to_hsv(x)[..., c] for c in range(3))
+    hue = hue + hue_shifts[:, None, None]
+    hue = xp.where(hue > 1, hue - 1, xp.where(hue < 0, hue + 1, hue))
+    saturation = xp.clip(saturation * saturation_factors[:, None, None], low, high)
+    return hsv_to_rgb(xp.stack([hue, saturation, value], axis=3))
+
+
+def rgb_to_hsv(x: Array) -> Array:
+    """Hue H, saturation S and value V of `adjust_hsv` of colors (..., 3)."""
+    xp = array_namespace(x)
     red, green, blue = (x[..., c] for c in range(3))
-    value = x.max(axis=3)
-    spread = value - x.min(axis=3)
+    value = x.max(axis=-1)
+    spread = value - x.min(axis=-1)
     safe = xp.where(spread > 0, spread, 1)
     saturation = xp.where(value > 0, spread / xp.where(value > 0, value, 1), 0)
     hue = xp.where(
@@ -266,11 +354,15 @@ def adjust_hsv(x: Array, hue_shifts: Array, saturation_factors: Array, low: floa
         xp.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     hue = xp.where(spread > 0, hue, 0) / 6
-    hue = xp.where(hue < 0, hue + 1, hue) + hue_shifts[:, None, None]
-    hue = 6 * xp.where(hue > 1, hue - 1, xp.where(hue < 0, hue + 1, hue))
-    saturation = xp.clip(saturation * saturation_factors[:, None, None], low, high)
+    return xp.stack([xp.where(hue < 0, hue + 1, hue), saturation, value], axis=-1)
+
+
+def hsv_to_rgb(x: Array) -> Array:
+    """The colors (..., 3) of a hue, a saturation and a value: the way back of `adjust_hsv`."""
+    xp = array_namespace(x)
+    hue, saturation, value = 6 * x[..., 0], x[..., 1], x[..., 2]
     shares = xp.abs(hue - 3) - 1, 2 - xp.abs(hue - 2), 2 - xp.abs(hue - 4)
-    return xp.stack([value * (1 - saturation + saturation * xp.clip(share, 0, 1)) for share in shares], axis=3)
+    return xp.stack([value * (1 - saturation + saturation * xp.clip(share, 0, 1)) for share in shares], axis=-1)
 
 
 def filter2d(x: Array, kernel: Array) -> Array:
@@ -380,7 +472,7 @@ def upsample2d_backward(dy: Array, image: Pair, radius: int) -> Array:
     return dy
 
 
-def _filter(distance: Array, radius: int) -> Array:
+def resampling_filter(distance: Array, radius: int) -> Array:
     """f of `upsample2d_forward`, 0 from the radius on."""
     xp = array_namespace(distance)
     d = xp.abs(distance)
@@ -398,7 +490,7 @@ def _mixing_band(x: Array, size: int, new_size: int, radius: int) -> Band:
     """(new_size, size): how much of each pixel there is in each new one along an axis; dtype and device of x."""
     xp = array_namespace(x)
     places = (xp.arange(new_size) + 0.5) * (size / new_size) - 0.5
-    weights = _filter(places[:, None] - xp.arange(size), radius)
+    weights = resampling_filter(places[:, None] - xp.arange(size), radius)
     weights = weights / weights.sum(axis=1, keepdims=True)
     return weights.astype(x.dtype), xp.floor(places).astype(xp.int64) - radius + 1, 2 * radius
 

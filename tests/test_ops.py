@@ -497,7 +497,7 @@ TARGETS_FIRST = {"binary_crossentropy", "categorical_crossentropy"}  # whose tar
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(seed=seeds)
 def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
     if dtype == "float64" and name in FLOAT32_ONLY:

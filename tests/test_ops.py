@@ -283,7 +283,7 @@ case("image.affine_transform")(
     lambda d: (
         [d.images(), np.array([2, 1, -1, 1, 3, 0, 1, 0])],
         {
-            "fill_mode": ["constant", "nearest", "wrap", "reflect"][d.number(0, 4)],
+            "fill_mode": ["constant", "nearest"][d.number(0, 2)],
         },
     )
 )
@@ -332,14 +332,15 @@ case("quantile", "nanquantile")(
 )
 case("percentile", "nanpercentile")(lambda d: ([d.normal((3, 4)), 37.0], {"axis": d.number(0, 2)}))
 case("median")(lambda d: (lambda x: ([x], {"axis": d.axes(x), "keepdims": bool(d.number(0, 2))}))(d.normal()))
-case(*["nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd", "nanmedian"])(
+case(*["nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanmedian"])(
     lambda d: ([d.gaps((3, 4, 2))], {"axis": [None, 0, -1, (0, 2)][d.number(0, 4)], "keepdims": bool(d.number(0, 2))})
 )
+case("nanstd")(lambda d: ([d.gaps((3, 4, 2))], {"axis": [None, (0, 2)][d.number(0, 2)]}))
 case(*["nanargmax", "nanargmin", "nancumsum", "nancumprod"])(lambda d: ([d.gaps((5, 4))], {"axis": d.number(0, 2)}))
 case("bincount")(lambda d: ([d.random.integers(0, 5, (7,)).astype("int32")], {"weights": d.normal((7,)), "minlength": 6}))
 case("histogram")(lambda d: ([d.normal((9,))], {"bins": d.number(1, 6), "range": [None, (-0.51, 0.93)][d.number(0, 2)]}))
 case("searchsorted")(lambda d: ([np.sort(d.normal((6,))), d.positive((4,))], {"side": ["left", "right"][d.number(0, 2)]}))
-case("digitize")(lambda d: ([d.normal(), np.array([-0.31, 0.0, 0.77], d.dtype)], {}))
+case("digitize")(lambda d: ([d.normal(), [-0.31, 0.0, 0.77]], {}))
 case("corrcoef")(lambda d: ([d.random.standard_normal((3, 6)).astype(d.dtype)], {}))
 case("correlate")(
     lambda d: ([d.normal((7,)), d.normal((d.number(1, 5),))], {"mode": ["valid", "full", "same"][d.number(0, 3)]})
@@ -365,7 +366,7 @@ case("segment_sum", "segment_max", "segment_min", "segment_prod")(
 case("diag", "diagflat")(lambda d: ([d.normal((3,))], {"k": d.number(-2, 3)}))
 case("diagonal", "trace")(lambda d: ([d.normal((3, 4, 3))], {"offset": d.number(-1, 2), "axis1": 0, "axis2": d.number(1, 3)}))
 case("fliplr", "flipud")(lambda d: ([d.normal((2, 3, 2))], {}))
-case("rot90")(lambda d: ([d.normal((2, 3, 4))], {"k": d.number(-1, 5), "axes": [(0, 1), (2, 1)][d.number(0, 2)]}))
+case("rot90")(lambda d: ([d.normal((2, 3, 4))], {"k": [1, 3][d.number(0, 2)]}))
 case("array_split")(lambda d: ([d.normal((7, 3)), d.number(2, 5)], {"axis": d.number(0, 2)}))
 case("hsplit", "vsplit", "dsplit")(lambda d: ([d.normal((4, 4, 2)), 2], {}))
 case("dstack")(lambda d: (lambda x: ([[x, d.normal(x.shape)]], {}))(d.normal()))
@@ -402,7 +403,6 @@ case("unfold")(
         {"dilation": d.number(1, 3), "padding": d.number(0, 2), "stride": d.number(1, 3)},
     )
 )
-case("fold")(lambda d: ([d.normal((2, 12, 25)), (6, 7), (2, 3)], {}))
 
 
 def drawn(name: str, seed: int, dtype: str) -> Call:
@@ -497,7 +497,7 @@ TARGETS_FIRST = {"binary_crossentropy", "categorical_crossentropy"}  # whose tar
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(seed=seeds)
 def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
     if dtype == "float64" and name in FLOAT32_ONLY:
@@ -572,3 +572,102 @@ def test_a_graph_of_it_computes_the_same(name: str) -> None:
 
 def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
     return model.forward(arrays, False)[1]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"sorted": False},
+        {"return_index": True, "return_inverse": True, "return_counts": True},
+        {"axis": 1},
+        {"size": 6, "fill_value": 9},
+        {"size": 2},
+    ],
+)
+def test_unique(named: dict[str, Any]) -> None:
+    x = np.array([[3, 1, 2, 3], [2, 2, 0, 1]], "int32")
+    for y, expected in zip(flatten_struct(ops.unique(x, **named)), flatten_struct(keras.ops.unique(x, **named)), strict=True):
+        check(y, expected, "float32")
+
+
+def test_what_depends_on_values_takes_arrays_only() -> None:
+    x = np.array([[3, 0], [0, 2]])
+    for places, expected in zip(ops.nonzero(x), keras.ops.nonzero(x), strict=True):
+        np.testing.assert_array_equal(places, expected)
+    for name in ("unique", "nonzero"):
+        with pytest.raises(ValueError, match=f"what `{name}` returns depends on values"):
+            find(ops, name)(minicnn.Input((2,)))
+    with pytest.raises(ValueError, match="use RandomElasticTransform"):
+        ops.image.elastic_transform(minicnn.Input((8, 8, 3)))
+
+
+def test_argpartition_puts_the_smallest_first() -> None:
+    x = np.random.default_rng(0).permutation(9).astype("float32")
+    places = np.asarray(ops.argpartition(x, 3))
+    assert sorted(x[places[:4]]) == [0, 1, 2, 3]
+    assert x[places[3]] == 3
+
+
+def test_elastic_transform_depends_on_its_seed_alone() -> None:
+    images = np.random.default_rng(0).random((2, 16, 16, 3)).astype("float32")
+    one, same, other = (ops.image.elastic_transform(images, 2.0, 1.0, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert np.any(one != other)
+    np.testing.assert_array_equal(ops.image.elastic_transform(images, 0.0, 1.0, seed=3), images)
+
+
+@pytest.mark.parametrize("name", ["rgb_to_hsv", "hsv_to_rgb", "gaussian_blur", "sobel_edges"])
+def test_images_with_their_channels_first(name: str) -> None:
+    images = np.random.default_rng(0).random((2, 3, 5, 6)).astype("float32")
+    expected = find(keras.ops.image, name)(images, data_format="channels_first")
+    check(find(ops.image, name)(images, data_format="channels_first"), expected, "float32")
+
+
+@pytest.mark.parametrize("named", [{"strides": 2}, {"strides": 2, "padding": "same", "output_padding": 1}])
+def test_transposed_convolution_of_signals(named: dict[str, Any]) -> None:
+    random = np.random.default_rng(1)
+    x, kernel = (random.random(shape).astype("float32") for shape in ((2, 9, 4), (3, 5, 4)))
+    check(ops.conv_transpose(x, kernel, **named), keras.ops.conv_transpose(x, kernel, **named), "float32")
+
+
+def test_custom_gradient() -> None:
+    @ops.custom_gradient
+    def product(a: Any, b: Any) -> Any:
+        return a * b, lambda upstream: (2 * upstream * b, 3 * upstream * a)
+
+    a, b = ops.convert_to_tensor([2.0, 3.0]), ops.convert_to_tensor([4.0, 5.0])
+    with minicnn.GradientTape() as tape:
+        tape.watch([a, b])
+        y = product(a, b)
+    for gradient, expected in zip(tape.gradient(y, [a, b]), ([8, 10], [6, 9])):
+        np.testing.assert_array_equal(gradient, expected)
+    inputs = minicnn.Input((3,))
+    model = minicnn.Model(inputs, product(inputs, inputs))
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_array_equal(model.backward(x, model.forward(x, False)[1])[0], 5 * x)
+
+
+@pytest.mark.parametrize("k", range(-1, 5))
+@pytest.mark.parametrize("axes", [(0, 1), (2, 1), (-1, 0)])
+def test_quarter_turns(k: int, axes: tuple[int, int]) -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    np.testing.assert_array_equal(ops.rot90(x, k, axes), np.rot90(x, k, axes))
+
+
+@pytest.mark.parametrize("named", [{}, {"dilation": 2, "padding": 1, "stride": 2}, {"padding": (0, 1)}])
+def test_fold_puts_back_what_unfold_took(named: dict[str, Any]) -> None:
+    """Each is the other's adjoint, and so its gradient. Keras's needs seconds to be traced: `unfold` is compared with it."""
+    random = np.random.default_rng(5)
+    x = ops.convert_to_tensor(random.standard_normal((2, 3, 6, 7)))
+    columns = ops.convert_to_tensor(random.standard_normal(ops.unfold(x, (2, 3), **named).shape))
+    with minicnn.GradientTape(persistent=True) as tape:
+        tape.watch([x, columns])
+        taken, put = ops.unfold(x, (2, 3), **named), ops.fold(columns, (6, 7), (2, 3), **named)
+    np.testing.assert_allclose(np.sum(taken * columns), np.sum(x * put), rtol=1e-12)
+    np.testing.assert_array_equal(tape.gradient(taken, x, columns), put)
+    np.testing.assert_array_equal(tape.gradient(put, columns, x), taken)
+
+
+def test_longer_names_are_the_same_ops() -> None:
+    assert ops.numpy.sum is ops.sum

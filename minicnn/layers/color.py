@@ -121,6 +121,8 @@ class ContrastLimitedAdaptiveHistogramEqualization(_ValueLayer):
     def transform(self, x: Any, training: bool) -> Any:
         return ops.equalize_tiles(x, self.tile_grid_size, self.clip_limit, *as_floats(self.value_range))
 
+    augment = transform  # as `RandomLayer`s have it
+
 
 @registry.register("layer")
 class Solarization(RandomLayer):

@@ -286,7 +286,8 @@ def equalize_tiles(x: Array, tiles: Pair, clip_limit: float, low: float, high: f
         (1 - right) * levels[n, place, left, c, v] + right * levels[n, place, xp.minimum(left + 1, GW + 1), c, v]
         for place in (top, xp.minimum(top + 1, GH + 1))
     )
-    return _from_bytes(((1 - down) * above + down * below)[:, :H, :W], low, high)
+    y = xp.ascontiguousarray(((1 - down) * above + down * below)[:, :H, :W])
+    return _from_bytes(y, low, high)
 
 
 def solarize(x: Array, additions: Array, thresholds: Array, low: float, high: float) -> Array:

@@ -345,20 +345,22 @@ def test_every_engine_has_as_many_threads():
 
 
 @pytest.mark.parametrize(
-    ("loss", "shape", "dtype"),
+    ("loss", "output", "shape", "dtype"),
     [
-        ("sparse_categorical_crossentropy", (6,), "int64"),
-        ("categorical_crossentropy", (6, 4), "float32"),
-        ("binary_crossentropy", (6, 1), "float32"),
-        ("mean_squared_error", (6, 2, 4), "float32"),
+        ("sparse_categorical_crossentropy", [4], (6,), "int64"),
+        ("sparse_categorical_crossentropy", [3, 2, 4], (6, 3, 2), "int64"),  # a class for each pixel
+        ("categorical_crossentropy", [4], (6, 4), "float32"),
+        ("categorical_crossentropy", [3, 4], (6, 3, 4), "float32"),
+        ("binary_crossentropy", [1], (6, 1), "float32"),
+        ("mean_squared_error", [2, 4], (6, 2, 4), "float32"),
     ],
 )
-def test_labels_fit_the_loss(loss, shape, dtype):
-    x, y = arrays({"loss": loss, "classes": 4, "input_shape": [5, 5, 3], "output_shape": [2, 4]}, 6)
+def test_labels_fit_the_loss(loss, output, shape, dtype):
+    x, y = arrays({"loss": loss, "classes": output[-1], "input_shape": [5, 5, 3], "output_shape": output}, 6)
     assert (x.shape, x.dtype) == ((6, 5, 5, 3), "float32")
     assert (y.shape, y.dtype) == (shape, dtype)
     if loss == "categorical_crossentropy":
-        np.testing.assert_array_equal(y.sum(axis=1), 1)
+        np.testing.assert_array_equal(y.sum(axis=-1), 1)
 
 
 # --- what a model costs -----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import keras
 import numpy as np
@@ -146,7 +147,9 @@ def test_five_steps_are_keras(name, data):
     options = exactly({**defaults, **data.draw(COMMON), **data.draw(RULES[name]), **data.draw(CLIPS)})
     rates = [options["learning_rate"]] * 2
     if data.draw(st.integers(0, 3)) == 0:
-        rates = [module.ExponentialDecay(rates[0], 2, np.float64(0.5)) for module in (schedules, keras.optimizers.schedules)]
+        # In a staircase of halves, which float32 holds: Keras computes a schedule in it.
+        decays = [module.ExponentialDecay for module in (schedules, keras.optimizers.schedules)]
+        rates = [decay(rates[0], 2, np.float64(0.5), staircase=True) for decay in decays]
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     values = {key: rng.normal(size=shape) for key, shape in SHAPES.items()}
     ours = getattr(optimizers, name)(**options | {"learning_rate": rates[0]})
@@ -166,7 +169,7 @@ def test_five_steps_are_keras(name, data):
             np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
         assert variable.shape == tuple(expected.shape)
-        if "/" in expected.path:  # Keras's others have no names of their own
+        if "/" in expected.path and not re.fullmatch(r"variable(_\d+)?", expected.name):  # others have no names of their own
             assert variable.name == expected.name
             assert variable.path.split("/")[1:] == expected.path.split("/")[1:]
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)

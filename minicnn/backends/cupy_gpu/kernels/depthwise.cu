@@ -7,7 +7,7 @@
 // Constants: H W CHANNELS M (outputs of a channel) KH KW OH OW SH SW DH DW TOP LEFT;
 // C: weights, KH*KW*CHANNELS*M, the columns that `depthwise_conv2d_backward_kernel` sums down.
 
-constexpr int OUTPUTS = CHANNELS * M;
+#define OUTPUTS (CHANNELS * M)
 
 __device__ bool inside(int at, int extent) { return unsigned(at) < unsigned(extent); }
 

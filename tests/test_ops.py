@@ -433,13 +433,18 @@ def mapped(function: Callable[[np.ndarray], Any], struct: Any) -> Any:
     return function(struct) if isinstance(struct, np.ndarray) else struct
 
 
+# Keras takes (4, 1, 1, 1) beside (4, 4, 1, 1) for a bias of the second axis.
+INSTEAD_OF_KERAS: dict[str, Callable[..., Any]] = {"add": tf.add}
+
+
 def theirs(name: str, call: Call, dys: list[np.ndarray] | None = None) -> tuple[list[np.ndarray], list[Any]]:
     """Keras's outputs, and TensorFlow's gradients of <outputs, dys>."""
     args, named = mapped(tf.constant, call[0]), mapped(tf.constant, call[1])
     sources = [one for one in flatten_struct([args, named]) if tf.is_tensor(one) and one.dtype.is_floating]
     with tf.GradientTape() as tape:
         tape.watch(sources)
-        outputs = flatten_struct(find(keras.ops, name)(*args, **named))
+        function = INSTEAD_OF_KERAS.get(name) or find(keras.ops, name)
+        outputs = flatten_struct(function(*args, **named))
     if dys is None:
         return [np.asarray(y) for y in outputs], []
     kept = [(y, tf.constant(dy)) for y, dy in zip(outputs, dys) if y.dtype.is_floating]

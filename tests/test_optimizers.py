@@ -155,6 +155,7 @@ def test_five_steps_are_keras(name, data):
     ours = getattr(optimizers, name)(**options | {"learning_rate": rates[0]})
     theirs = getattr(keras.optimizers, name)(**options | {"learning_rate": rates[1]})
     here, there = variables_of(Variable, values), variables_of(keras.Variable, values)
+    atol = 1e-7 if name == "Nadam" else 1e-9  # Keras's 0.96 is float32's, 2e-8 beside it: with that, ours has its very numbers
     if data.draw(st.booleans()):
         ours.exclude_from_weight_decay(var_names=["bias"])
         theirs.exclude_from_weight_decay(var_names=["bias"])
@@ -166,17 +167,17 @@ def test_five_steps_are_keras(name, data):
         for grad, copied in zip(grads, copies):
             np.testing.assert_array_equal(grad, copied)
         for variable, expected in zip(here, there):
-            np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)
+            np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=atol)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
         assert variable.shape == tuple(expected.shape)
         if "/" in expected.path and not re.fullmatch(r"variable(_\d+)?", expected.name):  # others have no names of their own
             assert variable.name == expected.name
             assert variable.path.split("/")[1:] == expected.path.split("/")[1:]
-        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=atol)
     ours.finalize_variable_values(here)
     theirs.finalize_variable_values(there)
     for variable, expected in zip(here, there):
-        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-7, atol=atol)
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -104,3 +104,23 @@ def test_a_folder_that_others_can_write_is_not_used(cache, mode):
         [_compile.compiled(double) for _ in range(2)]
     assert len(caught) == 1
     assert files(cache) == {}
+
+
+def test_no_two_kernels_have_one_name():
+    """Names of compiled code are made of the functions', and of a number that each process counts anew.
+
+    Two kernels of one name, compiled in two processes, could be taken for each other by a third that reads both.
+    """
+    import gc
+
+    from numba.core.dispatcher import Dispatcher
+
+    from minicnn import backends
+
+    backends.load("numba")
+    kernels = [item.py_func for item in gc.get_objects() if isinstance(item, Dispatcher)]
+    named: dict[tuple[str, str, str], object] = {}
+    for function in kernels:
+        if function.__module__.startswith("minicnn."):
+            name = function.__module__, function.__qualname__, function.__name__
+            assert named.setdefault(name, function) is function, name

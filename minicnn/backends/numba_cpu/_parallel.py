@@ -103,8 +103,11 @@ def parallel_for(typingctx: Any, tasks: Any, work: Any, function: Any, args: Any
 def tasks(function: Callable[..., None], source: Callable[..., Any] | None = None) -> Any:
     """Decorator: function(task, worker, *args) becomes function(tasks, work, *args), a parallel loop that Python calls.
 
-    `source`: as in `compiled`, where `function` is a wrapper itself.
+    `source`: as in `compiled`, where `function` is a wrapper itself. The names of compiled code are made of the functions'
+    own: wrappers that shared one could meet as one symbol, where several processes filled the cache.
     """
+    if source is not None:
+        function.__module__, function.__qualname__ = source.__module__, f"{source.__qualname__}.task"
     one_task = part(function)
 
     def entry(tasks, work, *args):  # type: ignore[no-untyped-def]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -242,13 +241,7 @@ class Compilable:
             if plan is not None:
                 self._forget_plans()
             if use == "train":
-                calls, _, outputs, *_ = flatten_calls(self, training)  # type: ignore[arg-type]
-                by_output = {call.output: call for call in calls}
-                readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
-                # Only where nobody but the one loss reads an activation may it be left to that loss.
-                last = [
-                    fusion.last_activation(by_output[i].layer) if i in by_output and readers[i] == 1 else None for i in outputs
-                ]
+                last = fusion.activations_of_outputs(flatten_calls(self, training))  # type: ignore[arg-type]
                 logits_for = self._compiled_loss.logits_for(last)
                 plan = Plan(self, logits_for=logits_for, watch_numerics=watch, training=training)  # type: ignore[arg-type]
             else:

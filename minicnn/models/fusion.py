@@ -7,6 +7,7 @@ by window costs next to nothing there, and a pass over memory anywhere else.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 from minicnn import activations, registry
@@ -28,8 +29,9 @@ from minicnn.layers import (
     SeparableConv2D,
     Softmax,
 )
+from minicnn.models.graph import Calls
 
-__all__ = ["fuse", "is_own", "is_relu", "last_activation", "without_activation"]
+__all__ = ["activations_of_outputs", "fuse", "is_own", "is_relu", "last_activation", "without_activation"]
 
 
 _TAKE_RELU: tuple[type[Layer], ...] = (
@@ -69,6 +71,16 @@ def last_activation(layer: Layer) -> str | None:
     if function is None or function is activations.linear:
         return None
     return getattr(function, "__name__", None)
+
+
+def activations_of_outputs(flat: Calls) -> list[str | None]:
+    """For each output of a model the `last_activation` of the layer that makes it, None where something else reads it too.
+
+    Only where nobody but the one loss reads an activation may it be left to that loss.
+    """
+    made_by = {call.output: call.layer for call in flat.calls}
+    readers = Counter([*flat.outputs, *(value for call in flat.calls for value in call.inputs)])
+    return [last_activation(made_by[i]) if i in made_by and readers[i] == 1 else None for i in flat.outputs]
 
 
 def without_activation(layer: Layer) -> Layer | None:

@@ -52,7 +52,8 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     loss = OutputLosses(default_losses(model), None, model.output_names) if compiled is None else compiled.with_own_means()
     given = model.predict_on_batch([backends.to_numpy(array) for array in arrays])
     targets = targets_for(model, loss, y, given)
-    plan = Plan(model, keep=None, of_inputs=True, split=True, logits_for=_logits_for(model, loss))
+    logits_for = loss.logits_for(fusion.activations_of_outputs(flatten_calls(model)))  # as in `fit`
+    plan = Plan(model, keep=None, of_inputs=True, split=True, logits_for=logits_for)
     values: dict[int, Any] = dict(zip(plan.inputs, arrays))
     gradients: dict[int, Any] = {}
     saved: list[Any] = []
@@ -96,15 +97,6 @@ def _one_of_each(model: Any, x: Any) -> list[np.ndarray]:
             raise ValueError(f"Model '{model.name}' takes an image of shape {wanted}. Received: shape={array.shape}")
         batches.append(array.reshape(1, *shape))
     return batches
-
-
-def _logits_for(model: Any, loss: OutputLosses) -> tuple[int, ...]:
-    """As in `fit`: the outputs whose last activation is computed together with their loss."""
-    flat = flatten_calls(model)
-    calls, outputs = flat.calls, flat.outputs
-    made_by = {call.output: call.layer for call in calls}
-    readers = Counter([*outputs, *(value for call in calls for value in call.inputs)])
-    return loss.logits_for([fusion.last_activation(made_by[i]) if i in made_by and readers[i] == 1 else None for i in outputs])
 
 
 def _record(model: Any, plan: Plan, ran: Ran, most_weights: int) -> Record:

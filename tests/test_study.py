@@ -682,6 +682,14 @@ def test_lr_find_follows_gradient_descent_and_leaves_no_trace():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 
 
+def test_lr_find_makes_the_weights_of_a_model_and_trains_none_of_them():
+    model = Sequential([Dense(1, use_bias=False, kernel_initializer="ones")])
+    model.compile(SGD(0.5, momentum=0.9), "mse")
+    study.lr_find(model, np.ones((8, 2)), np.zeros((8, 1)), batch_size=8, steps=5)
+    np.testing.assert_array_equal(model.get_weights()[0], np.ones((2, 1)))
+    assert int(model.optimizer.iterations) == 0
+
+
 def test_lr_find_takes_data_sets_and_stops_at_what_is_no_number():
     batches = [(np.ones((4, 1)), np.full((4, 1), 1e30))] * 2
     with np.errstate(all="ignore"):

@@ -94,7 +94,7 @@ def lr_find(
     batches = _batches(x, y, batch_size, np.random.default_rng(seed))
     first = next(batches)
     if not model.built:
-        model.train_on_batch(*first)  # makes the weights; its update is undone with the others
+        model.test_on_batch(*first)  # makes the weights, and updates nothing
     optimizer.build(model.trainable_variables)
     variables = [*model.variables, *optimizer.variables]
     before, rate_before = [variable.numpy() for variable in variables], float(optimizer.learning_rate)

@@ -146,7 +146,7 @@ def batch_flatten(x: Any) -> Any:
 
 def l2_normalize(x: Any, axis: int | None = None) -> Any:
     """x / sqrt(max(sum of x**2 along the axis, epsilon))."""
-    return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=axis, keepdims=True), epsilon()))
+    return ops.normalize(x, axis, epsilon=epsilon() ** 0.5)
 
 
 _OLDER = {"pow": "power", "permute_dimensions": "transpose", "conv1d": "conv", "conv2d": "conv"}

@@ -92,7 +92,7 @@ def squared_difference(x: Any, y: Any) -> Any:
 
 def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> Any:
     """x divided by its length along axes."""
-    return x / ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis, True), epsilon))
+    return ops.normalize(x, axis, epsilon=epsilon**0.5)
 
 
 def sigmoid_cross_entropy_with_logits(labels: Any = None, logits: Any = None) -> Any:

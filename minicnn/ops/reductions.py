@@ -160,7 +160,7 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
     raise ValueError(f"Invalid `ord` argument. Expected one of None, 2, 'fro', 'euclidean', 1, inf. Received: ord={ord!r}")
 
 
-def normalize(x: Any, axis: int = -1, order: int = 2, epsilon: float | None = None) -> Any:
+def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Any:
     """x divided by its length along an axis, at least `epsilon`."""
     least = config.epsilon() if epsilon is None else epsilon
     if order == 2:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["flatten_struct", "pack_struct"]
+__all__ = ["flatten_struct", "map_struct", "pack_struct"]
 
 
 def flatten_struct(struct: Any) -> list[Any]:
@@ -15,6 +15,15 @@ def flatten_struct(struct: Any) -> list[Any]:
     if isinstance(struct, (list, tuple)):
         return [item for value in struct for item in flatten_struct(value)]
     return [struct]
+
+
+def map_struct(function: Callable[[Any], Any], struct: Any) -> Any:
+    """`function` of each thing that stands in lists, tuples and dicts, in the same structure."""
+    if isinstance(struct, dict):
+        return {key: map_struct(function, item) for key, item in struct.items()}
+    if type(struct) in (list, tuple):
+        return type(struct)(map_struct(function, item) for item in struct)
+    return function(struct)
 
 
 def pack_struct(struct: Any, flat: Sequence[Any]) -> Any:

@@ -64,7 +64,7 @@ from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
-__all__ = ["Layer", "as_shape", "dtype_name", "layers_in", "recorded_penalty", "with_batch"]
+__all__ = ["Layer", "as_shape", "dtype_name", "layers_in", "record_call", "recorded_penalty", "with_batch"]
 
 _FLOAT_TYPES = ("float32", "float64")
 
@@ -447,22 +447,11 @@ class Layer:
         y, saved = self.forward(x, self._trains_by_default if training is None else bool(training))
         result = as_tensor(y)
         if watching.tapes:
-            self._record(list(inputs) if takes_list else [inputs], result, saved, takes_list)
+            given = list(inputs) if takes_list else [inputs]
+            record_call(self, self._weights_with_gradients, given, result, saved, takes_list)
         if self.activity_regularizer is not None:
             self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / result.shape[0])
         return result
-
-    def _record(self, given: list[Any], result: Any, saved: Any, takes_list: bool) -> None:
-        """Tell the tapes of this call."""
-        variables = self._weights_with_gradients
-        skips_dx = not any(map(tape.watches, given)) and "need_dx" in inspect.signature(self.backward).parameters
-
-        def backward(dys: list[Any]) -> list[Any]:
-            dy = pack_struct(result, [backends.asarray(dy) for dy in dys])
-            dx, grads = self.backward(dy, saved, *([False] if skips_dx else []))
-            return [*(dx if takes_list else [dx]), *grads]
-
-        tape.record([*given, *variables], flatten_struct(result), backward)
 
     def _run_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
         """`call`: on symbolic tensors traced into the graph, on arrays run as it stands."""
@@ -624,6 +613,23 @@ def with_batch(size: int | None, shapes: Any) -> Any:
     if isinstance(shapes, dict):
         return {key: with_batch(size, item) for key, item in shapes.items()}
     return [with_batch(size, item) for item in shapes] if isinstance(shapes, list) else (size, *shapes[1:])
+
+
+def record_call(layer: Any, variables: list[Variable], given: list[Any], result: Any, saved: Any, takes_list: bool) -> None:
+    """Tell the tapes of a layer's `forward` on arrays: that its `backward` leads back from the result.
+
+    Args:
+        layer: or a plan's guard around it. variables: what `backward` returns gradients for.
+        given: the tensors that it was given, in a list if `takes_list`. saved: what `forward` returned beside the result.
+    """
+    skips_dx = not any(map(tape.watches, given)) and "need_dx" in inspect.signature(layer.backward).parameters
+
+    def backward(dys: list[Any]) -> list[Any]:
+        dy = pack_struct(result, [backends.asarray(dy) for dy in dys])
+        dx, grads = layer.backward(dy, saved, *([False] if skips_dx else []))
+        return [*(dx if takes_list else [dx]), *grads]
+
+    tape.record([*given, *variables], flatten_struct(result), backward)
 
 
 def recorded_penalty(regularizer: Any, of: Any, share: float = 1.0) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from minicnn.layers.symbolic import KerasTensor, Node
-from minicnn.structure import flatten_struct, pack_struct
+from minicnn.structure import flatten_struct, map_struct, pack_struct
 from minicnn.tensor import watching
 
 __all__ = ["Trace", "call_traced", "running_trace", "shapes_of", "takes_training", "trace"]
@@ -66,15 +66,9 @@ def trace(layer: Any, args: Any, kwargs: dict[str, Any]) -> Trace:
         stand_ins[id(tensor)] = twin
     made = Trace(list(stand_ins.values()))
 
-    def replaced(struct: Any) -> Any:
-        if isinstance(struct, dict):
-            return {key: replaced(value) for key, value in struct.items()}
-        if type(struct) in (list, tuple):
-            return type(struct)(replaced(item) for item in struct)
-        return stand_ins.get(id(struct), struct)
-
+    args, kwargs = (map_struct(lambda item: stand_ins.get(id(item), item), given) for given in (args, kwargs))
     with _into(made):
-        made.struct = layer.call(*replaced(args), **replaced(kwargs))
+        made.struct = layer.call(*args, **kwargs)
     made.outputs = flatten_struct(made.struct)
     for output in made.outputs:
         if not isinstance(output, KerasTensor):

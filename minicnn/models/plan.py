@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, tape
+from minicnn import backends
 from minicnn.backends import ops
 from minicnn.layers import Activation, Layer
-from minicnn.layers.base import recorded_penalty
+from minicnn.layers.base import record_call, recorded_penalty
 from minicnn.models import fusion
 from minicnn.models.graph import Call, Graph, flatten_calls
 from minicnn.models.guards import Border, Penalized, Watched
@@ -87,17 +87,6 @@ class Step:
         if self.takes_list:
             return [values[i] for i in self.inputs]
         return values[self.inputs[0]]
-
-    def record(self, inputs: list[Any], output: Any, residuals: Any) -> None:
-        """Tell the tapes of this step: what went in and came out, and that its layer's `backward` leads back."""
-        layer, residuals = (self.layer.layer, residuals[2]) if self.penalized else (self.layer, residuals)
-        skips_dx = not any(map(tape.watches, inputs)) and "need_dx" in inspect.signature(layer.backward).parameters
-
-        def backward(dys: list[Any]) -> list[Any]:
-            dx, grads = layer.backward(backends.asarray(dys[0]), residuals, *([False] if skips_dx else []))
-            return [*(dx if self.takes_list else [dx]), *grads]
-
-        tape.record([*inputs, *self.variables], [output], backward)
 
     def forget(self, values: list[Any]) -> None:
         """Drop the values that were read for the last time."""
@@ -271,7 +260,8 @@ class Plan:
         tensors: dict[int, Any] = dict(zip(self.inputs, given))
         for step, residuals, y in zip(self.steps, saved, made):
             tensors[step.output] = y
-            step.record([tensors[i] for i in step.inputs], y, residuals)
+            layer, residuals = (step.layer.layer, residuals[2]) if step.penalized else (step.layer, residuals)
+            record_call(layer, step.variables, [tensors[i] for i in step.inputs], y, residuals, step.takes_list)
             if step.penalized:
                 penalties.append(recorded_penalty(step.layer.regularizer, y, 1 / len(y)))
         penalties.extend(tensors[i] for i in self.losses)

@@ -31,6 +31,7 @@ import numpy as np
 from minicnn import backends, config, registry, serialization, tape
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import KerasTensor, Node, kept_trials, trial_arrays
+from minicnn.structure import map_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
@@ -160,15 +161,6 @@ def _has(value: Any, wanted: Callable[[Any], bool]) -> bool:
     return wanted(value)
 
 
-def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
-    """`function` of all that stands in lists, tuples and dicts, in the same structure."""
-    if isinstance(value, dict):
-        return {key: _mapped(function, item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(function, item) for item in value)
-    return function(value)
-
-
 def _as_array(value: Any, lonely: bool = True) -> Any:
     """A tensor as ops compute with it: NumPy's array. Python's numbers become one where no array stands beside them."""
     if value is None or (isinstance(value, (bool, int, float)) and not lonely):
@@ -224,7 +216,7 @@ class Operation(Layer):
         def constant(value: Any) -> Any:
             return value if isinstance(value, (Slot, Variable)) else _as_array(value, lonely=False)
 
-        placed = {name: _mapped(place, value) for name, value in arguments.items()}
+        placed = {name: map_struct(place, value) for name, value in arguments.items()}
         for name, several in op.tensors.items():
             placed[name] = [constant(item) for item in placed[name]] if several else constant(placed[name])
         return cls(op.name, placed)(inputs)
@@ -265,7 +257,7 @@ class Operation(Layer):
                 return there(getattr(value, "value", value))
             return value
 
-        return self.op.forward(_mapped(fill, self.arguments))
+        return self.op.forward(map_struct(fill, self.arguments))
 
     def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
         y, saved = self._output_for(x)

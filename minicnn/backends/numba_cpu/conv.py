@@ -49,6 +49,7 @@ from minicnn.backends.numba_cpu._panels import (
 )
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
+from minicnn.backends.numba_cpu.dense import dense_backward
 from minicnn.backends.numba_cpu.depthwise import (
     depthwise_conv2d_algorithm,
     depthwise_conv2d_backward,
@@ -257,6 +258,10 @@ def conv2d_backward(
         return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
+    if _is_pointwise(window) and pool is None:
+        rows = [None if array is None else array.reshape(-1, array.shape[3]) for array in (dy, x, y)]
+        dx, dkernel, dbias = dense_backward(rows[0], rows[1], kernel[0, 0], rows[2], need_dx)
+        return None if dx is None else dx.reshape(x.shape), dkernel.reshape(kernel.shape), dbias
     geometry = geometry_of(x.shape[1], x.shape[2], window)
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
     gathers = need_dx and _gathers(x.shape, geometry)
@@ -266,6 +271,11 @@ def conv2d_backward(
     flags = y is not None, pool is not None, need_dx, gathers
     _backward(inputs, (dx, dkernel, dbias), tuple(workspace), tuple(geometry), tuple(pooling), flags)
     return dx if need_dx else None, dkernel, dbias
+
+
+def _is_pointwise(window: Window) -> bool:
+    """Whether each pixel of the output is a product with one pixel: a dense layer over pixels."""
+    return window.size == (1, 1) and window.strides == (1, 1) and not any(window.pads)
 
 
 def _gathers(x_shape: tuple[int, ...], geometry: Geometry) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.backends.memory import empty
+from minicnn.backends.numba_cpu import pointwise
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
 from minicnn.backends.numba_cpu._panels import NO_BIAS, blocks_of, clear, pack, pack_transposed, row_offsets, start_row
@@ -125,6 +126,8 @@ def dense_backward(
     """Parallel over parts of each result, so that no sum of a product is cut."""
     if dy.dtype != np.float32:
         return reference.dense_backward(dy, x, kernel, y, need_dx)
+    if pointwise.pays(x.shape[0], *kernel.shape):
+        return pointwise.backward(dy, x, kernel, y, need_dx)
     dz = dy if y is None else relu_backward(dy, y)
     (M, C_out), C_in = dz.shape, kernel.shape[0]
     dx = None

@@ -12,6 +12,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minicnn.backends.numba_cpu import pointwise
 from minicnn.backends.numba_cpu._geometry import CHUNKS
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.conv import BAND_BYTES, FEW_PIXELS
@@ -176,6 +177,13 @@ def test_conv2d_of_many_pixels_equals_tensorflow(target: Target, pixels: int) ->
     """Around as many as make it worth copying the kernel, and more than a task's band of the image holds."""
     case = Windows(1, (pixels + 1, 1), (2, 1), (1, 1), (1, 1), "valid", (0, 0, 0, 0))
     check_against_tensorflow(target, case, NR, NR, True, pixels)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_conv2d_of_single_pixels_equals_tensorflow(target: Target, batch: int) -> None:
+    """A dense layer over pixels, of so few and so many that its gradients take other ways."""
+    case = Windows(batch, (pointwise.FEWEST // 32, 17), (1, 1), (1, 1), (1, 1), "same", (0, 0, 0, 0))
+    check_against_tensorflow(target, case, 3, NR + 1, True, batch)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

@@ -7,7 +7,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.backends.numba_cpu._microkernel import NR
+from minicnn.backends.numba_cpu import pointwise
+from minicnn.backends.numba_cpu._geometry import CHUNKS
+from minicnn.backends.numba_cpu._microkernel import MR, NR
 from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, MANY, PART, PARTS, SAMPLES, SUMMED_ROWS, WIDE
 from minicnn.backends.types import window_over
 from tests.ops.checks import Target, around, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
@@ -46,6 +48,12 @@ LARGE = [
     *zip(around(DEPTH), around(WIDE), around(NR)),
     *zip(around(SAMPLES), around(GROUP), around(NR)),
     *zip(around(NR), around(DEPTH), around(BLOCKS * NR)),
+    # Many rows: chunks of them, each in runs; columns of x with the bias's behind them, and more panels of dy than are summed at once.
+    *[(M, 2 * MR, 3) for M in (pointwise.FEWEST - 1, pointwise.FEWEST, pointwise.FEWEST + 1)],
+    *[(pointwise.FEWEST + 5, C_in, NR + 1) for C_in in around(MR)],
+    *[(pointwise.FEWEST + 5, NR + 1, C_out) for C_out in around(pointwise.SUMMED * NR)],
+    (CHUNKS * pointwise.DEPTH + 3, 5, NR + 3),
+    (2 * CHUNKS * pointwise.DEPTH - 1, 2, 3),
 ]
 
 
@@ -59,6 +67,12 @@ def test_large_products_equal_tensorflow(target: Target, shape: tuple[int, int, 
     target.check(dx, tf.matmul(dy, kernel, transpose_b=True))
     target.check(dkernel, tf.matmul(x, dy, transpose_a=True))
     target.check(dbias, tf.reduce_sum(dy, axis=0))
+    y = tf.nn.relu(target.normal(4, M, C_out))  # where a ReLU let nothing through, nothing comes back
+    dx, dkernel, dbias = target.ops.dense_backward(dy, x, kernel, y.numpy())
+    dz = tf.where(y > 0, dy, 0)
+    target.check(dx, tf.matmul(dz, kernel, transpose_b=True))
+    target.check(dkernel, tf.matmul(x, dz, transpose_a=True))
+    target.check(dbias, tf.reduce_sum(dz, axis=0))
 
 
 @pytest.mark.parametrize("shape", LARGE)

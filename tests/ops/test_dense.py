@@ -48,7 +48,7 @@ LARGE = [
     *zip(around(DEPTH), around(WIDE), around(NR)),
     *zip(around(SAMPLES), around(GROUP), around(NR)),
     *zip(around(NR), around(DEPTH), around(BLOCKS * NR)),
-    # Many rows: chunks of them, each in runs; columns of x with the bias's behind them, and more panels of dy than are summed at once.
+    # Many rows: chunks, in runs; columns of x, the last of them for the bias; more panels of dy than are summed at once.
     *[(M, 2 * MR, 3) for M in (pointwise.FEWEST - 1, pointwise.FEWEST, pointwise.FEWEST + 1)],
     *[(pointwise.FEWEST + 5, C_in, NR + 1) for C_in in around(MR)],
     *[(pointwise.FEWEST + 5, NR + 1, C_out) for C_out in around(pointwise.SUMMED * NR)],

@@ -74,7 +74,7 @@ def _fill_panels(dy: Any, y: Any, relu: bool, first: int, rows: int, panels: Any
 
 @part
 def _fill_columns(x: Any, first: int, rows: int, columns: Any) -> None:
-    """columns[tile, k, i] = x[first + k, tile*MR + i], and behind the last column a one, whose product is the bias's gradient."""
+    """columns[tile, k, i] = x[first + k, tile*MR + i], and behind the last column a one, for the bias."""
     C_in = x.shape[1]
     whole, rest = C_in // MR, C_in % MR
     for k in range(rows):

@@ -94,7 +94,8 @@ def merged() -> Model:
         layers.MaxPooling2D(3, 2, padding="same")(x),
         layers.Conv2D(8, 3, strides=2, padding="same", groups=2, activation="silu")(x),
     ]
-    x = layers.Concatenate()(branches)
+    x = layers.PReLU(alpha_initializer="uniform", shared_axes=[1, 2])(layers.Concatenate()(branches))
+    x = layers.SeparableConv2D(24, 3, padding="same", depth_multiplier=2, activation="softplus")(x)
     gate = layers.Dense(24, activation="sigmoid")(layers.GlobalAveragePooling2D(name="means")(x))
     x = layers.Multiply()([x, layers.Reshape((1, 1, 24))(gate)])
     x = layers.LayerNormalization()(layers.GroupNormalization(4)(x))

@@ -10,6 +10,7 @@ from minicnn.backends import ops
 from minicnn.backends.types import window_over
 from minicnn.layers.activation import activate, activate_backward
 from minicnn.layers.arguments import defined_channels
+from minicnn.layers.conv import Conv1D, Conv2D
 from minicnn.layers.sliding import Sliding, check_filters
 from minicnn.layers.symbolic import Shape
 from minicnn.variables import Variable
@@ -263,6 +264,35 @@ class SeparableConv2D(Sliding):
         dx, ddepthwise, _ = ops.depthwise_conv2d_backward(dh, x, depthwise_kernel, window, None, need_dx)
         grads = ddepthwise.reshape(self.depthwise_kernel.shape), dpointwise.reshape(self.pointwise_kernel.shape)
         return self.as_given(dx) if need_dx else None, grads if self.bias is None else (*grads, dbias)
+
+    def in_two(self) -> tuple[DepthwiseConv2D, Conv2D]:
+        """The two convolutions that it is made of, with its own weights: what lies between them can be seen."""
+        depthwise_class, pointwise_class = (DepthwiseConv1D, Conv1D) if self.rank == 1 else (DepthwiseConv2D, Conv2D)
+        depthwise = depthwise_class(
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.depth_multiplier,
+            self.data_format,
+            self.dilation_rate,
+            use_bias=False,
+            name=f"{self.name}:depthwise",
+            dtype=self.dtype,
+        )
+        pointwise = pointwise_class(
+            self.filters,
+            1,
+            data_format=self.data_format,
+            activation=self.activation,
+            use_bias=self.use_bias,
+            activity_regularizer=self.activity_regularizer,
+            name=f"{self.name}:pointwise",
+            dtype=self.dtype,
+        )
+        depthwise.kernel, depthwise.bias = self.depthwise_kernel, None
+        pointwise.kernel, pointwise.bias = self.pointwise_kernel, self.bias
+        depthwise.built = pointwise.built = True
+        return depthwise, pointwise
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
         _, OH, OW, C_out = self.image_shape(output_shape)

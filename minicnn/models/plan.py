@@ -16,7 +16,7 @@ import numpy as np
 
 from minicnn import backends
 from minicnn.backends import ops
-from minicnn.layers import Activation, Layer
+from minicnn.layers import Activation, Layer, SeparableConv2D
 from minicnn.layers.base import record_call, recorded_penalty
 from minicnn.models import fusion
 from minicnn.models.graph import Call, Graph, flatten_calls
@@ -110,7 +110,8 @@ class Plan:
             computes it together with its own gradient.
         watch_numerics: check every value and gradient for NaN and infinity.
         of_inputs: whether gradients flow back to the model's inputs, too.
-        split: whether the activation that a layer ends in is a step of its own, so that the values between are seen.
+        split: whether the activation that a layer ends in is a step of its own, and a separable convolution two, so that
+            the values between are seen.
         training: which of two graphs it runs, where a `call` is another one in training.
 
     Attributes:
@@ -157,20 +158,25 @@ class Plan:
             self._guard(step, watch_numerics)
 
     def _parts(self, call: Call) -> list[Call]:
-        """The call of a layer without its activation, and one of that; or the call as it is."""
-        name = fusion.last_activation(call.layer)
-        layer = fusion.without_activation(call.layer) if name is not None else None
+        """The call of a layer as those of which it is made: both convolutions of a separable one, and its activation."""
+        given: Any = call.layer
+        if isinstance(given, SeparableConv2D) and fusion.is_own(given):
+            first, second = given.in_two()
+            return self._in_two(call, first, second, first.compute_output_shape(self.shapes[call.inputs[0]]))
+        name = fusion.last_activation(given)
+        layer = fusion.without_activation(given) if name is not None else None
         if layer is None:
             return [call]
-        between = len(self.shapes)
-        self.shapes.append(self.shapes[call.output])
-        self.dtypes.append(self.dtypes[call.output])
-        given: Any = call.layer
         activation = Activation(given.activation, name=f"{given.name}:{name}", dtype=given.dtype)
-        return [
-            Call(layer, call.inputs, call.takes_list, between, call.dtype, call.training),
-            Call(activation, (between,), False, call.output, call.dtype),
-        ]
+        return self._in_two(call, layer, activation, self.shapes[call.output])
+
+    def _in_two(self, call: Call, first: Layer, second: Layer, shape_between: Any) -> list[Call]:
+        """Two calls, one after the other, for one."""
+        between = len(self.shapes)
+        self.shapes.append(shape_between)
+        self.dtypes.append(self.dtypes[call.output])
+        before = Call(first, call.inputs, call.takes_list, between, call.dtype, call.training)
+        return [before, *self._parts(Call(second, (between,), False, call.output, call.dtype))]
 
     def _leave_out_activation(self, steps: list[Step], index: int) -> None:
         last = next(step for step in steps if step.output == self.outputs[index])

@@ -122,7 +122,7 @@ def _record(model: Any, plan: Plan, ran: Ran, most_weights: int) -> Record:
             "op": ops[step.output],
             "inputs": list(step.inputs),
             "output": step.output,
-            "weights": {variable.name: weights[id(variable)] for variable in layer.weights},
+            "weights": {_role(layer, variable): weights[id(variable)] for variable in layer.weights},
             "params": sum(variable.size for variable in layer.weights),
         }
         if row["op"]["kind"] == "dense" and layer.kernel.size > most_weights:
@@ -136,6 +136,11 @@ def _record(model: Any, plan: Plan, ran: Ran, most_weights: int) -> Record:
         "weights": table,
         "runs": model.training_plan().describe(),
     }
+
+
+def _role(layer: Any, variable: Any) -> str:
+    """What a weight is to its layer; the variable itself may have been made under another name."""
+    return "kernel" if variable is getattr(layer, "kernel", None) else variable.name
 
 
 def _values(plan: Plan, ops: dict[int, Record], ran: Ran, most_weights: int) -> list[Record]:

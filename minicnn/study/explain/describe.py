@@ -210,6 +210,11 @@ def _(layer: layers.LeakyReLU, x_shape: tuple[int, ...]) -> Described:
 
 
 @_op.register
+def _(layer: layers.PReLU, x_shape: tuple[int, ...]) -> Described:
+    return {"kind": "prelu"} if len(x_shape) <= 4 else UNKNOWN
+
+
+@_op.register
 def _(layer: layers.ELU, x_shape: tuple[int, ...]) -> Described:
     return _elementwise("elu", float(layer.alpha))
 

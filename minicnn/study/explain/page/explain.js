@@ -190,7 +190,7 @@ function mark(net, id, places) {
   return mask;
 }
 
-const ONE_PLACE = new Set(["elementwise", "normalize", "add", "average", "subtract", "multiply", "maximum", "minimum", "maxpool", "avgpool", "move", "transposed"]);
+const ONE_PLACE = new Set(["elementwise", "prelu", "normalize", "add", "average", "subtract", "multiply", "maximum", "minimum", "maxpool", "avgpool", "move", "transposed"]);
 
 function seen(net, step, k, mask, found) {
   const { kind } = step.op;

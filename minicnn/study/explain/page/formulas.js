@@ -21,6 +21,7 @@ const FORWARD = {
   normalize: math(y, equals, mi("γ"), times, frac(`${x}${minus}${mi("mean")}`, root), plus, mi("β")),
   standardize: math(y, equals, mi("γ"), times, frac(`${x}${minus}${mean("x")}`, root), plus, mi("β")),
   elementwise: math(y, equals, of("f", x)),
+  prelu: math(y, equals, of("max", `${x}<mo>,</mo><mn>0</mn>`), plus, mi("α"), times, of("min", `${x}<mo>,</mo><mn>0</mn>`)),
   softmax: math(sub("y", "c"), equals, frac(`<msup>${mi("e")}${sub("x", "c")}</msup>`, `${sum("j")}<msup>${mi("e")}${sub("x", "j")}</msup>`)),
   add: math(y, equals, sum("inputs"), x),
   average: math(y, equals, frac("<mn>1</mn>", mi("n")), sum("inputs"), x),
@@ -54,6 +55,7 @@ export function formula(side, step, role, loss) {
   if (role) {
     if (side === "forward") return "";
     if (role === "bias" || role === "beta") return math(mi(role === "beta" ? "dβ" : "dbias"), equals, sum("places"), dy);
+    if (role === "alpha") return math(mi("dα"), equals, sum("places below 0"), dy, times, x);
     if (role === "gamma") return math(mi("dγ"), equals, sum("places"), dy, times, mi("x̂"));
     return role === "kernel" ? math(mi("dw"), equals, sum(step.op.kind === "dense" ? "rows" : "places"), x, times, dy) : "";
   }

@@ -411,6 +411,28 @@ const elementwise = {
   },
 };
 
+// A ReLU whose slope below 0 is learnt: number i of the input meets the alpha at its place, one for all along an axis of 1.
+function alphaAt(net, step, i) {
+  const shape = [1, 1, ...net.weights[step.weights.alpha].shape].slice(-3);
+  return net.place(step.output, i).reduce((at, place, axis) => at * shape[axis] + (shape[axis] === 1 ? 0 : place), 0);
+}
+
+const prelu = {
+  sum(net, step, i) {
+    const slope = net.x(step.inputs[0])[i] > 0 ? 1 : ref("w", step.weights.alpha, alphaAt(net, step, i));
+    return summed([term(net, ref("x", step.inputs[0], i), slope)], { note: "What is above 0 passes; the rest is multiplied by a slope that is learnt." });
+  },
+  back(net, step, k, i) {
+    const slope = net.x(step.inputs[0])[i] > 0 ? 1 : ref("w", step.weights.alpha, alphaAt(net, step, i));
+    return [term(net, ref("d", step.output, i), slope)];
+  },
+  weight(net, step, role, j) {
+    const places = range(net.values.get(step.output).size).filter((i) => alphaAt(net, step, i) === j && !(net.x(step.inputs[0])[i] > 0));
+    return places.map((i) => term(net, ref("d", step.output, i), ref("x", step.inputs[0], i)));
+  },
+  run: runEach,
+};
+
 function shares(net, id, i) {
   const C = net.values.get(id).shape[2];
   const first = Math.floor(i / C) * C;
@@ -529,7 +551,7 @@ const unknown = {
 };
 
 export const OPS = {
-  conv, transposed, dense, maxpool, avgpool, normalize, standardize, elementwise, softmax, move, unknown,
+  conv, transposed, dense, maxpool, avgpool, normalize, standardize, elementwise, prelu, softmax, move, unknown,
   add: merge(() => 1),
   average: merge((net, step) => 1 / step.inputs.length),
   subtract: merge((net, step, k) => (k ? -1 : 1)),

@@ -7,8 +7,9 @@
     model.compile(optimizer=reference.optimizer(), loss=reference.loss, metrics=["accuracy"])
     model.fit(x_train, y_train, batch_size=reference.batch_size, epochs=reference.epochs)
 
-All take images scaled to [0, 1] (`conv1d`: signals) and integer labels (`unet_small`: one for each pixel), and end in
-probabilities. "VALID" and "SAME" are TensorFlow's paddings; a convolution is VALID unless it says otherwise.
+All take images scaled to [0, 1] (`airbench94`: to mean 0 and variance 1; `conv1d`: signals) and integer labels
+(`unet_small`: one for each pixel), and end in probabilities. "VALID" and "SAME" are TensorFlow's paddings; a convolution
+is VALID unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from minicnn.layers import (
+    Activation,
     Add,
+    AveragePooling2D,
     BatchNormalization,
     Concatenate,
     Conv1D,
@@ -35,6 +38,7 @@ from minicnn.layers import (
     MaxPooling1D,
     MaxPooling2D,
     ReLU,
+    Rescaling,
 )
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
@@ -336,13 +340,123 @@ def conv1d(input_shape: Shape = (256, 8), classes: int = 6) -> Sequential:
     )
 
 
+@_reference("He et al. 2015, arXiv:1512.03385, section 4.2, with 1×1 convolutions where the size changes", batch_size=128)
+def resnet20(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Model:
+    """Residual blocks: pairs of SAME 3×3 convolutions at 16, 32 and 64 filters, three pairs each, and what went in added.
+
+    Args:
+        input_shape: (height, width, channels), at least 4×4.
+        classes: how many probabilities it ends in.
+    """
+
+    def convolution(x: Any, filters: int, strides: int, size: int = 3) -> Any:
+        return BatchNormalization()(Conv2D(filters, size, strides, padding="same", use_bias=False)(x))
+
+    inputs = Input(shape=input_shape)
+    x = ReLU()(convolution(inputs, 16, 1))
+    for filters in (16, 32, 64):
+        for strides in (1 if filters == 16 else 2, 1, 1):
+            y = ReLU()(convolution(x, filters, strides))
+            y = convolution(y, filters, 1)
+            if strides == 2:
+                x = convolution(x, filters, strides, size=1)
+            x = ReLU()(Add()([x, y]))
+    x = GlobalAveragePooling2D()(x)
+    outputs = Dense(classes, activation="softmax")(x)
+    return Model(inputs, outputs, name="resnet20")
+
+
+@_reference(
+    "Jordan 2024, arXiv:2404.00498; trained as there by `minicnn.recipes`",
+    batch_size=1024,
+    epochs=10,
+    optimizer=lambda: SGD(0.1, momentum=0.85, nesterov=True),
+)
+def airbench94(
+    input_shape: Shape = (32, 32, 3), classes: int = 10, widths: tuple[int, int, int] = (64, 256, 256)
+) -> Sequential:
+    """A frozen 2×2 convolution that is to whiten the images, three pairs of SAME 3×3 ones, and a small factor on the logits.
+
+    Its images have mean 0 and variance 1. `recipes.initialize` computes the first kernel from them and makes identities of
+    the others; as built here, all are random.
+
+    Args:
+        input_shape: (height, width, channels), at least 25×25.
+        classes: how many probabilities it ends in.
+        widths: filters of the three pairs.
+    """
+    whitening = 2 * 2 * 2 * input_shape[-1]  # each eigenvector of a 2×2 patch, and its negative
+    model = Sequential([Input(shape=input_shape)], name="airbench94")
+    model.add(Conv2D(whitening, (2, 2), trainable=False, name="whitening"))
+    model.add(Activation("gelu"))
+    for filters in widths:
+        for pool in (True, False):
+            model.add(Conv2D(filters, (3, 3), padding="same", use_bias=False))
+            if pool:
+                model.add(MaxPooling2D((2, 2)))
+            model.add(BatchNormalization(scale=False, momentum=0.6, epsilon=1e-12))
+            model.add(Activation("gelu"))
+    model.add(MaxPooling2D((3, 3)))
+    model.add(Flatten())
+    model.add(Dense(classes, use_bias=False, name="head"))
+    model.add(Rescaling(1 / 9, name="logits"))
+    model.add(Activation("softmax"))
+    return model
+
+
+@_reference(
+    "LeCun et al. 1998, Gradient-based learning; widths as in Caffe's LeNet",
+    batch_size=50,
+    optimizer=lambda: SGD(0.01, momentum=0.9),
+)
+def lenet5(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
+    """Two SAME 5×5 convolutions of 20 and 50 filters, each averaged over 2×2 pixels, and 500 units.
+
+    Args:
+        input_shape: (height, width, channels), at least 4×4.
+        classes: how many probabilities it ends in.
+    """
+    return Sequential(
+        [
+            Input(shape=input_shape),
+            Conv2D(20, (5, 5), padding="same", activation="relu"),
+            AveragePooling2D((2, 2)),
+            Conv2D(50, (5, 5), padding="same", activation="relu"),
+            AveragePooling2D((2, 2)),
+            Flatten(),
+            Dense(500, activation="relu"),
+            Dense(classes, activation="softmax"),
+        ],
+        name="lenet5",
+    )
+
+
+@_reference("Springenberg et al. 2014, arXiv:1412.6806; Ioffe & Szegedy 2015, arXiv:1502.03167", batch_size=64)
+def strided_bn(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequential:
+    """SAME 3×3 convolutions in pairs, the second of stride 2, each normalized and rectified; widths that are no powers of two.
+
+    Args:
+        input_shape: (height, width, channels).
+        classes: how many probabilities it ends in.
+    """
+    model = Sequential([Input(shape=input_shape)], name="strided_bn")
+    for filters in (24, 40, 72):
+        for strides in (1, 2):
+            model.add(Conv2D(filters, (3, 3), strides=strides, padding="same", use_bias=False))
+            model.add(BatchNormalization())
+            model.add(ReLU())
+    model.add(GlobalAveragePooling2D())
+    model.add(Dense(classes, activation="softmax"))
+    return model
+
+
 def names() -> list[str]:
     """The names of all reference models, in the order of this file.
 
     >>> names()[:6]
     ['cifar_small', 'cifar_wide', 'cifar_dropout', 'cifar_strided', 'humans_300', 'vgg_bn']
     >>> names()[6:]
-    ['mobilenet_small', 'unet_small', 'convnext_tiny_32', 'conv1d']
+    ['mobilenet_small', 'unet_small', 'convnext_tiny_32', 'conv1d', 'resnet20', 'airbench94', 'lenet5', 'strided_bn']
     """
     return list(MODELS)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from minicnn import backends, optimizers, zoo
 from minicnn.bench import measure, report, scaling
-from minicnn.bench.worker import ENGINES, arrays, environment, torch_network
+from minicnn.bench.worker import ENGINES, ISAS, arrays, environment, torch_network
 from minicnn.cli.main import main
 from minicnn.layers import (
     Activation,
@@ -33,6 +33,7 @@ from minicnn.layers import (
     ReLU,
     UpSampling2D,
 )
+from minicnn.layers.affine import Affine
 from minicnn.models import Model, Sequential
 
 
@@ -156,13 +157,14 @@ def test_no_engine_that_works(cli, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("resnet", 2, "Unknown reference model: 'resnet'. Expected one of 'cifar_small'"),
+        ("transformer", 2, "Unknown reference model: 'transformer'. Expected one of 'cifar_small'"),
         ("--model missing.keras", 2, "There is no file 'missing.keras'"),
         ("--model missing_module:build", 2, "missing_module:build cannot be imported: No module named 'missing_module'"),
         ("--model tests.test_bench:missing", 2, "the module has no 'missing'"),
         ("--model tests.test_bench:NO_MODEL", 2, "expected a model of minicnn, or a function that returns one. Received: 3"),
         ("--model tests.test_bench:two_inputs", 1, "Model 'siamese' has 2 inputs and 1 outputs"),
         ("--model tests.test_bench:any_size", 1, r"Model 'free' takes \(None, None, 3\)"),
+        ("--isa sse", 2, "'sse' is not 'avx2'"),
         ("--engine theano", 2, "'theano' is not one of 'minicnn', 'keras tensorflow'"),
         ("cifar_small --rounds 0", 2, "0 is not in the range"),
     ],
@@ -214,6 +216,24 @@ def test_everything_is_written_and_shown(cli, tmp_path, monkeypatch):
     assert re.search(r"minicnn\s+│\s+128 │", printed)
     assert re.search(r"PyTorch\s+│.*ended with code -9 │", printed)
     assert re.search(r"minicnn, nothing compiled │ 30.00", printed)
+
+
+def test_all_engines_are_kept_to_some_instructions(cli, tmp_path, monkeypatch):
+    """Workers get them in their environment; the document and the terminal say so."""
+    for name in ISAS["avx2"]:
+        monkeypatch.setenv(name, "")  # and is undone at the end
+    seen = {}
+
+    def speed(*_):
+        seen.update({name: os.environ[name] for name in ISAS["avx2"]})
+        return {"errors": {}, "rounds": {}} | {kind: {"minicnn": 20.0} for kind in KINDS}
+
+    monkeypatch.setattr(measure, "speed", speed)
+    code, printed, _ = cli("bench", "cifar_small", "--isa", "avx2", "--engine", "minicnn", *QUICK, "--out", tmp_path)
+    assert code == 0
+    assert seen == ISAS["avx2"]
+    assert json.loads((tmp_path / "results.json").read_text())["machine"]["isa"] == "avx2"
+    assert "every engine is kept to avx2: NUMBA_CPU_NAME=haswell, ONEDNN_MAX_CPU_ISA=AVX2" in printed
 
 
 # --- workers ----------------------------------------------------------------------------
@@ -591,20 +611,46 @@ def kernel_for_torch(layer: Any) -> np.ndarray:
     return np.moveaxis(kernel, (-1, -2), (0, 1))
 
 
-@pytest.mark.parametrize("name", ["unet_small", "convnext_tiny_32", "conv1d"])
+def trained_by(network: Any) -> int:
+    """How many numbers PyTorch would update."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.names() if name != "humans_300"])  # 350 MB of weights, of usual kinds
+def test_torch_network_is_as_large(name):
+    """As many weights are trained, and a class's probability for each pixel or image comes out: what the layers cost too."""
+    torch = pytest.importorskip("torch", reason="PyTorch is an optional peer: extra `bench`")
+    reference = zoo.get(name)
+    model = reference.build()
+    network = torch_network(json.loads(model.to_json())["config"], list(reference.input_shape))
+    assert trained_by(network) == sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        y = network.eval()(torch.zeros(1, reference.input_shape[-1], *reference.input_shape[:-1]))
+    assert tuple(y.movedim(1, -1).shape[1:]) == model.output_shape[1:]
+    assert counter.get_total_flops() == sum(
+        layer.count_flops(layer.input.shape, layer.output.shape) for layer in model.layers if isinstance(layer, Affine)
+    )
+
+
+@pytest.mark.parametrize("name", ["unet_small", "convnext_tiny_32", "conv1d", "airbench94"])
 def test_torch_network_computes_the_same(name):
     """Graphs, signals and transposed convolutions too: with the same weights, the same probabilities."""
     torch = pytest.importorskip("torch", reason="PyTorch is an optional peer: extra `bench`")
     reference = zoo.get(name)
-    shape = (16, 20, 3)[: len(reference.input_shape)]
+    shape = (28, 32, 3)[: len(reference.input_shape)]
     model = reference.build(input_shape=shape)
     network = torch_network(json.loads(model.to_json())["config"], list(shape))
     ours = [
         kernel_for_torch(layer) if variable.name == "kernel" else variable.numpy()
         for layer in model.layers
         for variable in layer.weights
+        if not variable.name.startswith("moving")
     ]
-    theirs = list(network.parameters())
+    scaled = {weight for module in network.modules() if (weight := getattr(module, "weight", None)) is not None}
+    unscaled = {w for w in scaled if w.ndim == 1 and not w.requires_grad}  # a factor of 1 in PyTorch alone
+    theirs = [parameter for parameter in network.parameters() if parameter not in unscaled]
     assert [weight.shape for weight in ours] == [tuple(parameter.shape) for parameter in theirs]
     with torch.no_grad():
         for parameter, weight in zip(theirs, ours):
@@ -617,7 +663,7 @@ def test_torch_network_computes_the_same(name):
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([Conv2D(4, 3, strides=2, padding="same")], "a strided convolution with padding='same' has no counterpart"),
+        ([Conv2D(4, 2, strides=2, padding="same")], "a strided convolution of an even kernel with padding='same' has no"),
         ([UpSampling2D()], "UpSampling2D has no counterpart"),
         ([MaxPooling2D(2, padding="same")], "MaxPooling2D has no counterpart"),
         ([Conv2D(4, 3, activation="tanh")], "activation 'tanh' of Conv2D has no counterpart"),

@@ -179,7 +179,8 @@ def addresses_of(record) -> tuple[list[str], list[str]]:
     return summed, others
 
 
-@pytest.mark.parametrize("name", [*zoo.names(), "merged", "signal, channels first"])
+# Not of networks whose every kind of layer another one has.
+@pytest.mark.parametrize("name", [*sorted({*zoo.names()} - {"resnet20", "strided_bn"}), "merged", "signal, channels first"])
 def test_the_sum_of_every_kind_of_number_is_the_engines(browser, tmp_path, name):
     model, x, y = example(name)
     record = collect(model, x, y)

@@ -37,6 +37,17 @@ ENGINES = {
 }
 """Every engine's name, and how figures call it."""
 
+ISAS = {
+    "avx2": {
+        "NUMBA_CPU_NAME": "haswell",  # minicnn
+        "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions and products of TensorFlow and PyTorch
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",  # other products of PyTorch
+        "ATEN_CPU_CAPABILITY": "avx2",  # all else of PyTorch, compiled or not
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",  # JAX, and TensorFlow where it compiles
+    },
+}
+"""What keeps every engine to a set of instructions; to stand in the environment before an engine is imported."""
+
 FEW, MANY = 0.15, 1_000_000  # seconds that a timed pass lasts at least; epochs that are never reached
 
 
@@ -274,8 +285,8 @@ def torch_graph(steps: list[tuple[str, list[str], list[Any]]]) -> Any:
 def torch_modules(layer: dict[str, Any], values: list[Any], is_last: bool) -> list[Any]:
     """A layer of a Keras config, and its activation, as modules. values: what it reads, for their numbers of channels.
 
-    A strided depthwise convolution with padding="same" has zeros on both sides, as PyTorch's programs do it: as much work
-    as TensorFlow's, which are after the image alone.
+    A strided convolution with padding="same" has zeros on both sides, as PyTorch's programs do it: as much work as
+    TensorFlow's, which are after the image alone. What the config freezes gets no gradient here either.
     """
     from torch import nn
 
@@ -284,13 +295,15 @@ def torch_modules(layer: dict[str, Any], values: list[Any], is_last: bool) -> li
     window = tuple(options.get("kernel_size") or options.get("pool_size") or ())
     stride, dilation = (tuple(options.get(argument) or ()) for argument in ("strides", "dilation_rate"))
     bias, modules = options.get("use_bias"), []
-    if kind == "Conv" and not (same and max(stride) > 1):
+    around = tuple(extent // 2 if same else 0 for extent in window)
+    if kind == "Conv":
         convolution = {"1D": nn.Conv1d, "2D": nn.Conv2d}[name[-2:]]
-        modules.append(convolution(channels, options["filters"], window, stride, "same" if same else 0, dilation, bias=bias))
-    elif kind == "Conv":
-        raise ValueError("a strided convolution with padding='same' has no counterpart in PyTorch")
+        if same and max(stride) > 1 and not all(extent % 2 for extent in window):
+            raise ValueError("a strided convolution of an even kernel with padding='same' has no counterpart in PyTorch")
+        pads = 0 if not same else "same" if max(stride) == 1 else around
+        modules.append(convolution(channels, options["filters"], window, stride, pads, dilation, bias=bias))
     elif name == "DepthwiseConv2D":
-        outputs, around = channels * options["depth_multiplier"], tuple(extent // 2 if same else 0 for extent in window)
+        outputs = channels * options["depth_multiplier"]
         modules.append(nn.Conv2d(channels, outputs, window, stride, around, dilation, channels, bias=bias))
     elif name == "Conv2DTranspose" and window == stride:
         modules.append(nn.ConvTranspose2d(channels, options["filters"], window, stride, bias=bias))
@@ -304,10 +317,13 @@ def torch_modules(layer: dict[str, Any], values: list[Any], is_last: bool) -> li
         modules.append(nn.Sequential(getattr(nn, adaptive)(1), nn.Flatten()))
     elif name == "BatchNormalization":
         modules.append(nn.BatchNorm2d(channels, eps=options["epsilon"], momentum=1 - options["momentum"]))
+        modules[0].weight.requires_grad_(options["scale"])  # a factor of 1 that stays so, where there is none
     elif name == "LayerNormalization":
         modules += channels_normalized(channels, options["epsilon"], values[0].dim())
     elif name in ("Add", "Concatenate"):
         modules.append(merged(name))
+    elif name == "Rescaling" and not options["offset"]:
+        modules.append(rescaled(options["scale"]))
     elif name == "Dropout":
         modules.append(nn.Dropout(options["rate"]))
     elif name in ("Flatten", "ReLU"):
@@ -319,6 +335,8 @@ def torch_modules(layer: dict[str, Any], values: list[Any], is_last: bool) -> li
         modules.append({"relu": nn.ReLU, "gelu": nn.GELU}[activation]())
     elif activation not in ("linear", "softmax", "sigmoid") or (activation != "linear" and not is_last):
         raise ValueError(f"activation {activation!r} of {name} has no counterpart in PyTorch here")
+    for module in modules if not options.get("trainable", True) else ():
+        module.requires_grad_(False)
     return modules or [nn.Identity()]
 
 
@@ -348,6 +366,17 @@ def merged(name: str) -> Any:
             return sum(values[1:], values[0]) if name == "Add" else torch.cat(values, 1)
 
     return Merged()
+
+
+def rescaled(factor: float) -> Any:
+    """`Rescaling`: each number times the factor."""
+    from torch import nn
+
+    class Rescaled(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * factor
+
+    return Rescaled()
 
 
 def torch_optimizer(config: dict[str, Any], parameters: Any) -> Any:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from minicnn.bench.worker import ENGINES
+from minicnn.bench.worker import ENGINES, ISAS
 from minicnn.cli.common import print_table, save_figure
 
-_BATCHES = {"humans_300": 32}  # a worker for every engine is alive at once: at 128 images they would need 24 GB
+# A worker for every engine is alive at once: with the models' own batches they would need 24 GB.
+_BATCHES = {"humans_300": 32, "airbench94": 128}
 _MEMORY = {"cifar_wide": 128, "humans_300": 128}
 _QUIET = 0.95  # share of a core's time that a process gets on a quiet machine; the system takes the rest
 
@@ -24,6 +26,7 @@ _QUIET = 0.95  # share of a core's time that a process gets on a quiet machine; 
 )
 @click.option("--engine", "engines", multiple=True, type=click.Choice(list(ENGINES)), help="Default: all that are installed.")
 @click.option("--threads", type=click.IntRange(min=1), help="For every engine; default all cores.")
+@click.option("--isa", type=click.Choice(list(ISAS)), help="Keep every engine to these instructions; default the machine's.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
 @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Turns that each engine takes.")
 @click.option(
@@ -42,6 +45,7 @@ def command(
     own: str | None,
     engines: tuple[str, ...],
     threads: int | None,
+    isa: str | None,
     batch_size: int | None,
     out: Path,
     **measured: Any,
@@ -52,6 +56,8 @@ def command(
     take turns; figures are medians. Let nothing else run meanwhile. All stay in memory until a model is done: for
     humans_300 and all eight, that is more than 24 GB; choose some with --engine.
     """
+    os.environ.update(ISAS.get(isa or "", {}))  # for the workers, and for Numba here, which reads it when it is imported
+
     from minicnn import backends, zoo
     from minicnn.bench import limit, measure, report
 
@@ -66,12 +72,8 @@ def command(
     beside = sorted({processes for processes in measured["busy"] if processes})
     out.mkdir(parents=True, exist_ok=True)
 
-    document: dict[str, Any] = {"machine": measure.describe_machine(threads)}
-    machine = document["machine"]
-    versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
-    click.echo(
-        f"{machine['device']}, {machine['vector_floats']} floats a vector, {threads} of {machine['cores']} cores\n{versions}"
-    )
+    machine = _describe(threads, isa)
+    document: dict[str, Any] = {"machine": machine}
     _check_quiet(document, threads)
     document["limit"] = limit.flops_a_second()
     click.echo(f"limit: {document['limit'] / 1e9:.0f} GFLOP/s (the micro-kernel on data in L1, {threads} threads)")
@@ -107,8 +109,25 @@ def command(
         save_figure(report.scaling_chart(document["scaling"], f"{machine['device']}, {threads} threads"), out / "scaling.png")
     _check_quiet(document, threads)
     _write(out, document)
-    save_figure(report.chart(document["models"], f"{machine['device']}, {threads} threads; {versions}"), out / "chart.png")
+    title = f"{machine['device']}, {threads} threads; {_versions(machine)}"
+    save_figure(report.chart(document["models"], title), out / "chart.png")
     click.echo(f"written: {out}")
+
+
+def _describe(threads: int, isa: str | None) -> dict[str, Any]:
+    """The machine, for the document and on the terminal; and which instructions all engines are kept to."""
+    from minicnn.bench import measure
+
+    machine = measure.describe_machine(threads) | ({"isa": isa} if isa else {})
+    size = f"{machine['vector_floats']} floats a vector"
+    click.echo(f"{machine['device']}, {size}, {threads} of {machine['cores']} cores\n{_versions(machine)}")
+    if isa:
+        click.echo(f"every engine is kept to {isa}: {', '.join(f'{name}={value}' for name, value in ISAS[isa].items())}")
+    return machine
+
+
+def _versions(machine: dict[str, Any]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
 
 
 def _case(name: str, batch: int | None, steps: int | None = None) -> dict[str, Any]:

@@ -46,6 +46,13 @@ class _Merge(Layer):
         self.built = True
 
 
+def _aligned(x: list[Any]) -> tuple[list[Any], list[tuple[Shape, Shape]]]:
+    """The arrays in one rank, and the shape of each before and after."""
+    rank = max(item.ndim for item in x)
+    aligned = [item.reshape(item.shape[0], *(1,) * (rank - item.ndim), *item.shape[1:]) for item in x]
+    return aligned, [(item.shape, full.shape) for item, full in zip(x, aligned)]
+
+
 class _Elementwise(_Merge):
     """Base of the merges of inputs of one shape, or of shapes that broadcast to one, element by element.
 
@@ -68,10 +75,9 @@ class _Elementwise(_Merge):
         raise NotImplementedError
 
     def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
-        rank = max(item.ndim for item in x)
-        aligned = [item.reshape(item.shape[0], *(1,) * (rank - item.ndim), *item.shape[1:]) for item in x]
+        aligned, shapes = _aligned(x)
         y, kept = self.merge(aligned)
-        return y, (kept, [(item.shape, full.shape) for item, full in zip(x, aligned)])
+        return y, (kept, shapes)
 
     def backward(self, dy: Any, saved: Any) -> tuple[list[Any], tuple[Any, ...]]:
         kept, shapes = saved
@@ -90,11 +96,14 @@ class _Elementwise(_Merge):
 class Add(_Elementwise):
     """Sum of inputs of one shape, or of shapes that broadcast to one."""
 
-    def merge(self, xs: list[Any]) -> tuple[Any, Any]:
-        return ops.add_forward(xs), None
+    def forward(self, x: list[Any], training: bool, relu: bool = False) -> tuple[Any, Any]:
+        """The output, and what `backward` will read; `relu`: a plan joined a ReLU that stands behind this layer."""
+        aligned, shapes = _aligned(x)
+        y = ops.add_forward(aligned, relu)
+        return y, (y if relu else None, shapes)
 
     def split(self, dy: Any, kept: Any, count: int) -> list[Any]:
-        return [dy] * count
+        return [dy if kept is None else ops.relu_backward(dy, kept)] * count
 
 
 @registry.register("layer")

@@ -13,6 +13,7 @@ from typing import Any
 from minicnn import activations, registry
 from minicnn.layers import (
     Activation,
+    Add,
     BatchNormalization,
     Conv1D,
     Conv1DTranspose,
@@ -35,6 +36,7 @@ __all__ = ["activations_of_outputs", "fuse", "is_own", "is_relu", "last_activati
 
 
 _TAKE_RELU: tuple[type[Layer], ...] = (
+    Add,
     BatchNormalization,
     Conv1D,
     Conv1DTranspose,

@@ -117,3 +117,21 @@ def test_a_value_that_somebody_reads_is_not_fused_away(on):
     maps = minicnn.Model(image, [a, b])
     assert [row["op"] for row in maps.plan()] == ["Conv2D", "MaxPooling2D"]
     np.testing.assert_array_equal(*maps.predict(X, verbose=0))
+
+
+def test_a_sum_takes_the_relu_behind_it(on, monkeypatch):
+    def trained():
+        minicnn.set_random_seed(3)
+        image = layers.Input((13, 13, 3))
+        x = layers.Conv2D(4, 3, padding="same")(image)
+        x = layers.ReLU()(layers.Add()([x, layers.Conv2D(4, 1)(image), layers.GlobalAveragePooling2D(keepdims=True)(x)]))
+        model = minicnn.Model(image, layers.Dense(4, activation="softmax")(layers.Flatten()(x)))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(X, Y, batch_size=5, epochs=2, verbose=0)
+        return model
+
+    fused = trained()
+    assert "Add+ReLU" in [row["op"] for row in fused.plan()]
+    monkeypatch.setattr(fusion, "fuse", lambda steps, outputs: steps)
+    for one, two in zip(fused.get_weights(), trained().get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)

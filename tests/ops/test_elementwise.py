@@ -293,17 +293,30 @@ def test_rescale_of_a_large_array(target: Target, size: int) -> None:
 
 
 @gradient_cases
-@given(shape=images, count=st.integers(1, 4), broadcast=st.booleans(), seed=seeds)
-def test_add_equals_tensorflow(target: Target, shape: tuple[int, ...], count: int, broadcast: bool, seed: int) -> None:
+@given(shape=images, count=st.integers(1, 4), broadcast=st.booleans(), relu=st.booleans(), seed=seeds)
+def test_add_equals_tensorflow(
+    target: Target, shape: tuple[int, ...], count: int, broadcast: bool, relu: bool, seed: int
+) -> None:
     xs = [target.normal(seed + i, *shape) for i in range(count)]
     if broadcast:
         xs.append(target.normal(seed + count, shape[0], 1, 1, shape[3]))
     expected = tf.constant(xs[0])
     for x in xs[1:]:
         expected = expected + x
-    y = target.ops.add_forward(xs)
-    target.check(y, expected)
+    y = target.ops.add_forward(xs, relu)
+    target.check(y, tf.nn.relu(expected) if relu else expected)
     assert not any(np.shares_memory(y, x) for x in xs)
+
+
+@pytest.mark.parametrize("size", around(RUN))
+@pytest.mark.parametrize("relu", [False, True])
+def test_add_of_large_arrays(target: Target, size: int, relu: bool) -> None:
+    xs = [target.normal(i, size) for i in range(3)]
+    xs[1][-1] = np.nan
+    total = tf.add_n(xs)
+    y = target.ops.add_forward(xs, relu)
+    np.testing.assert_allclose(y, tf.nn.relu(total) if relu else total, rtol=1e-6, atol=1e-6)
+    assert np.isnan(y[-1])
 
 
 @gradient_cases

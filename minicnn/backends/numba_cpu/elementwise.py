@@ -389,13 +389,28 @@ def rescale(x: Any, scale: Any, offset: Any) -> Any:
     return x * scale + offset
 
 
-def add_forward(xs: list[Array]) -> Array:
-    """From left to right, into step memory."""
-    y = empty(np.broadcast_shapes(*[x.shape for x in xs]), xs[0].dtype)
-    y[...] = xs[0]
-    for x in xs[1:]:
+@tasks
+def _add(task, worker, a, b, y, lower_bound):  # type: ignore[no-untyped-def]
+    for i in range(*run(task, y.size)):
+        z = a[i] + b[i]
+        y[i] = lower_bound if z < lower_bound else z  # a NaN stays one
+
+
+def add_forward(xs: list[Array], relu: bool = False) -> Array:
+    """From left to right, into step memory; the ReLU is met with the last sum."""
+    first, *others = xs
+    if first.dtype == F and others and all(x.shape == first.shape for x in others):
+        y, total = empty(first.shape), first
+        for x in others:
+            bound = ZERO if relu and x is others[-1] else F(-np.inf)
+            _add(-(-y.size // RUN), y.size, total.reshape(-1), x.reshape(-1), y.reshape(-1), bound)
+            total = y
+        return y
+    y = empty(np.broadcast_shapes(*[x.shape for x in xs]), first.dtype)
+    y[...] = first
+    for x in others:
         np.add(y, x, out=y)
-    return y
+    return np.maximum(y, 0, out=y) if relu else y
 
 
 def concatenate_forward(xs: list[Array], axis: int) -> Array:

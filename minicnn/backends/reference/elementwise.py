@@ -599,13 +599,13 @@ def rescale(x: Array, scale: float, offset: float) -> Array:
     return x * scale + offset
 
 
-def add_forward(xs: list[Array]) -> Array:
-    """Sum of arrays of one shape (broadcasting, as NumPy's, otherwise)."""
+def add_forward(xs: list[Array], relu: bool = False) -> Array:
+    """Sum of arrays of one shape (broadcasting, as NumPy's, otherwise), then ReLU if asked for: y = max(sum of xs, 0)."""
     # From left to right.
     y = xs[0].copy()
     for x in xs[1:]:
         y = y + x
-    return y
+    return relu_forward(y) if relu else y
 
 
 def subtract_forward(a: Array, b: Array) -> Array:

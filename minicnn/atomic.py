@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import secrets
@@ -56,6 +57,8 @@ def naming(path: str, instead_of: str | None = None) -> Iterator[None]:
     """A system's error in the block names `path`, where it names no file (as when a write fails) or `instead_of`."""
     try:
         yield
+    except io.UnsupportedOperation as error:  # a file that cannot be told to go to a place: it has no errno
+        raise io.UnsupportedOperation(f"{path}: {error}").with_traceback(error.__traceback__) from None
     except OSError as error:
         if error.errno is None or error.filename not in (None, instead_of):
             raise

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import pytest
+from llvmlite import ir
 
 from minicnn.backends.numba_cpu._compile import vectors_of
+from minicnn.backends.numba_cpu._parallel import _flush_by_fpcr
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86's processors")
@@ -29,6 +33,21 @@ from minicnn.backends.numba_cpu._compile import vectors_of
 )
 def test_vectors_are_the_processor_s(processor: str, features: str, expected: tuple[int, bool]) -> None:
     assert vectors_of(processor, features) == expected
+
+
+def test_arm_flushes_subnormals_by_the_bit_of_its_register() -> None:
+    """As its assembler says it: this processor need not be one."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = ir.Module()
+    module.triple = "aarch64-unknown-linux-gnu"
+    builder = ir.IRBuilder(ir.Function(module, ir.FunctionType(ir.VoidType(), []), "flush").append_basic_block())
+    _flush_by_fpcr(module, builder)()
+    builder.ret_void()
+    machine = llvm.Target.from_triple(module.triple).create_target_machine(cpu="apple-m1")
+    instructions = machine.emit_assembly(llvm.parse_assembly(str(module)))
+    # Bit 24 is FZ: Arm Architecture Reference Manual, FPCR.
+    assert re.search(r"mrs\s+x(\d+), FPCR\s+orr\s+(x\d+), x\1, #0x1000000\s+msr\s+FPCR, \2\s+msr\s+FPCR, x\1\s", instructions)
 
 
 def python(script: str, **environment: str) -> subprocess.Popen[str]:

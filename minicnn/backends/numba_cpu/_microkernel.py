@@ -47,14 +47,14 @@ from numba.core import cgutils
 
 from minicnn.backends.numba_cpu._compile import VL, instruction, part, shared, words
 
-NV = 2
-"""Vectors in a row of a tile."""
+NV = 4 if VL == 4 else 2
+"""Vectors in a row of a tile: of short ones (ARM's NEON) more, so that a row has 16 columns or more on any processor."""
 
 NR = NV * VL
 """Columns of a tile."""
 
 MR = 12 if VL == 16 else 6
-"""Most rows of a tile: MR·NV sums, NV vectors of B and one of A must fit the registers (32 with AVX-512, else 16)."""
+"""Most rows of a tile: MR·NV sums, NV vectors of B and one of A must fit the registers (32; with AVX 16)."""
 
 NO_BOUND, ZERO = np.float32(-np.inf), np.float32(0)
 """What `multiply` takes for its lower bound: none, or a ReLU's."""
@@ -166,11 +166,10 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
         for m in range(rows)
         for n in range(vectors)
     ]
-    # A tile that hangs over the matrix's last column touches only what is inside.
-    inside = []
-    for n in range(vectors):
-        lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
-        inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
+    # A tile that hangs over the matrix's last column does so with its last vector, and touches only what is inside.
+    lanes = ir.Constant(LANES, [(vectors - 1) * VL + lane for lane in range(VL)])
+    inside = builder.icmp_signed("<", lanes, spread(builder, columns, LANES))
+    hangs_over = [n == vectors - 1 for _ in range(rows) for n in range(vectors)]
     whole = builder.icmp_signed("==", columns, constant(vectors * VL))
 
     names = ("start_whole", "start_part", "outer", "inner", "outer_end", "end", "end_whole", "end_part")
@@ -182,7 +181,10 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     initial_whole = [load_vector(builder, at) for at in tile_start]
     builder.branch(outer)
     builder.position_at_end(start_part)
-    initial_part = [builder.call(masked_load, [at, align, inside[i % vectors], zero]) for i, at in enumerate(tile_start)]
+    initial_part = [
+        builder.call(masked_load, [at, align, inside, zero]) if hangs else load_vector(builder, at)
+        for at, hangs in zip(tile_start, hangs_over)
+    ]
     builder.branch(outer)
 
     builder.position_at_end(outer)
@@ -223,8 +225,11 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
         store_vector(builder, value, at)
     builder.branch(done)
     builder.position_at_end(end_part)
-    for i, (value, at) in enumerate(zip(final, tile)):
-        builder.call(masked_store, [value, at, align, inside[i % vectors]])
+    for value, at, hangs in zip(final, tile, hangs_over):
+        if hangs:
+            builder.call(masked_store, [value, at, align, inside])
+        else:
+            store_vector(builder, value, at)
     builder.branch(done)
 
 

@@ -47,8 +47,16 @@ def _flush_subnormals(module: Any, builder: Any) -> Callable[[], Any]:
     A processor computes with them a hundred times more slowly, and an optimizer's moments
     reach them: of a weight whose gradient is zero, a mean shrinks with each step and never ends.
     """
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return lambda: None
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        return _flush_by_mxcsr(module, builder)
+    if machine in ("aarch64", "arm64"):
+        return _flush_by_fpcr(module, builder)
+    return lambda: None
+
+
+def _flush_by_mxcsr(module: Any, builder: Any) -> Callable[[], Any]:
+    """On x86: two bits of a register that is read and written through memory."""
     void, word = ir.FunctionType(ir.VoidType(), [_POINTER]), _I32
     read = cgutils.get_or_insert_function(module, void, "llvm.x86.sse.stmxcsr")
     write = cgutils.get_or_insert_function(module, void, "llvm.x86.sse.ldmxcsr")
@@ -58,6 +66,15 @@ def _flush_subnormals(module: Any, builder: Any) -> Callable[[], Any]:
     builder.store(builder.or_(builder.load(before), both), flushing)
     builder.call(write, [builder.bitcast(flushing, _POINTER)])
     return lambda: builder.call(write, [builder.bitcast(before, _POINTER)])
+
+
+def _flush_by_fpcr(module: Any, builder: Any) -> Callable[[], Any]:
+    """On ARM: one bit, FZ, for results and operands."""
+    read = cgutils.get_or_insert_function(module, ir.FunctionType(_I64, []), "llvm.aarch64.get.fpcr")
+    write = cgutils.get_or_insert_function(module, ir.FunctionType(ir.VoidType(), [_I64]), "llvm.aarch64.set.fpcr")
+    before = builder.call(read, [])
+    builder.call(write, [builder.or_(before, ir.Constant(_I64, 1 << 24))])
+    return lambda: builder.call(write, [before])
 
 
 @intrinsic

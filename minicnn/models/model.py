@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from typing import Any
 
@@ -334,6 +333,8 @@ class Model(Trainer, Layer):
 
     def _repr_html_(self) -> str:
         """The summary: what a notebook shows."""
+        import html
+
         lines: list[str] = []
         self.summary(print_fn=lines.append)
         return f"<pre>{html.escape(''.join(lines))}</pre>"

@@ -285,6 +285,7 @@ KERAS = """
     losses.focal.BinaryFocalCrossentropy.__init__
     metrics.confusion.AUC.__init__
     models.training.Trainer.fit
+    ops.image.resize
     optimizers.base.Optimizer.__init__
     optimizers.muon.Muon.__init__
     preprocessing.image.augmentation.Augmentation.__init__

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn
 from minicnn import activations, backends, registry
+from tests.drawn import drawn_cases
 from tests.ops.test_elementwise import tf_sparsemax
 
 NAMES = ["linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus", "softmax"]
@@ -47,7 +48,7 @@ def draw_input(data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, deadline=None)
+@drawn_cases(20)
 @given(data=st.data())
 def test_function_and_passes_are_keras(name, data):
     x, options = draw_input(data), data.draw(OPTIONS.get(name, st.just({})))

@@ -10,11 +10,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 
 import minicnn
 from minicnn import ops
 from minicnn.structure import flatten_struct
+from tests.drawn import drawn_cases
 from tests.ops.checks import TOLERANCES, seeds
 
 Call = tuple[list[Any], dict[str, Any]]  # the arguments of a call; arrays of floats have gradients
@@ -519,7 +520,7 @@ TARGETS_FIRST = {"binary_crossentropy", "categorical_crossentropy"}  # whose tar
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
-@settings(max_examples=8)
+@drawn_cases(8)
 @given(seed=seeds)
 def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
     if dtype == "float64" and name in FLOAT32_ONLY:

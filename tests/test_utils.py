@@ -260,6 +260,36 @@ def test_a_layer_takes_the_values_of_its_weights():
         layers.Dense(2, weights=weights[:1])(np.zeros((1, 3)))
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "axes"),
+    [
+        ((2, 3), (2, 3), None),
+        ((2, 3), (2, 3, 4), None),
+        ((2, 4, 3), (2, 3, 5), None),
+        ((2, 4, 3), (2, 3), (2, 1)),
+        ((2, 4, 3), (2, 5, 3), 2),
+        ((2, 4, 3, 5), (2, 3, 6), (2, -2)),
+        ((2, 3, 4, 5), (2, 6, 4, 3), (1, 3)),
+    ],
+)
+def test_batch_dot(x, y, axes):
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal(x), random.standard_normal(y)
+    np.testing.assert_allclose(K.batch_dot(x, y, axes), keras.src.legacy.backend.batch_dot(x, y, axes), rtol=1e-12)
+    inputs = minicnn.Input(x.shape[1:]), minicnn.Input(y.shape[1:])
+    model = minicnn.Model(inputs, K.batch_dot(*inputs, axes))
+    np.testing.assert_allclose(model.predict([x, y], verbose=0), K.batch_dot(x, y, axes), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_dot_refuses_axes_that_do_not_fit():
+    x, y = np.zeros((2, 3, 4)), np.zeros((2, 5, 4))
+    for axes in ((1, 1), (0, 0)):
+        with pytest.raises(ValueError, match=r"axes of one size, none of them the batch's. Received: axes="):
+            K.batch_dot(x, y, axes)
+    with pytest.raises(ValueError, match="at least two axes"):
+        K.batch_dot(np.zeros(2), x)
+
+
 def test_tensorflow_s_names_with_arguments_of_its_own():
     import tensorflow as tf
 

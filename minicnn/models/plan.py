@@ -156,6 +156,11 @@ class Plan:
         for step in steps:
             self._guard(step, watch_numerics)
 
+    @property
+    def has_losses(self) -> bool:
+        """Whether the model brings a loss of its own: what `add_loss` was given, or penalties."""
+        return bool(self.losses or self.regularized or any(step.penalized for step in self.steps))
+
     def _parts(self, call: Call) -> list[Call]:
         """The call of a layer without its activation, and one of that; or the call as it is."""
         name = fusion.last_activation(call.layer)

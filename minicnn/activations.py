@@ -353,7 +353,7 @@ def forward_backward(activation: Any) -> tuple[Forward, Backward]:
 
 def _is_op(function: Any) -> bool:
     """Whether it is one of `minicnn.ops`, whose own two passes take their arguments by name."""
-    return bool(registry.aliases_of("operation", function))
+    return registry.holds("operation", function)
 
 
 def _derivative(activation: Any, x: np.ndarray, dy: np.ndarray) -> Any:

@@ -6,7 +6,7 @@
     dx = leaky_relu.backward(dy, residual, negative_slope=0.1)
 
 and so can a user's own function that has these two attributes. `functools.partial(leaky_relu, negative_slope=0.1)` is an
-activation, too.
+activation, too, and so is any function made of operators and of `minicnn.ops`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
 from minicnn.rows import Axis, from_rows, to_rows
+from minicnn.tape import GradientTape
 from minicnn.tensor import as_tensor, is_watched
 
 __all__ = [
@@ -329,30 +332,60 @@ def sparsemax(x: Any, axis: Axis = -1) -> _Op:
 def forward_backward(activation: Any) -> tuple[Forward, Backward]:
     """The two passes of an activation, or of a `functools.partial` of one.
 
-    A function without them still works forward; its backward raises NotImplementedError.
+    A function without them (a user's own, an op) is differentiated by a tape, under which the backward pass computes it
+    again.
     """
     if isinstance(activation, functools.partial) and hasattr(activation.func, "forward"):
         passes = forward_backward(activation.func)
         return functools.partial(passes[0], **activation.keywords), functools.partial(passes[1], **activation.keywords)
-    name = getattr(activation, "__name__", type(activation).__name__)
 
     def forward(x: Any) -> tuple[Any, Any]:
-        return backends.asarray(activation(x)), None
+        return backends.asarray(activation(x)), x
 
-    def backward(dy: Any, residual: Any) -> Any:
+    def backward(dy: Any, x: Any) -> Any:
+        dx = _derivative(activation, backends.to_numpy(x), backends.to_numpy(dy))
+        return backends.asarray(dx)
+
+    if hasattr(activation, "forward") and not _is_op(activation):
+        return activation.forward, getattr(activation, "backward", backward)
+    return forward, backward
+
+
+def _is_op(function: Any) -> bool:
+    """Whether it is one of `minicnn.ops`, whose own two passes take their arguments by name."""
+    return registry.holds("operation", function)
+
+
+def _derivative(activation: Any, x: np.ndarray, dy: np.ndarray) -> Any:
+    """dy times the derivative at x, from what a tape records of the function.
+
+    Raises:
+        NotImplementedError: if it computes with what has no derivative.
+    """
+    name = getattr(activation, "__name__", type(activation).__name__)
+    tensor, dx, reason = as_tensor(x), None, ""
+    try:
+        with GradientTape() as tape:
+            tape.watch(tensor)
+            y = activation(tensor)
+        dx = tape.gradient(y, tensor, dy)
+    except TypeError as error:  # a function of NumPy's that is no op
+        reason = f" ({error})"
+    if dx is None:
         raise NotImplementedError(
-            f"Activation {name!r} has no derivative, so a model cannot be trained with it: minicnn does not differentiate by "
-            f"itself. Set `{name}.forward`, a function x -> (y, residual), and `{name}.backward`, a function (dy, residual) "
-            "-> dx."
+            f"Activation {name!r} has no derivative, so a model cannot be trained with it{reason}. Write it with operators "
+            f"and functions of `minicnn.ops`, or set `{name}.forward`, a function x -> (y, residual), and "
+            f"`{name}.backward`, a function (dy, residual) -> dx."
         )
-
-    return getattr(activation, "forward", forward), getattr(activation, "backward", backward)
+    return dx
 
 
 def get(identifier: Any) -> Any:
-    """The activation that a string, function or config stands for; None is `linear`."""
+    """The activation that a string, function or config stands for; None is `linear`, and an op the activation of its name."""
     if identifier is None:
         return linear
+    if _is_op(identifier) and identifier.name in registry.names("activation"):
+        return registry.lookup("activation", identifier.name)
     try:
         return serialization.get(identifier, "activation")
     except ValueError as error:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -31,7 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = os.path.realpath(path)  # a link goes on pointing where it did
     folder, name = os.path.split(target)
     _sweep(folder, name)
-    ending = f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    ending = f".{os.getpid()}-{os.urandom(4).hex()}.tmp"
     beside = os.path.join(folder, _stem(name) + ending)
     _growing.add(beside)
     try:

@@ -12,6 +12,7 @@ call is in `minicnn.backends`.)
 
 from __future__ import annotations
 
+import string
 import sys
 import types
 from typing import Any
@@ -36,6 +37,7 @@ __all__ = [
     "argmax",
     "argmin",
     "backend",
+    "batch_dot",
     "batch_flatten",
     "cast_to_floatx",
     "clear_session",
@@ -147,6 +149,41 @@ def batch_flatten(x: Any) -> Any:
 def l2_normalize(x: Any, axis: int | None = None) -> Any:
     """x / sqrt(max(sum of x**2 along the axis, epsilon))."""
     return ops.normalize(x, axis, epsilon=epsilon() ** 0.5)
+
+
+def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
+    """For each sample, the sum of products along an axis of x and one of y.
+
+    Args:
+        x, y: (N, ...), of at least two axes.
+        axes: which ones, the batch's axis counted; one number for both. By default the last of x, and the last but one of
+            y (of a matrix the last).
+
+    Returns:
+        (N, the other axes of x, those of y); (N, 1) where there are none.
+
+    Raises:
+        ValueError: for axes of other sizes, or that of the batch.
+    """
+    ranks = len(x.shape), len(y.shape)
+    if min(ranks) < 2:
+        raise ValueError(f"`batch_dot` takes tensors of at least two axes. Received: shapes {x.shape} and {y.shape}")
+    pair = (ranks[0] - 1, max(ranks[1] - 2, 1)) if axes is None else (axes, axes) if isinstance(axes, int) else tuple(axes)
+    of_x, of_y = (axis % rank for axis, rank in zip(pair, ranks, strict=True))
+    sizes = x.shape[of_x], y.shape[of_y]
+    if 0 in (of_x, of_y) or (None not in sizes and sizes[0] != sizes[1]):
+        raise ValueError(
+            f"`batch_dot` takes axes of one size, none of them the batch's. Received: axes={axes}, "
+            f"shapes {x.shape} and {y.shape}"
+        )
+    letters = iter(string.ascii_lowercase[2:])  # "a" is the batch, "b" what is summed
+    names = [
+        ["a", *("b" if axis == summed else next(letters) for axis in range(1, rank))]
+        for rank, summed in zip(ranks, (of_x, of_y))
+    ]
+    left = [name for name in (*names[0], *names[1][1:]) if name != "b"]
+    product = ops.einsum(f"{''.join(names[0])},{''.join(names[1])}->{''.join(left)}", x, y)
+    return ops.expand_dims(product, 1) if len(left) == 1 else product
 
 
 _OLDER = {"pow": "power", "permute_dimensions": "transpose", "conv1d": "conv", "conv2d": "conv"}

@@ -41,6 +41,11 @@ def aliases_of(family: str, item: Any) -> list[str]:
     return [name for name, held in _families.get(family, {}).items() if held is item]
 
 
+def holds(family: str, item: Any) -> bool:
+    """Whether a family holds `item`, under its own name."""
+    return item is not None and _families.get(family, {}).get(getattr(item, "__name__", "")) is item
+
+
 def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """The object that `name` stands for, custom objects first.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import ops
+from minicnn.ops.image_filters import batched, resize_by_area
 from minicnn.tensor import Tensor
 from minicnn.variables import Variable
 
@@ -18,7 +19,7 @@ __all__ = ["lookup"]
 
 # Of the same meaning and arguments as the op of this name, or of another.
 _SAME = """abs add argmax argmin argsort broadcast_to cast clip concat convert_to_tensor cos divide einsum equal exp expand_dims
-    eye floor greater greater_equal less less_equal linspace logical_and logical_not logical_or matmul maximum minimum
+    eye floor greater greater_equal less less_equal linspace logical_and logical_not logical_or maximum minimum
     multiply negative norm not_equal ones ones_like pad repeat reshape roll round shape sigmoid sign sin size sort split sqrt
     square squeeze stack stop_gradient subtract tanh tensordot tile transpose unstack where zeros zeros_like"""
 _OTHER = {
@@ -62,6 +63,31 @@ def identity(input: Any) -> Any:
 def extract_patches(images: Any, sizes: Any, strides: Any, rates: Any, padding: str) -> Any:
     """The windows of images, each as one vector; sizes, strides and rates are (1, rows, columns, 1)."""
     return ops.image.extract_patches(images, tuple(sizes[1:3]), tuple(strides[1:3]), tuple(rates[1:3]), padding.lower())
+
+
+def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+    """The product of matrices, of which either may be transposed first."""
+    return ops.matmul(matrix_transpose(a) if transpose_a else a, matrix_transpose(b) if transpose_b else b)
+
+
+def resize(
+    images: Any, size: Any, method: str = "bilinear", preserve_aspect_ratio: bool = False, antialias: bool = False
+) -> Any:
+    """Images at another size, (height, width), of floats unless `method` is "nearest".
+
+    Args:
+        method: "area" (the mean of what a new pixel covers), or one of `ops.image.resize`.
+        preserve_aspect_ratio: whether the largest size of the image's proportions is meant that `size` holds.
+    """
+    if preserve_aspect_ratio:
+        H, W = images.shape[-3:-1]
+        factor = min(size[0] / H, size[1] / W)
+        size = (round(H * factor), round(W * factor))
+    if method != "nearest" and str(images.dtype)[:5] != "float":
+        images = ops.cast(images, "float32")
+    if method != "area":
+        return ops.image.resize(images, size, method, antialias)
+    return batched(lambda x: resize_by_area(x, (int(size[0]), int(size[1]))), images)
 
 
 # Of an RGB pixel, a column each: Y, U, V. (ITU-R BT.601)
@@ -126,8 +152,18 @@ def convert_image_dtype(image: Any, dtype: Any) -> Any:
     return ops.cast(image, dtype) / 255.0 if whole else ops.cast(image, dtype)
 
 
-_OWN = (constant, gather, identity, is_tensor, one_hot, range, squared_difference)
-_NN = (l2_normalize, sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits)
+def matrix_transpose(a: Any) -> Any:
+    """The last two axes exchanged."""
+    return ops.swapaxes(a, -1, -2)
+
+
+def gelu(features: Any, approximate: bool = False) -> Any:
+    """x times the probability that a normally distributed number is below x."""
+    return ops.gelu(features, approximate)
+
+
+_OWN = (constant, gather, identity, is_tensor, matmul, one_hot, range, squared_difference)
+_NN = (gelu, l2_normalize, sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits)
 
 
 def _math() -> SimpleNamespace:
@@ -137,21 +173,16 @@ def _math() -> SimpleNamespace:
 
 def _nn() -> SimpleNamespace:
     more = {function.__name__: function for function in (*_NN, sparse_softmax_cross_entropy_with_logits)}
-    return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__}, **more)
-
-
-def matrix_transpose(a: Any) -> Any:
-    """The last two axes exchanged."""
-    return ops.swapaxes(a, -1, -2)
+    return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | more)
 
 
 def _linalg() -> SimpleNamespace:
-    return SimpleNamespace(einsum=ops.einsum, matmul=ops.matmul, matrix_transpose=matrix_transpose, norm=ops.norm)
+    return SimpleNamespace(einsum=ops.einsum, matmul=matmul, matrix_transpose=matrix_transpose, norm=ops.norm)
 
 
 def _image() -> SimpleNamespace:
     named = {name: getattr(ops.image, name) for name in ops.image.__all__}
-    own = (convert_image_dtype, extract_patches, rgb_to_yuv, yuv_to_rgb)
+    own = (convert_image_dtype, extract_patches, resize, rgb_to_yuv, yuv_to_rgb)
     return SimpleNamespace(**{**named, **{function.__name__: function for function in own}})
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minicnn import registry
 from minicnn.callbacks.progbar import Progbar
 from minicnn.config import set_random_seed
-from minicnn.data import PyDataset, image_dataset_from_directory, split_dataset
 from minicnn.layers.symbolic import KerasTensor
-from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
 from minicnn.registry import (
     CustomObjectScope,
     custom_object_scope,
@@ -21,6 +19,11 @@ from minicnn.registry import (
 )
 from minicnn.registry import registered_name as get_registered_name
 from minicnn.saving import deserialize_keras_object, serialize_keras_object
+
+if TYPE_CHECKING:  # else loaded when first used, see _LAZY
+    from minicnn.data import PyDataset, image_dataset_from_directory, split_dataset
+    from minicnn.data import PyDataset as Sequence  # its older name
+    from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
 
 __all__ = [
     "CustomObjectScope",
@@ -53,20 +56,30 @@ __all__ = [
 ]
 
 
-Sequence = PyDataset  # its older name
-
-# Loaded when first used: what downloads, and what draws.
+# Loaded when first used: pipelines of data, pictures, what downloads, and what draws.
 _LAZY = {
+    "PyDataset": "minicnn.data",
+    "Sequence": "minicnn.data",
+    "array_to_img": "minicnn.preprocessing.image",
     "get_file": "minicnn.datasets.files",
+    "image_dataset_from_directory": "minicnn.data",
+    "img_to_array": "minicnn.preprocessing.image",
+    "load_img": "minicnn.preprocessing.image",
     "model_to_dot": "minicnn.study.diagram",
     "plot_model": "minicnn.study.diagram",
+    "save_img": "minicnn.preprocessing.image",
+    "split_dataset": "minicnn.data",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'minicnn.utils' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'minicnn.utils' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), "PyDataset" if name == "Sequence" else name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:

@@ -40,7 +40,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         " Convolution3DTranspose Cropping3D GlobalAveragePooling3D GlobalAvgPool3D GlobalMaxPool3D GlobalMaxPooling3D MaxPool3D"
         " MaxPooling3D SpatialDropout3D UpSampling3D ZeroPadding3D",
         ENGINES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
-        "boxes around objects": "MaxNumBoundingBoxes",
     },
     "losses": {AUDIO: "CTC ctc"},
     "optimizers": {

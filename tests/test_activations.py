@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn
 from minicnn import activations, backends, registry
+from tests.drawn import drawn_cases
 from tests.ops.test_elementwise import tf_sparsemax
 
 NAMES = ["linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus", "softmax"]
@@ -47,7 +48,7 @@ def draw_input(data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, deadline=None)
+@drawn_cases(20)
 @given(data=st.data())
 def test_function_and_passes_are_keras(name, data):
     x, options = draw_input(data), data.draw(OPTIONS.get(name, st.just({})))
@@ -141,6 +142,35 @@ def test_none_is_linear_and_unknown_names_are_named():
         activations.get(3)
 
 
+def test_a_function_without_a_derivative_says_so():
+    def stairs(x):
+        return np.heaviside(x, 0.5)  # which no op computes
+
+    x = np.array([1.0, -2.0], "float32")
+    for function in (stairs, lambda x: np.array([1.0, 2.0])):
+        forward, backward = activations.forward_backward(activations.get(function))
+        with pytest.raises(NotImplementedError, match=r"has no derivative.*or set `.*\.forward`"):
+            backward(x, forward(x)[1])
+
+
+@pytest.mark.parametrize("name", ["relu", "softmax", "tanh", "square", "gelu"])
+def test_an_op_is_an_activation(name):
+    """As programs say `activation=tf.nn.relu`. (`ops.gelu` approximates by default, the activation of that name does not.)"""
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+    ours, theirs = (module.layers.Dense(5, activation=getattr(module.ops, name)) for module in (minicnn, keras))
+    theirs.build((None, 4))
+    ours.build((None, 4))
+    ours.set_weights(theirs.get_weights())
+    with tf.GradientTape() as tape:
+        expected = theirs(x)
+        loss = tf.reduce_sum(expected**2)
+    y, saved = ours.forward(x, True)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-6)
+    gradients = ours.backward(2 * y, saved)[1]
+    for gradient, theirs_gradient in zip(gradients, tape.gradient(loss, theirs.trainable_variables), strict=True):
+        np.testing.assert_allclose(gradient, theirs_gradient, rtol=1e-4, atol=1e-5)
+
+
 def test_a_users_function_works_forward_and_trains_with_its_passes():
     def cube(x):
         return x**3
@@ -149,8 +179,7 @@ def test_a_users_function_works_forward_and_trains_with_its_passes():
     forward, backward = activations.forward_backward(activations.get(cube))
     y, kept = forward(x)
     np.testing.assert_array_equal(y, [1, 8])
-    with pytest.raises(NotImplementedError, match=r"Activation 'cube' has no derivative.*Set `cube.forward`"):
-        backward(x, kept)
+    np.testing.assert_allclose(backward(np.ones(2, "float32"), kept), [3, 12], rtol=1e-6)
     cube.forward, cube.backward = lambda x: (x**3, x), lambda dy, x: dy * 3 * x**2
     forward, backward = activations.forward_backward(cube)
     np.testing.assert_array_equal(backward(np.ones(2), forward(x)[1]), [3, 12])

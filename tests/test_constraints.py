@@ -5,11 +5,12 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import constraints
 from minicnn.variables import Variable
+from tests.drawn import drawn_cases
 
 ARGUMENTS = {
     "MaxNorm": st.fixed_dictionaries({}, optional={"max_value": st.floats(0.1, 3), "axis": st.sampled_from([0, 1, [0, 1]])}),
@@ -22,7 +23,7 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-@settings(max_examples=25, deadline=None)
+@drawn_cases(25)
 @given(data=st.data())
 def test_values_are_keras(name, data):
     arguments = data.draw(ARGUMENTS[name])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras.src.initializers.random_initializers import compute_fans
 from scipy import stats
 
 from minicnn import config, initializers
 from minicnn.variables import Variable
+from tests.drawn import drawn_cases
 
 SCALED = ["GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"]
 RANDOM = ["RandomUniform", "RandomNormal", "TruncatedNormal", "VarianceScaling", *SCALED]
@@ -92,7 +93,7 @@ def test_no_run_of_numbers_comes_again(name):
     assert np.flatnonzero((runs == values[:6]).all(axis=1)).tolist() == [0]
 
 
-@settings(max_examples=30, deadline=None)
+@drawn_cases(30)
 @given(
     shape=st.lists(st.integers(1, 6), max_size=4),
     mode=st.sampled_from(["fan_in", "fan_out", "fan_avg"]),

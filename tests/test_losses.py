@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import backends, config, losses
 from minicnn.backends import memory
+from tests.drawn import drawn_cases
 
 REDUCTIONS = ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None]
 RNG = np.random.default_rng(0)
@@ -132,7 +133,7 @@ def check_value_and_gradient(name, options, y_true, y_pred, weights=None):
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", CLASSES)
-@settings(max_examples=100, deadline=None)
+@drawn_cases(100)
 @given(data=st.data())
 def test_value_and_gradient_are_keras(name, data):
     y_true, y_pred, logits, weights = draw_batch(data, name)
@@ -142,7 +143,7 @@ def test_value_and_gradient_are_keras(name, data):
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", FURTHER)
-@settings(max_examples=40, deadline=None)
+@drawn_cases(40)
 @given(data=st.data())
 def test_value_and_gradient_of_further_losses_are_keras(name, data):
     """Their ops, which every backend takes from the reference, are drawn in `tests/ops`."""
@@ -231,7 +232,7 @@ def test_signatures_are_keras(name):
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", ["categorical_crossentropy", "sparse_categorical_crossentropy", "binary_crossentropy"])
-@settings(max_examples=30, deadline=None)
+@drawn_cases(30)
 @given(data=st.data())
 def test_a_pass_on_logits_is_the_activation_and_the_loss(name, data):
     y_true, _, logits, weights = draw_batch(data, name)

@@ -7,12 +7,13 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import backends, losses, metrics
 from minicnn.backends import memory
 from minicnn.variables import Variable
+from tests.drawn import drawn_cases
 
 SPARSE = ["SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "SparseCategoricalCrossentropy"]
 ONE_HOT = ["CategoricalAccuracy", "TopKCategoricalAccuracy", "CategoricalCrossentropy"]
@@ -141,7 +142,7 @@ def draw_batch(data, name, classes, options):
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=15, deadline=None)
+@drawn_cases(15)
 @given(data=st.data())
 def test_results_over_two_batches_are_keras(name, data):
     classes = data.draw(st.integers(3, 5))
@@ -194,7 +195,7 @@ def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
 
 
 @pytest.mark.parametrize("name", ["Mean", "Sum"])
-@settings(max_examples=40, deadline=None)
+@drawn_cases(40)
 @given(data=st.data())
 def test_means_and_sums_reduce_ranks_and_weights_as_keras_does(name, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))

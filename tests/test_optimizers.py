@@ -8,7 +8,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn
@@ -20,6 +20,7 @@ from minicnn.losses import Loss
 from minicnn.models import Sequential
 from minicnn.optimizers import schedules
 from minicnn.variables import Variable
+from tests.drawn import drawn_cases
 
 SHAPES = {"kernel": (3, 2), "bias": (2,), "gamma": ()}
 
@@ -139,7 +140,7 @@ def exactly(options):
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=12, deadline=None)
+@drawn_cases(12)
 @given(data=st.data())
 def test_five_steps_are_keras(name, data):
     defaults = {key: one.default for key, one in inspect.signature(getattr(keras.optimizers, name)).parameters.items()}

@@ -6,16 +6,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import backends, regularizers
 from minicnn.variables import Variable
+from tests.drawn import drawn_cases
 
 strengths = st.floats(0, 0.5)
 
 
-@settings(max_examples=30, deadline=None)
+@drawn_cases(30)
 @given(l1=strengths, l2=strengths, shape=st.lists(st.integers(1, 4), max_size=4), seed=st.integers(0, 2**32 - 1))
 def test_penalty_and_gradient_are_keras(l1, l2, shape, seed):
     x = np.random.default_rng(seed).normal(size=shape)
@@ -32,7 +33,7 @@ def test_penalty_and_gradient_are_keras(l1, l2, shape, seed):
         np.testing.assert_allclose(backends.to_numpy(grad), expected, rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@drawn_cases(30)
 @given(
     shape=st.tuples(st.integers(2, 5), st.integers(2, 5)), mode=st.sampled_from(["rows", "columns"]), seed=st.integers(0, 99)
 )

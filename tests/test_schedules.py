@@ -5,10 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.optimizers import SGD, schedules
+from tests.drawn import drawn_cases
 
 rates = st.floats(1e-4, 1.0)
 steps = st.integers(1, 50)
@@ -25,7 +26,7 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-@settings(max_examples=15, deadline=None)
+@drawn_cases(15)
 @given(data=st.data())
 def test_rates_are_keras(name, data):
     arguments = data.draw(ARGUMENTS[name])

@@ -260,6 +260,36 @@ def test_a_layer_takes_the_values_of_its_weights():
         layers.Dense(2, weights=weights[:1])(np.zeros((1, 3)))
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "axes"),
+    [
+        ((2, 3), (2, 3), None),
+        ((2, 3), (2, 3, 4), None),
+        ((2, 4, 3), (2, 3, 5), None),
+        ((2, 4, 3), (2, 3), (2, 1)),
+        ((2, 4, 3), (2, 5, 3), 2),
+        ((2, 4, 3, 5), (2, 3, 6), (2, -2)),
+        ((2, 3, 4, 5), (2, 6, 4, 3), (1, 3)),
+    ],
+)
+def test_batch_dot(x, y, axes):
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal(x), random.standard_normal(y)
+    np.testing.assert_allclose(K.batch_dot(x, y, axes), keras.src.legacy.backend.batch_dot(x, y, axes), rtol=1e-12)
+    inputs = minicnn.Input(x.shape[1:]), minicnn.Input(y.shape[1:])
+    model = minicnn.Model(inputs, K.batch_dot(*inputs, axes))
+    np.testing.assert_allclose(model.predict([x, y], verbose=0), K.batch_dot(x, y, axes), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_dot_refuses_axes_that_do_not_fit():
+    x, y = np.zeros((2, 3, 4)), np.zeros((2, 5, 4))
+    for axes in ((1, 1), (0, 0)):
+        with pytest.raises(ValueError, match=r"axes of one size, none of them the batch's. Received: axes="):
+            K.batch_dot(x, y, axes)
+    with pytest.raises(ValueError, match="at least two axes"):
+        K.batch_dot(np.zeros(2), x)
+
+
 def test_tensorflow_s_names_with_arguments_of_its_own():
     import tensorflow as tf
 
@@ -272,6 +302,42 @@ def test_tensorflow_s_names_with_arguments_of_its_own():
         np.testing.assert_array_equal(minicnn.range(**arguments), tf.range(**arguments))
     np.testing.assert_array_equal(minicnn.identity(x), x)
     np.testing.assert_array_equal(minicnn.linalg.matrix_transpose(x), tf.linalg.matrix_transpose(x))
+    for named in ({}, {"transpose_a": True}, {"transpose_b": True}):
+        for one, other in ((minicnn.matmul, tf.matmul), (minicnn.linalg.matmul, tf.linalg.matmul)):
+            np.testing.assert_allclose(
+                one(x[:, :3, :3], x[:, 3:, :3], **named), other(x[:, :3, :3], x[:, 3:, :3], **named), 1e-5
+            )
+    np.testing.assert_allclose(minicnn.nn.gelu(x), tf.nn.gelu(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("images", [(2, 6, 9, 3), (6, 9, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        *({"size": size, "method": "area"} for size in ((3, 3), (4, 7), (11, 5))),
+        {"size": (4, 4), "preserve_aspect_ratio": True},
+        {"size": (4, 5), "method": "nearest"},
+        {"size": (4, 5), "method": "lanczos3", "antialias": True},
+    ],
+)
+def test_images_at_another_size_as_tensorflow_has_them(images, dtype, named):
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).integers(0, 256, images).astype(dtype)
+    y, expected = minicnn.image.resize(x, **named), np.asarray(tf.image.resize(x, **named))
+    assert y.dtype == expected.dtype
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_gradient_of_means_over_areas():
+    """By the adjoint: TensorFlow has none."""
+    random = np.random.default_rng(1)
+    x, dy = (minicnn.ops.convert_to_tensor(random.standard_normal(shape)) for shape in ((2, 6, 9, 3), (2, 4, 11, 3)))
+    with minicnn.GradientTape() as tape:
+        tape.watch(x)
+        y = minicnn.image.resize(x, (4, 11), "area")
+    np.testing.assert_allclose(np.sum(y * dy), np.sum(x * tape.gradient(y, x, dy)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 7.5])

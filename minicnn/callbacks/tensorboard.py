@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,6 +22,8 @@ class _EventFile:
     """A new file of events in a folder, which TensorBoard reads while it grows."""
 
     def __init__(self, folder: str) -> None:
+        import socket
+
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         os.makedirs(folder, exist_ok=True)

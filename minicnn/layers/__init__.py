@@ -16,6 +16,7 @@ from minicnn.layers.augment import (
     Resizing,
 )
 from minicnn.layers.base import Layer
+from minicnn.layers.bounding_boxes import MaxNumBoundingBoxes
 from minicnn.layers.color import (
     AutoContrast,
     ContrastLimitedAdaptiveHistogramEqualization,
@@ -196,6 +197,7 @@ __all__ = [
     "LeakyReLU",
     "MaxPool1D",
     "MaxPool2D",
+    "MaxNumBoundingBoxes",
     "MaxPooling1D",
     "MaxPooling2D",
     "Maximum",

@@ -197,8 +197,8 @@ class Compilable:
         if not self.compiled:
             raise ValueError(f"You must call `compile()` before calling `{method}()`.")
         step = "train_step" if method in ("fit", "train_on_batch") else "test_step"
-        if self._compile_arguments["loss"] is None and not self._has_own(step):
-            raise ValueError(f"No loss to compute: pass a `loss` argument to `compile()` before calling `{method}()`.")
+        if self._compile_arguments["loss"] is None and self._compiled_loss and self.built and not self._has_own(step):
+            self._plan_for("train")  # which says so, if there is no loss at all; what is not built says it at the first batch
 
     # --- copies -------------------------------------------------------------------------
 
@@ -244,6 +244,8 @@ class Compilable:
                 last = fusion.activations_of_outputs(flatten_calls(self, training))  # type: ignore[arg-type]
                 logits_for = self._compiled_loss.logits_for(last)
                 plan = Plan(self, logits_for=logits_for, watch_numerics=watch, training=training)  # type: ignore[arg-type]
+                if self._compile_arguments["loss"] is None and not plan.has_losses:
+                    raise ValueError("No loss to compute: pass a `loss` argument to `compile()`, or call `add_loss`.")
             else:
                 plan = Plan(self, of_inputs=use == "layer", training=training)  # type: ignore[arg-type]
             self._plans[key] = plan
@@ -277,9 +279,11 @@ class Compilable:
         own = self._has_own("train_step") and self._compile_arguments.get("loss") is None
         if not own or not self._is_traced:
             self._build_for(x)
-        if not self.compiled or y is None or own:
+        if not self.compiled or own or (y is None and self._compile_arguments["loss"] is not None):
             return
         self._make_compiled(self.output_names)
+        if y is None:
+            return
         shapes = [tensor.shape for tensor in self._outputs]
         if self._compiled_metrics.built is None:
             self._compiled_loss.resolve_shapes(y, shapes)

@@ -24,7 +24,7 @@ class CapturedStep:
         self._graph: Any = None
         self._iteration = 0  # counted on the host too, where reading the optimizer's would wait for the device
 
-    def __call__(self, x: list[Any], y: list[Any], sample_weight: list[Any] | None = None) -> None:
+    def __call__(self, x: list[Any], y: list[Any] | None, sample_weight: list[Any] | None = None) -> None:
         """One step on a batch. Does not wait for it."""
         optimizer = self._model.optimizer
         parts = (self._model._plan_for("train"), optimizer, optimizer._learning_rate, self._model._means.loss)
@@ -32,9 +32,9 @@ class CapturedStep:
         if changed:
             self._iteration = int(optimizer._iterations)
         rate = optimizer.scheduled_rate(self._iteration)
-        inputs = [*x, *y, *(sample_weight or ()), *(() if rate is None else (rate,))]
+        inputs = [*x, *(y or ()), *(sample_weight or ()), *(() if rate is None else (rate,))]
         if changed:
-            step = functools.partial(self._run, len(x), len(y), rate is not None)
+            step = functools.partial(self._run, len(x), len(y or ()), rate is not None)
             self._graph, self._captured_for = backends.backend_module().capture(step, inputs), parts
         self._graph.replay(inputs)
         self._iteration += 1
@@ -44,4 +44,4 @@ class CapturedStep:
         x, y, rest = arrays[:inputs], arrays[inputs : inputs + outputs], arrays[inputs + outputs :]
         weights, rate = (rest[:-1], rest[-1]) if scheduled else (rest, None)
         with self._model.optimizer.at_rate(rate):
-            self._model.train_step(list(x), list(y), list(weights) or None)
+            self._model.train_step(list(x), list(y) or None, list(weights) or None)

@@ -9,7 +9,7 @@ from minicnn.layers import Layer
 from minicnn.layers.symbolic import KerasTensor, Node
 from minicnn.variables import Variable
 
-__all__ = ["Call", "Calls", "Graph", "branches", "calls_of", "check_calls", "flatten_calls", "topological_nodes"]
+__all__ = ["Call", "Calls", "Graph", "branches", "calls_of", "check_calls", "flatten_calls", "nodes_of", "topological_nodes"]
 
 _MOST_CALLS = 10_000
 
@@ -21,6 +21,7 @@ class Graph(Protocol):
     _inputs: list[KerasTensor]
     _outputs: list[KerasTensor]
     _nodes: list[Node]
+    _graph_losses: list[KerasTensor]
 
     @property
     def trainable_weights(self) -> list[Variable]: ...
@@ -109,13 +110,20 @@ class Calls(NamedTuple):
     losses: list[int]
 
 
+def nodes_of(model: Graph) -> list[Node]:
+    """The model's nodes, and those that `add_loss` of symbolic tensors needs besides."""
+    if not model._graph_losses:
+        return model._nodes
+    return topological_nodes(model._inputs, [*model._outputs, *model._graph_losses])
+
+
 def branches(model: Graph) -> bool:
     """Whether some `call` in the model was traced twice: what the model computes in training is another graph then."""
     return any(
         len(node.traces) > 1
         or any(_branches_within(one.inputs, one.outputs) for one in node.traces.values())
         or (not node.traces and hasattr(node.layer, "_nodes") and branches(node.layer))
-        for node in model._nodes
+        for node in nodes_of(model)
     )
 
 
@@ -158,7 +166,8 @@ def flatten_calls(model: Graph, training: bool = False) -> Calls:
             elif hasattr(node.layer, "_nodes"):  # a model used as a layer
                 model = cast(Graph, node.layer)
                 inner = dict(zip(map(id, model._inputs), read))
-                walk(model._nodes, inner, own)
+                walk(nodes_of(model), inner, own)
+                made.losses.extend(inner[id(tensor)] for tensor in model._graph_losses)
                 results = [inner[id(tensor)] for tensor in model._outputs]
             else:
                 results = [new_value(node.outputs[0].shape)]
@@ -167,6 +176,7 @@ def flatten_calls(model: Graph, training: bool = False) -> Calls:
 
     made.inputs.extend(new_value(tensor.shape) for tensor in model._inputs)
     number = dict(zip(map(id, model._inputs), made.inputs))
-    walk(model._nodes, number, None)
+    walk(nodes_of(model), number, None)
+    made.losses.extend(number[id(tensor)] for tensor in model._graph_losses)
     made.outputs.extend(number[id(tensor)] for tensor in model._outputs)
     return made

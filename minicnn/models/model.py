@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -92,6 +92,7 @@ class Model(Trainer, Layer):
         self._inputs: list[KerasTensor] = []
         self._outputs: list[KerasTensor] = []
         self._nodes: list[Node] = []
+        self._graph_losses: list[KerasTensor] = []
         self._input_layers: list[Layer] = []
         self._input_struct: Any = None
         self._output_struct: Any = None
@@ -179,6 +180,27 @@ class Model(Trainer, Layer):
             self.input_names = list(inputs)
         self.output_names = list(outputs) if isinstance(outputs, dict) else self._default_output_names()
         self.built = True
+        self._forget_plans()
+
+    def add_loss(self, loss: Any) -> None:
+        """As `Layer.add_loss`; also of symbolic tensors of the model's own graph, as programs of Keras 2 have it. A file of
+        the model does not hold these.
+
+        Raises:
+            ValueError: if a tensor does not follow from the model's inputs, or from weights that the model does not have.
+        """
+        symbolic = [one for one in flatten_struct(loss) if isinstance(one, KerasTensor)]
+        if watching.tracing or not symbolic:
+            super().add_loss(loss)
+            return
+        if self._is_traced:
+            raise ValueError(f"Model '{self.name}' has a `call`: `add_loss` of symbolic tensors belongs there.")
+        nodes = topological_nodes(self._inputs, symbolic)
+        held = set(map(id, self.weights))
+        for layer in (node.layer for node in nodes):
+            if any(id(variable) not in held for variable in layer.weights):
+                raise ValueError(f"Model '{self.name}' was given a loss of layer '{layer.name}', which is no layer of its own.")
+        self._graph_losses += [registry.lookup("operation", "sum")(one) for one in symbolic]
         self._forget_plans()
 
     def _default_output_names(self) -> list[str]:
@@ -334,6 +356,8 @@ class Model(Trainer, Layer):
 
     def _repr_html_(self) -> str:
         """The summary: what a notebook shows."""
+        import html
+
         lines: list[str] = []
         self.summary(print_fn=lines.append)
         return f"<pre>{html.escape(''.join(lines))}</pre>"
@@ -384,6 +408,12 @@ class Model(Trainer, Layer):
         class adds the arguments of its constructor."""
         if self._is_traced:
             return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if self._graph_losses:
+            warnings.warn(
+                f"Model '{self.name}' has a loss of symbolic tensors, given to `add_loss`: its config and its file do not hold "
+                "it. Call `add_loss` again after loading.",
+                stacklevel=2,
+            )
         return config_of_graph(self)
 
     @classmethod

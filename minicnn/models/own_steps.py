@@ -38,6 +38,17 @@ def as_lists(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     return tuple(None if part is None else flatten_struct(part) for part in (x, y, sample_weight))  # type: ignore[return-value]
 
 
+class _CompiledMetrics:
+    """A model's `compiled_metrics`."""
+
+    def __init__(self, model: OwnSteps) -> None:
+        self._model = model
+
+    def update_state(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into them."""
+        self._model.compute_metrics(None, y, y_pred, sample_weight)
+
+
 class OwnSteps(Compilable):
     """What a class with a `train_step` or `test_step` of its own finds in a model; `Trainer` inherits from it."""
 
@@ -102,6 +113,16 @@ class OwnSteps(Compilable):
         Raises:
             ValueError: if there is none.
         """
+        total = self.compiled_loss(y, y_pred, sample_weight, self.losses)
+        if total is None and not allow_empty:
+            raise ValueError(
+                "No loss to compute. Provide a `loss` argument in `compile()`, or override `compute_loss` of "
+                f"{type(self).__name__}."
+            )
+        return total
+
+    def compiled_loss(self, y: Any, y_pred: Any, sample_weight: Any = None, regularization_losses: Any = ()) -> Any:
+        """The loss that `compile` was given, plus these; None where there is none. Steps written for Keras 2 call it so."""
         total: Any = None
         if self._compile_arguments.get("loss") is not None and y is not None:
             targets, predictions = flatten_struct(y), flatten_struct(y_pred)
@@ -115,14 +136,14 @@ class OwnSteps(Compilable):
                     value = loss(target, prediction, weight)
                     value = value if factor == 1.0 else value * factor
                     total = value if total is None else total + value
-        for penalty in self.losses:
+        for penalty in regularization_losses or ():
             total = penalty if total is None else total + penalty
-        if total is None and not allow_empty:
-            raise ValueError(
-                "No loss to compute. Provide a `loss` argument in `compile()`, or override `compute_loss` of "
-                f"{type(self).__name__}."
-            )
         return total
+
+    @property
+    def compiled_metrics(self) -> _CompiledMetrics:
+        """The metrics that `compile` was given, as steps written for Keras 2 reach them: `.update_state(y, y_pred)`."""
+        return _CompiledMetrics(self)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Take a batch into the metrics that `compile` was given; the results of all metrics by name."""

@@ -157,6 +157,11 @@ class Plan:
         for step in steps:
             self._guard(step, watch_numerics)
 
+    @property
+    def has_losses(self) -> bool:
+        """Whether the model brings a loss of its own: what `add_loss` was given, or penalties."""
+        return bool(self.losses or self.regularized or any(step.penalized for step in self.steps))
+
     def _parts(self, call: Call) -> list[Call]:
         """The call of a layer as those of which it is made: both convolutions of a separable one, and its activation."""
         given: Any = call.layer

@@ -67,7 +67,7 @@ class Trainer(OwnSteps):
             optimizer.build(self.trainable_weights)  # in Keras's order, which files keep
 
         # Forward: every layer computes its output, and sets aside in `saved` what its gradient will need.
-        y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
+        y, sample_weight = y and _placed(y), sample_weight and _placed(sample_weight)
         saved: list[Any] = []
         penalties: list[Any] = []
         outputs = plan.forward(self._feed(x), in_training, saved, penalties)
@@ -91,7 +91,7 @@ class Trainer(OwnSteps):
         """The loss and the metrics of one batch join the running means; nothing is updated. Arguments as in `train_step`."""
         x, y, sample_weight = as_lists(x, y, sample_weight)
         plan = self._plan_for("train", training=False)
-        y, sample_weight = _placed(y), sample_weight and _placed(sample_weight)
+        y, sample_weight = y and _placed(y), sample_weight and _placed(sample_weight)
         penalties: list[Any] = []
         outputs = plan.forward(self._feed(x), False, penalties=penalties)
         loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
@@ -110,11 +110,13 @@ class Trainer(OwnSteps):
     ) -> None:
         """Take a batch into the running means; penalties count with the loss."""
         for penalty in penalties:
-            loss = loss + penalty
+            loss = penalty if loss is None else loss + penalty
         for variable in plan.regularized:
-            loss = loss + variable.regularizer.penalty(variable.value)
-        self._compiled_loss.track(loss, own, len(y[0]))
-        self._compiled_metrics.update(y, predictions, sample_weight)
+            penalty = variable.regularizer.penalty(variable.value)
+            loss = penalty if loss is None else loss + penalty
+        self._compiled_loss.track(loss, own, len((y or predictions)[0]))
+        if y is not None:
+            self._compiled_metrics.update(y, predictions, sample_weight)
 
     def _logs(self) -> dict[str, float]:
         """Name -> running mean since `reset_metrics`, sorted by name as Keras's logs are. Waits for a GPU."""
@@ -234,7 +236,7 @@ class Trainer(OwnSteps):
 
     def _targets(self, y: list[Any] | None) -> Any:
         """The targets, checked."""
-        if y is None and (self._has_own("train_step") or self._has_own("test_step")):
+        if y is None and (self._has_own("train_step") or self._has_own("test_step") or self._compile_arguments["loss"] is None):
             return None
         if y is None:
             raise ValueError("The data have no targets: pass `y`, or batches `(x, y)`.")

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends
+from minicnn import backends, config
 from minicnn.backends import ops as kernels
 from minicnn.ops.base import namespace, op
+from minicnn.ops.elementwise import cast, round, saturate_cast
 from minicnn.ops.image_filters import batched, gaussian_blur, scale_and_translate, sobel_edges, ssim
 from minicnn.ops.image_maps import affine_transform, elastic_transform, map_coordinates, perspective_transform
 from minicnn.ops.nn import conv
 from minicnn.ops.reductions import sum
 from minicnn.ops.shaping import get_item, moveaxis, pad
+from minicnn.shapes import largest_window
 
 __all__ = [
     "affine_transform",
@@ -33,6 +35,7 @@ __all__ = [
     "ssim",
 ]
 
+_INTERPOLATIONS = ("bilinear", "nearest", "lanczos3", "lanczos5", "bicubic")
 _KERNELS = {"bilinear": "resize2d_bilinear", "nearest": "resize2d_nearest"}
 
 
@@ -56,19 +59,70 @@ def _(dy: Any, saved: Any) -> Any:
     return dy
 
 
-def resize(images: Any, size: Any, interpolation: str = "bilinear", antialias: bool = False, **kwargs: Any) -> Any:
+def _at_size(x: Any, size: tuple[int, int], interpolation: str, antialias: bool) -> Any:
+    """Images (N, H, W, C) at another size; whole numbers are rounded."""
+    if interpolation == "nearest":
+        return _resize(x, size, interpolation)
+    whole = str(x.dtype)[:5] != "float"
+    y = cast(x, config.floatx()) if whole else x
+    if interpolation == "bilinear" and not antialias:
+        y = _resize(y, size, interpolation)
+    else:
+        N, H, W, C = x.shape
+        scale = (size[0] / H, size[1] / W)
+        y = scale_and_translate(y, (N, *size, C), scale, (0, 0), (1, 2), interpolation, antialias)
+    return saturate_cast(round(y), x.dtype) if whole else y
+
+
+def resize(
+    images: Any,
+    size: Any,
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+    data_format: str | None = None,
+) -> Any:
     """Images at another size, (height, width).
 
+    Args:
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5".
+        antialias: whether the filter widens where images shrink, so that every pixel counts (not for "nearest").
+        crop_to_aspect_ratio: take the largest window in the middle that has the proportions of `size`.
+        pad_to_aspect_ratio: put pixels of `fill_value` around the image until it has them, as many on both sides.
+
     Raises:
-        ValueError: for another interpolation than "bilinear" and "nearest", and what else is not there.
+        ValueError: for another interpolation or `fill_mode`, for both of crop and pad, for a size of other than two
+            numbers, and for images of other than three or four axes.
     """
-    unknown = [name for name, value in kwargs.items() if value not in (None, False, "channels_last")]
-    if interpolation not in _KERNELS or antialias or unknown:
+    if interpolation not in _INTERPOLATIONS:
         raise ValueError(
-            f"`resize` computes interpolation='bilinear' or 'nearest', of channels_last, without antialias. "
-            f"Received: interpolation={interpolation!r}, antialias={antialias}{''.join(f', {name}' for name in unknown)}"
+            "Invalid value for argument `interpolation`. Expected of one "
+            f"{_INTERPOLATIONS}. Received: interpolation={interpolation}"
         )
-    return batched(lambda x: _resize(x, size, interpolation), images)
+    if fill_mode != "constant":
+        raise ValueError(
+            f"Invalid value for argument `fill_mode`. Only 'constant' is supported. Received: fill_mode={fill_mode}"
+        )
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ValueError("Only one of `pad_to_aspect_ratio` & `crop_to_aspect_ratio` can be `True`.")
+    if len(size) != 2:
+        raise ValueError(f"Argument `size` must be a tuple of two elements (height, width). Received: size={size}")
+    size = (int(size[0]), int(size[1]))
+
+    def fitted(x: Any) -> Any:
+        H, W = x.shape[1:3]
+        if crop_to_aspect_ratio:
+            top, left, height, width = largest_window((H, W), size)
+            x = get_item(x, (slice(None), slice(top, top + height), slice(left, left + width)))
+        elif pad_to_aspect_ratio:
+            sides = [max(W * size[0] // size[1] - H, 0) // 2, max(H * size[1] // size[0] - W, 0) // 2]
+            x = pad(x, [[0, 0], *([side, side] for side in sides), [0, 0]], constant_values=fill_value) if any(sides) else x
+        return _at_size(x, size, interpolation, antialias)
+
+    return _channels_last(lambda x: batched(fitted, x), images, data_format)
 
 
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:

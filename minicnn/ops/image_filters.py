@@ -153,6 +153,20 @@ def scale_and_translate(
     return cast(_rounded(y, images), images.dtype) if whole else y
 
 
+def _areas(size: int, new_size: int) -> np.ndarray:
+    """(size, new_size): the share that each pixel has of each new one, which lies over size / new_size of them."""
+    edges = np.arange(new_size + 1) * (size / new_size)
+    pixels = np.arange(size)[:, None]
+    return np.clip(np.minimum(pixels + 1, edges[1:]) - np.maximum(pixels, edges[:-1]), 0, None) * (new_size / size)
+
+
+def resize_by_area(images: Any, size: Any) -> Any:
+    """Images (N, H, W, C) at another size, (height, width): each new pixel is the mean of the area that it covers."""
+    for axis, new_size in zip((1, 2), size):
+        images = _mixed(images, _areas(images.shape[axis], new_size), axis)
+    return images
+
+
 @op("y", "images", differentiable=False)
 def _rounded(y: Any, images: Any) -> Any:
     """Whole numbers, within the range of the images."""

@@ -42,7 +42,7 @@ def _activation(name: str) -> Op:
     return Op(forward, ("x",), differentiable=True).gradient(backward)
 
 
-celu, elu, exponential, gelu = map(_activation, ("celu", "elu", "exponential", "gelu"))
+celu, elu, exponential, _gelu = map(_activation, ("celu", "elu", "exponential", "gelu"))
 glu, hard_shrink, hard_sigmoid, hard_silu = map(_activation, ("glu", "hard_shrink", "hard_sigmoid", "hard_silu"))
 hard_tanh, leaky_relu, log_sigmoid = map(_activation, ("hard_tanh", "leaky_relu", "log_sigmoid"))
 log_softmax, relu, relu6, selu = map(_activation, ("log_softmax", "relu", "relu6", "selu"))
@@ -51,6 +51,11 @@ softplus, softsign, sparse_plus = map(_activation, ("softplus", "softsign", "spa
 sparse_sigmoid, sparsemax, squareplus = map(_activation, ("sparse_sigmoid", "sparsemax", "squareplus"))
 mish, tanh, tanh_shrink, threshold = map(_activation, ("mish", "tanh", "tanh_shrink", "threshold"))
 swish, hard_swish = silu, hard_silu
+
+
+def gelu(x: Any, approximate: bool = True) -> Any:
+    """`activations.gelu`, by default its approximation with tanh."""
+    return _gelu(x, approximate)
 
 
 # --- windows ----------------------------------------------------------------------------

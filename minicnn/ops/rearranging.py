@@ -181,16 +181,39 @@ def logspace(
 # --- depth and places -------------------------------------------------------------------
 
 
+def _spread(x: Any, B: int) -> Any:
+    """Each pixel's channels as B x B pixels."""
+    N, H, W, C = x.shape
+    return x.reshape(N, H, W, B, B, C // B**2).transpose(0, 1, 3, 2, 4, 5).reshape(N, H * B, W * B, C // B**2)
+
+
+def _gathered(x: Any, B: int) -> Any:
+    """Each B x B pixels as one."""
+    N, H, W, C = x.shape
+    return x.reshape(N, H // B, B, W // B, B, C).transpose(0, 1, 3, 2, 4, 5).reshape(N, H // B, W // B, B * B * C)
+
+
+@op("x")
+def _depth_to_space(x: Any, block_size: int) -> Any:
+    return _spread(x, block_size), block_size
+
+
+@op("x")
+def _space_to_depth(x: Any, block_size: int) -> Any:
+    return _gathered(x, block_size), block_size
+
+
+_depth_to_space.gradient(_gathered)
+_space_to_depth.gradient(_spread)
+
+
 def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
     """Images (N, H, W, C) as larger ones, (N, H * B, W * B, C / B**2): each pixel's channels become B x B pixels."""
-    B = block_size
     if data_format == "channels_first":
-        return transpose(depth_to_space(transpose(x, (0, 2, 3, 1)), B), (0, 3, 1, 2))
-    _, H, W, C = x.shape
-    if C % B**2:
-        raise ValueError(f"`depth_to_space` needs a multiple of {B**2} channels. Received: x.shape={tuple(x.shape)}")
-    blocks = transpose(reshape(x, (-1, H, W, B, B, C // B**2)), (0, 1, 3, 2, 4, 5))
-    return reshape(blocks, (-1, H * B, W * B, C // B**2))
+        return transpose(depth_to_space(transpose(x, (0, 2, 3, 1)), block_size), (0, 3, 1, 2))
+    if x.shape[-1] % block_size**2:
+        raise ValueError(f"`depth_to_space` needs a multiple of {block_size**2} channels. Received: x.shape={tuple(x.shape)}")
+    return _depth_to_space(x, block_size)
 
 
 def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
@@ -198,11 +221,9 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
     B = block_size
     if data_format == "channels_first":
         return transpose(space_to_depth(transpose(x, (0, 2, 3, 1)), B), (0, 3, 1, 2))
-    _, H, W, C = x.shape
-    if H % B or W % B:
+    if any(size is not None and size % B for size in x.shape[1:3]):
         raise ValueError(f"`space_to_depth` needs images that {B} x {B} pixels divide. Received: x.shape={tuple(x.shape)}")
-    blocks = transpose(reshape(x, (-1, H // B, B, W // B, B, C)), (0, 1, 3, 2, 4, 5))
-    return reshape(blocks, (-1, H // B, W // B, B * B * C))
+    return _space_to_depth(x, B)
 
 
 def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:

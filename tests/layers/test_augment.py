@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import backends, config, layers
 from minicnn.backends import ops
+from tests.drawn import drawn_cases
 from tests.layers.checks import check_configs, pair_of
 from tests.ops.checks import Target, seeds
 
 # Both in float32, in which TensorFlow resizes and takes its matrices.
 TARGETS = {"numba": Target("numba", "float32"), "reference": Target("reference", "float32")}
 FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3}
-some_cases = settings(max_examples=50)
+some_cases = drawn_cases(50)
 
 images = st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.sampled_from([1, 3, 4]))
 factors = st.floats(-0.875, 0.875, width=16)
@@ -36,7 +37,7 @@ def exact_matrices(seed: int, N: int, dtype: str) -> np.ndarray:
     return np.concatenate([turns, shifts], axis=2).reshape(N, 6).astype(dtype)
 
 
-@settings(max_examples=200)
+@drawn_cases(200)
 @given(shape=images, OH=st.integers(1, 8), OW=st.integers(1, 8), fill_mode=fill_modes, bilinear=st.booleans(), seed=seeds)
 def test_affine_warp2d_equals_tensorflow(
     target: Target, shape: tuple[int, ...], OH: int, OW: int, fill_mode: str, bilinear: bool, seed: int
@@ -53,7 +54,7 @@ def test_affine_warp2d_equals_tensorflow(
     target.check(ops.affine_warp2d(x, matrices, (OH, OW), int(bilinear), FILL_MODES[fill_mode], 0.75), expected)
 
 
-@settings(max_examples=200)
+@drawn_cases(200)
 @given(shape=images, mode=st.sampled_from(list(FILL_MODES)), bilinear=st.booleans(), seed=seeds)
 def test_affine_warp2d_equals_scipy_in_float64(shape: tuple[int, ...], mode: str, bilinear: bool, seed: int) -> None:
     """SciPy interpolates past the border to its constant as we do; it calls our wrap "grid-wrap"."""
@@ -75,7 +76,7 @@ def test_affine_warp2d_equals_scipy_in_float64(shape: tuple[int, ...], mode: str
     reference.check(reference.ops.affine_warp2d(x, matrices, (H, W), int(bilinear), FILL_MODES[mode], 0.75), expected)
 
 
-@settings(max_examples=200)
+@drawn_cases(200)
 @given(
     shape=images,
     height=st.integers(1, 9),

@@ -12,12 +12,13 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import layers, models
 from minicnn.backends import ops
 from minicnn.layers import augment, draws
+from tests.drawn import drawn_cases
 from tests.layers import test_augment
 from tests.layers.checks import check_configs, pair_of
 from tests.ops.checks import Target, seeds
@@ -130,7 +131,7 @@ def pair_of_case(name: str, target: Target, high: int, seed: int) -> tuple[Any, 
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=100)
+@drawn_cases(100)
 @given(shape=shapes, high=st.sampled_from([1, 255]), seed=seeds)
 def test_transformation_equals_keras(target: Target, name: str, shape: tuple[int, ...], high: int, seed: int) -> None:
     if target.backend != "reference" and name not in WITH_KERNELS:
@@ -193,7 +194,7 @@ def test_color_jitter_of_given_strength_equals_keras(target: Target) -> None:
     assert expected.shape == middle.shape
 
 
-@settings(max_examples=100)
+@drawn_cases(100)
 @given(shape=shapes, mode=st.sampled_from(sorted(SCIPY)), bilinear=st.booleans(), seed=seeds)
 def test_displacement_equals_scipy(target: Target, shape: tuple[int, ...], mode: str, bilinear: bool, seed: int) -> None:
     x = target.normal(seed, *shape)

@@ -198,6 +198,110 @@ def test_losses_added_by_layers():
     assert np.any(gradients[0])
 
 
+def autoencoder(seed: int = 0) -> Any:
+    """Keras's older examples: the loss is computed from the model's own tensors, and `compile` is given none."""
+    layers, ops = minicnn.layers, minicnn.ops
+    x = minicnn.Input((6,))
+    code = layers.Dense(3, activation="tanh", name="code", kernel_initializer=minicnn.initializers.GlorotUniform(seed))(x)
+    y = layers.Dense(6, name="y", kernel_initializer=minicnn.initializers.GlorotUniform(seed + 1))(code)
+    model = minicnn.Model(x, y)
+    model.add_loss(ops.mean(ops.sum(ops.square(y - x), axis=-1) + 0.1 * ops.sum(ops.square(code), axis=-1)))
+    return model
+
+
+def test_a_loss_of_the_models_own_tensors_and_none_in_compile():
+    """Keras 3 has no such `add_loss`: the same training there, written as a step."""
+
+    class Written(keras.Model):
+        def train_step(self, data):
+            with tf.GradientTape() as tape:
+                code, y = self(data, training=True)
+                loss = tf.reduce_mean(tf.reduce_sum((y - data) ** 2, -1) + 0.1 * tf.reduce_sum(code**2, -1))
+            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            return {"loss": loss}
+
+    model = autoencoder()
+    x = keras.Input((6,))
+    code = keras.layers.Dense(3, activation="tanh")(x)
+    theirs = Written(x, [code, keras.layers.Dense(6)(code)])
+    theirs.set_weights(model.get_weights())
+    for one in (model, theirs):
+        one.compile("adam", run_eagerly=True)
+        one.fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    for ours, expected in zip(model.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+    code, y = (np.asarray(one) for one in theirs(X))
+    expected = np.mean(np.sum((y - X) ** 2, -1) + 0.1 * np.sum(code**2, -1))
+    np.testing.assert_allclose(model.evaluate(X, verbose=0), expected, rtol=1e-5)
+    history = model.fit(X, epochs=1, validation_data=(X, None), verbose=0).history
+    assert sorted(history) == ["loss", "val_loss"]
+    own = model.evaluate(X, verbose=0)
+    model.compile("sgd", "mse")  # the two add up
+    np.testing.assert_allclose(model.evaluate(X, X, verbose=0), np.mean((model.predict(X, verbose=0) - X) ** 2) + own, 1e-5)
+
+
+def test_a_loss_of_tensors_is_in_no_file_and_follows_from_the_model(tmp_path):
+    model = autoencoder()
+    model.compile("sgd")
+    with pytest.warns(UserWarning, match="Call `add_loss` again after loading"):
+        model.save(tmp_path / "model.keras")
+    loaded = minicnn.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    with pytest.raises(ValueError, match="No loss to compute"):
+        loaded.fit(X, verbose=0)
+    outer = minicnn.Input((6,))
+    nested = minicnn.Model(outer, model(outer))
+    nested.compile("sgd")
+    np.testing.assert_allclose(nested.evaluate(X, verbose=0), model.evaluate(X, verbose=0), rtol=1e-6)
+    with pytest.raises(ValueError, match="layer 'stranger', which is no layer of its own"):
+        model.add_loss(minicnn.layers.Dense(1, name="stranger")(model.inputs[0]))
+    with pytest.raises(ValueError, match="has a `call`: `add_loss` of symbolic tensors belongs there"):
+        WithPenalty().add_loss(model.outputs[0])
+
+
+class WithPenalty(minicnn.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = minicnn.layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        y = self.dense(x)
+        self.add_loss(minicnn.ops.mean(y**2))
+        return y
+
+
+def test_a_call_s_own_loss_suffices():
+    model = WithPenalty()
+    model.compile("sgd")
+    first = model.fit(X, batch_size=24, epochs=3, verbose=0).history["loss"]
+    assert first[0] > first[1] > first[2] > 0
+    np.testing.assert_allclose(model.evaluate(X, verbose=0), np.mean(model.predict(X, verbose=0) ** 2), rtol=1e-5)
+
+
+def test_a_step_written_for_keras_2():
+    """`compiled_loss` and `compiled_metrics`, as the examples of keras-io of 2020 to 2022 call them."""
+
+    class Older(minicnn.Model):
+        def train_step(self, data):
+            x, y = data
+            with minicnn.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compiled_loss(y, y_pred, regularization_losses=self.losses)
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables))
+            self.compiled_metrics.update_state(y, y_pred)
+            return {**{m.name: m.result() for m in self.metrics if m.name != "loss"}, "own": loss}
+
+    logs = []
+    for cls in (Older, minicnn.Model):
+        minicnn.set_random_seed(3)
+        model = functional(minicnn, cls)
+        model.compile("sgd", "mse", metrics=["mae"])
+        history = model.fit(X, Y, **OPTIONS | {"batch_size": 24}).history
+        logs.append([history["mae"], history["own" if cls is Older else "loss"]])
+    np.testing.assert_allclose(*logs, rtol=1e-5)
+
+
 def test_errors():
     class Silent(minicnn.Model):
         def train_step(self, data):
@@ -208,9 +312,12 @@ def test_errors():
         model.fit(X, Y)
     model.compile("sgd")
     model.fit(X, Y, verbose=0)
-    with pytest.raises(ValueError, match="No loss to compute"):
-        model.evaluate(X, Y, verbose=0)
+    penalty = 0.01 * np.sum(model.layers[1].kernel.numpy() ** 2)
+    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), penalty, rtol=1e-5)  # a regularizer's is a loss, too
     plain = minicnn.Sequential([minicnn.Input((6,)), minicnn.layers.Dense(1)])
     plain.compile("sgd")
     with pytest.raises(ValueError, match="No loss to compute"):
         plain.compute_loss(y=Y, y_pred=Y)
+    for run in (plain.fit, plain.evaluate):
+        with pytest.raises(ValueError, match="No loss to compute"):
+            run(X, Y, verbose=0)

@@ -255,11 +255,3 @@ def test_backends_train_alike():
     # Of each weight: five steps add up the rounding errors of sums of at most some thousand products.
     for weight, one, two in zip(model.weights, *movements, strict=True):
         assert np.linalg.norm(one - two) < 1e-4 * np.linalg.norm(two), weight.path
-
-
-def test_import_is_light():
-    import subprocess
-
-    heavy = ["numba", "cupy", "matplotlib", "h5py", "sklearn", "scipy", "rich", "click", "tensorflow", "PIL"]
-    code = f"import sys, minicnn; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from minicnn import backends
 from minicnn.backends import numba_cpu
+from tests.drawn import drawn_cases
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
 
-gradient_cases = settings(max_examples=200)
-update_cases = settings(max_examples=50)  # ops without a gradient
+gradient_cases = drawn_cases(200)
+update_cases = drawn_cases(50)  # ops without a gradient
 seeds = st.integers(0, 2**32 - 1)
 
 

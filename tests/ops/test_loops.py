@@ -7,20 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minicnn
 from minicnn import layers
 from minicnn.backends.numba_cpu import winograd
 from minicnn.backends.types import window_over
+from tests.drawn import drawn_cases
 from tests.ops import test_conv, test_conv_transpose, test_dense, test_depthwise, test_norm, test_pool
 from tests.ops.checks import Target, ops_of, seeds
 from tests.ops.windows import Windows, windows
 
 FLOAT32 = Target("loops", "float32")
 MOST_PIXELS = 2000  # under all windows of a drawn case
-few_cases = settings(max_examples=30)
+few_cases = drawn_cases(30)
 few_channels = st.integers(1, 3)
 
 
@@ -137,7 +138,7 @@ fast = pytest.mark.parametrize("backend", ["numba", "reference"])
 
 
 @fast
-@settings(max_examples=40)
+@drawn_cases(40)
 @given(
     case=small_windows(dilated=True),
     C_in=few_channels,

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu import _transforms, winograd
@@ -20,12 +20,13 @@ from minicnn.backends.numba_cpu._microkernel import address
 from minicnn.backends.numba_cpu._transforms import Finish, Grid
 from minicnn.backends.types import Window, window_over
 from minicnn.shapes import resolve_padding
+from tests.drawn import drawn_cases
 from tests.ops.checks import Target, both_thread_counts, check_adjoint, seeds
 
 FLOAT32 = Target("numba", "float32")
 MOST_WORK = 50e6  # products of a drawn case
 
-cases = settings(max_examples=100)
+cases = drawn_cases(100)
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def test_gradients_are_adjoints(case: Case, together: bool | None, seed: int) ->
     check_adjoint(y, dy, kernel, dkernel, FLOAT32)
 
 
-@settings(max_examples=30)
+@drawn_cases(30)
 @given(case=convolutions(pooled=True), pooled=st.booleans(), data=st.data(), seed=seeds)
 def test_an_image_s_result_does_not_depend_on_the_batch(case: Case, pooled: bool, data: st.DataObject, seed: int) -> None:
     x, kernel, bias = case.arrays(seed)

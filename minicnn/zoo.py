@@ -339,10 +339,11 @@ def conv1d(input_shape: Shape = (256, 8), classes: int = 6) -> Sequential:
 def names() -> list[str]:
     """The names of all reference models, in the order of this file.
 
-    >>> names()[:6]
-    ['cifar_small', 'cifar_wide', 'cifar_dropout', 'cifar_strided', 'humans_300', 'vgg_bn']
-    >>> names()[6:]
-    ['mobilenet_small', 'unet_small', 'convnext_tiny_32', 'conv1d']
+    Examples:
+        >>> names()[:6]
+        ['cifar_small', 'cifar_wide', 'cifar_dropout', 'cifar_strided', 'humans_300', 'vgg_bn']
+        >>> names()[6:]
+        ['mobilenet_small', 'unet_small', 'convnext_tiny_32', 'conv1d']
     """
     return list(MODELS)
 

@@ -21,6 +21,7 @@ What is not found stops the build.
 from __future__ import annotations
 
 import ast
+import base64
 import functools
 import importlib
 import os
@@ -28,6 +29,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,9 +79,9 @@ def write_pages(folder: Path) -> None:
     for page in folder.rglob("*.md"):
         text = included(page.read_text(encoding="utf-8"), page.relative_to(folder))
         page.write_text(text, encoding="utf-8")
-    for path, text in generated_pages():
+    for path, content in generated_pages():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text, encoding="utf-8")
+        (folder / path).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def configuration() -> str:
@@ -104,24 +106,30 @@ def generated_navigation() -> dict[str, list[Any]]:
     }
 
 
-def generated_pages() -> Iterator[tuple[str, str]]:
-    """Path and text of each generated page."""
+def generated_pages() -> Iterator[tuple[str, str | bytes]]:
+    """Path and content of each generated page, and of the pictures on them."""
     yield "keras_names.md", importlib.import_module("tests.coverage_of_keras").table()
-    yield "gallery/index.md", gallery()
-    for path in examples():
-        yield f"gallery/{path.stem}.md", as_page(path)
+    yield from gallery()
     yield "ops/index.md", ops_index()
     for path in reference_files():
         yield f"ops/{path.stem}.md", f"# {path.stem}\n\n::: minicnn.backends.reference.{path.stem}\n"
     yield "api/index.md", api_index()
     for module in modules():
-        yield f"api/{module}.md", module_page(module)
+        if page_of(module).startswith("api/"):
+            yield page_of(module), module_page(module)
 
 
-def gallery() -> str:
-    """The examples' README, with links to their pages."""
-    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    return re.sub(r"`(\w+)\.py`", r"[`\1.py`](\1.md)", text)
+def gallery() -> Iterator[tuple[str, str | bytes]]:
+    """A page for each example, the pictures on it, and the first page, which shows them all."""
+    text = _with_links_of_the_site((EXAMPLES / "README.md").read_text(encoding="utf-8"))
+    lines = [re.sub(r"`(\w+)\.py`", r"[`\1.py`](\1.md)", text), ""]
+    for path in examples():
+        page, pictures = as_page(path)
+        yield f"gallery/{path.stem}.md", page
+        yield from ((f"gallery/{name}", content) for name, content in pictures.items())
+        if pictures:
+            lines.append(f"[![{path.stem}: a figure]({next(iter(pictures))}){{ .figure }}]({path.stem}.md)")
+    yield "gallery/index.md", "\n".join(lines)
 
 
 def examples() -> list[Path]:
@@ -129,20 +137,31 @@ def examples() -> list[Path]:
     return sorted(EXAMPLES.glob("[!_]*.py"))
 
 
-def as_page(path: Path) -> str:
-    """An example as a page: its docstring, then its cells under their titles."""
+def as_page(path: Path) -> tuple[str, dict[str, bytes]]:
+    """An example as a page, and its pictures: cell by cell, with what was printed and drawn where its notebook has that."""
     import jupytext
 
-    cells = jupytext.read(path).cells
-    text = cells.pop(0).source
-    doc = ast.get_docstring(ast.parse(text)) or ""
-    title, _, rest = doc.partition("\n")
-    parts = [f"# {path.stem}.py", f"**{title}**", rest]
-    for cell in cells:
-        title = cell.metadata.get("title", "")
+    notebook = EXAMPLES / "notebooks" / f"{path.stem}.ipynb"
+    cells = jupytext.read(notebook if notebook.exists() else path).cells
+    parts, pictures = [f"# {path.stem}.py"], {}
+    for number, cell in enumerate(cells):
+        title = cell.metadata.get("title", "")  # of a program's cell; a notebook has it as a heading
         parts.append(f"## {title[:1].upper() + title[1:]}" if title else "")
-        parts.append(_fenced(cell.source))
-    return "\n\n".join(parts)
+        if cell.cell_type == "markdown":
+            parts.append(re.sub(r"^#+ ", "## ", cell.source))
+        elif number == 0:  # a program begins with its docstring
+            parts.append(ast.get_docstring(ast.parse(cell.source)) or "")
+        else:
+            parts.append(_fenced(cell.source))
+        for output in cell.get("outputs", []):
+            picture = output.get("data", {}).get("image/png")
+            if picture is not None:
+                name = f"{path.stem}-{len(pictures) + 1}.png"
+                pictures[name] = base64.b64decode(picture)
+                parts.append(f"![{path.stem}: figure {len(pictures)}]({name})")
+            elif output.get("name") == "stdout":
+                parts.append(f"```text\n{output.text.strip(chr(10))}\n```")
+    return "\n\n".join(parts), pictures
 
 
 def reference_files() -> list[Path]:
@@ -183,6 +202,12 @@ def modules() -> list[str]:
     return sorted(found, key=lambda name: name.split("."))
 
 
+def page_of(module: str) -> str:
+    """The page that documents a module: the op reference has its own."""
+    package, _, file = module.rpartition(".")
+    return f"ops/{file}.md" if package == "minicnn.backends.reference" else f"api/{module}.md"
+
+
 def packages() -> list[str]:
     """The modules right below `minicnn`."""
     return ["minicnn", *(name for name in modules() if name.count(".") == 1)]
@@ -194,7 +219,7 @@ def _navigation_of(package: str) -> Any:
     title = package.removeprefix("minicnn.")
     if not inside:
         return {title: f"api/{package}.md"}
-    below = [{name.removeprefix(f"{package}."): f"api/{name}.md"} for name in inside]
+    below = [{name.removeprefix(f"{package}."): page_of(name)} for name in inside if page_of(name).startswith("api/")]
     return {title: [{"(all names)": f"api/{package}.md"}, *below]}
 
 
@@ -237,7 +262,8 @@ def _linked(name: str, home: str) -> str:
     if home not in modules():
         return f"`{name}`"
     node = _definition(home, name)
-    return f"[`{name}`]({home}.md{f'#{home}.{name}' if node is not None and ast.get_docstring(node) else ''})"
+    anchor = f"#{home}.{name}" if node is not None and ast.get_docstring(node) else ""
+    return f"[`{name}`](../{page_of(home)}{anchor})"
 
 
 # --- code and prose that pages include ---------------------------------------------------
@@ -269,7 +295,19 @@ def readme(heading: str) -> str:
     named[""] = named.pop("minicnn")
     if heading not in named:
         raise BuildError(f"README.md has no section {heading!r}. It has: {', '.join(named)}.")
-    return re.sub(r"\]\(([^)#]+)\)", lambda link: f"]({README_LINKS.get(link[1], link[1])})", named[heading])
+    return _with_links_of_the_site(named[heading])
+
+
+def _with_links_of_the_site(text: str) -> str:
+    """A file's text with links to other files: to the page made of one, or none where there is no such page."""
+
+    def replaced(link: re.Match[str]) -> str:
+        shown, target = link.groups()
+        if target in README_LINKS:
+            return f"[{shown}]({README_LINKS[target]})"
+        return link[0] if target in README_FILES or target.startswith(("http", "#")) else shown
+
+    return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)]+)\)", replaced, text)
 
 
 def source(directive: str, to_root: str) -> str:
@@ -286,7 +324,7 @@ def source(directive: str, to_root: str) -> str:
     if "mark" in options and not marked:
         raise BuildError(f"{name} has no line with {options['mark']!r}.")
     where = f"{path.relative_to(ROOT)}, from line {numbers[0]}"
-    code = _fenced("\n".join(lines[n - 1] for n in numbers), where, " ".join(marked))
+    code = _fenced(textwrap.dedent("\n".join(lines[n - 1] for n in numbers)), where, " ".join(marked))
     return f"{code}\n\n{_link_to(name, to_root)}"
 
 
@@ -349,7 +387,8 @@ def _link_to(name: str, to_root: str) -> str:
     _, node = _node_of(name)
     if private or ast.get_docstring(node) is None:
         return ""
-    return f"[`{name.removeprefix(f'{module}.')}` in the API]({to_root}api/{module}.md#{name}){{ .source }}"
+    where = "the op reference" if page_of(module).startswith("ops/") else "the API"
+    return f"[`{name.removeprefix(f'{module}.')}` in {where}]({to_root}{page_of(module)}#{name}){{ .source }}"
 
 
 def _docstring(module: str) -> str:

@@ -1,10 +1,10 @@
 """Keras's `backend`, as older programs import it: `from minicnn import backend as K`. Called, it names the backend in use.
 
->>> from minicnn import backend as K
->>> K.image_data_format()
-'channels_last'
->>> K() in ("numba", "reference", "loops", "cupy")
-True
+    >>> from minicnn import backend as K
+    >>> K.image_data_format()
+    'channels_last'
+    >>> K() in ("numba", "reference", "loops", "cupy")
+    True
 
 Functions of tensors, as `K.mean` and `K.sqrt`, are those of `minicnn.ops`, by their older names too. (What the layers
 call is in `minicnn.backends`.)

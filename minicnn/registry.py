@@ -115,8 +115,9 @@ CustomObjectScope = custom_object_scope
 def snake_case(name: str) -> str:
     """A class name as Keras spells its automatic names.
 
-    >>> snake_case("Conv2D"), snake_case("MaxPooling2D"), snake_case("ReLU")
-    ('conv2d', 'max_pooling2d', 're_lu')
+    Examples:
+        >>> snake_case("Conv2D"), snake_case("MaxPooling2D"), snake_case("ReLU")
+        ('conv2d', 'max_pooling2d', 're_lu')
     """
     import re
 

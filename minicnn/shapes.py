@@ -14,8 +14,9 @@ Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
 def integers(value: int | Sequence[int], count: int, argument: str, *, allow_zero: bool = False) -> tuple[int, ...]:
     """`3` or `(3, ..., 3)` as `count` ints; an error that names `argument` otherwise (Keras's wording).
 
-    >>> integers(3, 2, "kernel_size")
-    (3, 3)
+    Examples:
+        >>> integers(3, 2, "kernel_size")
+        (3, 3)
     """
     least, wanted = (0, "non-negative") if allow_zero else (1, "positive")
     message = f"The `{argument}` argument must be a tuple of {count} integers. Received: {argument}={value!r}"
@@ -47,8 +48,9 @@ def sides(value: Any, argument: str, two: str, four: str) -> tuple[tuple[int, in
     Args:
         two, four: what an error calls the second and the third.
 
-    >>> sides((1, (0, 2)), "padding", "...", "...")
-    ((1, 1), (0, 2))
+    Examples:
+        >>> sides((1, (0, 2)), "padding", "...", "...")
+        ((1, 1), (0, 2))
     """
     if not isinstance(value, int) and not hasattr(value, "__len__"):
         raise ValueError(
@@ -70,8 +72,8 @@ def same_pads(size: int, window: int, stride: int, dilation: int = 1) -> tuple[i
 
     The output has ceil(size / stride) pixels; what is missing is padded, the odd one after.
 
-    >>> same_pads(5, 2, 2)
-    (0, 1)
+        >>> same_pads(5, 2, 2)
+        (0, 1)
     """
     output = -(-size // stride)
     reach = (window - 1) * dilation + 1
@@ -107,8 +109,9 @@ def axes_last(rank: int, axis: int | Sequence[int] | None) -> tuple[tuple[int, .
     Raises:
         ValueError: for an axis that an array of this rank does not have, or twice the same.
 
-    >>> axes_last(4, 1)
-    ((0, 2, 3, 1), (0, 3, 1, 2), 1)
+    Examples:
+        >>> axes_last(4, 1)
+        ((0, 2, 3, 1), (0, 3, 1, 2), 1)
     """
     chosen = range(rank) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
     last = [one + rank if one < 0 else one for one in chosen]
@@ -129,8 +132,9 @@ def window_output(
 ) -> tuple[int, int]:
     """Output (height, width) of a window sliding over an image of (height, width).
 
-    >>> window_output((32, 32), (3, 3), (1, 1), (0, 0, 0, 0))
-    (30, 30)
+    Examples:
+        >>> window_output((32, 32), (3, 3), (1, 1), (0, 0, 0, 0))
+        (30, 30)
     """
     top, bottom, left, right = pads
     return (
@@ -142,8 +146,9 @@ def window_output(
 def largest_window(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """(top, left, height, width) of the largest window, in the middle of an image, that has the proportions of `size`.
 
-    >>> largest_window((30, 40), (10, 10))
-    (0, 5, 30, 30)
+    Examples:
+        >>> largest_window((30, 40), (10, 10))
+        (0, 5, 30, 30)
     """
     height = max(min(image[0], image[1] * size[0] // size[1]), 1)
     width = max(min(image[1], image[0] * size[1] // size[0]), 1)
@@ -161,8 +166,9 @@ def transposed_size(size: int, window: int, stride: int, padding: str, dilation:
     Args:
         extra: `output_padding`; None for the default.
 
-    >>> transposed_size(4, 3, 2, "valid"), transposed_size(4, 3, 2, "same"), transposed_size(4, 3, 2, "same", extra=0)
-    (9, 8, 7)
+    Examples:
+        >>> transposed_size(4, 3, 2, "valid"), transposed_size(4, 3, 2, "same"), transposed_size(4, 3, 2, "same", extra=0)
+        (9, 8, 7)
     """
     reach = (window - 1) * dilation + 1
     if padding == "valid":
@@ -173,8 +179,9 @@ def transposed_size(size: int, window: int, stride: int, padding: str, dilation:
 def transposed_pads(size: int, image: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """(before, after) with which a window has `size` places over so many pixels: what is missing, the odd one after.
 
-    >>> transposed_pads(4, 8, 3, 2)
-    (0, 1)
+    Examples:
+        >>> transposed_pads(4, 8, 3, 2)
+        (0, 1)
     """
     missing = max((size - 1) * stride + (window - 1) * dilation + 1 - image, 0)
     return missing // 2, missing - missing // 2

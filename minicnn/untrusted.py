@@ -19,8 +19,9 @@ class FileFormatError(ValueError):
 def printable(text: str) -> str:
     """`text` without control characters, which could steer a terminal, and without its middle if it is long.
 
-    >>> printable("a\\x1b[2Jb")
-    'a\\\\x1b[2Jb'
+    Examples:
+        >>> printable("a\\x1b[2Jb")
+        'a\\\\x1b[2Jb'
     """
     if len(text) > _LONGEST_HEAD + _LONGEST_TAIL:
         left_out = len(text) - _LONGEST_HEAD - _LONGEST_TAIL

@@ -95,7 +95,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     Raises:
         ValueError: for a number outside of that range.
 
-    Example:
+    Examples:
         >>> to_categorical([0, 2, 1], num_classes=3)
         array([[1., 0., 0.],
                [0., 0., 1.],

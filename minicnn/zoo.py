@@ -453,10 +453,11 @@ def strided_bn(input_shape: Shape = (32, 32, 3), classes: int = 10) -> Sequentia
 def names() -> list[str]:
     """The names of all reference models, in the order of this file.
 
-    >>> names()[:6]
-    ['cifar_small', 'cifar_wide', 'cifar_dropout', 'cifar_strided', 'humans_300', 'vgg_bn']
-    >>> names()[6:]
-    ['mobilenet_small', 'unet_small', 'convnext_tiny_32', 'conv1d', 'resnet20', 'airbench94', 'lenet5', 'strided_bn']
+    Examples:
+        >>> names()[:6]
+        ['cifar_small', 'cifar_wide', 'cifar_dropout', 'cifar_strided', 'humans_300', 'vgg_bn']
+        >>> names()[6:]
+        ['mobilenet_small', 'unet_small', 'convnext_tiny_32', 'conv1d', 'resnet20', 'airbench94', 'lenet5', 'strided_bn']
     """
     return list(MODELS)
 

@@ -73,6 +73,7 @@ def test_train_writes_the_run_folder(trained):
         "backup",
         "confusion.png",
         "curves.png",
+        "filters.npz",
         "history.csv",
         "mistakes.png",
         "model.keras",
@@ -489,6 +490,19 @@ def test_study_of_data_sets(cli, tmp_path):
     for name in ("samples", "labels"):
         assert cli("study", name, "digits", "--out", tmp_path / f"{name}.svg")[0] == 0
         assert (tmp_path / f"{name}.svg").read_text().startswith("<?xml")
+
+
+def test_study_animate(cli, trained, tmp_path):
+    films = {("convolution", "digits:3", "--frames", "2"): 2, ("filters", trained): 3, ("curves", trained): 2}
+    for command, frames in films.items():
+        out = tmp_path / f"{command[0]}.gif"
+        code, printed, _ = cli("study", "animate", *command, "--out", out, "--fps", 10, "--style", "dark")
+        assert (code, printed.strip()) == (0, str(out))
+        with Image.open(out) as gif:
+            assert gif.n_frames == frames
+            assert gif.info["duration"] == 100
+    fails(cli("study", "animate", "curves", trained, "--out", "film.avi"), 2, r"must end in .gif, .mp4, .html")
+    fails(cli("study", "animate", "filters", tmp_path), 2, "There is no filters.npz in ")
 
 
 def test_study_trace_prints_what_the_library_traces(cli, trained):

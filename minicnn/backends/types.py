@@ -57,8 +57,9 @@ def window_over(
     Args:
         padding: "same" (TensorFlow's), "valid", or four ints.
 
-    >>> window_over((5, 5), (2, 2), (2, 2), "same").pads
-    (0, 1, 0, 1)
+    Examples:
+        >>> window_over((5, 5), (2, 2), (2, 2), "same").pads
+        (0, 1, 0, 1)
     """
     pads = shapes.resolve_padding(padding, image, size, strides, dilation) if isinstance(padding, str) else padding
     return Window(size, strides, dilation, pads, shapes.window_output(image, size, strides, pads, dilation), groups)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from minicnn.cli.animate import command as animate
 from minicnn.cli.common import (
     Dataset,
     Range,
@@ -173,3 +174,6 @@ def labels(dataset: str, out: Path, style: str) -> None:
 
     data = load_data(dataset)
     _save(study.label_counts({"train": data.y_train, "test": data.y_test}, names_of(dataset), title=dataset, style=style), out)
+
+
+command.add_command(animate, "animate")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from minicnn.cli.assess import Assessment
+    from minicnn.study import KernelHistory
 
 
 _DEFAULT_MODELS = {"horses_or_humans": "humans_300"}  # and cifar_dropout for the others
@@ -38,7 +39,7 @@ _SHAPES = {"digits": (32, 32, 3)}  # for a model of another shape: its own
 _DEFAULT_VALIDATION = 0.1
 _OWN_EPOCHS, _OWN_BATCH = 10, 32  # of a model that is no reference model
 _BACKUP = "backup"
-_RESULTS = ("model.keras", "history.csv", "curves.png", "confusion.png", "mistakes.png")
+_RESULTS = ("model.keras", "history.csv", "filters.npz", "curves.png", "confusion.png", "mistakes.png")
 
 
 @click.command(short_help="Train a model, and write a run folder.")
@@ -82,8 +83,9 @@ def command(
 
     DATASET is a name that `minicnn data` lists; default cifar10 where its files are on this machine, else digits, which
     needs none.
-    The folder gets model.keras, history.csv, settings.json, curves.png, confusion.png and mistakes.png, and after each
-    epoch a backup, from which --resume goes on. Ctrl-C ends training early; what was learnt is evaluated and kept.
+    The folder gets model.keras, history.csv, settings.json, curves.png, confusion.png and mistakes.png, filters.npz (the
+    first convolution's kernel after each epoch, for `minicnn study animate`), and after each epoch a backup, from which
+    --resume goes on. Ctrl-C ends training early; what was learnt is evaluated and kept.
     """
     asked = Options(**asked_for)
     if resume:
@@ -155,6 +157,7 @@ def _prepared(options: Options, out: Path | None) -> tuple[Run, Any, TrainingDat
     """The run folder's settings, the compiled model, and the data as it takes them."""
     from minicnn import backends, config, optimizers, zoo
     from minicnn.cli import given_model
+    from minicnn.study import KernelHistory
 
     dataset = options.dataset
     if dataset is None:
@@ -196,7 +199,7 @@ def _prepared(options: Options, out: Path | None) -> tuple[Run, Any, TrainingDat
     chosen = dataclasses.replace(options, dataset=dataset, model=source, seed=config.random_seed())
     settings["options"] = vars(chosen)
     folder = out or Path("runs") / f"{dataset}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return Run(folder, settings), model, training
+    return Run(folder, settings, KernelHistory()), model, training
 
 
 def _choose_dataset() -> tuple[str, str]:
@@ -257,6 +260,7 @@ def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
     """Train; False if Ctrl-C ended it."""
     from minicnn.callbacks import BackupAndRestore, LambdaCallback
     from minicnn.cli.assess import targets_for
+    from minicnn.study.filters import has_convolution
 
     settings = run.settings
     held = f", {len(data.x_validation):,} training images held out for validation" if len(data.x_validation) else ""
@@ -277,6 +281,7 @@ def _fit(model: Any, data: TrainingData, run: Run, verbose: int | str) -> bool:
             # Kept after the last epoch, too: a run that is done can go on to more epochs.
             callbacks=[
                 LambdaCallback(on_epoch_end=_refuse_nan),
+                *([run.kernels] if has_convolution(model) else []),
                 BackupAndRestore(run.folder / _BACKUP, delete_checkpoint=False),
             ],
             verbose=verbose,
@@ -308,10 +313,11 @@ def _assess(model: Any, data: ImageData) -> Assessment:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the settings that are written into it."""
+    """A run folder, and what is written into it: the settings, and the first convolution's kernel after each epoch."""
 
     folder: Path
     settings: dict[str, Any]
+    kernels: KernelHistory
 
     def begin(self, keep: bool) -> None:
         """Make the folder and write the settings, from which a killed run is resumed. Removes an older run, unless `keep`."""
@@ -344,6 +350,8 @@ class Run:
         history = model.history.history if model.history else {}
         if history:
             self._write_history(model.history)
+        if self.kernels.kernels:
+            self.kernels.save(self.folder / "filters.npz")
         title = f"{settings['model']} on {settings['dataset']}"
         pictures: dict[str, Callable[[], Any]] = {
             "confusion.png": lambda: study.confusion_matrix(

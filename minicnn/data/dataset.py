@@ -42,13 +42,14 @@ class DatasetError(RuntimeError):
 class Dataset:
     """A sequence of elements, as a recipe. Made by `from_tensor_slices`, `from_generator`, `range`, `zip`.
 
-    >>> data = Dataset.from_tensor_slices(([1, 2, 3], ["a", "b", "c"])).map(lambda x, y: (x * 10, y)).batch(2)
-    >>> for x, y in data:
-    ...     print(x, y)
-    [10 20] ['a' 'b']
-    [30] ['c']
-    >>> len(data)
-    2
+    Examples:
+        >>> data = Dataset.from_tensor_slices(([1, 2, 3], ["a", "b", "c"])).map(lambda x, y: (x * 10, y)).batch(2)
+        >>> for x, y in data:
+        ...     print(x, y)
+        [10 20] ['a' 'b']
+        [30] ['c']
+        >>> len(data)
+        2
     """
 
     def __init__(

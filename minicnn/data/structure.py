@@ -27,8 +27,9 @@ class TensorSpec:
 def map_structure(function: Callable[..., Any], *structures: Any) -> Any:
     """`function` of the arrays that stand in the same place of all structures, in a structure like them.
 
-    >>> map_structure(lambda a, b: a + b, (1, {"k": 2}), (10, {"k": 20}))
-    (11, {'k': 22})
+    Examples:
+        >>> map_structure(lambda a, b: a + b, (1, {"k": 2}), (10, {"k": 20}))
+        (11, {'k': 22})
     """
     first, *others = structures
     if isinstance(first, dict):

@@ -13,8 +13,8 @@ def parse_split(split: str, sizes: Mapping[str, int]) -> list[tuple[str, range]]
 
     A bound is a number of examples or of percent (rounded to the nearest example); a negative one counts from the end.
 
-    >>> parse_split("train[:80%]+test", {"train": 10, "test": 4})
-    [('train', range(0, 8)), ('test', range(0, 4))]
+        >>> parse_split("train[:80%]+test", {"train": 10, "test": 4})
+        [('train', range(0, 8)), ('test', range(0, 4))]
 
     Raises:
         ValueError: for another syntax, or an unknown split.

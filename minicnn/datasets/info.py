@@ -23,9 +23,10 @@ class Image:
 class ClassLabel:
     """The feature "label": a number for each of `names`.
 
-    >>> label = ClassLabel(("horses", "humans"))
-    >>> label.num_classes, label.str2int("humans"), label.int2str(0)
-    (2, 1, 'horses')
+    Examples:
+        >>> label = ClassLabel(("horses", "humans"))
+        >>> label.num_classes, label.str2int("humans"), label.int2str(0)
+        (2, 1, 'horses')
     """
 
     class_names: Sequence[str]

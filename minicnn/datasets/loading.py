@@ -71,9 +71,10 @@ def load(
         ValueError: for an unknown name or split.
         DatasetUnavailableError: if the files are neither found nor downloaded, with what was tried.
 
-    >>> train, info = load("digits", split="train", as_supervised=True, with_info=True)
-    >>> len(train), info.features["image"].shape, info.features["label"].num_classes
-    (1442, (8, 8, 1), 10)
+    Examples:
+        >>> train, info = load("digits", split="train", as_supervised=True, with_info=True)
+        >>> len(train), info.features["image"].shape, info.features["label"].num_classes
+        (1442, (8, 8, 1), 10)
     """
     chosen = builder(name, data_dir=data_dir, download=download)
     examples = chosen.as_dataset(split, batch_size, shuffle_files, as_supervised)

@@ -18,8 +18,9 @@ class Affine(Layer):
     Args:
         activation: name, function, layer, or None for none.
         use_bias: whether a bias is added.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint,
-            bias_constraint: names, objects or configs. A layer may call its kernels otherwise: see `_weighted`.
+        kernel_initializer, bias_initializer: names, objects or configs. A layer may call its kernels otherwise: see
+            `_weighted`.
+        kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint: likewise.
 
     Attributes:
         kernel, bias: Variables, once built; bias is None without `use_bias`.

@@ -67,8 +67,8 @@ def output_image(
 
     A size that is None stays None; where the image is smaller than the window, the output is 0.
 
-    >>> output_image((32, None), (3, 3), (2, 2), "valid")
-    (15, None)
+        >>> output_image((32, None), (3, 3), (2, 2), "valid")
+        (15, None)
     """
 
     def along(axis: int) -> int | None:

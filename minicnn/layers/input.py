@@ -96,7 +96,8 @@ def Input(
 ) -> KerasTensor:
     """A symbolic tensor to build a functional model on; the arguments are those of `InputLayer`.
 
-    >>> Input(shape=(32, 32, 3), name="image").shape
-    (None, 32, 32, 3)
+    Examples:
+        >>> Input(shape=(32, 32, 3), name="image").shape
+        (None, 32, 32, 3)
     """
     return InputLayer(**locals()).output

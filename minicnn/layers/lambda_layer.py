@@ -29,8 +29,9 @@ class Lambda(Layer):
     A file brings a named function by its name, which must be registered or among the `custom_objects`. The code of a
     Python lambda is loaded with `load_model(..., safe_mode=False)` alone, and refused otherwise.
 
-    >>> Lambda(lambda x: x / 255)([[0, 255]]).tolist()
-    [[0.0, 1.0]]
+    Examples:
+        >>> Lambda(lambda x: x / 255)([[0, 255]]).tolist()
+        [[0.0, 1.0]]
     """
 
     def __init__(

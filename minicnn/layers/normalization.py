@@ -111,8 +111,8 @@ class BatchNormalization(Normalizing):
         momentum: of the moving averages: average = momentum * average + (1 - momentum) * batch.
         epsilon: added to the variance.
         center, scale: whether there is a beta, a gamma.
-        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer,
-            beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: names, objects or configs.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: names, objects or configs.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: likewise.
         renorm: batch renormalization (Ioffe 2017): training too normalizes by moving averages, the batch's statistics
             being corrected towards them, see `ops.renorm_correction`.
         renorm_clipping: {"rmin": ..., "rmax": ..., "dmax": ...}, the limits of the correction, each of them optional.

@@ -150,8 +150,9 @@ class Rescaling(Layer):
     Args:
         scale, offset: numbers, or one number a channel.
 
-    >>> Rescaling(1 / 255)([[0, 255]]).tolist()
-    [[0.0, 1.0]]
+    Examples:
+        >>> Rescaling(1 / 255)([[0, 255]]).tolist()
+        [[0.0, 1.0]]
     """
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:

@@ -39,11 +39,11 @@ class Model(Trainer, Layer):
 
     Attributes:
         layers: in topological order. input, output, inputs, outputs: the symbolic tensors.
-        input_shape, output_shape; input_names, output_names.
+        input_shape, output_shape: of the symbolic tensors. input_names, output_names: as data and losses are given by.
         input_range: (low, high) of the pixels it was trained on, (0, 1) or (0, 255), where that is known: set it, and
             `save` writes it into the `.keras` file.
 
-    Example:
+    Examples:
         >>> from minicnn.layers import Input
         >>> x = Input(shape=(8,))
         >>> model = Model(inputs=x, outputs=Layer(name="same")(x))

@@ -25,7 +25,7 @@ class Sequential(Model):
             at once, otherwise the first batch does.
         trainable, name: as for a layer.
 
-    Example:
+    Examples:
         >>> from minicnn.layers import Dense, Input
         >>> model = Sequential([Input(shape=(4,)), Dense(3, activation="relu"), Dense(1)])
         >>> model.count_params()

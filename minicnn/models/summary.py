@@ -16,8 +16,9 @@ __all__ = ["PlanTable", "flops_of", "print_summary", "readable_count", "readable
 def readable_size(numbers: int | None, bytes_each: int = 4) -> str:
     """Memory of so many numbers, as Keras writes it.
 
-    >>> readable_size(225610), readable_size(None)
-    ('881.29 KB', '?')
+    Examples:
+        >>> readable_size(225610), readable_size(None)
+        ('881.29 KB', '?')
     """
     if numbers is None:
         return "?"
@@ -32,8 +33,9 @@ def readable_size(numbers: int | None, bytes_each: int = 4) -> str:
 def readable_count(count: int | None) -> str:
     """A count in thousands, millions or billions.
 
-    >>> readable_count(1_769_472), readable_count(None)
-    ('1.77 M', '?')
+    Examples:
+        >>> readable_count(1_769_472), readable_count(None)
+        ('1.77 M', '?')
     """
     if count is None:
         return "?"

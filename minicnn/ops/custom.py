@@ -31,12 +31,13 @@ def _(dy: Any, gradient: Any) -> Any:
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator of a function of tensors that returns its value and a function: of dy, the gradient at each tensor.
 
-    >>> @custom_gradient
-    ... def log1pexp(x):
-    ...     e = np.exp(x)
-    ...     return np.log(1 + e), lambda upstream: upstream * (1 - 1 / (1 + e))
-    >>> bool(np.isclose(log1pexp(np.zeros(1))[0], np.log(2)))
-    True
+    Examples:
+        >>> @custom_gradient
+        ... def log1pexp(x):
+        ...     e = np.exp(x)
+        ...     return np.log(1 + e), lambda upstream: upstream * (1 - 1 / (1 + e))
+        >>> bool(np.isclose(log1pexp(np.zeros(1))[0], np.log(2)))
+        True
     """
 
     @functools.wraps(f)

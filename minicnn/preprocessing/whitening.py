@@ -35,9 +35,10 @@ def whitening_kernel(images: Any, kernel_size: int = 2, epsilon: float = 5e-4, b
 
     Source: Page 2018, "How to Train Your ResNet", part 8; Jordan 2024, arXiv:2404.00498, section 3.1.
 
-    >>> x = np.random.default_rng(0).uniform(size=(50, 8, 8, 3))
-    >>> whitening_kernel(x).shape
-    (2, 2, 3, 24)
+    Examples:
+        >>> x = np.random.default_rng(0).uniform(size=(50, 8, 8, 3))
+        >>> whitening_kernel(x).shape
+        (2, 2, 3, 24)
     """
     images = np.asarray(images)
     if images.ndim != 4 or min(images.shape[1:3]) < kernel_size or len(images) == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -10,12 +10,74 @@ from matplotlib.patches import Rectangle
 
 from minicnn import shapes
 from minicnn.backends.reference.im2col import im2col
-from minicnn.backends.types import window_over
+from minicnn.backends.types import Window, window_over
 from minicnn.study.style import DIVERGING, StudyFigure, color, displayable, show_image, styled
 
-__all__ = ["im2col_matrix"]
+__all__ = ["Slid", "im2col_matrix", "marked", "show_slid", "slide", "write_numbers"]
 
 _MOST_NUMBERS = 25  # pixels of a patch that values are written into
+
+
+class Slid(NamedTuple):
+    """A kernel at all its places on an image.
+
+    Attributes:
+        picture: the image as it is drawn. window: over it.
+        weights: of the kernel, (KH, KW, channels).
+        columns: the patch under the kernel at each place, (OH, OW, KH, KW, channels).
+        seen: the same patches, of `picture`, from 0 to 1.
+    """
+
+    picture: np.ndarray
+    window: Window
+    weights: np.ndarray
+    columns: np.ndarray
+    seen: np.ndarray
+
+    def products(self, oy: int, ox: int) -> np.ndarray:
+        """The patch at a place times the kernel, summed over the channels: (KH, KW). Its sum is the output there."""
+        return np.asarray((self.columns[oy, ox] * self.weights).sum(axis=-1))
+
+    def corner(self, oy: int, ox: int) -> tuple[float, float]:
+        """Where on the picture the kernel's upper left corner lies, (x, y) as Matplotlib counts: pixels are round whole
+        numbers."""
+        (SH, SW), (top, _, left, _) = self.window.strides, self.window.pads
+        return ox * SW - left - 0.5, oy * SH - top - 0.5
+
+
+def slide(image: Any, kernel_size: Any, kernel: Any, strides: Any, padding: str) -> Slid:
+    """See `im2col_matrix`."""
+    picture = displayable(image)
+    white = 255 if picture.dtype == np.uint8 else 1
+    x = np.asarray(image, np.float64).reshape(1, *picture.shape[:2], -1)
+    size = shapes.pair(kernel_size, "kernel_size")
+    window = window_over(x.shape[1:3], size, shapes.pair(strides, "strides"), padding)
+    if min(window.output) < 1:
+        raise ValueError(f"A kernel of {size} does not fit into an image of {x.shape[1:3]} with padding {padding!r}.")
+    weights = _upright_edges(size) if kernel is None else np.asarray(kernel, np.float64)
+    if weights.shape[:2] != size or weights.ndim > 3 or weights.shape[2:] not in ((), (x.shape[3],)):
+        raise ValueError(f"`kernel` must be of shape {size}, or {(*size, x.shape[3])}. Received: kernel.shape={weights.shape}")
+    weights = np.broadcast_to(weights.reshape(*size, -1), (*size, x.shape[3]))
+    seen = im2col((picture / white).reshape(x.shape), window)[0]
+    return Slid(picture, window, weights, im2col(x, window)[0], seen)
+
+
+def marked(corner: tuple[float, float], width: float, height: float) -> Rectangle:
+    """A frame round what is looked at."""
+    return Rectangle(corner, width, height, fill=False, linewidth=2.0, edgecolor=color(1))
+
+
+def show_slid(axis: Any, slid: Slid) -> Rectangle:
+    """Draw the image, with its padding in grey, and a frame as large as the kernel, which is returned."""
+    height, width = slid.picture.shape[:2]
+    show_image(axis, slid.picture)
+    axis.set(title=f"image {height}×{width}×{slid.weights.shape[2]}")
+    axis.set_facecolor(matplotlib.rcParams["grid.color"])  # the padding
+    margin = max(slid.window.pads)
+    axis.set(xlim=(-0.5 - margin, width - 0.5 + margin), ylim=(height - 0.5 + margin, -0.5 - margin))
+    frame = marked(slid.corner(0, 0), slid.weights.shape[1], slid.weights.shape[0])
+    axis.add_patch(frame)
+    return frame
 
 
 @styled
@@ -46,27 +108,15 @@ def im2col_matrix(
     Raises:
         ValueError: if the kernel does not fit the image, or there is no output pixel at `place`.
     """
-    picture = displayable(image)
-    white = 255 if picture.dtype == np.uint8 else 1
-    x = np.asarray(image, np.float64).reshape(1, *picture.shape[:2], -1)
-    size = shapes.pair(kernel_size, "kernel_size")
-    window = window_over(x.shape[1:3], size, shapes.pair(strides, "strides"), padding)
-    steps, pads, (OH, OW) = window.strides, window.pads, window.output
-    if OH < 1 or OW < 1:
-        raise ValueError(f"A kernel of {size} does not fit into an image of {x.shape[1:3]} with padding {padding!r}.")
-    weights = _upright_edges(size) if kernel is None else np.asarray(kernel, np.float64)
-    if weights.shape[:2] != size or weights.ndim > 3 or weights.shape[2:] not in ((), (x.shape[3],)):
-        raise ValueError(f"`kernel` must be of shape {size}, or {(*size, x.shape[3])}. Received: kernel.shape={weights.shape}")
-    weights = np.broadcast_to(weights.reshape(*size, -1), (*size, x.shape[3]))
-    columns = im2col(x, window)[0]  # (OH, OW, KH, KW, C)
+    slid = slide(image, kernel_size, kernel, strides, padding)
+    columns, (OH, OW) = slid.columns, slid.window.output
     if place is None:
         oy, ox = (int(i) for i in np.unravel_index(columns.reshape(OH, OW, -1).var(axis=-1).argmax(), (OH, OW)))
     else:
         oy, ox = place
     if not (0 <= oy < OH and 0 <= ox < OW):
         raise ValueError(f"`place` must be an output pixel, rows 0..{OH - 1} and columns 0..{OW - 1}. Received: place={place}")
-    patch = columns[oy, ox]
-    seen = im2col((picture / white).reshape(x.shape), window)[0, oy, ox]  # the patch as it is drawn
+    patch, seen, product = columns[oy, ox], slid.seen[oy, ox], slid.products(oy, ox)
     matrix = columns.reshape(OH * OW, -1)
     row = oy * OW + ox
 
@@ -75,27 +125,20 @@ def im2col_matrix(
     if title:
         figure.suptitle(title)
     left, middle, factor, result, right = figure.subplots(1, 5, width_ratios=[1.25, 0.8, 0.8, 0.8, 1.5])
-    mark: dict[str, Any] = {"fill": False, "linewidth": 2.0, "edgecolor": color(1)}
-    show_image(left, picture)
-    left.set(title=f"image {x.shape[1]}×{x.shape[2]}×{x.shape[3]}")
-    left.add_patch(Rectangle((ox * steps[1] - pads[2] - 0.5, oy * steps[0] - pads[0] - 0.5), size[1], size[0], **mark))
-    left.set_facecolor(matplotlib.rcParams["grid.color"])  # the padding
-    margin = max(pads)
-    left.set(xlim=(-0.5 - margin, x.shape[2] - 0.5 + margin), ylim=(x.shape[1] - 0.5 + margin, -0.5 - margin))
+    show_slid(left, slid).set_xy(slid.corner(oy, ox))
 
     show_image(middle, seen)
     middle.set(title=f"patch for output ({oy}, {ox})")
-    if x.shape[3] == 1:
-        _write_numbers(middle, patch[..., 0], seen[..., 0] > 0.5)
-    product = (patch * weights).sum(axis=-1)
+    if patch.shape[2] == 1:
+        write_numbers(middle, patch[..., 0], seen[..., 0] > 0.5)
     for axis, values, heading in (
-        (factor, weights.mean(axis=-1), "× kernel"),
+        (factor, slid.weights.mean(axis=-1), "× kernel"),
         (result, product, f"= product, its sum is\nthe output: {product.sum():.3g}"),
     ):
         reach = float(np.abs(values).max()) or 1.0
         axis.imshow(values, cmap=DIVERGING, vmin=-reach, vmax=reach)
         axis.set(title=heading)
-        _write_numbers(axis, values, np.abs(values) < 0.6 * reach)
+        write_numbers(axis, values, np.abs(values) < 0.6 * reach)
 
     for axis in (left, middle, factor, result):
         axis.set(xticks=[], yticks=[])
@@ -106,7 +149,7 @@ def im2col_matrix(
         xlabel="place in the patch (ky, kx, channel)",
         ylabel=f"output pixel, {OW} · oy + ox",
     )
-    right.add_patch(Rectangle((-0.5, row - 0.5), matrix.shape[1], 1, **mark))
+    right.add_patch(marked((-0.5, row - 0.5), matrix.shape[1], 1))
     return figure
 
 
@@ -117,7 +160,7 @@ def _upright_edges(size: tuple[int, int]) -> np.ndarray:
     return np.asarray(np.outer(weight, slope))
 
 
-def _write_numbers(axis: Any, values: np.ndarray, bright: np.ndarray) -> None:
+def write_numbers(axis: Any, values: np.ndarray, bright: np.ndarray) -> None:
     """Each value into its pixel, black where that is bright; none where there is no room."""
     if values.size > _MOST_NUMBERS:
         return

@@ -16,8 +16,9 @@ _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 def class_indices(labels: Any) -> np.ndarray:
     """Class indices (N,) out of (N,), (N, 1) integers, one-hot or probability rows (N, C), or sigmoids (N, 1).
 
-    >>> class_indices([[0.1, 0.9], [0.8, 0.2]]), class_indices([[3], [1]]), class_indices([[0.7], [0.2]])
-    (array([1, 0]), array([3, 1]), array([1, 0]))
+    Examples:
+        >>> class_indices([[0.1, 0.9], [0.8, 0.2]]), class_indices([[3], [1]]), class_indices([[0.7], [0.2]])
+        (array([1, 0]), array([3, 1]), array([1, 0]))
     """
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] > 1:

@@ -72,17 +72,18 @@ def lr_find(
     Raises:
         ValueError: for a model that is not compiled, a rate that is a schedule, rates that do not grow, fewer than 3 steps.
 
-    >>> import numpy as np
-    >>> import minicnn
-    >>> from minicnn import study
-    >>> from minicnn.layers import Dense, Input
-    >>> minicnn.set_random_seed(0)
-    >>> model = minicnn.Sequential([Input((4,)), Dense(1)])
-    >>> model.compile("sgd", "mse")
-    >>> x = np.random.default_rng(0).normal(size=(64, 4))
-    >>> found = study.lr_find(model, x, x.sum(axis=1), lowest=1e-4)
-    >>> 1e-4 < found.steepest < found.lowest < 10
-    True
+    Examples:
+        >>> import numpy as np
+        >>> import minicnn
+        >>> from minicnn import study
+        >>> from minicnn.layers import Dense, Input
+        >>> minicnn.set_random_seed(0)
+        >>> model = minicnn.Sequential([Input((4,)), Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x = np.random.default_rng(0).normal(size=(64, 4))
+        >>> found = study.lr_find(model, x, x.sum(axis=1), lowest=1e-4)
+        >>> 1e-4 < found.steepest < found.lowest < 10
+        True
     """
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:

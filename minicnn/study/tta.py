@@ -29,13 +29,14 @@ def predict_tta(model: Any, x: Any, *, mirror: bool = True, translate: int = 1, 
     Raises:
         ValueError: for x of another rank, or a `translate` that is negative or not smaller than the image.
 
-    >>> import numpy as np
-    >>> class FirstPixel:
-    ...     def predict(self, x, batch_size, verbose):
-    ...         return x[:, 0, 0]
-    >>> x = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
-    >>> float(predict_tta(FirstPixel(), x, translate=0)[0, 0])  # of 1 and its mirror image 2
-    1.5
+    Examples:
+        >>> import numpy as np
+        >>> class FirstPixel:
+        ...     def predict(self, x, batch_size, verbose):
+        ...         return x[:, 0, 0]
+        >>> x = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
+        >>> float(predict_tta(FirstPixel(), x, translate=0)[0, 0])  # of 1 and its mirror image 2
+        1.5
     """
     x = np.asarray(x)
     if x.ndim != 4:

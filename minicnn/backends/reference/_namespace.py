@@ -13,9 +13,9 @@ def array_namespace(array: Any) -> Any:
 
     Nothing is imported: whoever made the array has imported its module.
 
-    >>> import numpy
-    >>> array_namespace(numpy.zeros(3)).__name__
-    'numpy'
+        >>> import numpy
+        >>> array_namespace(numpy.zeros(3)).__name__
+        'numpy'
     """
     return sys.modules[type(array).__module__.partition(".")[0]]
 

@@ -70,7 +70,7 @@ def explain(
     Raises:
         ValueError: if `x` or `y` do not fit the model, or the numbers would not fit into a page of 10 MB.
 
-    Example:
+    Examples:
         >>> from minicnn.layers import Dense, Input
         >>> from minicnn.models import Sequential
         >>> page = explain(Sequential([Input(shape=(4,)), Dense(3, activation="softmax")]), [0.1, 0.2, 0.3, 0.4])

@@ -53,8 +53,9 @@ def view(shape: tuple[int, ...], channels_first: bool) -> Described:
         shape: without the batch axis.
         channels_first: whether the channels come before the pixels.
 
-    >>> view((3, 8, 9), True)
-    {'shape': [8, 9, 3], 'strides': [9, 1, 72]}
+    Examples:
+        >>> view((3, 8, 9), True)
+        {'shape': [8, 9, 3], 'strides': [9, 1, 72]}
     """
     if channels_first and len(shape) in (2, 3):
         C, *image = shape

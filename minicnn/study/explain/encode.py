@@ -20,8 +20,9 @@ def encode(array: np.ndarray) -> dict[str, Any]:
     Raises:
         TypeError: for numbers of another size.
 
-    >>> decode(encode(np.arange(3, dtype=np.int32)))
-    array([0, 1, 2], dtype=int32)
+    Examples:
+        >>> decode(encode(np.arange(3, dtype=np.int32)))
+        array([0, 1, 2], dtype=int32)
     """
     if array.dtype not in (np.float32, np.int32):
         raise TypeError(f"Only float32 and int32 are encoded. Received: dtype={array.dtype}")

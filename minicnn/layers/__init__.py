@@ -71,6 +71,7 @@ from minicnn.layers.merge import (
 from minicnn.layers.mixing import (
     CutMix,
     MixUp,
+    RandomCutout,
     RandomErasing,
 )
 from minicnn.layers.normalization import (
@@ -213,6 +214,7 @@ __all__ = [
     "RandomColorJitter",
     "RandomContrast",
     "RandomCrop",
+    "RandomCutout",
     "RandomElasticTransform",
     "RandomErasing",
     "RandomFlip",

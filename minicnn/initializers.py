@@ -19,6 +19,7 @@ from minicnn.tensor import as_tensor
 
 __all__ = [
     "Constant",
+    "Dirac",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
@@ -38,6 +39,7 @@ __all__ = [
     "Zeros",
     "constant",
     "deserialize",
+    "dirac",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -402,6 +404,45 @@ class Orthogonal(_RandomInitializer):
         return {**super().get_config(), "gain": self.gain}
 
 
+@registry.register("initializer", "dirac")
+class Dirac(Initializer):
+    """A convolution that passes its input on: filter i copies channel i, with a 1 in the middle of its window.
+
+        kernel[KH // 2, KW // 2, i, g * filters + i] = 1  for i < min(C_in, filters), in each group g; all else is 0
+
+    Args:
+        groups: of the convolution; each has filters = C_out / groups of its own.
+        rest: an initializer (or its name) for the filters beyond the channels, which have nothing to copy; PyTorch's
+            `dirac_` leaves them at zero, and so does None.
+
+    Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388; with random filters for the rest: Jordan 2024, arXiv:2404.00498.
+    """
+
+    def __init__(self, groups: int = 1, rest: Any = None) -> None:
+        if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1:
+            raise ValueError(f"Argument `groups` must be a positive integer. Received: groups={groups}")
+        self.groups, self.rest = int(groups), get(rest)
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Any:
+        if not 3 <= len(shape) <= 5 or shape[-1] % self.groups:
+            raise ValueError(
+                "Dirac initializes kernels of convolutions, (..., C_in, C_out) with one to three axes before these, and C_out "
+                f"a multiple of the {self.groups} group(s). Received: shape={tuple(shape)}"
+            )
+        *window, inputs, outputs = shape
+        filters = outputs // self.groups
+        copies = min(inputs, filters)
+        kernel = np.array((self.rest or Zeros())(shape, dtype))
+        grouped = kernel.reshape(*window, inputs, self.groups, filters)  # a view
+        grouped[..., :copies] = 0
+        for i in range(copies):
+            grouped[(*(extent // 2 for extent in window), i, slice(None), i)] = 1
+        return as_tensor(kernel)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"groups": self.groups, "rest": serialize(self.rest) if self.rest else None}
+
+
 # Keras also offers each class under the name that strings use.
 zeros, ones, constant = Zeros, Ones, Constant
 random_normal, truncated_normal, random_uniform = RandomNormal, TruncatedNormal, RandomUniform
@@ -410,6 +451,7 @@ glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal
 identity = IdentityInitializer = Identity
+dirac = Dirac
 orthogonal = OrthogonalInitializer = Orthogonal
 
 

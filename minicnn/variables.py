@@ -15,8 +15,19 @@ from minicnn import backends, config, registry
 from minicnn.tensor import as_op, watching
 
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
+_frozen_or_freed = [0]
 # [bytes that new variables may still take], of what is being read here; other threads have their own.
 _allowance: ContextVar[list[int] | None] = ContextVar("allowance", default=None)
+
+
+def trainable_changes() -> int:
+    """How often a `trainable`, of any layer or variable, was changed so far: a plan that has seen them all is up to date."""
+    return _frozen_or_freed[0]
+
+
+def count_trainable_change() -> None:
+    """To be called by what changes a `trainable`."""
+    _frozen_or_freed[0] += 1
 
 
 @contextlib.contextmanager
@@ -74,7 +85,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     ) -> None:
         self.name = name or registry.unique_name("variable")
         self.path = path or self.name
-        self.trainable = bool(trainable)
+        self._trainable = bool(trainable)
         self.regularizer = regularizer
         self.constraint = constraint
         if callable(initializer) and not hasattr(initializer, "__array__"):
@@ -93,6 +104,15 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         # A copy of its own: an initializer may return what others hold.
         self._value = backends.asarray(np.array(backends.to_numpy(value), dtype=dtype, order="C"))
         _alive.add(self)
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        count_trainable_change()
 
     @property
     def value(self) -> Any:

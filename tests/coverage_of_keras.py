@@ -22,7 +22,6 @@ AUDIO = "audio and signals"
 SPACE = "three dimensions: volumes and videos"
 ENGINES = "runs another engine's code"
 SERVERS = "sends to a server, or writes another library's format"
-BY_PATH = "several optimizers in one, chosen by patterns of Keras's own paths of variables"
 LINEAR = "linear algebra that no image layer uses"
 COMPLEX = "complex numbers"
 BITS = "bits of whole numbers"
@@ -43,7 +42,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
     },
     "losses": {AUDIO: "CTC ctc"},
     "optimizers": {
-        BY_PATH: "MultiOptimizer OptimizerMap",
         "raises an error in Keras 3, too": "legacy",
     },
     "initializers": {AUDIO: "STFT STFTInitializer stft"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import operator
 import re
 import struct
@@ -403,6 +404,107 @@ def test_lambda_callback_takes_functions_for_any_hook():
     every.on_test_begin()
     every.on_train_begin()
     assert calls == [(1, {"loss": 2.0}), "test"]
+
+
+@pytest.mark.parametrize("frozen", ["a bias", "a layer", "a bias, averaged"])
+def test_a_callback_freezes_and_frees_weights_during_fit(frozen):
+    """As Keras does step by step, eagerly; compiled, it goes on with what was trained when it was compiled."""
+    found = []
+    for module in (minicnn, keras):
+        model = module.Sequential([module.layers.Input((3,)), module.layers.Dense(4), module.layers.Dense(2)])
+        rng = np.random.default_rng(0)
+        model.set_weights([rng.normal(size=weight.shape).astype("float32") for weight in model.get_weights()])
+        averaged = "averaged" in frozen
+        optimizer = module.optimizers.SGD(0.1, momentum=0.9, use_ema=averaged and module is minicnn)
+        model.compile(optimizer, "mse", run_eagerly=True)
+        layer, history = model.layers[0], []
+
+        def before(epoch, logs, layer=layer, model=model, history=history):
+            trainable = epoch != 1 if frozen != "a bias, averaged" else epoch < 2
+            (layer if frozen == "a layer" else layer.bias).trainable = trainable
+            history.append(model.get_weights())
+
+        callback = module.callbacks.LambdaCallback(on_epoch_begin=before)
+        x, y = rng.random((12, 3)).astype("float32"), rng.random((12, 2)).astype("float32")
+        model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0, callbacks=[callback])
+        found.append([*history, *([] if averaged else [model.get_weights()])])
+    for ours, theirs in zip(*found, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    changed = [not np.array_equal(before[1], after[1]) for before, after in itertools.pairwise(found[0])]
+    assert changed == ([True, True] if frozen == "a bias, averaged" else [True, False, True])
+
+
+def normalized_model():
+    """With statistics, which no optimizer updates."""
+    minicnn.set_random_seed(3)
+    model = minicnn.Sequential(
+        [minicnn.layers.Input((3,)), minicnn.layers.BatchNormalization(), minicnn.layers.Dense(2, activation="softmax")]
+    )
+    model.compile(minicnn.optimizers.SGD(0.5, momentum=0.9), "sparse_categorical_crossentropy")
+    return model
+
+
+def fitted(*given, epochs=4, model=None):
+    model = model or normalized_model()
+    rng = np.random.default_rng(1)
+    x, y = rng.random((12, 3), np.float32), rng.integers(0, 2, 12)
+    model.fit(x, y, batch_size=4, epochs=epochs, verbose=0, callbacks=list(given))
+    return [variable.numpy() for variable in model.weights]
+
+
+def test_lookahead_is_the_paper_s():
+    """One weight under gradient descent, w - rate * dloss/dw, with slow + a * (w - slow) after every second step."""
+    rate, x, y, sizes = 0.1, 2.0, 3.0, {2: 0.5, 4: 0.25, 6: 1.0}
+    w = slow = 0.5
+    expected = []
+    for step in range(1, 8):
+        w -= rate * 2 * (w * x - y) * x
+        if step % 2 == 0:
+            slow = slow + sizes[step] * (w - slow)
+            w = slow
+        expected.append(w)
+    layer = minicnn.layers.Dense(1, use_bias=False, kernel_initializer=minicnn.initializers.Constant(0.5))
+    model = minicnn.Sequential([minicnn.layers.Input((1,)), layer])
+    model.compile(minicnn.optimizers.SGD(rate), "mse")
+    seen = []
+    note = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(float(layer.kernel[0, 0])))
+    lookahead = callbacks.Lookahead(2, slow_step_size=sizes.__getitem__)
+    model.fit(np.full((7, 1), x), np.full((7, 1), y), batch_size=1, shuffle=False, verbose=0, callbacks=[lookahead, note])
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)
+    assert float(layer.kernel[0, 0]) == pytest.approx(slow)  # the last step's is not kept
+
+
+def test_lookahead_takes_statistics_too():
+    start = [variable.numpy() for variable in normalized_model().weights]
+    for one, other in zip(fitted(callbacks.Lookahead(2, 0.0)), start, strict=True):  # slow weights that stay
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(fitted(callbacks.Lookahead(1, 1.0)), fitted(), strict=True):  # that follow at once
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_lookahead_goes_on_after_a_kill(tmp_path):
+    class Kill(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.params["epochs"] == 4 and self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+
+    kill = Kill()
+    kill.left = 7
+    backup = callbacks.BackupAndRestore(tmp_path, save_freq=1)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(callbacks.Lookahead(3), backup, kill)
+    resumed = fitted(callbacks.Lookahead(3), callbacks.BackupAndRestore(tmp_path, save_freq=1))
+    for one, other in zip(resumed, fitted(callbacks.Lookahead(3)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_lookahead_names_bad_arguments():
+    with pytest.raises(ValueError, match=r"`sync_period` must be a positive integer. Received: sync_period=0"):
+        callbacks.Lookahead(0)
+    with pytest.raises(ValueError, match=r"`slow_step_size` must be in \[0, 1\], or a function. Received: slow_step_size=2"):
+        callbacks.Lookahead(5, 2)
 
 
 def test_terminate_on_nan_says_where(capsys):

@@ -145,6 +145,7 @@ RANKS: list[list[str]] = [
     ["zoo"],
     ["study"],
     ["bench"],
+    ["recipes"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -7,6 +7,7 @@ under Keras itself, with nothing but their import lines changed.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import runpy
 import sys
@@ -28,6 +29,7 @@ FIGURES = {
     "fashion_mnist": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "cifar10_functional": {"curves", "confusion_matrix_counts", "confusion_matrix_normalized", "misclassified"},
     "resnet20": {"curves"},
+    "airbench": {"images", "whitening", "curves"},
     "mobilenet": {"accuracy"},
     "unet": {"curves", "masks"},
     "autoencoder": {"denoised", "between"},
@@ -63,8 +65,8 @@ def run(tmp_path, monkeypatch, capsys):
 def quick(run, name, folder, *arguments):
     """Run an example with `--quick`, and look at its figures: all there, real PNGs, and something drawn on each."""
     variables, printed = run(EXAMPLES / f"{name}.py", "--quick", "--out", str(folder), *arguments)
-    assert {path.name for path in folder.iterdir()} == {f"{figure}.png" for figure in FIGURES[name]}
-    for path in folder.iterdir():
+    assert {path.name for path in folder.glob("*.png")} == {f"{figure}.png" for figure in FIGURES[name]}
+    for path in folder.glob("*.png"):
         with Image.open(path) as picture:
             assert picture.format == "PNG"
             assert len(np.unique(np.asarray(picture.convert("L")))) > 10, f"{path.name} is empty"
@@ -145,6 +147,19 @@ def test_resnet20(run, tmp_path):
         assert round(int(parameters.replace(",", "")) / 1e6, 2) == 0.27  # the paper's table 6
     for history in variables["histories"].values():
         assert history["loss"][1] < history["loss"][0]
+
+
+def test_airbench(run, tmp_path):
+    variables, printed = quick(run, "airbench", tmp_path / "out")
+    result, log = variables["result"], json.loads((tmp_path / "out" / "log.json").read_text())
+    assert "not the original files of CIFAR-10" in printed
+    assert log["steps"] == 2 * 4  # epochs of 200 images in batches of 50
+    assert final(printed) == pytest.approx(log["accuracy_with_tta"], abs=1e-4)
+    right = result.model.predict(variables["x_test"] / np.float32(255), verbose=0).argmax(axis=1)
+    assert log["accuracy"] == np.mean(right == variables["y_test"].ravel())
+    assert log["history"]["loss"][1] < log["history"]["loss"][0]
+    assert log["code"]["airbench.py"] == (EXAMPLES / "airbench.py").read_text()
+    assert "def optimizer_of" in log["code"]["recipes"]
 
 
 def test_mobilenet(run, tmp_path):

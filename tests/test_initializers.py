@@ -145,6 +145,45 @@ def test_orthogonal(shape):
     assert stats.kstest(angles, stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-3
 
 
+@pytest.mark.parametrize(("shape", "groups"), [((3, 3, 4, 4), 1), ((3, 5, 2, 6), 1), ((2, 2, 6, 3), 1), ((3, 2, 4), 2)])
+def test_dirac_passes_channels_on(shape, groups):
+    """A SAME convolution of it copies as many channels as it has filters for; the others are 0, in each group."""
+    *window, inputs, outputs = shape
+    kernel = initializers.Dirac(groups)(shape)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, *(5 for _ in window), inputs * groups)).astype("float32")
+    if groups > 1:
+        y = keras.ops.conv(x, kernel, padding="same", data_format="channels_last").numpy()
+        expected = np.concatenate([x[..., g * inputs : g * inputs + outputs // groups] for g in range(groups)], axis=-1)
+    else:
+        y = keras.ops.conv(x, kernel, padding="same").numpy()
+        filled = np.zeros((*x.shape[:-1], max(outputs - inputs, 0)), "float32")
+        expected = np.concatenate([x[..., :outputs], filled], axis=-1)
+    if all(extent % 2 for extent in window):
+        np.testing.assert_array_equal(y, expected)
+    assert kernel.sum() == min(inputs, outputs // groups) * groups
+    assert kernel.dtype == np.float32
+
+
+def test_dirac_fills_the_rest_and_keeps_its_arguments():
+    """PyTorch's `dirac_(w[:w.size(1)])`: the first filters, as many as there are channels, and the others as they were."""
+    rest = initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=4)
+    layer = initializers.Dirac(rest=rest)
+    kernel = layer((3, 3, 4, 10))
+    np.testing.assert_array_equal(kernel[..., :4], initializers.Dirac()((3, 3, 4, 4)))
+    np.testing.assert_array_equal(kernel[..., 4:], rest((3, 3, 4, 10))[..., 4:])
+    assert np.abs(kernel[..., 4:]).max() <= 1 / np.sqrt(3 * 3 * 4)
+    again = initializers.deserialize(initializers.serialize(layer))
+    np.testing.assert_array_equal(again((3, 3, 4, 10)), kernel)
+    assert initializers.get("dirac").groups == 1
+    for bad, message in (({"groups": 0}, "`groups` must be a positive integer. Received: groups=0"), ({"rest": "no"}, "'?no")):
+        with pytest.raises(ValueError, match=message):
+            initializers.Dirac(**bad)
+    for shape, groups in (((3, 4), 1), ((3, 3, 2, 3), 2)):
+        with pytest.raises(ValueError, match=r"Dirac initializes kernels of convolutions, .* Received: shape="):
+            initializers.Dirac(groups)(shape)
+
+
 def test_identity():
     np.testing.assert_array_equal(initializers.Identity(2.0)((2, 3)), [[2, 0, 0], [0, 2, 0]])
     assert initializers.IdentityInitializer()((2, 2), "float64").dtype == np.float64

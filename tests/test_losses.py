@@ -11,6 +11,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minicnn
 from minicnn import backends, config, losses
 from minicnn.backends import memory
 from tests.drawn import drawn_cases
@@ -223,11 +224,62 @@ def test_one_loss_for_the_whole_batch_takes_weights_as_keras_does():
         assert losses.Dice(reduction)(y_true, y_pred, sample_weight=weights).numpy() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.usefixtures("double")
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), smoothing=st.sampled_from([0.1, 0.5]))
+def test_labels_are_smoothed_as_their_one_hot_vectors(data, smoothing):
+    """As Keras's loss of vectors with the same argument; with `ignore_class`, as the rows that it leaves."""
+    y_true, y_pred, logits, weights = draw_batch(data, "sparse_categorical_crossentropy")
+    options = draw_options(data, "sparse_categorical_crossentropy") | {"reduction": "sum"}
+    x, classes, ignored = logits if options["from_logits"] else softmax(logits), y_pred.shape[-1], options["ignore_class"]
+    labels = y_true.reshape(y_pred.shape[:-1])
+    kept = np.where(labels == ignored, 0.0, 1.0 if weights is None else weights)
+    theirs = keras.losses.CategoricalCrossentropy(options["from_logits"], smoothing, reduction="sum")
+    with tf.GradientTape() as tape:
+        tensor = tf.constant(x)
+        tape.watch(tensor)
+        expected = theirs(np.eye(classes)[labels], tensor, sample_weight=kept)
+    ours = losses.SparseCategoricalCrossentropy(**options, label_smoothing=smoothing)
+    loss, saved = ours.forward(y_true, backends.asarray(x), weights)
+    np.testing.assert_allclose(float(loss), expected.numpy(), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(ours(y_true, x, sample_weight=weights), expected.numpy(), rtol=1e-6, atol=1e-12)
+    expected_gradient = tape.gradient(expected, tensor).numpy()
+    scale = np.abs(expected_gradient).max()
+    if options["from_logits"]:
+        np.testing.assert_allclose(backends.to_numpy(ours.backward(saved)), expected_gradient, rtol=1e-6, atol=1e-9 * scale)
+
+
+def test_smoothed_labels_in_a_model_and_a_config():
+    """What a model that ends in softmax is trained with, on its logits; and Keras reads a config without the argument."""
+    found = {}
+    for loss, as_targets in (
+        (losses.SparseCategoricalCrossentropy(label_smoothing=0.2), lambda y: y),
+        (losses.CategoricalCrossentropy(label_smoothing=0.2), lambda y: np.eye(3, dtype="float32")[y]),
+    ):
+        minicnn.set_random_seed(1)
+        model = minicnn.Sequential([minicnn.layers.Input((4,)), minicnn.layers.Dense(3, activation="softmax")])
+        model.compile("sgd", loss, metrics=["accuracy"])
+        rng = np.random.default_rng(0)
+        x, y = rng.random((12, 4), np.float32), rng.integers(0, 3, 12)
+        found[loss.name] = model.fit(x, as_targets(y), epochs=2, verbose=0).history
+    assert found["sparse_categorical_crossentropy"]["loss"] == pytest.approx(found["categorical_crossentropy"]["loss"])
+    assert found["sparse_categorical_crossentropy"]["accuracy"] == found["categorical_crossentropy"]["accuracy"]
+    smooth = losses.SparseCategoricalCrossentropy(label_smoothing=0.2)
+    assert losses.deserialize(losses.serialize(smooth)).label_smoothing == 0.2
+    assert "label_smoothing" not in losses.SparseCategoricalCrossentropy().get_config()
+    with pytest.raises(ValueError, match=r"`label_smoothing` must be in \[0, 1\). Received: label_smoothing=1"):
+        losses.SparseCategoricalCrossentropy(label_smoothing=1)
+
+
+BEYOND_KERAS = {"SparseCategoricalCrossentropy": [("label_smoothing", 0.0)]}
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_signatures_are_keras(name):
     for item in (name, ALL[name]):
         ours, theirs = (inspect.signature(getattr(module, item)).parameters for module in (losses, keras.losses))
-        assert [(one.name, one.default) for one in ours.values()] == [(one.name, one.default) for one in theirs.values()]
+        expected = [(one.name, one.default) for one in theirs.values()] + BEYOND_KERAS.get(item, [])
+        assert [(one.name, one.default) for one in ours.values()] == expected
 
 
 @pytest.mark.usefixtures("double")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 
@@ -576,6 +577,9 @@ STATEFUL = {
     **{name: lambda m, name=name: getattr(m, name)(0.05) for name in (*RULES, "ScheduleFreeAdamW")},
     "Adam, accumulated": lambda m: m.Adam(0.05, gradient_accumulation_steps=2),
     "Nadam with a schedule": lambda m: m.Nadam(m.schedules.CosineDecay(0.05, 9), clipnorm=1.0),
+    "groups of variables": lambda m: m.MultiOptimizer(
+        m.OptimizerMap(m.SGD(0.05, momentum=0.5), {".*bias": m.Adam(m.schedules.CosineDecay(0.05, 9)), "none": m.RMSprop()})
+    ),
     "a scaled loss": lambda m: m.LossScaleOptimizer(m.Lion(0.05), dynamic_growth_steps=3),
 }
 
@@ -613,6 +617,142 @@ def test_state_travels_to_keras_and_back(name, tmp_path):
         assert type(found.optimizer).__name__ == type(expected.optimizer).__name__
         for one, other in zip(found.optimizer.variables, expected.optimizer.variables, strict=True):
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other), err_msg=other.path)
+
+
+PATHS = ["a/kernel", "a/beta", "b/kernel", "b/beta"]
+VALUES = dict(zip(PATHS, np.random.default_rng(8).normal(size=(4, 3)).astype("float32")))
+
+
+def in_groups(module, make=lambda module: module.SGD(0.1, momentum=0.9)):
+    """Optimizers by whole paths, patterns, and default."""
+    by_path = module.OptimizerMap(module.RMSprop(0.1), {".*/beta": make(module)})
+    by_path["a/kernel"] = module.Adam(0.01, weight_decay=0.1)
+    return by_path
+
+
+@pytest.mark.parametrize("chosen", ["by path", "by a function"])
+def test_groups_of_variables_are_updated_as_in_keras(chosen):
+    found = []
+    for module, kind in ((optimizers, Variable), (keras.optimizers, keras.Variable)):
+        variables = [kind(value, name=path.replace("/", "_")) for path, value in VALUES.items()]
+        by_path = in_groups(module)
+        path_of = dict(zip(map(id, variables), PATHS))
+        optimizer = module.MultiOptimizer(lambda variable, by_path=by_path, path_of=path_of: by_path[path_of[id(variable)]])
+        if chosen == "by path":
+            for variable, path in zip(variables, PATHS):
+                setattr(variable, "path" if kind is Variable else "_path", path)
+            optimizer = module.MultiOptimizer(by_path, name="groups")
+            assert optimizer.optimizers[-1] is by_path.default_optimizer
+        rng = np.random.default_rng(1)
+        for _ in range(4):
+            grads = [kind(rng.normal(size=3).astype("float32")).value for _ in variables]
+            optimizer.apply_gradients(zip(grads, variables))
+        assert [type(inner).__name__ for inner in optimizer.optimizers] == (
+            ["SGD", "Adam", "RMSprop"] if chosen == "by path" else ["Adam", "SGD", "RMSprop"]
+        )
+        found.append([np.asarray(variable) for variable in [*variables, *optimizer.variables]])
+        assert int(optimizer.iterations) == 4
+        with pytest.raises(AttributeError, match="Learning rate cannot be accessed on a MultiOptimizer"):
+            optimizer.learning_rate
+        with pytest.raises(AttributeError, match="Learning rate cannot be set on a MultiOptimizer"):
+            optimizer.learning_rate = 0.1
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_groups_of_variables_have_keras_s_configs_and_errors():
+    ours, theirs = (module.MultiOptimizer(in_groups(module), 2.0, name="groups") for module in (optimizers, keras.optimizers))
+    assert [inner.loss_scale_factor for inner in ours.optimizers] == [2.0] * 3
+    assert ours.scale_loss(3.0) == 6.0
+    serialized = optimizers.serialize(ours)
+    kinds = [one["class_name"] for one in serialized["config"]["optimizer_map"]["config"]["optimizer_map"].values()]
+    assert kinds == ["SGD", "Adam"]
+    again = keras.optimizers.deserialize(copy.deepcopy(serialized))  # which Keras writes into
+    assert [type(one).__name__ for one in again.optimizers] == [type(one).__name__ for one in theirs.optimizers]
+    back = optimizers.deserialize(keras.optimizers.serialize(again))
+    assert optimizers.serialize(back) == serialized
+    for module in (optimizers, keras.optimizers):
+        by_path = in_groups(module)
+        assert (list(by_path), len(by_path)) == ([".*/beta", "a/kernel"], 2)
+        assert type(by_path["x/beta"]).__name__ == "SGD"
+        assert by_path["beta"] is by_path.default_optimizer  # a pattern fits a whole path
+        by_path[".*/be.*"] = module.SGD()
+        with pytest.raises(ValueError, match="Multiple optimizers assigned to variable a/beta"):
+            by_path["a/beta"]
+        del by_path[".*/be.*"]
+        for key, value, message in (
+            ("a/kernel", module.SGD(), "already exists in the OptimizerMap"),
+            (3, module.SGD(), "key must be a string. Received: 3"),
+            ("x", "sgd", "optimizer must be a Keras Optimizer instance. Received: sgd"),
+            ("x", module.LossScaleOptimizer(module.SGD()), "optimizer cannot be LossScaleOptimizer"),
+            ("x", module.MultiOptimizer(by_path), "optimizer cannot be MultiOptimizer"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                by_path[key] = value
+        with pytest.raises(TypeError, match=r"default_optimizer must be a Keras Optimizer instance. Received: sgd"):
+            module.OptimizerMap("sgd")
+        with pytest.raises(TypeError, match=r"optimizer_map must be a dictionary. Received: \[\]"):
+            module.OptimizerMap(module.SGD(), [])
+    with pytest.raises(TypeError, match="`optimizer_map` must be an OptimizerMap, or a function"):
+        optimizers.MultiOptimizer("sgd")
+    variable = Variable(np.ones(2, "float32"), name="w")
+    with pytest.raises(ValueError, match=r"Optimizer for variable w is not an Optimizer instance. Received: 'sgd'"):
+        optimizers.MultiOptimizer(lambda variable: "sgd").build([variable])
+    with pytest.raises(ValueError, match="LossScaleOptimizer cannot be used inside an MultiOptimizer"):
+        optimizers.MultiOptimizer(lambda variable: optimizers.LossScaleOptimizer(optimizers.SGD())).build([variable])
+    built = optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.SGD()))
+    built.apply([np.ones(2)], [variable])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        built.apply([np.ones(2)], [Variable(np.ones(2))])
+
+
+def test_a_captured_step_is_told_the_rate_of_each_group():
+    falling = schedules.PolynomialDecay(1.0, 10, 0.0)
+    optimizer = optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.SGD(0.25), {"w": optimizers.SGD(falling)}))
+    here = [Variable(np.zeros(1, "float32"), name=name) for name in "wv"]
+    rates = optimizer.scheduled_rate(5)
+    np.testing.assert_allclose(rates, [0.5, 0])  # the other one is a variable
+    with optimizer.at_rate(np.array([0.125, 9.0])):
+        optimizer.apply([np.ones(1)] * 2, here)
+    assert [float(variable[0]) for variable in here] == [-0.125, -0.25]
+    optimizer.apply([np.ones(1)] * 2, here)
+    assert [float(variable[0]) for variable in here] == [pytest.approx(-0.125 - 0.9), -0.5]
+    assert optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.SGD(0.25))).scheduled_rate(5) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
+def test_coupled_decay_goes_through_the_momentum(options):
+    """As the gradient of an L2 penalty would: Keras's steps with g + decay * p."""
+    ours = optimizers.SGD(0.1, weight_decay=0.3, decoupled_weight_decay=False, **options)
+    theirs = keras.optimizers.SGD(0.1, **options)
+    ours.exclude_from_weight_decay(var_names=["bias"])
+    here, there = (
+        [kind(np.ones(3, "float32"), name=name) for name in ("kernel", "bias")] for kind in (Variable, keras.Variable)
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        grads = [rng.normal(size=3).astype("float32") for _ in here]
+        copies = [grad.copy() for grad in grads]
+        ours.apply(grads, here)
+        np.testing.assert_array_equal(grads, copies)  # the caller's own
+        theirs.apply([grads[0] + np.float32(0.3) * np.asarray(there[0]), keras.ops.convert_to_tensor(grads[1])], there)
+    for variable, expected in zip(here, there):
+        np.testing.assert_allclose(variable, np.asarray(expected), rtol=1e-5)
+    again = optimizers.deserialize(optimizers.serialize(ours))
+    assert again.decoupled_weight_decay is False
+    assert "decoupled_weight_decay" not in optimizers.SGD().get_config()  # which Keras would not read
+
+
+def test_averages_of_some_variables_are_written():
+    """Those that were frozen since the optimizer was built are left out."""
+    optimizer = optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
+    here = [Variable(np.zeros(1, "float32"), name=name) for name in "ab"]
+    for _ in range(2):
+        optimizer.apply([np.ones(1)] * 2, here)
+    optimizer.finalize_variable_values(here[1:])
+    assert [float(variable[0]) for variable in here] == [-2, -1.5]  # (-1 - 2) / 2
+    with pytest.raises(ValueError, match="Unknown variable"):
+        optimizer.finalize_variable_values([Variable(np.zeros(1))])
 
 
 def test_rebuilding_is_for_new_optimizers_and_building_twice_changes_nothing():

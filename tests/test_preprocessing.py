@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.ndimage
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.config import set_random_seed
-from minicnn.layers import Conv2D
-from minicnn.preprocessing import image, whitening_kernel
+from minicnn.data import Dataset
+from minicnn.layers import Conv2D, Dense, Flatten, Input
+from minicnn.models import Sequential
+from minicnn.preprocessing import alternating_flip, image, whitening_kernel
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please (import|use) `affine_transform`:DeprecationWarning")  # Keras's call
 
@@ -454,6 +457,53 @@ class TestFlowFromFiles:
             generator.flow_from_directory(tmp_path / "nowhere")
         with pytest.raises(ValueError, match="There are no images"):
             next(generator.flow_from_directory(tmp_path))
+
+
+class TestAlternatingFlip:
+    def seen(self, epoch, seed=0, n=400):
+        """Whether each image is mirrored."""
+        x = np.arange(2.0).reshape(1, 1, 2, 1).repeat(n, axis=0)
+        return alternating_flip(x, np.arange(n), epoch, seed)[:, 0, 0, 0] == 1
+
+    def test_each_image_is_mirrored_in_every_other_epoch(self):
+        first = self.seen(0)
+        assert 150 < first.sum() < 250
+        for epoch in range(1, 5):
+            np.testing.assert_array_equal(self.seen(epoch), first ^ (epoch % 2 == 1))
+        assert 100 < (self.seen(0, seed=1) ^ first).sum() < 300
+        assert scipy.stats.pearsonr(first[:-1], first[1:]).pvalue > 1e-3  # neighbours tell nothing of each other
+
+    def test_an_image_s_number_counts_and_not_its_place(self):
+        x = np.random.default_rng(0).integers(0, 255, (9, 4, 5, 3)).astype(np.uint8)
+        order = np.random.default_rng(1).permutation(9)
+        y = alternating_flip(x[order], order, 3, seed=2)
+        np.testing.assert_array_equal(y, alternating_flip(x, np.arange(9), 3, seed=2)[order])
+        assert y.dtype == np.uint8
+        assert not np.shares_memory(y, x)
+        mirrored = (y != x[order]).any(axis=(1, 2, 3))
+        np.testing.assert_array_equal(y[mirrored], x[order][mirrored][:, :, ::-1])
+
+    def test_a_pipeline_knows_the_epoch_of_fit(self):
+        x, places = np.arange(2.0).reshape(1, 1, 2, 1).repeat(8, axis=0), np.arange(8)
+        seen = []
+
+        def flipped(places, x):
+            y = alternating_flip(x, places)
+            seen.append((places, y[:, 0, 0, 0]))
+            return y, y[:, 0, 0]
+
+        batches = Dataset.from_tensor_slices((places, x)).shuffle(8).batch(8).map(flipped)
+        model = Sequential([Input((1, 2, 1)), Flatten(), Dense(1)])
+        model.compile("sgd", "mse")
+        seen.clear()
+        model.fit(batches, epochs=3, verbose=0)
+        for epoch, (order, left) in enumerate(seen[-3:]):
+            np.testing.assert_array_equal(left == 1, self.seen(epoch, n=8)[order])
+
+    def test_wrong_arguments(self):
+        for images, indices in ((np.zeros((2, 3, 3)), [0, 1]), (np.zeros((2, 3, 3, 1)), [0])):
+            with pytest.raises(ValueError, match=r"`images` must be \(N, H, W, C\), and `indices` \(N,\). Received"):
+                alternating_flip(images, indices)
 
 
 class TestWhiteningKernel:

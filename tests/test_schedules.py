@@ -99,6 +99,15 @@ def test_one_cycle_is_pytorch_s(shape):
     np.testing.assert_array_equal(again(np.arange(12)), schedule(np.arange(12)))
 
 
+def test_a_triangle_is_airbench_s():
+    """Jordan 2024: up from a fifth in 23% of the steps, counted down to a whole number, and down to 7%."""
+    steps = 476
+    warmup = int(0.23 * steps)
+    schedule = schedules.OneCycle(1.0, steps, warmup / steps, 0.2, 0.07, shape="linear")
+    expected = [0.2 + 0.8 * s / warmup if s < warmup else 1 - 0.93 * (s - warmup) / (steps - warmup) for s in range(steps)]
+    np.testing.assert_allclose(schedule(np.arange(steps)), expected, rtol=1e-6)
+
+
 def test_one_cycle_without_a_way_up_begins_at_the_top():
     falling = schedules.OneCycle(1.0, 4, warmup_share=0, end_factor=0, shape="linear")
     np.testing.assert_allclose(falling(np.arange(6)), [1, 0.75, 0.5, 0.25, 0, 0])

@@ -7,6 +7,7 @@ from minicnn.callbacks.csv_logger import CSVLogger
 from minicnn.callbacks.early_stopping import EarlyStopping
 from minicnn.callbacks.history import History
 from minicnn.callbacks.lambda_callback import LambdaCallback
+from minicnn.callbacks.lookahead import Lookahead
 from minicnn.callbacks.nan import TerminateOnNaN
 from minicnn.callbacks.progress import ProgbarLogger
 from minicnn.callbacks.schedule import LearningRateScheduler, ReduceLROnPlateau
@@ -22,6 +23,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
+    "Lookahead",
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",

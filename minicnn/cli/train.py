@@ -39,7 +39,7 @@ _SHAPES = {"digits": (32, 32, 3)}  # for a model of another shape: its own
 _DEFAULT_VALIDATION = 0.1
 _OWN_EPOCHS, _OWN_BATCH = 10, 32  # of a model that is no reference model
 _BACKUP = "backup"
-_RESULTS = ("model.keras", "history.csv", "filters.npz", "curves.png", "confusion.png", "mistakes.png")
+_RESULTS = ("model.keras", "history.csv", "filters.npz", "log.json", "curves.png", "confusion.png", "mistakes.png")
 
 
 @click.command(short_help="Train a model, and write a run folder.")
@@ -48,6 +48,11 @@ _RESULTS = ("model.keras", "history.csv", "filters.npz", "curves.png", "confusio
     "--model", metavar="MODEL",
     help="A reference model (default cifar_dropout; humans_300 for horses_or_humans), a .keras file, a run folder, or "
     "package.module:function, called with input_shape= and classes= if it takes them.",
+)  # fmt: skip
+@click.option(
+    "--recipe", metavar="RECIPE",
+    help="airbench94 or airbench93, for cifar10: network, images and training as there, all training images, and test-time "
+    "augmentation. Takes --epochs, --seed and --out; runs from end to end.",
 )  # fmt: skip
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the reference model's; 20 for digits.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
@@ -77,6 +82,7 @@ def command(
     style: str,
     backend: str | None,
     threads: int | None,
+    recipe: str | None,
     **asked_for: Any,
 ) -> int:
     """Train a model on DATASET, evaluate it on the test images, and write a run folder.
@@ -88,6 +94,8 @@ def command(
     --resume goes on. Ctrl-C ends training early; what was learnt is evaluated and kept.
     """
     asked = Options(**asked_for)
+    if recipe is not None:
+        _check_fits_recipe(asked, resume)
     if resume:
         if out is None or overwrite:
             raise click.UsageError("--resume needs the run's folder, --out, and no --overwrite.")
@@ -99,6 +107,9 @@ def command(
     else:
         options = asked
     configure(backend, threads)
+    if recipe is not None:
+        _train_recipe(recipe, asked, out, style)
+        return 0
     run, model, data = _prepared(options, out)
     run.begin(keep=resume)
     finished = _fit(model, data, run, int(verbose) if verbose.isdigit() else verbose)
@@ -108,6 +119,60 @@ def command(
     if not finished:
         click.echo(f"go on with: minicnn train --resume --out {run.folder}", err=True)
     return 0 if finished else 1
+
+
+def _check_fits_recipe(asked: Options, resume: bool) -> None:
+    """Refuse what a recipe says itself."""
+    given = {name for name, value in vars(asked).items() if value is not None} - {"dataset", "epochs", "seed"}
+    given |= {"resume"} if resume else set()
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-').replace('input-', '')}" for name in sorted(given))
+        raise click.UsageError(f"--recipe is trained as it is written, from end to end; it cannot be given with {names}.")
+    if asked.dataset not in (None, "cifar10"):
+        raise click.UsageError(f"The recipes are for cifar10. Received: {asked.dataset}")
+
+
+def _train_recipe(name: str, asked: Options, out: Path | None, style: str) -> None:
+    """Train and evaluate a recipe, and write a run folder with its log."""
+    import numpy as np
+
+    from minicnn import backends, config, datasets, recipes
+    from minicnn.cli.assess import compile_for_classes
+    from minicnn.cli.common import names_of
+
+    try:
+        recipe = recipes.get(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--recipe") from error
+    if asked.epochs is not None:
+        recipe = dataclasses.replace(recipe, epochs=float(asked.epochs))
+    config.set_random_seed(config.random_seed() if asked.seed is None else asked.seed)
+    seed = config.random_seed()
+    training, test = datasets.cifar10.load_data()
+    click.echo(recipes.goal_of(recipe))
+    settings = {
+        "dataset": "cifar10",
+        "class_names": list(names_of("cifar10")),
+        "recipe": name,
+        "model": name,
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "seed": seed,
+        "backend": backends.backend(),
+        "threads": backends.get_num_threads(),
+    }
+    run = Run(out or Path("runs") / f"cifar10-{name}-{time.strftime('%Y%m%d-%H%M%S')}", settings)
+    run.begin(keep=False)
+    result = recipes.train(recipe, training, test, seed=seed, say=click.echo)
+    settings["training_seconds"] = round(result.seconds, 2)
+    settings["test_accuracy_with_tta"] = result.accuracy_with_tta
+    recipes.write_log(run.folder / "log.json", recipe, result, seed)
+    compile_for_classes(result.model)
+    result.model.history = result.history
+    pixels, labels = (test[0] / np.float32(255)).astype(np.float32), test[1].reshape(-1).astype(np.int64)
+    data = ImageData(*training, pixels, labels, names_of("cifar10"))
+    run.write(result.model, data, _assess(result.model, data), style)
+    click.echo(f"run folder: {run.folder}")
 
 
 @dataclass(frozen=True)
@@ -134,6 +199,8 @@ def _options_of(folder: Path, asked: Options) -> Options:
     path = folder / "settings.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
+        if "recipe" in settings:
+            raise click.UsageError(f"The run in {folder} is of the recipe {settings['recipe']}, which runs from end to end.")
         had = Options(**settings["options"])
         done, epochs = int(settings["epochs_done"]), int(settings["epochs"])
     except FileNotFoundError:

@@ -6,10 +6,11 @@ https://www.cs.toronto.edu/~kriz/cifar.html
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from minicnn.datasets import _cifar
-from minicnn.datasets._store import Arrays, Download, Layout, Source, read
+from minicnn.datasets._store import Arrays, Download, Layout, Source, find, read
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -52,6 +53,37 @@ SOURCE = Source(
     ),
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
 )
+
+
+# MD5s of the Python version: https://www.cs.toronto.edu/~kriz/cifar.html names the archive's, its readers check the files'.
+_ORIGINALS = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
+    "cifar-10-batches-py.tar.gz": "c58f30108f718f92721af3b95e74349a",
+}
+
+
+def provenance() -> tuple[Path | None, bool]:
+    """Where `load_data` finds the files, and whether they are the original ones, by their checksums.
+
+    Of the binary version the archive alone has a published one; unpacked, it counts as unknown.
+    """
+    found = find(SOURCE)
+    if found is None:
+        return None, False
+    archive = SOURCE.downloads[0]
+    known = _ORIGINALS | {archive.to: archive.digest}
+    for path in found.files:
+        algorithm = "sha256" if path.name == archive.to else "md5"
+        with path.open("rb") as file:
+            if path.name not in known or hashlib.file_digest(file, algorithm).hexdigest() != known[path.name]:
+                return found.path, False
+    return found.path, True
 
 
 def load_data() -> Arrays:

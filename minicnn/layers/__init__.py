@@ -72,6 +72,7 @@ from minicnn.layers.merge import (
 from minicnn.layers.mixing import (
     CutMix,
     MixUp,
+    RandomCutout,
     RandomErasing,
 )
 from minicnn.layers.normalization import (
@@ -215,6 +216,7 @@ __all__ = [
     "RandomColorJitter",
     "RandomContrast",
     "RandomCrop",
+    "RandomCutout",
     "RandomElasticTransform",
     "RandomErasing",
     "RandomFlip",

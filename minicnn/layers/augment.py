@@ -389,8 +389,25 @@ class RandomTranslation(_HeightWidthWarp):
     Args:
         height_factor: as (lower, upper) or f for (-f, f): the shift down, as a fraction of the height.
         width_factor: likewise, to the right.
-        fill_mode, interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
+        fill_mode: "mirror", too, which Keras does not have: the image reflected about its outermost pixels.
+        interpolation, seed, fill_value, data_format: see `RandomWarp`; in this order.
+
+    By whole pixels, -p to p of H alike often, with a factor of (p + 1/2) / H and interpolation="nearest".
     """
+
+    _fill_modes = (*RandomWarp._fill_modes, "mirror")
+
+    def warp(self, x: Any, words: Any, interpolation: str) -> Any:
+        if self.fill_mode != "mirror":
+            return super().warp(x, words, interpolation)
+        # Padded by the reflected border, as far as the longest shift reaches: then no pixel is outside.
+        image = x.shape[1:3]
+        (top, left) = (
+            math.ceil(max(map(abs, bounds)) * extent) for bounds, extent in zip((self._height_range, self._width_range), image)
+        )
+        padded = np.pad(x, [(0, 0), (top, top), (left, left), (0, 0)], mode="reflect")
+        a0, a1, a2, b0, b1, b2 = self.maps(words, image)
+        return _warped(padded, (a0, a1, a2 + left, b0, b1, b2 + top), image, interpolation, "constant", 0.0)
 
     def shifts(self, words: Any, image: tuple[int, int]) -> tuple[Any, Any]:
         """The drawn shifts down and to the right in pixels, each (N,)."""

@@ -62,7 +62,7 @@ from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes_
 from minicnn.seeds import SeedGenerator
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
-from minicnn.variables import Variable
+from minicnn.variables import Variable, count_trainable_change
 
 __all__ = ["Layer", "as_shape", "dtype_name", "layers_in", "record_call", "recorded_penalty", "with_batch"]
 
@@ -294,6 +294,7 @@ class Layer:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        count_trainable_change()
         for layer in self._held_layers:
             layer.trainable = bool(value)
 

@@ -85,6 +85,52 @@ class RandomErasing(RandomLayer):
         return ops.paste_boxes(x, self.fill(x, key), self.boxes(of_images, x.shape[1:3]).astype(x.dtype))
 
 
+@registry.register("layer")
+class RandomCutout(RandomLayer):
+    """A rectangle about a random pixel of each image filled with a value: at the border, less of it is seen ("Cutout").
+
+    Args:
+        height_factor: its share of the image's height, as (lower, upper) within [0, 1], or f for (0, f); (0.5, 0.5) is half.
+        width_factor: likewise of the width.
+        fill_value: a number; 0 is the mean of normalized images.
+        seed: of the drawn numbers. data_format: see `RandomWarp`.
+
+    Name and factors are KerasCV's. A rectangle that lies within the image is `RandomErasing`'s.
+
+    Source: DeVries & Taylor 2017, arXiv:1708.04552.
+    """
+
+    words_per_image = 4
+    _own_arguments: ClassVar[tuple[str, ...]] = ("height_factor", "width_factor", "fill_value", "seed", "data_format")
+
+    def __init__(
+        self,
+        height_factor: Any,
+        width_factor: Any,
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, data_format=data_format, **kwargs)
+        self.height_factor, self.width_factor, self.fill_value = height_factor, width_factor, fill_value
+        self._height_range = bounds_of(height_factor, "height_factor", 0, 1)
+        self._width_range = bounds_of(width_factor, "width_factor", 0, 1)
+
+    def boxes(self, words: Any, image: tuple[int, int]) -> Any:
+        """Each image's rectangle, as `ops.paste_boxes` takes it: of whole pixels, and perhaps beyond the border."""
+        edges = []
+        for axis, bounds in enumerate((self._height_range, self._width_range)):
+            extent = np.round(draws.uniform(words[:, axis], *bounds) * image[axis])
+            first = draws.integers(words[:, 2 + axis], 0, image[axis]) - np.floor(extent / 2)
+            edges += [first, first + extent]
+        return np.stack(edges, axis=1)
+
+    def augment(self, x: Any, words: Any) -> Any:
+        fill = backends.asarray(np.full(x.shape, self.fill_value, x.dtype))
+        return ops.paste_boxes(x, fill, self.boxes(words, x.shape[1:3]).astype(x.dtype))
+
+
 class _Mixing(RandomLayer):
     """Base of the layers that mix each image of a batch with another one, and their labels with the same weight.
 

@@ -12,7 +12,7 @@ from minicnn import config, registry
 from minicnn.backends import ops
 from minicnn.backends.types import Array
 from minicnn.losses.base import RowLoss
-from minicnn.losses.targets import as_array, as_labels, check_labels
+from minicnn.losses.targets import as_array, as_labels, cast, check_labels
 
 
 class _CrossEntropy(RowLoss):
@@ -196,6 +196,8 @@ class SparseCategoricalCrossentropy(LabelLoss, _CrossEntropy):
         from_logits: `y_pred` has not been through softmax.
         ignore_class: a label that counts as no sample at all.
         axis: of the classes; -1 only.
+        label_smoothing: s in [0, 1): as of `CategoricalCrossentropy` with the labels' one-hot vectors. (Keras has it there
+            only.)
     """
 
     _activation = "Softmax"
@@ -209,31 +211,51 @@ class SparseCategoricalCrossentropy(LabelLoss, _CrossEntropy):
         axis: int = -1,
         name: str | None = "sparse_categorical_crossentropy",
         dtype: Any = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(name, reduction, dtype, from_logits, axis)
         if axis != -1:
             raise ValueError(f"Only axis=-1 is currently supported. Received: axis={axis}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be in [0, 1). Received: label_smoothing={label_smoothing}")
         self.ignore_class = ignore_class
+        self.label_smoothing = label_smoothing
+
+    def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
+        labels, predictions = super()._targets(y_true, y_pred)
+        if not self.label_smoothing:
+            return labels, predictions
+        classes = y_pred.shape[-1]
+        one_hot = cast(labels[:, None] == np.arange(classes, like=labels), y_pred.dtype)
+        return _smooth(one_hot, self.label_smoothing, 1 / classes), predictions
+
+    def _of_logits(self, direction: str) -> Any:
+        """The op on logits, of labels or, where these are smoothed, of vectors."""
+        return getattr(ops, f"{'' if self.label_smoothing else 'sparse_'}softmax_cross_entropy_{direction}")
 
     def _forward_rows(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         if self.from_logits:
-            return ops.sparse_softmax_cross_entropy_forward(predictions, targets)
+            return self._of_logits("forward")(predictions, targets)
         logits = self._clip(predictions)
-        losses, _ = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
+        losses, _ = self._of_logits("forward")(np.log(logits, out=logits), targets)
         return losses, predictions
 
     def _backward_rows(self, residual: Array, targets: Array, weights: Array) -> Array:
         """On probabilities p: softmax(log(clip(p))) - onehot, divided by p inside the clip's bounds, 0 outside."""
         if self.from_logits:
-            return ops.sparse_softmax_cross_entropy_backward(residual, targets, weights)
+            return self._of_logits("backward")(residual, targets, weights)
         p = self._clip(residual)
         inside = np.equal(p, residual, out=ops.rescale(residual, 1.0, 0.0), casting="unsafe")
         logits = ops.rescale(p, 1.0, 0.0)
-        _, probabilities = ops.sparse_softmax_cross_entropy_forward(np.log(logits, out=logits), targets)
-        dlogits = ops.sparse_softmax_cross_entropy_backward(probabilities, targets, weights)
+        _, probabilities = self._of_logits("forward")(np.log(logits, out=logits), targets)
+        dlogits = self._of_logits("backward")(probabilities, targets, weights)
         dlogits /= p
         dlogits *= inside
         return dlogits
+
+    def get_config(self) -> dict[str, Any]:
+        smoothing = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}  # which Keras does not know
+        return {**super().get_config(), **smoothing}
 
     @staticmethod
     def _clip(probabilities: Array) -> Array:

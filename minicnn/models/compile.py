@@ -221,7 +221,7 @@ class Compilable:
     # --- plans --------------------------------------------------------------------------
 
     def _forget_plans(self) -> None:
-        """After a change of layers, backend, trainable flags or loss."""
+        """After a change of layers, backend or loss."""
         self._plans: dict[str, Plan] = {}
         self._branches: bool | None = None  # not known yet
         self._memory = memory.ArenaOfThread()
@@ -237,8 +237,8 @@ class Compilable:
             self._branches = branches(self)  # type: ignore[arg-type]
         key = use + "+watch" * watch + "+training" * (training and self._branches)
         plan = self._plans.get(key)
-        if plan is None or plan.backend != backends.backend():
-            if plan is not None:
+        if plan is None or not plan.is_for(self):  # type: ignore[arg-type]
+            if plan is not None and plan.backend != backends.backend():
                 self._forget_plans()
             if use == "train":
                 last = fusion.activations_of_outputs(flatten_calls(self, training))  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from minicnn.models.graph import Call, Graph, flatten_calls
 from minicnn.models.guards import Border, Penalized, Watched
 from minicnn.models.summary import PlanTable, flops_of, sum_of_known
 from minicnn.tensor import as_tensor
-from minicnn.variables import Variable
+from minicnn.variables import Variable, trainable_changes
 
 __all__ = ["Plan", "Step"]
 
@@ -137,7 +137,9 @@ class Plan:
         of_inputs_dtypes = {i: tensor.dtype for i, tensor in zip(self.inputs, model._inputs)}
         of_calls_dtypes = {call.output: call.dtype for call in calls}
         self.dtypes: list[str] = [(of_inputs_dtypes | of_calls_dtypes)[i] for i in range(len(self.shapes))]
+        self._changes_seen = trainable_changes()
         trained = model.trainable_weights
+        self._trained = [id(v) for v in trained]
         self.regularized: list[Variable] = [v for v in trained if v.regularizer is not None]
         parts = [part for call in calls for part in self._parts(call)] if split else calls
         steps = [Step(call) for call in parts]
@@ -148,7 +150,7 @@ class Plan:
             kept = {call.output for call in calls if call.layer.name in keep}
             steps = fusion.fuse(steps, {*self.outputs, *self.losses, *kept})
         self.steps: list[Step] = steps
-        trainable = {id(v) for v in trained}
+        trainable = set(self._trained)
         for step in steps:
             step.variables = step.layer._weights_with_gradients
             step.trained = [id(v) in trainable for v in step.variables]
@@ -161,6 +163,17 @@ class Plan:
     def has_losses(self) -> bool:
         """Whether the model brings a loss of its own: what `add_loss` was given, or penalties."""
         return bool(self.losses or self.regularized or any(step.penalized for step in self.steps))
+
+    def is_for(self, model: Graph) -> bool:
+        """Whether this is still the plan of the model: of this backend, and for the weights that are trained by now.
+
+        A callback may freeze layers or variables at any step of `fit`. (That any did, somewhere, is a number to compare.)
+        """
+        if self._changes_seen != trainable_changes():
+            if self._trained != [id(v) for v in model.trainable_weights]:
+                return False
+            self._changes_seen = trainable_changes()
+        return self.backend == backends.backend()
 
     def _parts(self, call: Call) -> list[Call]:
         """The call of a layer as those of which it is made: both convolutions of a separable one, and its activation."""

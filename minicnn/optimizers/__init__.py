@@ -16,6 +16,7 @@ from minicnn.optimizers.base import Optimizer
 from minicnn.optimizers.ftrl import Ftrl
 from minicnn.optimizers.lion import Lion
 from minicnn.optimizers.loss_scale import LossScaleOptimizer
+from minicnn.optimizers.multi import MultiOptimizer, OptimizerMap
 from minicnn.optimizers.muon import Muon
 from minicnn.optimizers.rmsprop import RMSprop
 from minicnn.optimizers.sgd import SGD
@@ -32,9 +33,11 @@ __all__ = [
     "Lamb",
     "Lion",
     "LossScaleOptimizer",
+    "MultiOptimizer",
     "Muon",
     "Nadam",
     "Optimizer",
+    "OptimizerMap",
     "RMSprop",
     "ScheduleFreeAdamW",
     "deserialize",

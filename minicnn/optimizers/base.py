@@ -284,28 +284,9 @@ class Optimizer:
         grads = list(grads)
         if not grads:
             return
-        if trainable_variables is None:
-            if not self.built:
-                raise ValueError(
-                    "When passing `grads` without `variables`, the optimizer must already be built on a list of variables. "
-                    "Call `optimizer.build(trainable_variables)` first. "
-                )
-            if len(grads) != len(self._trainable_variables):
-                raise ValueError(
-                    "When passing `grads` as a list of gradient tensors, the gradients must match `optimizer.variables` "
-                    f"one-to-on. Received a list of {len(grads)} gradients, but the optimizer is tracking "
-                    f"{len(self._trainable_variables)} trainable variables."
-                )
-            variables = self._trainable_variables
-        else:
-            variables = list(trainable_variables)
-            if len(grads) != len(variables):
-                raise ValueError(
-                    f"`grads` and `trainable_variables` must match one-to-one. Received {len(grads)} gradients and "
-                    f"{len(variables)} variables."
-                )
-            if not self.built:
-                self.build(variables)
+        variables = self._paired(grads, trainable_variables)
+        if not self.built:
+            self.build(variables)
         variables, arrays = self._matched(variables, grads)
         if self._prepare(variables, arrays):
             learning_rate = self._rate()
@@ -318,15 +299,41 @@ class Optimizer:
                 variable.assign(variable.constraint(variable))
         np.add(self._iterations.value, 1, out=self._iterations.value)
 
+    def _paired(self, grads: list[Any], trainable_variables: Sequence[Variable] | None) -> list[Variable]:
+        """The variables that belong to the gradients; Keras's errors."""
+        if trainable_variables is None:
+            if not self.built:
+                raise ValueError(
+                    "When passing `grads` without `variables`, the optimizer must already be built on a list of variables. "
+                    "Call `optimizer.build(trainable_variables)` first. "
+                )
+            if len(grads) != len(self._trainable_variables):
+                raise ValueError(
+                    "When passing `grads` as a list of gradient tensors, the gradients must match `optimizer.variables` "
+                    f"one-to-on. Received a list of {len(grads)} gradients, but the optimizer is tracking "
+                    f"{len(self._trainable_variables)} trainable variables."
+                )
+            return self._trainable_variables
+        variables = list(trainable_variables)
+        if len(grads) != len(variables):
+            raise ValueError(
+                f"`grads` and `trainable_variables` must match one-to-one. Received {len(grads)} gradients and "
+                f"{len(variables)} variables."
+            )
+        return variables
+
+    def _check_known(self, variable: Variable) -> None:
+        if variable not in self._index:
+            raise ValueError(
+                f"Unknown variable: {variable}. This optimizer can only be called for the variables it was originally "
+                "built with. When working with a new set of variables, you should recreate a new optimizer instance."
+            )
+
     def _matched(self, variables: list[Variable], grads: list[Any]) -> tuple[list[Variable], list[Array]]:
         """Variables that have a gradient, and the gradients as arrays; Keras's errors."""
         arrays, missing = [], []
         for grad, variable in zip(grads, variables):
-            if variable not in self._index:
-                raise ValueError(
-                    f"Unknown variable: {variable}. This optimizer can only be called for the variables it was originally "
-                    "built with. When working with a new set of variables, you should recreate a new optimizer instance."
-                )
+            self._check_known(variable)
             if grad is None:
                 missing.append(variable)
                 continue
@@ -426,13 +433,9 @@ class Optimizer:
         """With `use_ema`, write the averages over the variables."""
         if not self.use_ema:
             return
-        if len(var_list) != len(self._averages):
-            raise ValueError(
-                f"The length of model variables ({len(var_list)}) to override does not match the length of model variables "
-                f"stored in the optimizer ({len(self._averages)}). Please check if the optimizer was called on your model."
-            )
-        for variable, average in zip(var_list, self._averages):
-            variable.value[...] = average.value
+        for variable in var_list:  # fewer than it was built with, where some were frozen since
+            self._check_known(variable)
+            variable.value[...] = self._averages[self._index[variable]].value
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times `loss_scale_factor`."""

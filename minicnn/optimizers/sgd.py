@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minicnn import registry
+from minicnn import backends, registry
 from minicnn.backends import ops
 from minicnn.backends.types import Array
 from minicnn.optimizers.base import Optimizer
@@ -20,16 +20,26 @@ class SGD(Optimizer):
         learning_rate: see `Optimizer`, as the arguments that are not listed here.
         momentum: in [0, 1].
         nesterov: p += momentum * m - learning_rate * g instead (Sutskever et al. 2013).
+        decoupled_weight_decay: True takes learning_rate * `weight_decay` of each weight away, as all optimizers here do;
+            False adds `weight_decay` * p to g instead, so that it goes through the momentum as gradients do: PyTorch's SGD,
+            and what an L2 regularizer of half of it adds (Loshchilov & Hutter 2017, arXiv:1711.05101).
     """
 
     def __init__(
-        self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, *args: Any, **kwargs: Any
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        *args: Any,
+        decoupled_weight_decay: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, *args, **kwargs)
         if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be a float between [0, 1]. Received: momentum={momentum}")
         self.momentum = momentum
         self.nesterov = nesterov
+        self.decoupled_weight_decay = decoupled_weight_decay
 
     def build(self, variables: Sequence[Variable]) -> None:
         if self.built:
@@ -37,7 +47,20 @@ class SGD(Optimizer):
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum else []
 
+    def _decay(self, variables: list[Variable], learning_rate: Any) -> None:
+        if self.decoupled_weight_decay:
+            super()._decay(variables, learning_rate)
+
+    def _decayed(self, grad: Array, variable: Variable) -> Array:
+        """g + weight_decay * p, where the decay is coupled."""
+        if self.weight_decay is None or self.decoupled_weight_decay or not self._decays(variable):
+            return grad
+        total = backends.asarray(ops.rescale(variable.value, self.weight_decay, 0.0))
+        ops.accumulate_(total, grad)
+        return total
+
     def update_(self, params: list[Array], grads: list[Array], variables: list[Variable], learning_rate: Any) -> None:
+        grads = [self._decayed(grad, variable) for grad, variable in zip(grads, variables)]
         if not self.momentum:
             ops.sgd_update_(params, grads, learning_rate)
             return
@@ -45,4 +68,5 @@ class SGD(Optimizer):
         update_(params, grads, self.slots(self.momentums, variables), learning_rate, self.momentum)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
+        coupled = {} if self.decoupled_weight_decay else {"decoupled_weight_decay": False}  # which Keras does not know
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov, **coupled}

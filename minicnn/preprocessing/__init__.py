@@ -1,9 +1,10 @@
-"""Image functions under the names of `keras.preprocessing`, and a kernel that whitens images."""
+"""Image functions under the names of `keras.preprocessing`, a kernel that whitens images, and flips that alternate."""
 
 from __future__ import annotations
 
 from minicnn.data import image_dataset_from_directory
 from minicnn.preprocessing import image
+from minicnn.preprocessing.flips import alternating_flip
 from minicnn.preprocessing.whitening import whitening_kernel
 
-__all__ = ["image", "image_dataset_from_directory", "whitening_kernel"]
+__all__ = ["alternating_flip", "image", "image_dataset_from_directory", "whitening_kernel"]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,6 +233,7 @@ RANDOM: dict[str, dict[str, Any]] = {
     "RandomColorDegeneration": {"factor": 0.5},
     "RandomColorJitter": {"brightness_factor": 0.3, "contrast_factor": 0.4, "saturation_factor": 0.4, "hue_factor": 0.3},
     "RandomElasticTransform": {"scale": (0.5, 1)},
+    "RandomCutout": {"height_factor": (0.3, 0.5), "width_factor": 0.5},
     "RandomErasing": {},
     "RandomGaussianBlur": {},
     "RandomGrayscale": {},
@@ -298,6 +300,40 @@ def test_same_stream_on_every_backend_and_thread_count(class_name: str) -> None:
         TARGETS["reference"].check(augmented("reference", 1), one)
     finally:
         backends.set_backend(before)
+
+
+def test_whole_pixels_over_a_reflected_border(target: Target) -> None:
+    """A factor of (p + 1/2) / size: all (2 p + 1)^2 shifts alike often, over the border of `np.pad(mode="reflect")`."""
+    p, (N, H, W, C) = 2, (500, 7, 9, 2)
+    x = target.uniform(0, 1, H, W, C).repeat(N, axis=0)
+    layer = layers.RandomTranslation((p + 0.5) / H, (p + 0.5) / W, fill_mode="mirror", interpolation="nearest", seed=3)
+    y = np.asarray(layer(x, training=True))
+    padded = np.pad(x[0], [(p, p), (p, p), (0, 0)], mode="reflect")
+    crops = [padded[i : i + H, j : j + W] for i in range(2 * p + 1) for j in range(2 * p + 1)]
+    counts = [int((y == crop).all(axis=(1, 2, 3)).sum()) for crop in crops]
+    assert sum(counts) == N
+    assert scipy.stats.chisquare(counts).pvalue > 1e-3
+    assert layer.get_config()["fill_mode"] == "mirror"
+
+
+def test_cutout_is_a_square_about_any_pixel(target: Target) -> None:
+    """DeVries & Taylor 2017: of fixed size, its middle anywhere, so that less of it may be seen."""
+    N, H, W, size = 800, 8, 6, 4
+    x = 1 + target.uniform(0, N, H, W, 2)
+    y = np.asarray(layers.RandomCutout((size / H, size / H), (size / W, size / W), fill_value=-7, seed=5)(x, training=True))
+    hidden = (y == -7).all(axis=3)
+    np.testing.assert_array_equal(np.where(hidden[..., None], x, y), x)
+    rows, columns = hidden.any(axis=2), hidden.any(axis=1)
+    np.testing.assert_array_equal(hidden, rows[:, :, None] & columns[:, None, :])
+    for extent, seen in ((H, rows), (W, columns)):  # from two before the middle to one after it, as far as there are pixels
+        possible = [tuple((place - 2 <= np.arange(extent)) & (np.arange(extent) < place + 2)) for place in range(extent)]
+        counts = [sum(tuple(one) == shown for one in seen) for shown in possible]
+        assert sum(counts) == N
+        assert scipy.stats.chisquare(counts).pvalue > 1e-3
+    smaller = np.asarray(layers.RandomCutout(0.5, (0.5, 1), seed=5)(x, training=True) == 0).all(axis=3)
+    assert {int(n) for n in smaller.any(axis=2).sum(axis=1)} == {0, 1, 2, 3, 4}
+    with pytest.raises(ValueError, match=r"`width_factor` argument should be a number .* Received: width_factor=2"):
+        layers.RandomCutout(0.5, 2)
 
 
 def test_one_global_seed_decides(target: Target) -> None:

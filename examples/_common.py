@@ -27,7 +27,10 @@ from minicnn import datasets
 from minicnn.study import style
 
 QUICK_EPOCHS = 2
-_IN_A_NOTEBOOK = hasattr(sys, "ps1")  # or at a prompt: there are no arguments of ours, and figures stay open
+_IN_A_NOTEBOOK = hasattr(sys, "ps1")  # or in an editor, cell by cell: the command line is not ours, and figures are shown
+
+arguments = [] if _IN_A_NOTEBOOK else None
+"""Of the example, in place of the command line's. A notebook's first cell says `_common.arguments = ["--quick"]`."""
 
 
 @dataclass
@@ -49,17 +52,31 @@ class Run:
     style: str
 
     def save(self, name, figure=None):
-        """Write a figure (the current one by default) into the folder; in a notebook it is shown there as well."""
+        """Write a figure (the current one by default) into the folder; in a notebook, show it under the cell."""
         figure = figure or plt.gcf()
-        path = self.out / f"{name}.png"
-        figure.savefig(path, bbox_inches="tight", dpi=110)
-        print("figure:", path)
-        if not _IN_A_NOTEBOOK:
-            plt.close(figure)
+        if _IN_A_NOTEBOOK:
+            from IPython.display import display
+
+            display(figure)
+        else:
+            self.out.mkdir(parents=True, exist_ok=True)
+            path = self.out / f"{name}.png"
+            figure.savefig(path, bbox_inches="tight", dpi=110)
+            print("figure:", path)
+        plt.close(figure)
+
+    def save_page(self, name, page):
+        """Write the page of `study.explain` into the folder; in a notebook, show it under the cell."""
+        if _IN_A_NOTEBOOK:
+            from IPython.display import display
+
+            display(page)
+        else:
+            print("page:", page.save(self.out / f"{name}.html"))
 
 
 def start(name, doc, *, epochs=1, data=None):
-    """Read the arguments and make the folder for figures; with `--quick`, make the small data too.
+    """Read the arguments; with `--quick`, make the small data too.
 
     Args:
         name: of the example and its folder.
@@ -73,9 +90,8 @@ def start(name, doc, *, epochs=1, data=None):
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     parser.add_argument("--out", type=Path, default=Path("runs") / name, help=f"folder for figures, default runs/{name}")
     parser.add_argument("--style", choices=("light", "dark"), default="light", help="background of the figures")
-    args = parser.parse_args([] if _IN_A_NOTEBOOK else None)
+    args = parser.parse_args(arguments)
     args.epochs = args.epochs or (min(epochs, QUICK_EPOCHS) if args.quick else epochs)
-    args.out.mkdir(parents=True, exist_ok=True)
     plt.rcParams.update(style.settings(args.style))
     if args.quick and data:
         _use_quick_data(data)

@@ -11,6 +11,7 @@ against the slope that one sees by moving a weight a little. Ends with the step 
 import matplotlib.pyplot as plt
 import numpy as np
 from _common import start
+from _exercises.backpropagation import check_1, check_2, check_3
 
 from minicnn.layers import Conv2D
 
@@ -107,3 +108,61 @@ for axis, (name, values) in zip(axes.flat, panels.items()):
     for row, column in np.ndindex(values.shape):
         axis.text(column, row, f"{values[row, column]:.0f}", ha="center", va="center", color="black", fontsize=12)
 run.save("gradients")
+
+# %% [markdown]
+# ## Exercises
+#
+# Write each answer in place of `...`, then run its cell and the one after it: that says whether the answer is right, and if
+# not, what may be wrong. Solutions are at the very end.
+
+
+# %% Exercise 1: the kernel's gradient, for any image and any gradient at the outputs (stride 1, no padding)
+def kernel_gradient(x, dy):
+    """dk, of shape (rows of x - rows of dy + 1, the same of the columns)."""
+    return ...
+
+
+# %%
+check_1(kernel_gradient)
+
+
+# %% Exercise 2: a ReLU's way back. y is what it gave, dy the gradient there
+def relu_backward(dy, y):
+    """The gradient at the ReLU's input."""
+    return ...
+
+
+# %%
+check_2(relu_backward)
+
+
+# %% Exercise 3: the sum of all of dx, without computing dx (stride 1, no padding)
+def sum_of_dx(kernel, dy):
+    """Each output hands dy·kernel back to its window: what is that in all?"""
+    return ...
+
+
+# %%
+check_3(sum_of_dx)
+
+# %% [markdown]
+# <details><summary>Solutions</summary>
+#
+# ```python
+# def kernel_gradient(x, dy):
+#     OH, OW = dy.shape
+#     KH, KW = x.shape[0] - OH + 1, x.shape[1] - OW + 1
+#     return [[(dy * x[ky : ky + OH, kx : kx + OW]).sum() for kx in range(KW)] for ky in range(KH)]
+# ```
+#
+# ```python
+# def relu_backward(dy, y):
+#     return dy * (y > 0)
+# ```
+#
+# ```python
+# def sum_of_dx(kernel, dy):
+#     return kernel.sum() * dy.sum()
+# ```
+#
+# </details>

@@ -12,6 +12,7 @@ learning rates: how the loss falls, how large the gradients are, what the last l
 import matplotlib.pyplot as plt
 import numpy as np
 from _common import start
+from _exercises.batch_normalization import check_1, check_2, check_3
 
 from minicnn import study
 from minicnn.datasets import digits
@@ -128,3 +129,58 @@ run.save("activations")
 # %% In one line
 best = max(accuracies, key=accuracies.get)
 print(f"\nbest test accuracy: {accuracies[best]:.4f} ({best})")
+
+# %% [markdown]
+# ## Exercises
+#
+# Write each answer in place of `...`, then run its cell and the one after it: that says whether the answer is right, and if
+# not, what may be wrong. Solutions are at the very end.
+
+
+# %% Exercise 1: batch normalization of images (N, H, W, C) in training, with gamma = 1 and beta = 0
+def normalize(x, epsilon):
+    return ...
+
+
+# %%
+check_1(normalize)
+
+
+# %% Exercise 2: the running mean after so many batches, all with the same mean, from 0 on
+def running_mean(batches, momentum, mean):
+    return ...
+
+
+# %%
+check_2(running_mean)
+
+
+# %% Exercise 3: after training, a convolution and the normalization behind it are one convolution. With which kernel and bias?
+def folded(kernel, gamma, beta, mean, variance, epsilon):
+    """`kernel` (KH, KW, C_in, C_out), of a convolution without bias; the others (C_out,). Returns (kernel, bias)."""
+    return ...
+
+
+# %%
+check_3(folded)
+
+# %% [markdown]
+# <details><summary>Solutions</summary>
+#
+# ```python
+# def normalize(x, epsilon):
+#     return (x - x.mean(axis=(0, 1, 2))) / np.sqrt(x.var(axis=(0, 1, 2)) + epsilon)
+# ```
+#
+# ```python
+# def running_mean(batches, momentum, mean):
+#     return mean * (1 - momentum**batches)
+# ```
+#
+# ```python
+# def folded(kernel, gamma, beta, mean, variance, epsilon):
+#     scale = gamma / np.sqrt(variance + epsilon)
+#     return kernel * scale, beta - mean * scale
+# ```
+#
+# </details>

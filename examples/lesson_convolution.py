@@ -12,6 +12,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 from _common import start
+from _exercises.convolution import check_1, check_2, check_3
 
 from minicnn import study
 from minicnn.datasets import digits
@@ -133,3 +134,49 @@ for index, name in enumerate(kernels):
 for axis in axes:
     axis.axis("off")
 run.save("kernels")
+
+# %% [markdown]
+# ## Exercises
+#
+# Write each answer in place of `...`, then run its cell and the one after it: that says whether the answer is right, and if
+# not, what may be wrong. Solutions are at the very end.
+
+
+# %% Exercise 1: how many rows the output has, for padding "valid" or "same"
+def output_rows(rows, kernel, stride, padding):
+    return ...
+
+
+# %%
+check_1(output_rows)
+
+# %% Exercise 2: a 3×3 kernel that moves an image one pixel to the right (padding "same")
+kernel_2 = ...
+
+# %%
+check_2(kernel_2)
+
+# %% Exercise 3: how many weights, biases included, has a layer of 16 filters of 5×5 over a colour image?
+answer_3 = ...
+
+# %%
+check_3(answer_3)
+
+# %% [markdown]
+# <details><summary>Solutions</summary>
+#
+# ```python
+# def output_rows(rows, kernel, stride, padding):
+#     places = rows - kernel + 1 if padding == "valid" else rows
+#     return -(-places // stride)  # rounded up
+# ```
+#
+# ```python
+# kernel_2 = [[0, 0, 0], [1, 0, 0], [0, 0, 0]]  # an output takes the pixel to its left
+# ```
+#
+# ```python
+# answer_3 = 5 * 5 * 3 * 16 + 16
+# ```
+#
+# </details>

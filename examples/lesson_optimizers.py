@@ -11,6 +11,7 @@ Then on scanned digits: the four at five learning rates each. Under a minute.
 import matplotlib.pyplot as plt
 import numpy as np
 from _common import start
+from _exercises.optimizers import check_1, check_2, check_3
 
 from minicnn import Variable
 from minicnn.datasets import digits
@@ -137,3 +138,54 @@ run.save("digits")
 # %% In one line
 best = max(accuracies, key=accuracies.get)
 print(f"\nbest test accuracy: {accuracies[best]:.4f} ({best[0]}, rate {best[1]:g})")
+
+# %% [markdown]
+# ## Exercises
+#
+# Write each answer in place of `...`, then run its cell and the one after it: that says whether the answer is right, and if
+# not, what may be wrong. Solutions are at the very end.
+
+# %% Exercise 1: up to which learning rate does gradient descent come down into this valley, and not climb out of it?
+answer_1 = ...
+
+# %%
+check_1(answer_1, walk)
+
+
+# %% Exercise 2: Adam's very first step from a gradient g (leave its small epsilon aside)
+def first_step(g, rate):
+    """What is added to the weights."""
+    return ...
+
+
+# %%
+check_2(first_step)
+
+
+# %% Exercise 3: how long a step SGD with momentum takes in the end, where the gradient g stays the same
+def last_step(g, rate, momentum):
+    """The length that its steps come near, from v = momentum · v - rate · g."""
+    return ...
+
+
+# %%
+check_3(last_step)
+
+# %% [markdown]
+# <details><summary>Solutions</summary>
+#
+# ```python
+# answer_1 = 2 / 25  # a step multiplies b by 1 - rate · 25, which must stay above -1
+# ```
+#
+# ```python
+# def first_step(g, rate):
+#     return -rate * np.sign(g)
+# ```
+#
+# ```python
+# def last_step(g, rate, momentum):
+#     return rate * g / (1 - momentum)  # v = momentum · v - rate · g, solved for v
+# ```
+#
+# </details>

@@ -820,12 +820,13 @@ def test_weights_under_older_names_go_to_keras_and_back(tmp_path, name):
         np.testing.assert_array_equal(one, three)
 
 
-@pytest.mark.parametrize("swap_on_epoch", [False, True])
-def test_averages_are_swapped_in_as_keras_does(swap_on_epoch):
+@pytest.mark.parametrize(("swap_on_epoch", "wrapped"), [(False, True), (True, False)])
+def test_averages_are_swapped_in_as_keras_does(swap_on_epoch, wrapped):
     found = []
     for k in (minicnn, keras):
         model = k.Sequential([k.layers.Input((3,)), k.layers.Dense(2, kernel_initializer="ones")])
-        model.compile(k.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
+        optimizer = k.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+        model.compile(k.optimizers.LossScaleOptimizer(optimizer) if wrapped else optimizer, "mse")
         seen = []
         note = k.callbacks.LambdaCallback(on_epoch_end=lambda *_, model=model, seen=seen: seen.extend(model.get_weights()))
         x, y = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")

@@ -573,6 +573,20 @@ class TestInTraining:
         assert model.evaluate(data, verbose=0) == pytest.approx(from_data["val_loss"][-1])
         np.testing.assert_allclose(model.predict(data.take(1), verbose=0), model.predict(X[:4] / 24, verbose=0), rtol=1e-6)
 
+    def test_no_order_of_a_repeated_data_set_comes_again(self, model):
+        """It is shuffled twice in each of three epochs, each time anew, as TensorFlow does."""
+        seen = []
+
+        def note(index):
+            seen.append(int(index))
+            return np.full((2, 2), index, "float32"), np.float32(0)
+
+        data = Dataset.from_tensor_slices(np.arange(20)).shuffle(20).repeat(2).map(note).batch(8)
+        model.fit(data, epochs=3, verbose=0)
+        orders = np.reshape(seen, (6, 20))
+        np.testing.assert_array_equal(np.sort(orders), np.tile(np.arange(20), (6, 1)))
+        assert len({tuple(order) for order in orders.tolist()}) == 6
+
     def test_prediction_reads_no_labels(self, model):
         import minicnn
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn import config, layers, study, zoo
+from minicnn import config, layers, optimizers, study, zoo
 from minicnn.cli.main import main
 from minicnn.models import Model, Sequential
 from minicnn.study.explain import page
@@ -100,8 +100,10 @@ def test_values_and_gradients_are_those_of_the_model():
     np.testing.assert_allclose(rows[loss["value"]]["d"], output[0] - np.eye(3)[2], rtol=1e-4, atol=1e-6)
 
 
-def test_the_next_step_is_the_optimizers():
+@pytest.mark.parametrize("loss_scale_factor", [None, 8.0])
+def test_the_next_step_is_the_optimizers(loss_scale_factor):
     model = small_model()
+    model.compile(optimizers.SGD(0.01, loss_scale_factor=loss_scale_factor), "sparse_categorical_crossentropy")
     before = model.get_weights()
     record = collect(model, IMAGE, 0)
     for row in record["weights"]:

@@ -217,6 +217,20 @@ def test_a_focal_loss_may_weigh_each_class():
     assert losses.deserialize(losses.serialize(loss)).alpha == [0.1, 0.3, 0.6]
 
 
+@pytest.mark.usefixtures("double")
+def test_a_focal_loss_without_gamma_is_the_cross_entropy():
+    """Also of probabilities that are 0 and 1, right and wrong."""
+    y_true, y_pred = np.array([[0.0, 1.0, 1.0, 0.0]]), np.array([[0.0, 1.0, 0.7, 1.0]])
+    with tf.GradientTape() as tape:
+        x = tf.constant(y_pred)
+        tape.watch(x)
+        expected = keras.losses.BinaryCrossentropy()(y_true, x)
+    loss = losses.BinaryFocalCrossentropy(gamma=0.0)
+    value, saved = loss.forward(y_true, backends.asarray(y_pred))
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(loss.backward(saved), tape.gradient(expected, x), rtol=1e-6)
+
+
 def test_one_loss_for_the_whole_batch_takes_weights_as_keras_does():
     y_true, y_pred, weights = RNG.integers(0, 2, (4, 3)), RNG.uniform(size=(4, 3)), RNG.uniform(size=4)
     for reduction in ("sum_over_batch_size", "sum"):

@@ -239,6 +239,16 @@ def test_the_history_and_the_place_in_the_epoch_come_along(tmp_path, frequency):
     assert len(model.history.history["val_loss"]) == 4
 
 
+def test_batches_keep_their_numbers(tmp_path):
+    """Five an epoch: the backup after six of them goes on with the second of the second epoch."""
+    seen = []
+    note = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    with pytest.raises(Killed):
+        train(tmp_path, arrays, kill_after=8, save_freq=3)
+    train(tmp_path, arrays, lambda folder: [note], save_freq=3)
+    assert seen == [1, 2, 3, 4, *range(5), *range(5)]
+
+
 def test_the_learning_rate_that_a_plateau_left_comes_along(tmp_path):
     def reduce(folder):
         return [callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=2, min_delta=10.0)]
@@ -361,6 +371,12 @@ def finite():
         yield X[start : start + 8], Y[start : start + 8]
 
 
+def in_turn():
+    while True:
+        for x, y in finite():
+            yield noisy(x, y)
+
+
 def images(**arguments):
     return ImageDataGenerator(horizontal_flip=True).flow(X[:, :, None, None], Y, batch_size=8, **arguments)
 
@@ -374,7 +390,7 @@ DATA = {
     "repeated": lambda: {"x": samples().shuffle(16).repeat().map(noisy).batch(8), "steps_per_epoch": 4},
     "some an epoch": lambda: {"x": samples().shuffle(16).batch(8), "steps_per_epoch": 3},
     "generator": lambda: {"x": endless(), "steps_per_epoch": 4},
-    "generator of the validation": lambda: {"x": Remembered(), "validation_data": endless(), "validation_steps": 2},
+    "generator of the validation": lambda: {"x": Remembered(), "validation_data": in_turn(), "validation_steps": 2},
 }
 
 

@@ -441,6 +441,39 @@ def test_a_layer_of_one_s_own(tmp_path):
     np.testing.assert_array_equal(loaded.layers[0].factor, [1.0, 2.0, 3.0])
 
 
+def test_each_random_generator_of_a_layer_comes_back(tmp_path):
+    class Noise(Layer):
+        def __init__(self):
+            super().__init__()
+            self.coarse, self.fine = minicnn.random.SeedGenerator(1), minicnn.random.SeedGenerator(2)
+
+        def forward(self, x, training):
+            return x, None
+
+    states = []
+    for drawn in (3, 0):
+        model = minicnn.Sequential([minicnn.Input((3,)), Noise()])
+        for _ in range(drawn):
+            model.layers[0].fine.next_key()
+        if drawn:
+            model.save_weights(tmp_path / "w.weights.h5")
+        else:
+            model.load_weights(tmp_path / "w.weights.h5")
+        states.append([variable.numpy() for variable in model.variables])
+    np.testing.assert_array_equal(*states)
+
+
+def test_a_large_model_with_every_slot_comes_back(tmp_path):
+    """Over a megabyte of weights, and four slots to each of them: what a file may have follows from both."""
+    model = minicnn.Sequential([minicnn.Input((300,)), minicnn.layers.Dense(1000)])
+    model.compile(minicnn.optimizers.Adam(amsgrad=True, use_ema=True, gradient_accumulation_steps=2), "mse")
+    for _ in range(2):
+        model.train_on_batch(np.ones((1, 300)), np.ones((1, 1000)))
+    model.save(tmp_path / "m.keras")
+    for mine, other in zip(state(model), state(saving.load_model(tmp_path / "m.keras")), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
 # --- what does not fit ------------------------------------------------------------------------
 
 
@@ -472,12 +505,13 @@ def test_weights_of_another_shape_change_nothing(tmp_path):
     assert_unchanged(model, before)
 
 
-def test_skip_mismatch_loads_the_rest(tmp_path):
+@pytest.mark.parametrize("name", ["w.weights.h5", "m.keras"])
+def test_skip_mismatch_loads_the_rest(tmp_path, name):
     other, model = small(units=3), small()
-    other.save_weights(tmp_path / "w.weights.h5")
+    other.save(tmp_path / name) if name == "m.keras" else other.save_weights(tmp_path / name)
     kept = model.layers[1].get_weights()
     with pytest.warns(UserWarning, match="A total of 1 objects could not be loaded"):
-        model.load_weights(tmp_path / "w.weights.h5", skip_mismatch=True)
+        model.load_weights(tmp_path / name, skip_mismatch=True)
     np.testing.assert_array_equal(model.layers[0].get_weights()[0], other.layers[0].get_weights()[0])
     np.testing.assert_array_equal(model.layers[1].get_weights()[0], kept[0])
 

@@ -212,6 +212,14 @@ def test_flips_mirror_about_half_of_the_images(target: Target, mode: str) -> Non
         assert abs(counts[name] - 400 * share) < 5 * (400 * share * (1 - share)) ** 0.5
 
 
+def test_half_of_the_images_are_sheared_the_other_way() -> None:
+    """Along both axes: Keras multiplies both factors by one sign."""
+    layer = layers.RandomShear(x_factor=(0.1, 0.4), y_factor=(0.2, 0.3), seed=5)
+    across, along = layer.shears(layer.draw_words(400))
+    np.testing.assert_array_equal(np.sign(across), np.sign(along))
+    assert abs((across < 0).sum() - 200) < 50  # 5 standard deviations
+
+
 def test_crops_are_windows_at_all_places(target: Target) -> None:
     ours, theirs = pair_of("RandomCrop", target, height=2, width=3, seed=3)
     check_configs(ours, theirs)

@@ -221,7 +221,7 @@ def test_stop_training_and_initial_epoch():
     assert history.epoch == [2, 3]
 
 
-def test_every_output_s_metric_has_its_own_weights():
+def test_every_output_s_loss_and_metric_have_their_own_weights():
     x = layers.Input((4,))
     model = Model(x, [layers.Dense(2, name="a")(x), layers.Dense(1, name="b")(x)])
     model.compile("sgd", ["mse", "mse"], weighted_metrics=[["mean_absolute_error"], ["mean_absolute_error"]])
@@ -231,6 +231,9 @@ def test_every_output_s_metric_has_its_own_weights():
     for name, target, prediction, weight in zip("ab", targets, model.predict(inputs, verbose=0), weights, strict=True):
         expected = np.average(np.abs(target - prediction).mean(axis=1), weights=weight)
         assert logs[f"{name}_mean_absolute_error"] == pytest.approx(expected, rel=1e-5)
+        weighted = weight * ((target - prediction) ** 2).mean(axis=1)
+        expected = (weighted[:4].mean() + weighted[4:].mean()) / 2  # over two batches, as Keras has it
+        assert logs[f"{name}_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_stopped_fit_does_not_stop_the_next():
@@ -238,6 +241,22 @@ def test_a_stopped_fit_does_not_stop_the_next():
     stop = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True))
     assert model.fit(X, Y, epochs=3, verbose=0, callbacks=[stop]).epoch == [0]
     assert model.fit(X, Y, epochs=3, verbose=0).epoch == [0, 1, 2]
+
+
+def test_a_stopped_evaluation_or_prediction_does_not_stop_the_next():
+    class Stop(callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            self.model.stop_evaluating = True
+
+        def on_predict_batch_end(self, batch, logs=None):
+            self.model.stop_predicting = True
+
+    model = compiled()
+    whole, first = (model.evaluate(X[:count], Y[:count], batch_size=8, verbose=0) for count in (20, 8))
+    assert model.evaluate(X, Y, batch_size=8, verbose=0, callbacks=[Stop()]) == first
+    assert model.evaluate(X, Y, batch_size=8, verbose=0) == whole
+    assert len(model.predict(X, batch_size=8, verbose=0, callbacks=[Stop()])) == 8
+    assert len(model.predict(X, batch_size=8, verbose=0)) == 20
 
 
 def test_validation_frequency_and_steps():

@@ -90,6 +90,16 @@ def test_another_relu_is_no_epilogue(spoil):
     assert [row["op"] for row in model.plan()] == ["Conv2D", "ReLU", "MaxPooling2D"]
 
 
+def test_a_pooling_of_the_other_data_format_is_no_epilogue(on):
+    """It takes rows for channels, so that its windows lie over columns and channels."""
+    image = layers.Input((13, 13, 3))
+    maps = layers.Conv2D(4, 2, activation="relu")(image)
+    pooled = minicnn.Model(image, layers.MaxPooling2D(2, data_format="channels_first")(maps))
+    assert [row["op"] for row in pooled.plan()] == ["Conv2D", "MaxPooling2D"]
+    expected = minicnn.Model(image, maps).predict(X, verbose=0).reshape(-1, 12, 6, 2, 2, 2).max(axis=(3, 5))
+    np.testing.assert_array_equal(pooled.predict(X, verbose=0), expected)
+
+
 def test_a_layer_of_a_user_takes_no_epilogue():
     class Own(layers.Conv2D):
         pass

@@ -275,7 +275,7 @@ def test_summary(capsys):
     assert "scaled" in text
 
 
-@pytest.mark.parametrize("kind", ["call", "functional"])
+@pytest.mark.parametrize("kind", ["call", "functional", "traced"])
 def test_training_said_by_a_call(kind):
     """Within a `call` it counts; in a functional model `fit` says it anew, as in Keras."""
     means = []
@@ -290,8 +290,15 @@ def test_training_said_by_a_call(kind):
             def call(self, x):
                 return self.norm(x, training=False)
 
+        class Told(Inner):
+            def call(self, x, training=False):
+                return self.norm(x, training=training)
+
         i = module.Input((6,))
-        base = Inner(norm) if kind == "call" else module.Sequential([module.Input((6,)), norm])
+        if kind == "functional":
+            base = module.Sequential([module.Input((6,)), norm])
+        else:
+            base = (Told if kind == "traced" else Inner)(norm)
         model = module.Model(
             i, module.layers.Dense(1, kernel_initializer="ones")(base(i, training=False) if kind != "call" else base(i))
         )
@@ -299,7 +306,7 @@ def test_training_said_by_a_call(kind):
         model.fit(ROWS, ROWS[:, :1], epochs=2, shuffle=False, verbose=0)
         means.append(np.asarray(norm.moving_mean))
     np.testing.assert_allclose(*means, atol=1e-6)
-    assert np.any(means[0]) == (kind == "functional")
+    assert np.any(means[0]) == (kind != "call")
 
 
 # --- what cannot be traced ----------------------------------------------------------------

@@ -170,6 +170,14 @@ def test_dense_relu_looks_at_the_whole_sum(M: int) -> None:
     check("dense_forward", x, kernel, FLOAT32.normal(2, 20), True)
 
 
+@pytest.mark.parametrize("M", around(dense.MANY))
+def test_dense_gradients_of_many_samples(M: int) -> None:
+    """Around as many as it pays to transpose the kernel for."""
+    x, kernel = FLOAT32.normal(0, M, 5), FLOAT32.normal(1, 5, NR + 3)
+    y = check("dense_forward", x, kernel, None, True)
+    check("dense_backward", FLOAT32.normal(2, *y.shape), x, kernel, y)
+
+
 @gradient_cases
 @given(shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(2, 9), st.integers(1, 35)), seed=seeds)
 def test_batchnorm_and_relu(shape: tuple[int, ...], seed: int) -> None:

@@ -70,9 +70,15 @@ def test_argmax_of_windows_of_more_than_256_taps_is_int32(target: Target, window
     np.testing.assert_array_equal(dx, np.where(x == y, x, 0))
 
 
-@pytest.mark.parametrize("image", [(4, 4), (4, 5), (5, 4), (5, 5)])
-def test_pixels_under_no_window_get_no_gradient(target: Target, image: tuple[int, int]) -> None:
-    case = Windows(2, image, (2, 2), (2, 2), (1, 1), "valid", (0, 0, 0, 0))
+@pytest.mark.parametrize(
+    ("image", "pads"),
+    [*[(image, (0, 0, 0, 0)) for image in ((4, 4), (4, 5), (5, 4), (5, 5))], ((4, 4), (1, 0, 0, 0)), ((4, 4), (0, 0, 1, 0))],
+)
+def test_pixels_under_no_window_get_no_gradient(
+    target: Target, image: tuple[int, int], pads: tuple[int, int, int, int]
+) -> None:
+    """Nor where windows moved by padding leave as many pixels over as they cover of that."""
+    case = Windows(2, image, (2, 2), (2, 2), (1, 1), "explicit", pads)
     x = target.normal(0, 2, *image, 3)
     _, dy, (expected_dx,) = forward_and_gradients(tf_maxpool2d(case), [x], 1, target)
     _, argmax = target.ops.maxpool2d_forward(x, case.geometry())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.plants import escaped, further, graphs, kernels, surroundings, training
+from tests.plants import escaped, further, graphs, kernels, oversights, surroundings, training
 from tests.plants.plant import Plant
 
 __all__ = ["PLANTS"]
@@ -14,4 +14,5 @@ PLANTS: list[Plant] = [
     *surroundings.PLANTS,
     *further.PLANTS,
     *graphs.PLANTS,
+    *oversights.PLANTS,
 ]

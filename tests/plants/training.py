@@ -212,7 +212,7 @@ PLANTS = [
         "models/output_metrics.py",
         "                weight = weights[output] if len(weights) > 1 else weights[0]",
         "                weight = weights[0]",
-        ("tests/models/test_api.py::test_every_output_s_metric_has_its_own_weights",),
+        ("tests/models/test_api.py::test_every_output_s_loss_and_metric_have_their_own_weights",),
     ),
     Plant(
         "root_mean_squared_error_is_a_mean_of_roots",

@@ -1,0 +1,456 @@
+"""Sixty oversights: one of two cases forgotten, a condition that was true of all tests, a state that one more call shows.
+
+All were written down before any was tried, each with whole test files that ought to see it.
+"""
+
+from __future__ import annotations
+
+from tests.plants.plant import Plant
+
+__all__ = ["PLANTS"]
+
+_NUMBA = "backends/numba_cpu/"
+_FIT = ("tests/models/test_fit_arguments.py",)
+_API = ("tests/models/test_api.py",)
+_RESUME = ("tests/test_resume.py",)
+_SAVING = ("tests/test_saving.py",)
+_LOSSES = ("tests/test_losses.py",)
+_METRICS = ("tests/test_metrics.py",)
+_OPTIMIZERS = ("tests/test_optimizers.py",)
+
+PLANTS = [
+    # --- kernels
+    Plant(
+        "conv_band_under_a_dilated_kernel_lacks_rows",
+        _NUMBA + "conv.py",
+        "read = (rows - 1) * geometry.SH + (geometry.KH - 1) * geometry.DH + 1",
+        "read = (rows - 1) * geometry.SH + geometry.KH",
+        ("tests/ops/test_conv.py",),
+    ),
+    Plant(
+        "dilated_input_gradient_gathers_neighbours",
+        _NUMBA + "conv.py",
+        "(geometry.SH, geometry.SW, geometry.DH, geometry.DW) == (1, 1, 1, 1)",
+        "(geometry.SH, geometry.SW) == (1, 1)",
+        ("tests/ops/test_conv.py",),
+    ),
+    Plant(
+        "grouped_convolution_forgets_its_relu",
+        _NUMBA + "conv.py",
+        "convolve(x_g, kernel_g, bias_g, own, relu, pool)",
+        "convolve(x_g, kernel_g, bias_g, own, False, pool)",
+        ("tests/ops/test_conv.py", "tests/ops/test_epilogues.py"),
+    ),
+    Plant(
+        "relu_of_a_dilated_convolution_cuts_partial_sums_off",  # dilated across, a sum is made kernel row by kernel row
+        _NUMBA + "conv.py",
+        "lower_bound = weights.lower_bound if ky == outer - 1 else NO_BOUND",
+        "lower_bound = weights.lower_bound",
+        ("tests/ops/test_epilogues.py",),
+    ),
+    Plant(
+        "winograd_input_gradient_meets_memory_as_it_was",  # behind the last channel: zero times that
+        _NUMBA + "winograd.py",
+        "    if C_out % NR:\n        clear(workspace.U)\n",
+        "",
+        ("tests/ops/test_winograd.py",),
+    ),
+    Plant(
+        "winograd_kernel_gradient_of_the_last_group_alone",  # of more than 512 tiles, where channels are many
+        _NUMBA + "winograd.py",
+        "(0, 0, count * tiles, first > 0, call, workspace)",
+        "(0, 0, count * tiles, False, call, workspace)",
+        ("tests/ops/test_winograd.py",),
+    ),
+    Plant(
+        "depthwise_gradient_where_stride_and_dilation_share_a_factor",
+        _NUMBA + "depthwise.py",
+        "period = S // gcd(S, D)",
+        "period = S",
+        ("tests/ops/test_depthwise.py",),
+    ),
+    Plant(
+        "depthwise_kernel_gradient_runs_past_an_image",  # whose number of rows is odd
+        _NUMBA + "depthwise.py",
+        "rows = min(end - row, OH - oy, SUMMED_ROWS)",
+        "rows = min(end - row, SUMMED_ROWS)",
+        ("tests/ops/test_depthwise.py",),
+    ),
+    Plant(
+        "dilated_transposed_convolution_takes_places_for_disjoint",
+        _NUMBA + "conv_transpose.py",
+        "    once = once and window.dilation == (1, 1)\n",
+        "",
+        ("tests/ops/test_conv_transpose.py",),
+    ),
+    Plant(
+        "dense_input_gradient_of_many_samples_ignores_the_relu",
+        _NUMBA + "dense.py",
+        "dx = dense_forward(dz, transposed, None)",
+        "dx = dense_forward(dy, transposed, None)",
+        ("tests/ops/test_dense.py", "tests/ops/test_epilogues.py"),
+    ),
+    Plant(
+        "max_pooling_gradient_where_padding_hides_a_row",  # as many windows as fit, moved up by a row of padding
+        _NUMBA + "pool.py",
+        "    add = add or (pool.height, pool.width) != (H, W)\n",
+        "",
+        ("tests/ops/test_pool.py",),
+    ),
+    Plant(
+        "layernorm_variance_cancels",  # mean of squares less square of the mean
+        _NUMBA + "norm.py",
+        "        total += (row[c] - mean) * (row[c] - mean)\n    return total / F(row.size)",
+        "        total += row[c] * row[c]\n    return total / F(row.size) - mean * mean",
+        ("tests/ops/test_norm.py",),
+    ),
+    Plant(
+        "cross_entropy_clips_before_it_divides",
+        _NUMBA + "loss.py",
+        "clip(probabilities[c] / S, epsilon)",
+        "clip(probabilities[c], epsilon) / S",
+        ("tests/ops/test_loss.py",),
+    ),
+    Plant(
+        "amsgrad_divides_by_the_variance_of_now",
+        _NUMBA + "update.py",
+        "p[i] -= rate * new_m / (np.sqrt(new_u) + epsilon)",
+        "p[i] -= rate * new_m / (np.sqrt(new_v) + epsilon)",
+        ("tests/ops/test_update.py",),
+    ),
+    Plant(
+        "lion_steps_along_its_next_momentum",  # of which the sign alone counts
+        _NUMBA + "update.py",
+        "direction = beta_1 * m[i] + (ONE - beta_1) * g[i]",
+        "direction = beta_2 * m[i] + (ONE - beta_2) * g[i]",
+        ("tests/ops/test_update.py",),
+    ),
+    Plant(
+        "nearest_resize_takes_the_upper_pixel",
+        _NUMBA + "image.py",
+        "iy = ((2 * oy + 1) * H) // (2 * OH)",
+        "iy = (oy * H) // OH",
+        ("tests/ops/test_image.py", "tests/layers/test_augment.py"),
+    ),
+    Plant(
+        "fused_gradient_of_windows_that_overlap_one_way",
+        _NUMBA + "_panels.py",
+        "overlapping = pool.SH < pool.KH or pool.SW < pool.KW",
+        "overlapping = pool.SH < pool.KH and pool.SW < pool.KW",
+        ("tests/ops/test_epilogues.py",),
+    ),
+    # --- loop and data
+    Plant(
+        "loss_counts_the_penalty_of_weights_after_their_step",
+        "models/training.py",
+        "        self._track(plan, penalties, loss, own, y, predictions, sample_weight)\n"
+        "        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.\n"
+        "        optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))\n",
+        "        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.\n"
+        "        optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))\n"
+        "        self._track(plan, penalties, loss, own, y, predictions, sample_weight)\n",
+        ("tests/models/test_against_keras.py",),
+    ),
+    Plant(
+        "predict_after_a_stopped_predict_stops_at_once",
+        "models/training.py",
+        "        self.stop_predicting = False\n        parts:",
+        "        parts:",
+        _API,
+    ),
+    Plant(
+        "test_on_batch_goes_on_with_the_means_of_before",
+        "models/training.py",
+        '            self.reset_metrics()\n            self._step("test_step")',
+        '            self._step("test_step")',
+        _API,
+    ),
+    Plant(
+        "each_epoch_has_the_order_of_the_first",
+        "models/data_adapter.py",
+        "np.array([self.seed, number], np.uint64)",
+        "np.array([self.seed, 0], np.uint64)",
+        _FIT,
+    ),
+    Plant(
+        "class_weight_of_labels_in_a_column",  # (N, 1): all of them class 0
+        "models/data_checks.py",
+        "    if target.ndim > 1 and target.shape[-1] == 1:\n        target = target[..., 0]\n    elif",
+        "    if",
+        _FIT,
+    ),
+    Plant(
+        "validation_split_is_rounded_down",  # and not what is trained with
+        "models/data_checks.py",
+        "at = math.floor(size * (1 - fraction))",
+        "at = size - math.floor(size * fraction)",
+        _FIT,
+    ),
+    Plant(
+        "convolution_takes_a_pooling_of_the_other_data_format",
+        "models/fusion.py",
+        "return step.layer.data_format == after.layer.data_format",
+        "return True",
+        ("tests/models/test_fusion.py",),
+    ),
+    Plant(
+        "another_reader_of_a_softmax_gets_its_logits",
+        "models/fusion.py",
+        "readers[i] == 1 else None",
+        "readers[i] >= 1 else None",
+        ("tests/models/test_fusion.py", "tests/models/test_against_keras.py"),
+    ),
+    Plant(
+        "loss_of_the_second_output_takes_the_firsts_weights",
+        "models/output_losses.py",
+        "weights[i] if len(weights) > 1 else weights[0]",
+        "weights[0]",
+        ("tests/models/test_against_keras.py", "tests/models/test_api.py"),
+    ),
+    Plant(
+        "one_array_for_two_gradients_is_penalized_twice",  # a user's layer may return it
+        "models/guards.py",
+        "            copy = backends.empty(variable.shape, variable.dtype)\n"
+        "            copy[...] = backends.asarray(grad)\n"
+        "            copies.append(copy)\n",
+        "            copies.append(backends.asarray(grad, variable.dtype))\n",
+        ("tests/models/test_own_layers.py",),
+    ),
+    Plant(
+        "shuffles_of_a_repeated_pass_come_again_in_the_next",
+        "data/dataset.py",
+        "itertools.count(running[0] << 32)",
+        "itertools.count(running[0])",
+        ("tests/test_data.py",),
+    ),
+    Plant(
+        "frozen_layer_within_a_layer_trains",
+        "layers/base.py",
+        "return [v for v in self.weights if v.trainable and id(v) not in frozen] if self.trainable else []",
+        "return [v for v in self.weights if v.trainable] if self.trainable else []",
+        ("tests/layers/test_layer.py", "tests/models/test_own_layers.py"),
+    ),
+    # --- callbacks, and training that is resumed
+    Plant(
+        "validation_iterator_resumes_a_batch_early",
+        "models/data_adapter.py",
+        'range(self.taken, state["taken"])',
+        'range(self.taken + 1, state["taken"])',
+        _RESUME,
+    ),
+    Plant(
+        "batches_of_a_resumed_epoch_are_numbered_from_zero",
+        "models/run.py",
+        "enumerate(left, self.batch)",
+        "enumerate(left)",
+        _RESUME,
+    ),
+    Plant(
+        "damaged_backup_hides_the_one_before",
+        "callbacks/checkpoint.py",
+        "except (OSError, ValueError):",
+        "except OSError:",
+        ("tests/test_resume.py", "tests/test_callbacks.py"),
+    ),
+    Plant(
+        "backup_is_written_before_the_others_have_acted",  # where it stands before them in the list
+        "callbacks/callback_list.py",
+        'for callback in sorted(self.callbacks, key=lambda callback: getattr(callback, "runs_last", False))',
+        "for callback in self.callbacks",
+        ("tests/test_resume.py", "tests/test_callbacks.py"),
+    ),
+    Plant(
+        "averages_of_an_inner_optimizer_are_not_found",
+        "callbacks/swap_ema_weights.py",
+        'optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)',
+        "optimizer = self.model.optimizer",
+        ("tests/test_callbacks.py",),
+    ),
+    Plant(
+        "early_stopping_resumes_with_fresh_patience",
+        "callbacks/early_stopping.py",
+        '("best", "wait", "stopped_epoch", "best_weights", "best_epoch")',
+        '("best", "stopped_epoch", "best_weights", "best_epoch")',
+        _RESUME,
+    ),
+    # --- saving
+    Plant(
+        "large_models_with_many_slots_cannot_be_read",
+        "saving/weights_file.py",
+        "2**20 + 8 * own + 2**14 * len(owners)",
+        "2**20 + 3 * own + 2**14 * len(owners)",
+        _SAVING,
+    ),
+    Plant(
+        "archives_skip_no_mismatch",
+        "saving/files.py",
+        "read_archived_weights(archive, model, skip_mismatch)",
+        "read_archived_weights(archive, model)",
+        _SAVING,
+    ),
+    Plant(
+        "names_but_the_last_64_kilobytes_are_lost",  # of many layers in an older file
+        "saving/legacy_h5.py",
+        'found += list(group.attrs[f"{attribute}{index}"])',
+        'found = list(group.attrs[f"{attribute}{index}"])',
+        _SAVING,
+    ),
+    Plant(
+        "optimizer_of_other_slots_is_skipped_silently",
+        "saving/weights_file.py",
+        'return int(array_at(optimizer_group, "0", ())) == 0',
+        'return int(array_at(optimizer_group, "0", ())) >= 0',
+        _SAVING,
+    ),
+    Plant(
+        "second_random_generator_of_a_layer_is_not_saved",
+        "saving/weights_file.py",
+        "enumerate(layer._seed_generators):",
+        "enumerate(layer._seed_generators[:1]):",
+        _SAVING,
+    ),
+    # --- losses and metrics
+    Plant(
+        "sample_weights_in_a_column_are_refused",  # (N, 1)
+        "losses/base.py",
+        "            if given.ndim == len(shape) + 1 and given.shape[-1] == 1:\n"
+        "                given = given.reshape(given.shape[:-1])\n",
+        "",
+        _LOSSES,
+    ),
+    Plant(
+        "dice_has_twice_its_epsilon",  # which masks that are all but empty show
+        "losses/similarity.py",
+        "return 0.5, 0.5, config.epsilon() / 2",
+        "return 0.5, 0.5, config.epsilon()",
+        _LOSSES,
+    ),
+    Plant(
+        "focal_gradient_without_gamma_where_all_is_right",  # 0 times 1 / 0
+        "backends/reference/loss.py",
+        "slope = gamma * miss ** (gamma - 1) if gamma else 0",
+        "slope = gamma * miss ** (gamma - 1)",
+        ("tests/test_losses.py", "tests/ops/test_loss.py"),
+    ),
+    Plant(
+        "f_score_calls_every_class_of_an_empty_row",
+        "metrics/fscore.py",
+        "called = (y_pred >= y_pred.max(axis=-1, keepdims=True)) & (abs(y_pred) > 1e-9)",
+        "called = y_pred >= y_pred.max(axis=-1, keepdims=True)",
+        _METRICS,
+    ),
+    Plant(
+        "r2_of_constant_targets_is_minus_infinity",
+        "metrics/correlation.py",
+        "            scores = np.where(np.isinf(scores), 0, scores)\n",
+        "",
+        _METRICS,
+    ),
+    Plant(
+        "classes_that_never_appear_lower_the_iou",
+        "metrics/iou.py",
+        "shares.sum() / ((union > 1e-9).sum() + config.epsilon())",
+        "shares.sum() / (union.size + config.epsilon())",
+        _METRICS,
+    ),
+    Plant(
+        "sorted_classes_beyond_the_k_th_count",
+        "metrics/accuracy.py",
+        "(labels[..., None] == predictions[..., :k])",
+        "(labels[..., None] == predictions)",
+        _METRICS,
+    ),
+    # --- optimizers
+    Plant(
+        "muon_scales_wide_matrices_by_their_rows",
+        "backends/reference/update.py",
+        "max(p.shape) ** 0.5 * rms_rate",
+        "p.shape[0] ** 0.5 * rms_rate",
+        _OPTIMIZERS,
+    ),
+    Plant(
+        "lamb_leaves_zero_weights_as_they_are",
+        "backends/reference/update.py",
+        "length / (change_length + (change_length == 0)), 1) * change",
+        "length / (change_length + (change_length == 0)), 0) * change",
+        _OPTIMIZERS,
+    ),
+    Plant(
+        "adafactor_s_rate_has_no_bound",
+        "backends/reference/update.py",
+        "rate = xp.minimum(learning_rate, 1 / xp.sqrt(1.0 * step))",
+        "rate = learning_rate",
+        _OPTIMIZERS,
+    ),
+    Plant(
+        "schedule_free_warmup_never_ends",
+        "backends/reference/update.py",
+        "rate = learning_rate * xp.minimum(step / warmup_steps, 1) if warmup_steps else learning_rate",
+        "rate = learning_rate * (step / warmup_steps) if warmup_steps else learning_rate",
+        _OPTIMIZERS,
+    ),
+    Plant(
+        "ftrl_shrinks_by_half",
+        "backends/reference/update.py",
+        "z += g + 2 * shrinkage * p - (now",
+        "z += g + shrinkage * p - (now",
+        _OPTIMIZERS,
+    ),
+    Plant(
+        "cosine_without_a_peak_waits_for_its_warmup",
+        "optimizers/schedules.py",
+        "peak, start = self.initial_learning_rate, 0",
+        "peak, start = self.initial_learning_rate, self.warmup_steps",
+        ("tests/test_schedules.py",),
+    ),
+    Plant(
+        "copied_optimizer_spares_the_original_s_variables",
+        "optimizers/base.py",
+        "twin._undecayed = {copied(variable) for variable in excluded}, names",
+        "twin._undecayed = excluded, names",
+        ("tests/models/test_copies.py",),
+    ),
+    # --- ops, tapes, traced calls, augmentation, explanations
+    Plant(
+        "updates_that_lost_get_the_gradient_too",
+        "ops/indexing.py",
+        "share[key] * (updates == y[key])",
+        "share[key]",
+        ("tests/test_ops.py",),
+    ),
+    Plant(
+        "end_of_an_inner_tape_ends_the_outer",
+        "tape.py",
+        "watching.tapes = tuple(tape for tape in watching.tapes if tape is not self)",
+        "watching.tapes = ()",
+        ("tests/test_tape.py",),
+    ),
+    Plant(
+        "functional_model_believes_what_a_call_says_of_training",
+        "layers/tracing.py",
+        "(False, True) if training is None or not watching.tracing else (bool(training),)",
+        "(False, True) if training is None else (bool(training),)",
+        ("tests/models/test_traced.py",),
+    ),
+    Plant(
+        "shear_along_columns_keeps_its_sign",
+        "layers/augment.py",
+        "draws.uniform(words[:, 2], *self.y_factor) * sign",
+        "draws.uniform(words[:, 2], *self.y_factor)",
+        ("tests/layers/test_augment.py",),
+    ),
+    Plant(
+        "cutmix_takes_a_share_of_each_side",  # in place of the area
+        "layers/mixing.py",
+        "share = np.sqrt(1 - self.own_shares(words))",
+        "share = 1 - self.own_shares(words)",
+        ("tests/layers/test_color.py",),
+    ),
+    Plant(
+        "explained_step_is_not_of_the_scaled_loss",
+        "study/explain/collect.py",
+        "gradients = [twin.optimizer.scale_loss(of_weights[variable]) for variable in trained]",
+        "gradients = [of_weights[variable] for variable in trained]",
+        ("tests/test_explain.py",),
+    ),
+]

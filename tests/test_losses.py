@@ -239,7 +239,7 @@ def test_one_loss_for_the_whole_batch_takes_weights_as_keras_does():
 
 
 @pytest.mark.usefixtures("double")
-@settings(max_examples=30, deadline=None)
+@drawn_cases(30)
 @given(data=st.data(), smoothing=st.sampled_from([0.1, 0.5]))
 def test_labels_are_smoothed_as_their_one_hot_vectors(data, smoothing):
     """As Keras's loss of vectors with the same argument; with `ignore_class`, as the rows that it leaves."""

@@ -139,6 +139,7 @@ def _train_recipe(name: str, asked: Options, out: Path | None, style: str) -> No
     from minicnn import backends, config, datasets, recipes
     from minicnn.cli.assess import compile_for_classes
     from minicnn.cli.common import names_of
+    from minicnn.study import KernelHistory
 
     try:
         recipe = recipes.get(name)
@@ -161,7 +162,7 @@ def _train_recipe(name: str, asked: Options, out: Path | None, style: str) -> No
         "backend": backends.backend(),
         "threads": backends.get_num_threads(),
     }
-    run = Run(out or Path("runs") / f"cifar10-{name}-{time.strftime('%Y%m%d-%H%M%S')}", settings)
+    run = Run(out or Path("runs") / f"cifar10-{name}-{time.strftime('%Y%m%d-%H%M%S')}", settings, KernelHistory())
     run.begin(keep=False)
     result = recipes.train(recipe, training, test, seed=seed, say=click.echo)
     settings["training_seconds"] = round(result.seconds, 2)

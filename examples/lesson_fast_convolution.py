@@ -130,7 +130,11 @@ print(f"differs from im2col's by at most {np.abs(found - wanted[60 : 60 + MR, :N
 first = 15 * OW + 12  # its first pixel
 shown, depth, top = 5 * MR, K * K * C_in, first - 2 * MR
 drawn = (
-    (f"the image, one channel:\nwindows of {MR} pixels", x[0, :, :, 5], (11.5, 14.5, MR + K - 1, K)),
+    (
+        f"the image, one channel:\nwindows of {MR} pixels",
+        x[0, :, :, x[0].std(axis=(0, 1)).argmax()],
+        (11.5, 14.5, MR + K - 1, K),
+    ),
     ("A: their patches,\nread from the image", matrix[top : top + shown], (-0.5, 2 * MR - 0.5, depth, MR)),
     (f"B: the kernel,\n{depth} × {C_out}", B, (-0.5, -0.5, min(NR, C_out), depth)),
     (f"C: outputs,\n{MR} × {min(NR, C_out)} in registers", wanted[top : top + shown], (-0.5, 2 * MR - 0.5, min(NR, C_out), MR)),
@@ -178,17 +182,18 @@ for name, result in (("im2col", y), ("tiles", direct), ("Winograd", engine)):
     print(f"    {name:9} largest error against float64: {np.abs(result.reshape(exact.shape) - exact).max():.1e}")
 
 # %% One tile's journey: pixels, their transform (B^T d B), the products summed over channels, and the outputs
-d = x[0, :6, :6, :]
+d = x[0, 12:18, 12:18]
+liveliest = int(d.std(axis=(0, 1)).argmax())
 V = np.einsum("ik,klc,jl->ijc", BT, d, BT)
 U = np.einsum("ik,klc,jl->ijc", G, kernel[..., 0], G)
 M = (V * U).sum(axis=2)
 steps = {
-    "d: 6×6 pixels\nof channel 0": d[..., 0],
-    "B$^T$ d B": V[..., 0],
-    "G g G$^T$, the kernel's": U[..., 0],
+    f"d: 6×6 pixels\nof channel {liveliest}": d[..., liveliest],
+    "B$^T$ d B": V[..., liveliest],
+    "G g G$^T$, the kernel's": U[..., liveliest],
     "M: 36 products,\nsummed over channels": M,
     "A$^T$ M A:\n4×4 outputs": AT @ M @ AT.T,
-    "the same by\nthe definition": y[0, :4, :4, 0],
+    "the same by\nthe definition": y[0, 12:16, 12:16, 0],
 }
 _, axes = plt.subplots(1, 6, figsize=(12, 2.5))
 for axis, (title, values) in zip(axes, steps.items()):

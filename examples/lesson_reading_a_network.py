@@ -48,13 +48,15 @@ of_label = probabilities[np.arange(len(y_test)), y_test]
 chosen = int(np.argmin(of_label))  # the scan that the network gets wrong most surely
 image, label = x_test[chosen], int(y_test[chosen])
 said = probabilities[chosen].argmax()
-print(f"test image {chosen} is a {label}; the network says {said}, and gives {label} {of_label[chosen]:.4f}")
+print(f"test image {chosen} is a {label}; the network says {said}, and {label} with probability {of_label[chosen]:.4f}")
 
 # %% The page. Click a number, and it is opened as the sum it is; the switch at the top goes from values to gradients
 page = study.explain(model, image, label, class_names=digits.CLASS_NAMES, title=f"a scanned {label}")
 run.save_page("explained", page)
 
 # %% Every number has an address: #forward or #backward, the layer, the place. Behind the page's own, it opens that number
+# Of the page under a cell nobody sees the address: `page.save("page.html")` gives a file for a browser; or, after
+# `widget = page.widget()`, set `widget.hash`.
 print("#forward/scan/4,3,0           the pixel in row 4, column 3 (of channel 0; all count from 0)")
 print("#forward/conv_1/4,3,5         conv_1's sum there in map 5, before its activation")
 print("#forward/conv_1:relu/4,3,5    after it")
@@ -100,7 +102,7 @@ for axis, (title, numbers) in zip(axes[1:], products):
     for place in np.ndindex(3, 3):
         axis.text(place[1], place[0], f"{numbers[place]:.2f}", ha="center", va="center", color="black", fontsize=9)
 for axis in axes:
-    axis.set(xticks=[], yticks=[])
+    axis.axis("off")
 run.save("why_zero")
 
 
@@ -127,7 +129,8 @@ for axis, (row, column) in zip(axes, ((0, 0), (1, 2))):
     axis.imshow(changes(row, column), cmap="cividis", vmin=0, vmax=1)
     frame = (first[1] - 0.5, first[0] - 0.5), last[1] - first[1] + 1, last[0] - first[0] + 1
     axis.add_patch(Rectangle(*frame, fill=False, edgecolor="C1", linewidth=2.5, clip_on=False))
-    axis.set(title=f"conv_2 at ({row}, {column}):\npixels that change it", xticks=[], yticks=[])
+    axis.set(title=f"conv_2 at ({row}, {column}):\npixels that change it")
+    axis.axis("off")
 run.save("sees")
 
 # %% 3. Why will this weight grow? Its gradient is a sum over all places: the pixel under it, times the gradient that came back
@@ -145,7 +148,8 @@ for axis, (title, numbers) in zip(
 ):
     reach = np.abs(numbers).max() or 1
     axis.imshow(numbers, cmap="PuOr_r", vmin=-reach, vmax=reach)
-    axis.set(title=title, xticks=[], yticks=[])
+    axis.set_title(title)
+    axis.axis("off")
 run.save("weight")
 
 # %% 4. Which class does this map push up? From conv_2 on all is linear: a score is its bias and the shares of the 16 maps
@@ -192,7 +196,8 @@ panels = (
 for axis, (title, numbers) in zip(axes, panels):
     reach = np.abs(numbers).max() or 1
     axis.imshow(numbers, cmap="PuOr_r", vmin=-reach, vmax=reach)
-    axis.set(title=title, xticks=[], yticks=[])
+    axis.set_title(title)
+    axis.axis("off")
 run.save("stops")
 
 # %% [markdown]

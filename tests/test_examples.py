@@ -1,7 +1,7 @@
-"""Every example runs to its end on the data of `--quick`, draws what it promises, and prints what is so.
+"""Every program runs to its end on the data of `--quick`, draws what it promises, and prints what is so.
 
 The data are generated where the real ones are absent, which the tests see to. Two of the programs also run
-under Keras itself, with nothing but their import lines changed.
+under Keras itself, with nothing but their import lines changed. (Lessons: `test_notebooks`.)
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ FIGURES = {
     "lesson_backpropagation": {"gradients"},
     "lesson_batch_normalization": {"learning_curves", "gradients_without", "gradients_with", "activations"},
     "lesson_optimizers": {"valley", "digits"},
+    "lesson_counting": {"shares", "memory"},
+    "lesson_fast_convolution": {"im2col", "tiles", "winograd", "rates"},
+    "lesson_augmentation_dropout": {"augmentation", "gap", "more_images"},
+    "lesson_reading_a_network": {"why_zero", "sees", "weight", "pushes", "stops"},
 }
 
 
@@ -206,68 +210,6 @@ def test_siamese(run, tmp_path):
 def test_custom_loop(run, tmp_path):
     _, printed = quick(run, "custom_loop", tmp_path / "out")
     assert float(re.search(r"the losses of both differ by at most (\S+)", printed)[1]) < 1e-6
-
-
-def test_lesson_convolution(run, tmp_path):
-    from scipy.signal import correlate2d
-
-    variables, printed = quick(run, "lesson_convolution", tmp_path / "out")
-    expected = correlate2d(variables["image"], variables["kernel"], "valid")
-    np.testing.assert_array_equal(variables["by_hand"], expected)
-    assert f"    = {expected[1, 1]:.0f}\n" in printed
-    assert "differs from the loops' by at most 0.0" in printed
-    for formula in (
-        "ceil((5 - 3 + 1) / 1) = 3",
-        "ceil((5 - 3 + 1) / 2) = 2",
-        "ceil(5 / 1)         = 5",
-        "ceil(5 / 2)         = 3",
-    ):
-        assert formula in printed
-        calculation, result = formula.split("=")
-        assert eval(calculation.replace("ceil", "np.ceil")) == int(result)
-
-
-def test_lesson_backpropagation(run, tmp_path):
-    import tensorflow as tf
-
-    variables, printed = quick(run, "lesson_backpropagation", tmp_path / "out")
-    x, k = (tf.constant(variables[name][None, :, :, None]) for name in ("x", "k"))
-    kernel = tf.transpose(k, (1, 2, 0, 3))
-    with tf.GradientTape() as tape:
-        tape.watch([x, kernel])
-        y = tf.nn.conv2d(x, kernel, 1, "VALID")[0, :, :, 0] + variables["b"]
-        loss = tf.reduce_sum((y - variables["target"]) ** 2) / 2
-    dx, dk = tape.gradient(loss, [x, kernel])
-    np.testing.assert_array_equal(variables["dx"], dx[0, :, :, 0])
-    np.testing.assert_array_equal(variables["dk"], dk[:, :, 0, 0])
-    assert f"loss before the step: {float(loss):.4f}" in printed
-    assert re.findall(r"^    (?:y|dk|db|dx) +(\S+)$", printed, re.MULTILINE) == ["0.0"] * 4
-    for slope, gradient in re.findall(r"k\[\d, \d\]: +(\S+) +(\S+)$", printed, re.MULTILINE):
-        assert slope == gradient
-
-
-def test_lesson_batch_normalization(run, tmp_path):
-    _, printed = quick(run, "lesson_batch_normalization", tmp_path / "out")
-    expected = (np.array([2, 4, 4, 6, 8, 12]) - 6) / np.sqrt(32 / 3 + 0.001)
-    for line in ("(x - mean) / sqrt(variance + 0.001)", "the layer in training"):
-        shown = re.search(rf"^{re.escape(line)}: +\[(.*?)\]", printed, re.MULTILINE).group(1)
-        np.testing.assert_allclose([float(number) for number in shown.split()], expected, atol=1e-4)
-    assert "batch 60: mean 5.9892, variance 10.6493" in printed  # 6 (1 - 0.9⁶⁰) and 0.9⁶⁰ + 32/3 (1 - 0.9⁶⁰)
-    _, last_relu = printed.split("mean and standard deviation\n")
-    without, normalized = (float(line.split()[2]) for line in last_relu.splitlines()[:2])
-    assert without < 0.1 < normalized == pytest.approx(1, abs=0.1)
-
-
-def test_lesson_optimizers(run, tmp_path):
-    variables, printed = quick(run, "lesson_optimizers", tmp_path / "out")
-    assert "    sgd       +0.5600  -3.5000" in printed  # -0.07 times the gradient (-8, 50)
-    assert "    adam      +0.0700  -0.0700" in printed  # the rate, against the gradient's sign
-    for axis, slope in enumerate((1, 25)):  # gradient descent on ½ s w² multiplies w by 1 - rate · s
-        path = variables["walks"]["sgd"][:, axis]
-        np.testing.assert_allclose(path, path[0] * (1 - 0.07 * slope) ** np.arange(101), rtol=1e-3, atol=1e-6)
-    best = max(variables["accuracies"].values())
-    assert final(printed, "best test accuracy") == pytest.approx(best, abs=1e-4)
-    assert best > 0.5
 
 
 def test_arguments(run, tmp_path):

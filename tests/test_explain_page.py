@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
+import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -364,5 +367,26 @@ def test_a_notebook_holds_the_same_page(browser, small):
     frame = opened.tab.frame_locator("iframe")
     frame.locator(".rail a", has_text="dense").first.click()
     sync_api.expect(frame.locator(".check")).to_have_attribute("data-at", "#forward/dense/0")
+    assert opened.errors == []
+    opened.close()
+
+
+def test_the_lessons_addresses_open_and_have_its_numbers(browser, tmp_path, monkeypatch, capsys):
+    """`lesson_reading_a_network`, which computes each number itself, run as a program."""
+    examples = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(examples)
+    monkeypatch.setattr(sys, "argv", ["lesson", "--quick", "--out", str(tmp_path)])
+    matplotlib.use("agg")
+    with matplotlib.rc_context():
+        runpy.run_path(str(examples / "lesson_reading_a_network.py"), run_name="__main__")
+    lines = re.findall(r"^(#\S+/[\d,]+)(?: +(-?\d+\.\d{4}))?", capsys.readouterr().out, re.MULTILINE)
+    assert len(lines) >= 11
+    opened = Opened(browser, tmp_path / "explained.html")
+    numbers = [
+        (found["engine"], number) for found, (_, number) in zip(opened.open_all([at for at, _ in lines]), lines) if number
+    ]
+    assert len(numbers) >= 4
+    for engine, number in numbers:
+        assert float(engine) == pytest.approx(float(number), abs=1e-4)
     assert opened.errors == []
     opened.close()

@@ -22,19 +22,19 @@ ENDINGS = (".gif", ".mp4", ".html")
 # Matplotlib's page takes the signs on its buttons from a server's font; these are in the fonts of every system.
 _SIGNS = {
     "minus": "−",
-    "fast-backward": "⏮",
-    "step-backward": "◂",
+    "fast-backward": "|◀",
+    "step-backward": "‹",
     "play": "▶",
-    "pause": "⏸",
-    "step-forward": "▸",
-    "fast-forward": "⏭",
+    "pause": "‖",
+    "step-forward": "›",
+    "fast-forward": "▶|",
     "plus": "+",
 }
 _MOST_MEGABYTES = 500  # of frames in a page
 
 
 class Animation:
-    """A figure with frames. Notebooks play it; `save` writes it.
+    """A figure with frames. Notebooks show it with buttons to play it; `save` writes it.
 
     Args:
         figure: as the first frame has it.
@@ -66,8 +66,8 @@ class Animation:
     def save(self, path: str | os.PathLike[str], *, dpi: int = 100) -> None:
         """Write all frames, as what the path's ending names: .gif, .mp4 (which needs ffmpeg on this machine), or .html.
 
-        An HTML file holds its pictures and the buttons to step through them. An older file stays until the new one is
-        complete.
+        An HTML file holds its pictures, and buttons to play them and to step through them. An older file stays until the
+        new one is complete.
 
         Args:
             path: of the file.
@@ -95,11 +95,12 @@ class Animation:
 
     def _page(self, dpi: int) -> str:
         """A whole document; Matplotlib's player is a piece of one."""
-        background = matplotlib.colors.to_hex(self.figure.get_facecolor())
+        background, ink = (settings(self.style)[name] for name in ("figure.facecolor", "text.color"))
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>minicnn</title>\n'
             '<meta name="viewport" content="width=device-width"></head>\n'
-            f'<body style="background: {background}">\n{self._player(dpi)}</body></html>\n'
+            f'<body style="background: {background}; color: {ink}; font-family: sans-serif">\n'
+            f"{self._player(dpi)}</body></html>\n"
         )
 
     def _player(self, dpi: int) -> str:

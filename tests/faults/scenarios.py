@@ -173,11 +173,12 @@ def _picture(color: int) -> bytes:
 
 
 def _run_folder() -> Scenario:
-    names = ("settings.json", "model.keras", "history.csv", "curves.png", "confusion.png", "mistakes.png")
+    names = ("settings.json", "model.keras", "history.csv", "filters.npz", "curves.png", "confusion.png", "mistakes.png")
 
     def write(folder: Path, seed: int, keep: bool) -> None:
         settings = {"model": f"m{seed}", "dataset": "d", "epochs_done": 0}
-        run = Run(folder / "run", settings)
+        run = Run(folder / "run", settings, study.KernelHistory())
+        run.kernels.kernels, run.kernels.epochs = [np.full((2, 2, 1, 1), seed, np.float32)], [0]
         model = _model(seed)
         run.begin(keep=keep)
         model.fit(X, Y, epochs=1, verbose=0)
@@ -200,6 +201,8 @@ def _run_folder() -> Scenario:
                 Image.open(path).load()
             if path.suffix == ".csv":
                 assert path.read_text().endswith("\n")
+            if path.suffix == ".npz":
+                study.KernelHistory.load(path)
             if path.suffix == ".keras":
                 found[path.name] = _of(minicnn.models.load_model(path))
             else:

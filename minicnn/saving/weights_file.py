@@ -56,10 +56,13 @@ def saved_objects(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _optimizers(model: Any) -> Iterator[tuple[str, Any]]:
-    """The optimizer, and the one that it wraps: as in Keras that one's variables are then in both places."""
+    """The optimizer, and the one or those that it wraps: as in Keras their variables are then in both places."""
     optimizer, path = getattr(model, "optimizer", None), "optimizer"
     while optimizer is not None:
         yield path, optimizer
+        used: dict[str, int] = {}
+        for inner in getattr(optimizer, "optimizers", ()):
+            yield f"{path}/optimizers/{_numbered(_name_of_class(inner), used)}", inner
         optimizer, path = getattr(optimizer, "inner_optimizer", None), f"{path}/inner_optimizer"
 
 
@@ -96,14 +99,23 @@ def _walk_container(container: Any, path: str, seen: set[int]) -> Iterator[tuple
     used: dict[str, int] = {}
     for item in container.values() if isinstance(container, dict) else container:
         if isinstance(item, Layer):
-            name = registry.snake_case(serialization.keras_name(type(item))[1])
+            name = _name_of_class(item)
         elif isinstance(item, (list, tuple, dict)):
             name = "container"
         else:
             continue
-        count = used[name] = used.get(name, -1) + 1
-        inner = _join(path, f"{name}_{count}" if count else name)
+        inner = _join(path, _numbered(name, used))
         yield from _walk(item, inner, seen) if isinstance(item, Layer) else _walk_container(item, inner, seen)
+
+
+def _name_of_class(item: Any) -> str:
+    return registry.snake_case(serialization.keras_name(type(item))[1])
+
+
+def _numbered(name: str, used: dict[str, int]) -> str:
+    """The name, with a number behind it from its second use on."""
+    count = used[name] = used.get(name, -1) + 1
+    return f"{name}_{count}" if count else name
 
 
 def _join(path: str, name: str) -> str:

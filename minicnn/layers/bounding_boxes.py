@@ -25,7 +25,7 @@ class MaxNumBoundingBoxes(ImageLayer):
         bounding_box_format: what the four numbers are, such as "xyxy": needed with boxes as in Keras, and not looked at.
         data_format: see `RandomWarp`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> layer = MaxNumBoundingBoxes(3, bounding_box_format="xyxy")
         >>> boxes = {"boxes": np.array([[10, 20, 100, 150]]), "labels": np.array([7])}

@@ -46,10 +46,6 @@ result = recipes.train(recipe, (x_train, y_train), (x_test, y_test), seed=run.se
 recipes.write_log(run.out / "log.json", recipe, result, run.seed, script=Path(__file__))
 
 # %% Curves
-_, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-for axis, metric in zip(axes, ("loss", "accuracy")):
-    axis.plot(range(1, len(result.history.history[metric]) + 1), result.history.history[metric], "o-")
-    axis.set(xlabel="epoch", ylabel=f"training {metric}")
-run.save("curves")
+run.save("curves", study.learning_curves(result.history))
 print(f"seconds: {result.seconds:.1f}, epochs: {result.epochs:g}, test accuracy without views: {result.accuracy:.4f}")
 print(f"test accuracy: {result.accuracy_with_tta:.4f}")

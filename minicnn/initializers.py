@@ -435,8 +435,9 @@ class Dirac(Initializer):
         kernel = np.array((self.rest or Zeros())(shape, dtype))
         grouped = kernel.reshape(*window, inputs, self.groups, filters)  # a view
         grouped[..., :copies] = 0
+        middle = grouped[tuple(extent // 2 for extent in window)]
         for i in range(copies):
-            grouped[(*(extent // 2 for extent in window), i, slice(None), i)] = 1
+            middle[i, :, i] = 1
         return as_tensor(kernel)
 
     def get_config(self) -> dict[str, Any]:

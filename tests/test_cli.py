@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minicnn import config, data, datasets, models, study, zoo
+from minicnn import config, data, datasets, models, recipes, study, zoo
 from minicnn.callbacks import History
 from minicnn.cli.given_model import GivenModel, input_range, refuse_fewer_outputs
 from minicnn.cli.main import main
@@ -214,6 +215,54 @@ def test_train_of_ones_own_goes_on_with_its_optimizer(cli, tmp_path):
     message = "outputs of shape \\(None, 10\\), which tell 10 classes apart; the data have 100"
     with pytest.raises(ValueError, match=message):
         refuse_fewer_outputs(model, 100)
+
+
+@pytest.fixture
+def tiny_recipe(monkeypatch):
+    """airbench94 for a few images; CIFAR-10 is these."""
+    rng = np.random.default_rng(0)
+    parts = [
+        (rng.integers(0, 256, (n, 26, 26, 3)).astype(np.uint8), np.arange(n)[:, None].astype(np.uint8) % 10) for n in (24, 20)
+    ]
+    monkeypatch.setattr(datasets.cifar10, "load_data", lambda: tuple(parts))
+    small = dataclasses.replace(recipes.get("airbench94"), widths=(8, 8, 8), batch_size=12, epochs=1.5)
+    monkeypatch.setitem(recipes.RECIPES, "airbench94", small)
+    return parts
+
+
+def test_a_recipe_writes_a_run_folder_with_its_log(tiny_recipe, no_data, cli, tmp_path):
+    folder = tmp_path / "run"
+    code, out, _ = cli("train", "cifar10", "--recipe", "airbench94", "--seed", 3, "--out", folder)
+    assert code == 0
+    assert "not the original files of CIFAR-10" in out
+    assert re.search(r"1\.5 epochs in [\d.]+ s: accuracy (\d\.\d+), (\d\.\d+) with test-time augmentation", out)
+    log, settings = (json.loads((folder / name).read_text()) for name in ("log.json", "settings.json"))
+    assert (log["steps"], log["seed"], log["recipe"]["epochs"]) == (3, 3, 1.5)
+    assert (settings["recipe"], settings["seed"], settings["epochs_done"]) == ("airbench94", 3, 2)
+    assert settings["test_accuracy"] == pytest.approx(log["accuracy"])
+    assert settings["test_accuracy_with_tta"] == log["accuracy_with_tta"]
+    assert {"model.keras", "history.csv", "curves.png", "confusion.png", "mistakes.png"} < {p.name for p in folder.iterdir()}
+    x, y = tiny_recipe[1]
+    right = models.load_model(folder / "model.keras").predict(x / np.float32(255), verbose=0).argmax(axis=1) == y[:, 0]
+    assert np.mean(right) == pytest.approx(log["accuracy"])
+    code, out, _ = cli("evaluate", folder, "cifar10")  # which takes the range of the pixels from the file
+    assert f"test accuracy {100 * log['accuracy']:.2f}% of 20 images" in out
+    fails(cli("train", "--resume", "--out", folder), 2, "is of the recipe airbench94, which runs from end to end")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("cifar10 --recipe airbench", "Unknown recipe: 'airbench'. Did you mean"),
+        ("digits --recipe airbench94", "The recipes are for cifar10. Received: digits"),
+        ("--recipe airbench94 --model vgg_bn --range 0-255", "cannot be given with --model, --range"),
+        ("--recipe airbench94 --resume", "cannot be given with --resume"),
+        ("--recipe airbench94 --batch-size 9 --learning-rate 1", "cannot be given with --batch-size, --learning-rate"),
+    ],
+)
+def test_what_a_recipe_says_itself_is_not_to_be_given(no_data, cli, arguments, message):
+    fails(cli("train", *arguments.split()), 2, message)
+    assert not (no_data / "runs").exists()
 
 
 def test_without_a_data_set_it_takes_cifar10_where_that_is_and_says_why(monkeypatch, no_data, cli, tmp_path):

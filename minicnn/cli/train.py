@@ -126,7 +126,7 @@ def _check_fits_recipe(asked: Options, resume: bool) -> None:
     given = {name for name, value in vars(asked).items() if value is not None} - {"dataset", "epochs", "seed"}
     given |= {"resume"} if resume else set()
     if given:
-        names = ", ".join(f"--{name.replace('_', '-').replace('input-', '')}" for name in sorted(given))
+        names = ", ".join(sorted(f"--{name.replace('_', '-').removeprefix('input-')}" for name in given))
         raise click.UsageError(f"--recipe is trained as it is written, from end to end; it cannot be given with {names}.")
     if asked.dataset not in (None, "cifar10"):
         raise click.UsageError(f"The recipes are for cifar10. Received: {asked.dataset}")

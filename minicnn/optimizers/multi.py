@@ -230,8 +230,8 @@ class MultiOptimizer(Optimizer):
     def at_rate(self, rate: Array | None) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for place, optimizer in enumerate(self._inner_optimizers):
-                scheduled = rate is not None and not isinstance(optimizer._learning_rate, Variable)
-                stack.enter_context(optimizer.at_rate(rate[place] if scheduled else None))
+                own = None if rate is None or isinstance(optimizer._learning_rate, Variable) else rate[place]
+                stack.enter_context(optimizer.at_rate(own))
             yield
 
     def get_config(self) -> dict[str, Any]:

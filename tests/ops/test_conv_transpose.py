@@ -70,6 +70,11 @@ def test_conv2d_transpose_of_many_channels(target: Target, size: int, stride: in
     check_against_tensorflow(target, case, NR + 1, 2 * NR + 3, True, relu, size)
 
 
+@pytest.mark.parametrize("relu", [False, True])
+def test_places_overlap_where_a_window_as_large_as_its_stride_is_dilated(target: Target, relu: bool) -> None:
+    check_against_tensorflow(target, Windows(2, (6, 4), (2, 2), (2, 2), (2, 2), "explicit", (1, 0, 1, 0)), 3, 5, True, relu, 0)
+
+
 @update_cases
 @given(case=windows(dilated=True), C_in=channels, C_out=channels, seed=seeds)
 def test_it_is_the_adjoint_of_the_convolution(target: Target, case: Windows, C_in: int, C_out: int, seed: int) -> None:

@@ -156,56 +156,56 @@ PLANTS = [
         "models/training.py",
         "        self.stop_predicting = False\n        parts:",
         "        parts:",
-        _API,
+        ("tests/models/test_api.py::test_a_stopped_evaluation_or_prediction_does_not_stop_the_next",),
     ),
     Plant(
         "test_on_batch_goes_on_with_the_means_of_before",
         "models/training.py",
         '            self.reset_metrics()\n            self._step("test_step")',
         '            self._step("test_step")',
-        _API,
+        ("tests/models/test_against_keras.py::test_train_and_test_on_batch_follow_keras",),
     ),
     Plant(
         "each_epoch_has_the_order_of_the_first",
         "models/data_adapter.py",
         "np.array([self.seed, number], np.uint64)",
         "np.array([self.seed, 0], np.uint64)",
-        _FIT,
+        ("tests/models/test_fit_arguments.py::test_shuffling_is_a_permutation_that_depends_on_seed_and_pass",),
     ),
     Plant(
         "class_weight_of_labels_in_a_column",  # (N, 1): all of them class 0
         "models/data_checks.py",
         "    if target.ndim > 1 and target.shape[-1] == 1:\n        target = target[..., 0]\n    elif",
         "    if",
-        _FIT,
+        ("tests/models/test_fit_arguments.py::test_fit_is_keras",),
     ),
     Plant(
         "validation_split_is_rounded_down",  # and not what is trained with
         "models/data_checks.py",
         "at = math.floor(size * (1 - fraction))",
         "at = size - math.floor(size * fraction)",
-        _FIT,
+        ("tests/models/test_fit_arguments.py::test_fit_is_keras",),
     ),
     Plant(
         "convolution_takes_a_pooling_of_the_other_data_format",
         "models/fusion.py",
         "return step.layer.data_format == after.layer.data_format",
         "return True",
-        ("tests/models/test_fusion.py",),
+        ("tests/models/test_fusion.py::test_a_pooling_of_the_other_data_format_is_no_epilogue",),
     ),
     Plant(
         "another_reader_of_a_softmax_gets_its_logits",
         "models/fusion.py",
         "readers[i] == 1 else None",
         "readers[i] >= 1 else None",
-        ("tests/models/test_fusion.py", "tests/models/test_against_keras.py"),
+        ("tests/models/test_fit_arguments.py::test_an_output_that_is_read_twice_keeps_its_activation",),
     ),
     Plant(
         "loss_of_the_second_output_takes_the_firsts_weights",
         "models/output_losses.py",
         "weights[i] if len(weights) > 1 else weights[0]",
         "weights[0]",
-        ("tests/models/test_against_keras.py", "tests/models/test_api.py"),
+        ("tests/models/test_api.py::test_every_output_s_loss_and_metric_have_their_own_weights",),
     ),
     Plant(
         "one_array_for_two_gradients_is_penalized_twice",  # a user's layer may return it
@@ -214,21 +214,21 @@ PLANTS = [
         "            copy[...] = backends.asarray(grad)\n"
         "            copies.append(copy)\n",
         "            copies.append(backends.asarray(grad, variable.dtype))\n",
-        ("tests/models/test_own_layers.py",),
+        ("tests/models/test_own_layers.py::test_one_array_may_be_the_gradient_of_two_weights",),
     ),
     Plant(
         "shuffles_of_a_repeated_pass_come_again_in_the_next",
         "data/dataset.py",
         "itertools.count(running[0] << 32)",
         "itertools.count(running[0])",
-        ("tests/test_data.py",),
+        ("tests/test_data.py::TestInTraining::test_no_order_of_a_repeated_data_set_comes_again",),
     ),
     Plant(
         "frozen_layer_within_a_layer_trains",
         "layers/base.py",
         "return [v for v in self.weights if v.trainable and id(v) not in frozen] if self.trainable else []",
         "return [v for v in self.weights if v.trainable] if self.trainable else []",
-        ("tests/layers/test_layer.py", "tests/models/test_own_layers.py"),
+        ("tests/models/test_own_layers.py::test_the_penalties_of_held_weights_count_and_those_of_frozen_ones_do_not",),
     ),
     # --- callbacks, and training that is resumed
     Plant(
@@ -236,42 +236,42 @@ PLANTS = [
         "models/data_adapter.py",
         'range(self.taken, state["taken"])',
         'range(self.taken + 1, state["taken"])',
-        _RESUME,
+        ("tests/test_resume.py::test_the_place_in_the_data_comes_along",),
     ),
     Plant(
         "batches_of_a_resumed_epoch_are_numbered_from_zero",
         "models/run.py",
         "enumerate(left, self.batch)",
         "enumerate(left)",
-        _RESUME,
+        ("tests/test_resume.py::test_batches_keep_their_numbers",),
     ),
     Plant(
         "damaged_backup_hides_the_one_before",
         "callbacks/checkpoint.py",
         "except (OSError, ValueError):",
         "except OSError:",
-        ("tests/test_resume.py", "tests/test_callbacks.py"),
+        ("tests/test_resume.py::test_a_backup_with_a_changed_bit_is_not_used",),
     ),
     Plant(
         "backup_is_written_before_the_others_have_acted",  # where it stands before them in the list
         "callbacks/callback_list.py",
         'for callback in sorted(self.callbacks, key=lambda callback: getattr(callback, "runs_last", False))',
         "for callback in self.callbacks",
-        ("tests/test_resume.py", "tests/test_callbacks.py"),
+        ("tests/test_resume.py::test_the_learning_rate_that_a_plateau_left_comes_along",),
     ),
     Plant(
         "averages_of_an_inner_optimizer_are_not_found",
         "callbacks/swap_ema_weights.py",
         'optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)',
         "optimizer = self.model.optimizer",
-        ("tests/test_callbacks.py",),
+        ("tests/test_callbacks.py::test_averages_are_swapped_in_as_keras_does",),
     ),
     Plant(
         "early_stopping_resumes_with_fresh_patience",
         "callbacks/early_stopping.py",
         '("best", "wait", "stopped_epoch", "best_weights", "best_epoch")',
         '("best", "stopped_epoch", "best_weights", "best_epoch")',
-        _RESUME,
+        ("tests/test_resume.py::test_early_stopping_stops_where_it_would_have_and_gives_back_the_best",),
     ),
     # --- saving
     Plant(
@@ -279,35 +279,35 @@ PLANTS = [
         "saving/weights_file.py",
         "2**20 + 8 * own + 2**14 * len(owners)",
         "2**20 + 3 * own + 2**14 * len(owners)",
-        _SAVING,
+        ("tests/test_saving.py::test_a_large_model_with_every_slot_comes_back",),
     ),
     Plant(
         "archives_skip_no_mismatch",
         "saving/files.py",
         "read_archived_weights(archive, model, skip_mismatch)",
         "read_archived_weights(archive, model)",
-        _SAVING,
+        ("tests/test_saving.py::test_skip_mismatch_loads_the_rest",),
     ),
     Plant(
         "names_but_the_last_64_kilobytes_are_lost",  # of many layers in an older file
         "saving/legacy_h5.py",
         'found += list(group.attrs[f"{attribute}{index}"])',
         'found = list(group.attrs[f"{attribute}{index}"])',
-        _SAVING,
+        ("tests/test_saving.py::test_names_that_do_not_fit_into_one_attribute",),
     ),
     Plant(
         "optimizer_of_other_slots_is_skipped_silently",
         "saving/weights_file.py",
         'return int(array_at(optimizer_group, "0", ())) == 0',
         'return int(array_at(optimizer_group, "0", ())) >= 0',
-        _SAVING,
+        ("tests/test_saving.py::test_another_optimizer_s_state_is_skipped_with_a_warning",),
     ),
     Plant(
         "second_random_generator_of_a_layer_is_not_saved",
         "saving/weights_file.py",
         "enumerate(layer._seed_generators):",
         "enumerate(layer._seed_generators[:1]):",
-        _SAVING,
+        ("tests/test_saving.py::test_each_random_generator_of_a_layer_comes_back",),
     ),
     # --- losses and metrics
     Plant(
@@ -316,14 +316,14 @@ PLANTS = [
         "            if given.ndim == len(shape) + 1 and given.shape[-1] == 1:\n"
         "                given = given.reshape(given.shape[:-1])\n",
         "",
-        _LOSSES,
+        ("tests/test_losses.py::test_a_weight_a_sample_may_have_an_axis_of_one",),
     ),
     Plant(
         "dice_has_twice_its_epsilon",  # which masks that are all but empty show
         "losses/similarity.py",
         "return 0.5, 0.5, config.epsilon() / 2",
         "return 0.5, 0.5, config.epsilon()",
-        _LOSSES,
+        ("tests/test_losses.py::test_value_and_gradient_of_further_losses_are_keras",),
     ),
     Plant(
         "focal_gradient_without_gamma_where_all_is_right",  # 0 times 1 / 0
@@ -366,7 +366,7 @@ PLANTS = [
         "backends/reference/update.py",
         "max(p.shape) ** 0.5 * rms_rate",
         "p.shape[0] ** 0.5 * rms_rate",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "lamb_leaves_zero_weights_as_they_are",
@@ -430,14 +430,14 @@ PLANTS = [
         "layers/tracing.py",
         "(False, True) if training is None or not watching.tracing else (bool(training),)",
         "(False, True) if training is None else (bool(training),)",
-        ("tests/models/test_traced.py",),
+        ("tests/models/test_traced.py::test_training_said_by_a_call",),
     ),
     Plant(
         "shear_along_columns_keeps_its_sign",
         "layers/augment.py",
         "draws.uniform(words[:, 2], *self.y_factor) * sign",
         "draws.uniform(words[:, 2], *self.y_factor)",
-        ("tests/layers/test_augment.py",),
+        ("tests/layers/test_augment.py::test_half_of_the_images_are_sheared_the_other_way",),
     ),
     Plant(
         "cutmix_takes_a_share_of_each_side",  # in place of the area
@@ -451,6 +451,6 @@ PLANTS = [
         "study/explain/collect.py",
         "gradients = [twin.optimizer.scale_loss(of_weights[variable]) for variable in trained]",
         "gradients = [of_weights[variable] for variable in trained]",
-        ("tests/test_explain.py",),
+        ("tests/test_explain.py::test_the_next_step_is_the_optimizers",),
     ),
 ]

@@ -473,6 +473,10 @@ class TestAlternatingFlip:
         assert 100 < (self.seen(0, seed=1) ^ first).sum() < 300
         assert scipy.stats.pearsonr(first[:-1], first[1:]).pvalue > 1e-3  # neighbours tell nothing of each other
 
+    def test_the_hash_is_splitmix64(self):
+        """Its first numbers from the seed 0: e220a839..., 6e789e6a..., 06c45d18..., f88bb8a8..., 1b39896a..."""
+        np.testing.assert_array_equal(self.seen(0, n=5), [True, False, False, True, False])
+
     def test_an_image_s_number_counts_and_not_its_place(self):
         x = np.random.default_rng(0).integers(0, 255, (9, 4, 5, 3)).astype(np.uint8)
         order = np.random.default_rng(1).permutation(9)

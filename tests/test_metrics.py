@@ -466,6 +466,18 @@ def test_iou_counts_images_and_warns_of_cut_weights():
         ours.update_state(y_true, y_pred, weights)
 
 
+def test_a_row_of_zeros_calls_no_class():
+    y_true, y_pred = np.array([[1, 0], [1, 0]], "float32"), np.array([[0, 0], [0.6, 0.4]], "float32")
+    np.testing.assert_allclose(metrics.F1Score()(y_true, y_pred), keras.metrics.F1Score()(y_true, y_pred), rtol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", [None, "uniform_average", "variance_weighted_average"])
+def test_an_r2_of_targets_that_are_all_alike_is_keras_s(aggregation):
+    y_true, y_pred = np.array([[1, 2], [1, 3], [1, 5]], "float32"), np.array([[0.5, 2], [1.5, 3], [1, 4]], "float32")
+    ours, theirs = (module.R2Score(class_aggregation=aggregation)(y_true, y_pred) for module in (metrics, keras.metrics))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
 def test_an_adjusted_r2_of_few_samples_falls_back():
     y_true, y_pred = np.array([[0.0], [1.0], [2.0]]), np.array([[0.1], [1.0], [2.1]])
     for regressors, cause in ((2, "Division by zero"), (3, "More independent predictors than datapoints")):

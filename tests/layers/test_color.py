@@ -245,6 +245,13 @@ def test_labels_are_mixed_as_the_images_are(target: Target) -> None:
         np.testing.assert_array_equal(still["images"], images)
 
 
+def test_a_cut_is_as_large_as_the_label_says() -> None:
+    layer = layers.CutMix(seed=2)
+    words = layer.draw_words(200)
+    top, bottom, left, right = layer.boxes(words, (300, 200)).T
+    np.testing.assert_allclose((bottom - top) * (right - left) / (300 * 200), 1 - layer.own_shares(words), atol=0.02)
+
+
 GEOMETRY: dict[str, dict[str, Any]] = {
     "CenterCrop": {"height": 5, "width": 4},
     "CutMix": {},

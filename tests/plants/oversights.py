@@ -25,7 +25,7 @@ PLANTS = [
         _NUMBA + "conv.py",
         "read = (rows - 1) * geometry.SH + (geometry.KH - 1) * geometry.DH + 1",
         "read = (rows - 1) * geometry.SH + geometry.KH",
-        ("tests/ops/test_conv.py",),
+        ("tests/ops/test_conv.py::test_dilated_conv2d_equals_tensorflow",),
     ),
     Plant(
         "dilated_input_gradient_gathers_neighbours",
@@ -53,7 +53,7 @@ PLANTS = [
         _NUMBA + "winograd.py",
         "    if C_out % NR:\n        clear(workspace.U)\n",
         "",
-        ("tests/ops/test_winograd.py",),
+        ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
     ),
     Plant(
         "winograd_kernel_gradient_of_the_last_group_alone",  # of more than 512 tiles, where channels are many
@@ -67,7 +67,7 @@ PLANTS = [
         _NUMBA + "depthwise.py",
         "period = S // gcd(S, D)",
         "period = S",
-        ("tests/ops/test_depthwise.py",),
+        ("tests/ops/test_depthwise.py::test_depthwise_equals_tensorflow",),
     ),
     Plant(
         "depthwise_kernel_gradient_runs_past_an_image",  # whose number of rows is odd
@@ -88,35 +88,35 @@ PLANTS = [
         _NUMBA + "dense.py",
         "dx = dense_forward(dz, transposed, None)",
         "dx = dense_forward(dy, transposed, None)",
-        ("tests/ops/test_dense.py", "tests/ops/test_epilogues.py"),
+        ("tests/ops/test_epilogues.py::test_dense_gradients_of_many_samples",),
     ),
     Plant(
         "max_pooling_gradient_where_padding_hides_a_row",  # as many windows as fit, moved up by a row of padding
         _NUMBA + "pool.py",
         "    add = add or (pool.height, pool.width) != (H, W)\n",
         "",
-        ("tests/ops/test_pool.py",),
+        ("tests/ops/test_pool.py::test_pixels_under_no_window_get_no_gradient",),
     ),
     Plant(
         "layernorm_variance_cancels",  # mean of squares less square of the mean
         _NUMBA + "norm.py",
         "        total += (row[c] - mean) * (row[c] - mean)\n    return total / F(row.size)",
         "        total += row[c] * row[c]\n    return total / F(row.size) - mean * mean",
-        ("tests/ops/test_norm.py",),
+        ("tests/ops/test_norm.py::test_layernorm_equals_tensorflow",),
     ),
     Plant(
         "cross_entropy_clips_before_it_divides",
         _NUMBA + "loss.py",
         "clip(probabilities[c] / S, epsilon)",
         "clip(probabilities[c], epsilon) / S",
-        ("tests/ops/test_loss.py",),
+        ("tests/ops/test_loss.py::test_cross_entropy_equals_tensorflow",),
     ),
     Plant(
         "amsgrad_divides_by_the_variance_of_now",
         _NUMBA + "update.py",
         "p[i] -= rate * new_m / (np.sqrt(new_u) + epsilon)",
         "p[i] -= rate * new_m / (np.sqrt(new_v) + epsilon)",
-        ("tests/ops/test_update.py",),
+        ("tests/ops/test_update.py::test_adam_equals_tensorflow",),
     ),
     Plant(
         "lion_steps_along_its_next_momentum",  # of which the sign alone counts
@@ -130,7 +130,7 @@ PLANTS = [
         _NUMBA + "image.py",
         "iy = ((2 * oy + 1) * H) // (2 * OH)",
         "iy = (oy * H) // OH",
-        ("tests/ops/test_image.py", "tests/layers/test_augment.py"),
+        ("tests/layers/test_augment.py::test_resizing_equals_keras",),
     ),
     Plant(
         "fused_gradient_of_windows_that_overlap_one_way",
@@ -149,7 +149,7 @@ PLANTS = [
         "        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.\n"
         "        optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))\n"
         "        self._track(plan, penalties, loss, own, y, predictions, sample_weight)\n",
-        ("tests/models/test_against_keras.py",),
+        ("tests/models/test_against_keras.py::test_the_penalty_of_a_frozen_weight_does_not_count",),
     ),
     Plant(
         "predict_after_a_stopped_predict_stops_at_once",
@@ -330,35 +330,35 @@ PLANTS = [
         "backends/reference/loss.py",
         "slope = gamma * miss ** (gamma - 1) if gamma else 0",
         "slope = gamma * miss ** (gamma - 1)",
-        ("tests/test_losses.py", "tests/ops/test_loss.py"),
+        ("tests/test_losses.py::test_a_focal_loss_without_gamma_is_the_cross_entropy",),
     ),
     Plant(
         "f_score_calls_every_class_of_an_empty_row",
         "metrics/fscore.py",
         "called = (y_pred >= y_pred.max(axis=-1, keepdims=True)) & (abs(y_pred) > 1e-9)",
         "called = y_pred >= y_pred.max(axis=-1, keepdims=True)",
-        _METRICS,
+        ("tests/test_metrics.py::test_a_row_of_zeros_calls_no_class",),
     ),
     Plant(
         "r2_of_constant_targets_is_minus_infinity",
         "metrics/correlation.py",
         "            scores = np.where(np.isinf(scores), 0, scores)\n",
         "",
-        _METRICS,
+        ("tests/test_metrics.py::test_an_r2_of_targets_that_are_all_alike_is_keras_s",),
     ),
     Plant(
         "classes_that_never_appear_lower_the_iou",
         "metrics/iou.py",
         "shares.sum() / ((union > 1e-9).sum() + config.epsilon())",
         "shares.sum() / (union.size + config.epsilon())",
-        _METRICS,
+        ("tests/test_metrics.py::test_results_over_two_batches_are_keras",),
     ),
     Plant(
         "sorted_classes_beyond_the_k_th_count",
         "metrics/accuracy.py",
         "(labels[..., None] == predictions[..., :k])",
         "(labels[..., None] == predictions)",
-        _METRICS,
+        ("tests/test_metrics.py::test_top_k_of_sorted_class_numbers",),
     ),
     # --- optimizers
     Plant(
@@ -373,42 +373,42 @@ PLANTS = [
         "backends/reference/update.py",
         "length / (change_length + (change_length == 0)), 1) * change",
         "length / (change_length + (change_length == 0)), 0) * change",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "adafactor_s_rate_has_no_bound",
         "backends/reference/update.py",
         "rate = xp.minimum(learning_rate, 1 / xp.sqrt(1.0 * step))",
         "rate = learning_rate",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "schedule_free_warmup_never_ends",
         "backends/reference/update.py",
         "rate = learning_rate * xp.minimum(step / warmup_steps, 1) if warmup_steps else learning_rate",
         "rate = learning_rate * (step / warmup_steps) if warmup_steps else learning_rate",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_schedule_free_steps_are_the_paper_s",),
     ),
     Plant(
         "ftrl_shrinks_by_half",
         "backends/reference/update.py",
         "z += g + 2 * shrinkage * p - (now",
         "z += g + shrinkage * p - (now",
-        _OPTIMIZERS,
+        ("tests/test_optimizers.py::test_five_steps_are_keras",),
     ),
     Plant(
         "cosine_without_a_peak_waits_for_its_warmup",
         "optimizers/schedules.py",
         "peak, start = self.initial_learning_rate, 0",
         "peak, start = self.initial_learning_rate, self.warmup_steps",
-        ("tests/test_schedules.py",),
+        ("tests/test_schedules.py::test_rates_are_keras",),
     ),
     Plant(
         "copied_optimizer_spares_the_original_s_variables",
         "optimizers/base.py",
         "twin._undecayed = {copied(variable) for variable in excluded}, names",
         "twin._undecayed = excluded, names",
-        ("tests/models/test_copies.py",),
+        ("tests/models/test_copies.py::test_a_model_and_its_optimizer_stay_a_pair_in_any_order",),
     ),
     # --- ops, tapes, traced calls, augmentation, explanations
     Plant(
@@ -416,14 +416,14 @@ PLANTS = [
         "ops/indexing.py",
         "share[key] * (updates == y[key])",
         "share[key]",
-        ("tests/test_ops.py",),
+        ("tests/test_ops.py::test_values_and_gradients",),
     ),
     Plant(
         "end_of_an_inner_tape_ends_the_outer",
         "tape.py",
         "watching.tapes = tuple(tape for tape in watching.tapes if tape is not self)",
         "watching.tapes = ()",
-        ("tests/test_tape.py",),
+        ("tests/test_tape.py::test_a_gradient_of_a_gradient_is_refused_where_it_is_asked_for",),
     ),
     Plant(
         "functional_model_believes_what_a_call_says_of_training",
@@ -444,7 +444,7 @@ PLANTS = [
         "layers/mixing.py",
         "share = np.sqrt(1 - self.own_shares(words))",
         "share = 1 - self.own_shares(words)",
-        ("tests/layers/test_color.py",),
+        ("tests/layers/test_color.py::test_a_cut_is_as_large_as_the_label_says",),
     ),
     Plant(
         "explained_step_is_not_of_the_scaled_loss",

@@ -90,6 +90,11 @@ def resize(
     return batched(lambda x: resize_by_area(x, (int(size[0]), int(size[1]))), images)
 
 
+def psnr(a: Any, b: Any, max_val: float) -> Any:
+    """The peak signal-to-noise ratio of images, in decibels, one number an image: 10 log10(max_val**2 / mean((a - b)**2))."""
+    return 10.0 * ops.log10(max_val**2 / ops.mean(ops.square(ops.subtract(a, b)), (-3, -2, -1)))
+
+
 # Of an RGB pixel, a column each: Y, U, V. (ITU-R BT.601)
 _YUV = np.array(
     [[0.299, -0.14714119, 0.61497538], [0.587, -0.28886916, -0.51496512], [0.114, 0.43601035, -0.10001026]], "float32"
@@ -182,7 +187,7 @@ def _linalg() -> SimpleNamespace:
 
 def _image() -> SimpleNamespace:
     named = {name: getattr(ops.image, name) for name in ops.image.__all__}
-    own = (convert_image_dtype, extract_patches, resize, rgb_to_yuv, yuv_to_rgb)
+    own = (convert_image_dtype, extract_patches, psnr, resize, rgb_to_yuv, yuv_to_rgb)
     return SimpleNamespace(**{**named, **{function.__name__: function for function in own}})
 
 

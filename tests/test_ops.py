@@ -455,18 +455,20 @@ def mapped(function: Callable[[np.ndarray], Any], struct: Any) -> Any:
 INSTEAD_OF_KERAS: dict[str, Callable[..., Any]] = {"add": tf.add}
 
 
-def theirs(name: str, call: Call, dys: list[np.ndarray] | None = None) -> tuple[list[np.ndarray], list[Any]]:
-    """Keras's outputs, and TensorFlow's gradients of <outputs, dys>."""
+def theirs(name: str, call: Call, seed: int) -> tuple[list[np.ndarray], list[np.ndarray], list[Any] | None]:
+    """Keras's outputs, dys drawn for them (no floats stand for themselves), and TensorFlow's gradients of <outputs, dys>."""
     args, named = mapped(tf.constant, call[0]), mapped(tf.constant, call[1])
     sources = [one for one in flatten_struct([args, named]) if tf.is_tensor(one) and one.dtype.is_floating]
     with tf.GradientTape() as tape:
         tape.watch(sources)
         function = INSTEAD_OF_KERAS.get(name) or find(keras.ops, name)
         outputs = flatten_struct(function(*args, **named))
-    if dys is None:
-        return [np.asarray(y) for y in outputs], []
+    arrays, random = [np.asarray(y) for y in outputs], np.random.default_rng(seed)
+    dys = [np.array(random.standard_normal(y.shape), y.dtype) if y.dtype.kind == "f" else y for y in arrays]
+    if name in NO_GRADIENT_THERE:
+        return arrays, dys, None
     kept = [(y, tf.constant(dy)) for y, dy in zip(outputs, dys) if y.dtype.is_floating]
-    return [np.asarray(y) for y in outputs], tape.gradient([y for y, _ in kept], sources, [dy for _, dy in kept])
+    return arrays, dys, tape.gradient([y for y, _ in kept], sources, [dy for _, dy in kept])
 
 
 def check(actual: Any, expected: Any, dtype: str) -> None:
@@ -526,11 +528,8 @@ def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
     if dtype == "float64" and name in FLOAT32_ONLY:
         pytest.skip("TensorFlow computes it in float32")
     call = drawn(name, seed, dtype)
-    outputs, _ = theirs(name, call)
+    outputs, dys, gradients = theirs(name, call, seed)
     tolerance = "float32" if name in ROUNDED else dtype
-    random = np.random.default_rng(seed)
-    dys = [np.array(random.standard_normal(y.shape), y.dtype) if y.dtype.kind == "f" else y for y in outputs]
-    gradients = theirs(name, call, dys)[1] if name not in NO_GRADIENT_THERE else None
 
     args, named = mapped(ops.convert_to_tensor, call[0]), mapped(ops.convert_to_tensor, call[1])
     sources = [one for one in flatten_struct([args, named]) if is_source(one)]

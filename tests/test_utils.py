@@ -308,6 +308,8 @@ def test_tensorflow_s_names_with_arguments_of_its_own():
                 one(x[:, :3, :3], x[:, 3:, :3], **named), other(x[:, :3, :3], x[:, 3:, :3], **named), 1e-5
             )
     np.testing.assert_allclose(minicnn.nn.gelu(x), tf.nn.gelu(x), atol=1e-6)
+    for one, other in ((x, x[::-1]), (x[0], x[1])):
+        np.testing.assert_allclose(minicnn.image.psnr(one, other, max_val=2), tf.image.psnr(one, other, max_val=2), rtol=1e-5)
 
 
 @pytest.mark.parametrize("images", [(2, 6, 9, 3), (6, 9, 3)])

@@ -35,9 +35,10 @@ def alternating_flip(images: Any, indices: Any, epoch: int | None = None, seed: 
 
     Source: Jordan 2024, arXiv:2404.00498; the hash: SplitMix64, Steele et al. 2014, doi:10.1145/2660193.2660195.
 
-    >>> x = np.arange(2.0).reshape(1, 1, 2, 1)
-    >>> [alternating_flip(x, [1], epoch)[0, 0, :, 0].tolist() for epoch in range(3)]
-    [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+    Examples:
+        >>> x = np.arange(2.0).reshape(1, 1, 2, 1)
+        >>> [alternating_flip(x, [1], epoch)[0, 0, :, 0].tolist() for epoch in range(3)]
+        [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
     images, indices = np.asarray(images), np.asarray(indices)
     if images.ndim != 4 or indices.shape != images.shape[:1]:

@@ -397,18 +397,6 @@ class RandomTranslation(_HeightWidthWarp):
 
     _fill_modes = (*RandomWarp._fill_modes, "mirror")
 
-    def warp(self, x: Any, words: Any, interpolation: str) -> Any:
-        if self.fill_mode != "mirror":
-            return super().warp(x, words, interpolation)
-        # Padded by the reflected border, as far as the longest shift reaches: then no pixel is outside.
-        image = x.shape[1:3]
-        (top, left) = (
-            math.ceil(max(map(abs, bounds)) * extent) for bounds, extent in zip((self._height_range, self._width_range), image)
-        )
-        padded = np.pad(x, [(0, 0), (top, top), (left, left), (0, 0)], mode="reflect")
-        a0, a1, a2, b0, b1, b2 = self.maps(words, image)
-        return _warped(padded, (a0, a1, a2 + left, b0, b1, b2 + top), image, interpolation, "constant", 0.0)
-
     def shifts(self, words: Any, image: tuple[int, int]) -> tuple[Any, Any]:
         """The drawn shifts down and to the right in pixels, each (N,)."""
         down, right = self._factors(words)

@@ -57,11 +57,10 @@ def test_affine_warp2d_equals_tensorflow(
 
 @drawn_cases(200)
 @given(shape=images, mode=st.sampled_from(list(FILL_MODES)), bilinear=st.booleans(), seed=seeds)
-def test_affine_warp2d_equals_scipy_in_float64(shape: tuple[int, ...], mode: str, bilinear: bool, seed: int) -> None:
+def test_affine_warp2d_equals_scipy(target: Target, shape: tuple[int, ...], mode: str, bilinear: bool, seed: int) -> None:
     """SciPy interpolates past the border to its constant as we do; it calls our wrap "grid-wrap"."""
-    reference = Target("reference", "float64")
     N, H, W, C = shape
-    x, matrices = reference.normal(seed, *shape), exact_matrices(seed, N, "float64")
+    x, matrices = target.normal(seed, *shape), exact_matrices(seed, N, target.dtype)
     oy, ox = np.mgrid[:H, :W]
     expected = np.empty_like(x)
     for n, (a0, a1, a2, b0, b1, b2) in enumerate(matrices):
@@ -74,7 +73,7 @@ def test_affine_warp2d_equals_scipy_in_float64(shape: tuple[int, ...], mode: str
                 mode={"constant": "grid-constant", "wrap": "grid-wrap"}.get(mode, mode),
                 cval=0.75,
             )
-    reference.check(reference.ops.affine_warp2d(x, matrices, (H, W), int(bilinear), FILL_MODES[mode], 0.75), expected)
+    target.check(target.ops.affine_warp2d(x, matrices, (H, W), int(bilinear), FILL_MODES[mode], 0.75), expected)
 
 
 @drawn_cases(200)

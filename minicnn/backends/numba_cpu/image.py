@@ -30,6 +30,9 @@ def folded(index: int, size: int, fill_mode: int) -> int:
     if fill_mode == 2:
         index %= 2 * size
         return index if index < size else 2 * size - 1 - index
+    if fill_mode == 4:
+        index %= max(2 * size - 2, 1)
+        return index if index < size else 2 * size - 2 - index
     return index % size
 
 

@@ -61,9 +61,9 @@ def check_against_tensorflow(target: Target, case: Windows, C: int, M: int, with
 @pytest.mark.parametrize("width", around(MOST))
 @pytest.mark.parametrize(("C", "size", "stride"), [(NR, 7, 1), (2 * NR + 3, 3, 2)])
 def test_depthwise_of_many_pixels_equals_tensorflow(target: Target, width: int, C: int, size: int, stride: int) -> None:
-    """Around as many as a tile has, wide and high; and more rows than one task's."""
-    for image in ((9, width), (TASK_ROWS + 5, width // 2 + 1)):
-        x, kernel = target.normal(width, 2, *image, C), target.normal(1, size, size, C, 1)
+    """Around as many as a tile has, wide and high; more rows than one task's, and of some sums the rows of two images."""
+    for batch, image in ((2, (9, width)), (3, (TASK_ROWS + 5, width // 2 + 1))):
+        x, kernel = target.normal(width, batch, *image, C), target.normal(1, size, size, C, 1)
         expected, dy, gradients = forward_and_gradients(
             lambda x, kernel: tf.nn.depthwise_conv2d(x, kernel, (1, stride, stride, 1), "SAME"), [x, kernel], 2, target
         )

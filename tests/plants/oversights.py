@@ -1,6 +1,7 @@
 """Sixty oversights: one of two cases forgotten, a condition that was true of all tests, a state that one more call shows.
 
-All were written down before any was tried, each with whole test files that ought to see it.
+All were written down before any was tried. The tests of their areas caught 35; 25 got tests, a few of which others of the
+suite might have caught after minutes. What is named now is the test that catches it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,6 @@ from tests.plants.plant import Plant
 __all__ = ["PLANTS"]
 
 _NUMBA = "backends/numba_cpu/"
-_FIT = ("tests/models/test_fit_arguments.py",)
-_API = ("tests/models/test_api.py",)
-_RESUME = ("tests/test_resume.py",)
-_SAVING = ("tests/test_saving.py",)
-_LOSSES = ("tests/test_losses.py",)
-_METRICS = ("tests/test_metrics.py",)
-_OPTIMIZERS = ("tests/test_optimizers.py",)
 
 PLANTS = [
     # --- kernels
@@ -32,21 +26,21 @@ PLANTS = [
         _NUMBA + "conv.py",
         "(geometry.SH, geometry.SW, geometry.DH, geometry.DW) == (1, 1, 1, 1)",
         "(geometry.SH, geometry.SW) == (1, 1)",
-        ("tests/ops/test_conv.py",),
+        ("tests/ops/test_conv.py::test_dilated_conv2d_equals_tensorflow",),
     ),
     Plant(
         "grouped_convolution_forgets_its_relu",
         _NUMBA + "conv.py",
         "convolve(x_g, kernel_g, bias_g, own, relu, pool)",
         "convolve(x_g, kernel_g, bias_g, own, False, pool)",
-        ("tests/ops/test_conv.py", "tests/ops/test_epilogues.py"),
+        ("tests/ops/test_epilogues.py::test_grouped_convolution",),
     ),
     Plant(
         "relu_of_a_dilated_convolution_cuts_partial_sums_off",  # dilated across, a sum is made kernel row by kernel row
         _NUMBA + "conv.py",
         "lower_bound = weights.lower_bound if ky == outer - 1 else NO_BOUND",
         "lower_bound = weights.lower_bound",
-        ("tests/ops/test_epilogues.py",),
+        ("tests/ops/test_epilogues.py::test_convolution",),
     ),
     Plant(
         "winograd_input_gradient_meets_memory_as_it_was",  # behind the last channel: zero times that
@@ -60,7 +54,7 @@ PLANTS = [
         _NUMBA + "winograd.py",
         "(0, 0, count * tiles, first > 0, call, workspace)",
         "(0, 0, count * tiles, False, call, workspace)",
-        ("tests/ops/test_winograd.py",),
+        ("tests/ops/test_winograd.py::test_large_batches",),
     ),
     Plant(
         "depthwise_gradient_where_stride_and_dilation_share_a_factor",
@@ -74,14 +68,14 @@ PLANTS = [
         _NUMBA + "depthwise.py",
         "rows = min(end - row, OH - oy, SUMMED_ROWS)",
         "rows = min(end - row, SUMMED_ROWS)",
-        ("tests/ops/test_depthwise.py",),
+        ("tests/ops/test_depthwise.py::test_depthwise_of_many_pixels_equals_tensorflow",),
     ),
     Plant(
         "dilated_transposed_convolution_takes_places_for_disjoint",
         _NUMBA + "conv_transpose.py",
         "    once = once and window.dilation == (1, 1)\n",
         "",
-        ("tests/ops/test_conv_transpose.py",),
+        ("tests/ops/test_conv_transpose.py::test_places_overlap_where_a_window_as_large_as_its_stride_is_dilated",),
     ),
     Plant(
         "dense_input_gradient_of_many_samples_ignores_the_relu",
@@ -123,7 +117,7 @@ PLANTS = [
         _NUMBA + "update.py",
         "direction = beta_1 * m[i] + (ONE - beta_1) * g[i]",
         "direction = beta_2 * m[i] + (ONE - beta_2) * g[i]",
-        ("tests/ops/test_update.py",),
+        ("tests/ops/test_update.py::test_rules_are_the_reference_s_in_float64",),
     ),
     Plant(
         "nearest_resize_takes_the_upper_pixel",
@@ -137,7 +131,7 @@ PLANTS = [
         _NUMBA + "_panels.py",
         "overlapping = pool.SH < pool.KH or pool.SW < pool.KW",
         "overlapping = pool.SH < pool.KH and pool.SW < pool.KW",
-        ("tests/ops/test_epilogues.py",),
+        ("tests/ops/test_epilogues.py::test_convolution_and_pooling",),
     ),
     # --- loop and data
     Plant(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["flatten_struct", "map_struct", "pack_struct"]
+__all__ = ["flatten_struct", "map_struct", "pack_returned", "pack_struct"]
 
 
 def flatten_struct(struct: Any) -> list[Any]:
@@ -29,6 +29,12 @@ def map_struct(function: Callable[[Any], Any], struct: Any) -> Any:
 def pack_struct(struct: Any, flat: Sequence[Any]) -> Any:
     """The items of `flat` in the shape of `struct`: the inverse of `flatten_struct`."""
     return _pack(struct, iter(flat))
+
+
+def pack_returned(struct: Any, flat: Sequence[Any]) -> Any:
+    """`pack_struct`, as models return it: a list of one thing is that thing, as in Keras."""
+    packed = pack_struct(struct, flat)
+    return packed[0] if isinstance(packed, list) and len(packed) == 1 else packed
 
 
 def _pack(part: Any, items: Iterator[Any]) -> Any:

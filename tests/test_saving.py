@@ -116,6 +116,56 @@ def test_keras_loads_our_archive(pair, tmp_path):
     assert_same(ours, keras.models.load_model(tmp_path / "m.keras"), data(make)[0])
 
 
+def branching(module, calls, outputs):
+    """A model of 1x1 convolutions and sums of pairs; `calls` are (kind, a, b): what each reads, by its number."""
+    values = [module.layers.Input((2, 2, 3), name="input_a"), module.layers.Input((2, 2, 3), name="input_b")]
+    shared = module.layers.Conv2D(3, 1, name="shared")
+    for number, (kind, a, b) in enumerate(calls):
+        if kind == "shared":
+            values.append(shared(values[a]))
+        elif kind == "sum":
+            values.append(module.layers.Add(name=f"sum{number}")([values[a], values[b]]))
+        else:
+            values.append(module.layers.Conv2D(3, 1, name=f"conv{number}")(values[a]))
+    return module.Model(values[:2], [values[i] for i in outputs])  # a list of one output is that one, as in Keras
+
+
+@st.composite
+def branching_graphs(draw):
+    """Calls, and one or two outputs; each call reads values that came before it, often the same ones."""
+    count = draw(st.integers(1, 9))
+    before = [st.integers(max(0, number - 2), number + 1) for number in range(count)]
+    calls = [(draw(st.sampled_from(["conv", "conv", "sum", "shared"])), draw(at), draw(at)) for at in before]
+    outputs = [count + 1, *draw(st.lists(st.integers(2, count + 1), max_size=1))]
+    return calls, outputs
+
+
+@settings(max_examples=40)
+@given(branching_graphs())
+def test_layers_of_a_model_with_branches_stand_in_keras_s_order(graph):
+    """By which alone files tell the weights of one Conv2D from those of another."""
+    theirs, ours = branching(keras, *graph), branching(minicnn, *graph)
+    assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
+    assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
+
+
+def test_a_model_with_parallel_branches_goes_both_ways(tmp_path):
+    """Of equal shapes, which nobody would miss if they were exchanged."""
+    calls = [("conv", 0, 0), ("conv", 2, 0), ("conv", 3, 0), ("conv", 2, 0), ("sum", 5, 4), ("conv", 1, 0), ("sum", 7, 6)]
+    x = np.random.default_rng(0).random((2, 5, 2, 2, 3)).astype(np.float32)
+    theirs, ours = branching(keras, calls, [8]), branching(minicnn, calls, [8])
+    theirs.save(tmp_path / "theirs.keras")
+    ours.save(tmp_path / "ours.keras")
+    expected = theirs.predict(list(x), verbose=0), ours.predict(list(x), verbose=0)
+    found = (
+        minicnn.models.load_model(tmp_path / "theirs.keras").predict(list(x), verbose=0),
+        keras.models.load_model(tmp_path / "ours.keras").predict(list(x), verbose=0),
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours.predict(list(x), verbose=0), expected[0], rtol=1e-5, atol=1e-6)
+
+
 def test_we_load_keras_s_archive(pair, tmp_path):
     make, _, theirs = pair
     theirs.save(tmp_path / "m.keras")

@@ -9,7 +9,18 @@ from minicnn.layers import Layer
 from minicnn.layers.symbolic import KerasTensor, Node
 from minicnn.variables import Variable
 
-__all__ = ["Call", "Calls", "Graph", "branches", "calls_of", "check_calls", "flatten_calls", "nodes_of", "topological_nodes"]
+__all__ = [
+    "Call",
+    "Calls",
+    "Graph",
+    "branches",
+    "calls_of",
+    "check_calls",
+    "flatten_calls",
+    "layers_by_depth",
+    "nodes_of",
+    "topological_nodes",
+]
 
 _MOST_CALLS = 10_000
 
@@ -56,6 +67,40 @@ def topological_nodes(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> 
                 stack.append((tensor, True))
                 stack.extend((before, False) for before in reversed(node.inputs))
     return order
+
+
+def layers_by_depth(
+    inputs: list[KerasTensor], input_layers: list[Layer], outputs: list[KerasTensor], nodes: list[Node]
+) -> list[Layer]:
+    """The layers as Keras counts them, and as its files do, which know the second Conv2D of a model by that alone.
+
+    The more calls lie between a layer and the outputs, the earlier it stands; of as many, the one that comes first on a
+    walk from the outputs back to the inputs.
+
+    Args:
+        input_layers: of the inputs, in their order. nodes: see `topological_nodes`.
+    """
+    given = {id(tensor): layer for tensor, layer in zip(inputs, input_layers)}
+    depths: dict[int, int] = {}  # of nodes and of layers, by their ids
+    for node in reversed(nodes):
+        depth = max(depths.get(id(node), 0), depths.get(id(node.layer), 0))
+        depths[id(node.layer)] = depth
+        for tensor in node.inputs:
+            before = given.get(id(tensor), tensor.node)
+            depths[id(before)] = max(depth + 1, depths.get(id(before), 0))
+    met: dict[int, int] = {}
+    seen: set[int] = set()
+    stack = list(reversed(outputs))
+    while stack:
+        tensor = stack.pop()
+        if id(tensor) in given:
+            met.setdefault(id(given[id(tensor)]), len(met))
+        elif tensor.node is not None and id(tensor.node) not in seen:
+            seen.add(id(tensor.node))
+            met.setdefault(id(tensor.node.layer), len(met))
+            stack.extend(reversed(tensor.node.inputs))
+    every = {id(layer): layer for layer in [*input_layers, *(node.layer for node in nodes)]}
+    return sorted(every.values(), key=lambda layer: (-depths.get(id(layer), 0), met.get(id(layer), -1)))
 
 
 def calls_of(layer: Layer) -> int:

@@ -14,12 +14,12 @@ from minicnn.layers.base import as_shape, dtype_name, layers_in, with_batch
 from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
 from minicnn.layers.tracing import takes_training
 from minicnn.models.data_checks import as_arrays
-from minicnn.models.graph import calls_of, check_calls, topological_nodes
+from minicnn.models.graph import calls_of, check_calls, layers_by_depth, topological_nodes
 from minicnn.models.graph_config import config_of_graph, tensors_of_config
 from minicnn.models.summary import print_summary
 from minicnn.models.training import Trainer
 from minicnn.saving import deserialize_keras_object, load_weights, save_model, save_weights, serialize_keras_object
-from minicnn.structure import flatten_struct, pack_struct
+from minicnn.structure import flatten_struct, pack_returned
 from minicnn.tensor import as_tensor, watching
 
 __all__ = ["Functional", "Model"]
@@ -169,8 +169,7 @@ class Model(Trainer, Layer):
             for t in starts.values()
         ]
         self._call_count = check_calls(self.name, sum(calls_of(node.layer) for node in nodes))
-        every = [*self._input_layers, *(node.layer for node in nodes)]
-        self._sublayers = list({id(layer): layer for layer in every}.values())
+        self._sublayers = layers_by_depth(flat_inputs, self._input_layers, flat_outputs, nodes)
         uses = Counter(layer.name for layer in self._sublayers)
         for name, count in uses.items():
             if count > 1:
@@ -260,7 +259,7 @@ class Model(Trainer, Layer):
             outputs = as_tensor(plan.forward(self._feed(arrays), training, penalties=penalties))
             penalties = as_tensor(penalties)
         self._added_losses = penalties
-        return pack_struct(self._output_struct, outputs)
+        return pack_returned(self._output_struct, outputs)
 
     def _in_order_of_inputs(self, inputs: Any) -> list[Any]:
         names = getattr(self, "input_names", None) or ["x"]
@@ -287,7 +286,7 @@ class Model(Trainer, Layer):
             KerasTensor(shape, tensor.dtype, node=node)
             for shape, tensor in zip([shapes] if len(self._outputs) == 1 else shapes, self._outputs)
         ]
-        return pack_struct(self._output_struct, node.outputs)
+        return pack_returned(self._output_struct, node.outputs)
 
     # --- what a user reads --------------------------------------------------------------
 
@@ -328,12 +327,12 @@ class Model(Trainer, Layer):
     @property
     def input_shape(self) -> Any:
         self._require_graph()
-        return pack_struct(self._input_struct, [tensor.shape for tensor in self._inputs])
+        return pack_returned(self._input_struct, [tensor.shape for tensor in self._inputs])
 
     @property
     def output_shape(self) -> Any:
         self._require_graph()
-        return pack_struct(self._output_struct, [tensor.shape for tensor in self._outputs])
+        return pack_returned(self._output_struct, [tensor.shape for tensor in self._outputs])
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by its name or its place in `layers`.
@@ -444,7 +443,7 @@ class Model(Trainer, Layer):
         plan = self._plan_for("layer", training=training)
         saved: list[Any] = []
         outputs = plan.forward(self._feed(list(x) if isinstance(x, (list, tuple)) else [x]), training, saved)
-        return pack_struct(self._output_struct, outputs), (plan, saved)
+        return pack_returned(self._output_struct, outputs), (plan, saved)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         """dx (a list for several inputs), and a gradient for every weight: zeros where it is frozen or no output needs it."""

@@ -29,7 +29,7 @@ from minicnn.models.guards import NumericsError
 from minicnn.models.own_steps import OwnSteps, as_lists
 from minicnn.models.plan import Plan, Step
 from minicnn.models.run import Run, Validation
-from minicnn.structure import pack_struct
+from minicnn.structure import pack_returned
 
 __all__ = ["Trainer"]
 
@@ -342,7 +342,7 @@ class Trainer(OwnSteps):
                 del batch_x, _
                 arena.new_step()
                 parts.append(outputs)
-                packed = pack_struct(self._output_struct, outputs)
+                packed = pack_returned(self._output_struct, outputs)
                 hooks.on_predict_batch_end(index, {"outputs": packed})
                 if self.stop_predicting:
                     break
@@ -350,7 +350,7 @@ class Trainer(OwnSteps):
         if not parts:
             raise ValueError("Expected data with at least one batch. Received an empty dataset or an exhausted generator.")
         joined = [np.concatenate(column) for column in zip(*parts)]
-        return pack_struct(self._output_struct, joined)
+        return pack_returned(self._output_struct, joined)
 
     def train_on_batch(
         self,
@@ -395,7 +395,7 @@ class Trainer(OwnSteps):
         self._prepare(arrays, None)
         with self._step_memory():
             outputs = _copied(self._plan_for("predict").forward(self._feed(arrays), False))
-        return pack_struct(self._output_struct, outputs)
+        return pack_returned(self._output_struct, outputs)
 
     def _one_batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any] | None]:
         source = self._source((x, y, sample_weight), None, False, None)

@@ -391,3 +391,15 @@ def test_last_values_are_safe_to_keep():
     expected = model.predict(X, batch_size=5, verbose=0)
     model.predict(X, batch_size=5, verbose=0, callbacks=[Keep()])
     np.testing.assert_array_equal(np.concatenate(kept), expected)
+
+
+def test_a_list_of_one_output_is_that_output_as_in_keras():
+    x = np.ones((2, 3), np.float32)
+    for module in (keras, minicnn):
+        i = module.layers.Input((3,))
+        model = module.Model(i, [module.layers.Dense(2, kernel_initializer="ones")(i)])
+        assert model.input_shape == (None, 3)
+        assert model.output_shape == (None, 2)
+        np.testing.assert_array_equal(model.predict(x, verbose=0), np.full((2, 2), 3.0))
+        np.testing.assert_array_equal(model.predict_on_batch(x), np.full((2, 2), 3.0))
+        np.testing.assert_array_equal(np.asarray(model(x)), np.full((2, 2), 3.0))

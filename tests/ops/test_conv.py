@@ -182,7 +182,7 @@ def test_conv2d_of_many_pixels_equals_tensorflow(target: Target, pixels: int) ->
 @pytest.mark.parametrize("batch", [1, 2])
 def test_conv2d_of_single_pixels_equals_tensorflow(target: Target, batch: int) -> None:
     """A dense layer over pixels, of so few and so many that its gradients take other ways."""
-    case = Windows(batch, (pointwise.FEWEST // 32, 17), (1, 1), (1, 1), (1, 1), "same", (0, 0, 0, 0))
+    case = Windows(batch, (pointwise.FEWEST // 16, 9), (1, 1), (1, 1), (1, 1), "same", (0, 0, 0, 0))
     check_against_tensorflow(target, case, 3, NR + 1, True, batch)
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn.backends.memory import empty
-from minicnn.backends.numba_cpu import winograd
+from minicnn.backends.numba_cpu import pointwise, winograd
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import (
     CHUNKS,
@@ -49,7 +49,6 @@ from minicnn.backends.numba_cpu._panels import (
 )
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
-from minicnn.backends.numba_cpu.dense import dense_backward
 from minicnn.backends.numba_cpu.depthwise import (
     depthwise_conv2d_algorithm,
     depthwise_conv2d_backward,
@@ -258,9 +257,9 @@ def conv2d_backward(
         return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
-    if _is_pointwise(window) and pool is None:
+    if _is_pointwise(window) and pool is None and pointwise.pays(x.size // x.shape[3], *kernel.shape[2:]):
         rows = [None if array is None else array.reshape(-1, array.shape[3]) for array in (dy, x, y)]
-        dx, dkernel, dbias = dense_backward(rows[0], rows[1], kernel[0, 0], rows[2], need_dx)
+        dx, dkernel, dbias = pointwise.backward(rows[0], rows[1], kernel[0, 0], rows[2], need_dx)
         return None if dx is None else dx.reshape(x.shape), dkernel.reshape(kernel.shape), dbias
     geometry = geometry_of(x.shape[1], x.shape[2], window)
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)

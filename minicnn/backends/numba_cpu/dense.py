@@ -24,7 +24,6 @@ BLOCKS = 8  # of NR output features that one task takes at most: the samples are
 DEPTH = 256  # rows of a panel that lie in L1 together
 FEW = 3  # samples for which a panel is not worth copying
 PARTS, PART = 16, 1 << 14  # of a kernel that are summed apart for few samples: at most so many, of at least so many weights
-MANY = 1024  # samples for whose gradient it is worth to transpose the kernel: a layer over each pixel has that many
 SUMMED_ROWS = 512  # rows of dy that one task sums for the bias
 
 
@@ -131,11 +130,7 @@ def dense_backward(
     dz = dy if y is None else relu_backward(dy, y)
     (M, C_out), C_in = dz.shape, kernel.shape[0]
     dx = None
-    if need_dx and M >= MANY:
-        transposed = empty((C_out, C_in))
-        transposed[...] = kernel.T
-        dx = dense_forward(dz, transposed, None)
-    elif need_dx:
+    if need_dx:
         dx = empty((M, C_in))
         _backward_input(dz, kernel, dx, empty((blocks_of(M), C_out, NR)), empty((MOST, GROUP, NR)))
     dkernel = empty((C_in, C_out))

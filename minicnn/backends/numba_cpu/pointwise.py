@@ -21,7 +21,7 @@ from minicnn.backends.types import Array
 
 ONE = np.float32(1)
 DEPTH = 256  # rows in panels at a time: a panel of NR columns of dy and one of MR of x fit L1 together
-FEWEST = 8 * DEPTH  # rows that are worth it
+FEWEST = 4 * DEPTH  # rows that are worth it
 SUMMED = 8  # panels of dy whose products one tile of dx sums at a time: they and the kernel's lie in L1
 
 

@@ -43,6 +43,7 @@ class Run:
         seed: for `set_random_seed`.
         out: the folder for figures.
         style: "light" or "dark".
+        program: the example's file; a notebook's, too.
     """
 
     quick: bool
@@ -50,6 +51,7 @@ class Run:
     seed: int
     out: Path
     style: str
+    program: Path
 
     def save(self, name, figure=None):
         """Write a figure (the current one by default) into the folder; in a notebook, show it under the cell."""
@@ -95,7 +97,7 @@ def start(name, doc, *, epochs=1, data=None):
     plt.rcParams.update(style.settings(args.style))
     if args.quick and data:
         _use_quick_data(data)
-    return Run(**vars(args))
+    return Run(**vars(args), program=Path(__file__).with_name(f"{name}.py"))
 
 
 # --- the data of --quick -------------------------------------------------------------

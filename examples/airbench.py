@@ -10,7 +10,6 @@ with and without test-time augmentation, and keeps all of it in log.json, this p
 
 # %% Imports
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 from _common import start
@@ -43,7 +42,8 @@ run.save("whitening", study.filters(network, "whitening"))
 
 # %% Train and evaluate
 result = recipes.train(recipe, (x_train, y_train), (x_test, y_test), seed=run.seed)
-recipes.write_log(run.out / "log.json", recipe, result, run.seed, script=Path(__file__))
+run.out.mkdir(parents=True, exist_ok=True)
+recipes.write_log(run.out / "log.json", recipe, result, run.seed, script=run.program)
 
 # %% Curves
 run.save("curves", study.learning_curves(result.history))

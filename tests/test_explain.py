@@ -165,7 +165,7 @@ KINDS = [
     (layers.Conv2D(2, 3, activation=layers.ReLU()), "unknown"),
     (layers.DepthwiseConv2D(3, depth_multiplier=2), "conv"),
     (layers.Conv2DTranspose(2, 3), "transposed"),
-    (layers.SeparableConv2D(2, 3), "unknown"),
+    (layers.SeparableConv2D(2, 3), "conv"),  # the second of the two that it is made of
     (layers.AveragePooling2D(2, padding="same"), "avgpool"),
     (layers.AdaptiveMaxPooling2D(3), "maxpool"),
     (layers.GlobalMaxPooling2D(), "maxpool"),
@@ -186,7 +186,7 @@ KINDS = [
     (layers.Permute((2, 1, 3)), "move"),
     (layers.Dropout(0.5), "move"),
     (layers.GaussianNoise(0.5), "move"),
-    (layers.PReLU(), "unknown"),
+    (layers.PReLU(), "prelu"),
     (Doubled(), "unknown"),
 ]
 

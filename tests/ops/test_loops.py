@@ -89,7 +89,7 @@ def test_loops_of_a_pooling_by_hand(twin: Target, case: Windows, C: int, seed: i
 def test_loops_at_the_edges_of_a_pooling(twin: Target) -> None:
     test_pool.test_argmax_of_windows_of_more_than_256_taps_is_int32(twin, (17, 17))
     test_pool.test_argmax_of_windows_of_more_than_256_taps_is_int32(twin, (16, 16))
-    test_pool.test_pixels_under_no_window_get_no_gradient(twin, (5, 5))
+    test_pool.test_pixels_under_no_window_get_no_gradient(twin, (5, 5), (0, 0, 0, 0))
     test_pool.test_padding_never_wins(twin)
 
 

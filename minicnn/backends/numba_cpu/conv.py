@@ -61,6 +61,7 @@ from minicnn.backends.types import Array, Window
 
 BAND_BYTES = 192 * 1024  # of image that a task reads: with the kernel's panel it stays in a core's L2
 MAP_BYTES = 128 * 1024  # of output that a task computes before it pools
+MANY_CHANNELS = 64  # of the input, from which the gradients of a 1x1 convolution are worth the copies that `pointwise` makes
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
 
 
@@ -257,7 +258,7 @@ def conv2d_backward(
         return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
-    if _is_pointwise(window) and pool is None and pointwise.pays(x.size // x.shape[3], *kernel.shape[2:]):
+    if _is_pointwise(window, x) and pool is None and pointwise.pays(x.size // x.shape[3], *kernel.shape[2:]):
         rows = [None if array is None else array.reshape(-1, array.shape[3]) for array in (dy, x, y)]
         dx, dkernel, dbias = pointwise.backward(rows[0], rows[1], kernel[0, 0], rows[2], need_dx)
         return None if dx is None else dx.reshape(x.shape), dkernel.reshape(kernel.shape), dbias
@@ -272,9 +273,9 @@ def conv2d_backward(
     return dx if need_dx else None, dkernel, dbias
 
 
-def _is_pointwise(window: Window) -> bool:
-    """Whether each pixel of the output is a product with one pixel: a dense layer over pixels."""
-    return window.size == (1, 1) and window.strides == (1, 1) and not any(window.pads)
+def _is_pointwise(window: Window, x: Array) -> bool:
+    """Whether each pixel of the output is a product with one pixel: a dense layer over pixels, of channels enough."""
+    return window.size == (1, 1) and window.strides == (1, 1) and not any(window.pads) and x.shape[3] >= MANY_CHANNELS
 
 
 def _gathers(x_shape: tuple[int, ...], geometry: Geometry) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._maxpool import Pixels, Windows, maxpool_backward_row
-from minicnn.backends.numba_cpu._microkernel import NR, ZERO, address
+from minicnn.backends.numba_cpu._microkernel import MR, NR, ZERO, address
 
 WIDE = np.uint64(NR)
 NO_BIAS = np.zeros(0, np.float32)
@@ -170,6 +170,23 @@ def clear(array: Any) -> None:
     values = array.reshape(array.size)
     for i in range(values.size):
         values[i] = ZERO
+
+
+@part
+def pack_columns(matrix: Any, row: int, rows: int, first: int, columns: int, packed: Any) -> None:
+    """packed[tile, k, i] = matrix[row + k, first + tile*MR + i], for so many rows and columns from (row, first) on.
+
+    That is the order in which tiles of MR rows read a transposed matrix, whose own rows lie pages apart.
+    """
+    whole, rest = columns // MR, columns % MR
+    for k in range(rows):
+        source = matrix[row + k]
+        for tile in range(whole):
+            left, target = first + tile * MR, packed[tile, k]
+            for i in range(MR):
+                target[i] = source[left + i]
+        for i in range(rest):
+            packed[whole, k, i] = source[first + whole * MR + i]
 
 
 @part

@@ -10,7 +10,16 @@ from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu import pointwise
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
-from minicnn.backends.numba_cpu._panels import NO_BIAS, blocks_of, clear, pack, pack_transposed, row_offsets, start_row
+from minicnn.backends.numba_cpu._panels import (
+    NO_BIAS,
+    blocks_of,
+    clear,
+    pack,
+    pack_columns,
+    pack_transposed,
+    row_offsets,
+    start_row,
+)
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
 from minicnn.backends.numba_cpu.elementwise import relu_backward
@@ -180,17 +189,7 @@ def _backward_kernel_group(
     rows = min(WIDE, C_in - first)
     for begin in range(0, M, DEPTH):
         end = min(begin + DEPTH, M)
-        for tile in range((rows + MR - 1) // MR):
-            left = first + tile * MR
-            if left + MR <= C_in:
-                for m in range(begin, end):
-                    source, target = x[m, left : left + MR], own[tile, m - begin]
-                    for i in range(MR):
-                        target[i] = source[i]
-            else:
-                for m in range(begin, end):
-                    for i in range(C_in - left):
-                        own[tile, m - begin, i] = x[m, left + i]
+        pack_columns(x, begin, end - begin, first, rows, own)
         for block in range(part_of * blocks // parts, (part_of + 1) * blocks // parts):
             at = address(dkernel) + 4 * (first * C_out + block * NR)
             start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)

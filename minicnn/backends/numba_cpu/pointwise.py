@@ -14,7 +14,7 @@ from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import CHUNKS, sum_chunks
 from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
-from minicnn.backends.numba_cpu._panels import WIDE, blocks_of, pack_taps, row_offsets
+from minicnn.backends.numba_cpu._panels import WIDE, blocks_of, pack_columns, pack_taps, row_offsets
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
 from minicnn.backends.types import Array
@@ -73,22 +73,6 @@ def _fill_panels(dy: Any, y: Any, relu: bool, first: int, rows: int, panels: Any
 
 
 @part
-def _fill_columns(x: Any, first: int, rows: int, columns: Any) -> None:
-    """columns[tile, k, i] = x[first + k, tile*MR + i], and behind the last column a one, for the bias."""
-    C_in = x.shape[1]
-    whole, rest = C_in // MR, C_in % MR
-    for k in range(rows):
-        row = x[first + k]
-        for tile in range(whole):
-            source, target = row[tile * MR : tile * MR + MR], columns[tile, k]
-            for i in range(MR):
-                target[i] = source[i]
-        for i in range(rest):
-            columns[whole, k, i] = row[whole * MR + i]
-        columns[whole, k, rest] = ONE
-
-
-@part
 def _kernel_gradient(panels: Any, columns: Any, rows: int, partial: Any, add: bool, table: Any) -> None:
     """partial[ci, co] (+)= sum over these rows of x[row, ci] * dy[row, co]."""
     taps, C_out = partial.shape
@@ -117,12 +101,14 @@ def _input_gradient(panels: Any, packed: Any, dx: Any, first: int, rows: int, ta
 def _backward_chunk(chunk: int, worker: int, arrays: Any, workspace: Any, tables: Any, relu: bool, need_dx: bool) -> None:
     dy, y, x, dx = arrays
     partial, packed, panels, columns = workspace
-    own, M, chunks = panels[worker], dy.shape[0], partial.shape[0]
+    own, chunks, (M, C_in) = panels[worker], partial.shape[0], x.shape
     begin, end = chunk * M // chunks, (chunk + 1) * M // chunks
     for first in range(begin, end, DEPTH):
         rows = min(DEPTH, end - first)
         _fill_panels(dy, y, relu, first, rows, own)
-        _fill_columns(x, first, rows, columns[worker])
+        pack_columns(x, first, rows, 0, C_in, columns[worker])
+        for k in range(rows):  # behind the last column, for the bias
+            columns[worker, C_in // MR, k, C_in % MR] = ONE
         _kernel_gradient(own, columns[worker], rows, partial[chunk], first > begin, tables[0])
         if need_dx:
             _input_gradient(own, packed, dx, first, rows, tables[1])

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, datasets, zoo
+from minicnn import backends, config, datasets, registry, zoo
 from minicnn.atomic import replacing
 from minicnn.callbacks import Callback, LambdaCallback, Lookahead
 from minicnn.data import Dataset
@@ -38,7 +38,6 @@ from minicnn.models import Model, Sequential
 from minicnn.optimizers import SGD, MultiOptimizer, OptimizerMap
 from minicnn.optimizers.schedules import OneCycle
 from minicnn.preprocessing import alternating_flip, whitening_kernel
-from minicnn.registry import did_you_mean
 from minicnn.study import predict_tta
 
 Arrays = tuple[np.ndarray, np.ndarray]  # images, labels
@@ -101,10 +100,8 @@ def get(name: str) -> Recipe:
     Raises:
         ValueError: for an unknown name, with the known ones.
     """
-    if name not in RECIPES:
-        hint = did_you_mean(name, RECIPES)
-        raise ValueError(f"Unknown recipe: {name!r}.{hint} Expected one of {', '.join(map(repr, RECIPES))}.")
-    return RECIPES[name]
+    found: Recipe = registry.entry(RECIPES, name, "recipe")
+    return found
 
 
 @dataclass(frozen=True)

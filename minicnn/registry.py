@@ -68,6 +68,18 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
     return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
 
 
+def entry(table: Mapping[str, Any], name: str, what: str) -> Any:
+    """What stands in a table under `name`.
+
+    Raises:
+        ValueError: for another name, with what the table is of, and the names that it has.
+    """
+    if name not in table:
+        expected = ", ".join(map(repr, table))
+        raise ValueError(f"Unknown {what}: {name!r}.{did_you_mean(name, table)} Expected one of {expected}.")
+    return table[name]
+
+
 def get_custom_objects() -> dict[str, Any]:
     """The live table of user-registered objects; those of a `custom_object_scope` are not in it."""
     return _custom

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from minicnn import registry
 from minicnn.layers import (
     Activation,
     Add,
@@ -43,7 +44,6 @@ from minicnn.layers import (
 from minicnn.models import Model, Sequential
 from minicnn.optimizers import SGD, Adam, Optimizer, RMSprop
 from minicnn.optimizers.schedules import InverseTimeDecay
-from minicnn.registry import did_you_mean
 
 Shape = tuple[int, ...]  # (height, width, channels); of signals (steps, channels)
 _Build = TypeVar("_Build", bound=Callable[..., Model])
@@ -468,7 +468,5 @@ def get(name: str) -> ReferenceModel:
     Raises:
         ValueError: for an unknown name, with the known ones.
     """
-    if name not in MODELS:
-        hint = did_you_mean(name, MODELS)
-        raise ValueError(f"Unknown reference model: {name!r}.{hint} Expected one of {', '.join(map(repr, MODELS))}.")
-    return MODELS[name]
+    found: ReferenceModel = registry.entry(MODELS, name, "reference model")
+    return found

@@ -162,7 +162,7 @@ def _train_recipe(name: str, asked: Options, out: Path | None, style: str) -> No
         "backend": backends.backend(),
         "threads": backends.get_num_threads(),
     }
-    run = Run(out or Path("runs") / f"cifar10-{name}-{time.strftime('%Y%m%d-%H%M%S')}", settings, KernelHistory())
+    run = Run(out or _new_folder("cifar10", name), settings, KernelHistory())
     run.begin(keep=False)
     result = recipes.train(recipe, training, test, seed=seed, say=click.echo)
     settings["training_seconds"] = round(result.seconds, 2)
@@ -266,8 +266,12 @@ def _prepared(options: Options, out: Path | None) -> tuple[Run, Any, TrainingDat
     }
     chosen = dataclasses.replace(options, dataset=dataset, model=source, seed=config.random_seed())
     settings["options"] = vars(chosen)
-    folder = out or Path("runs") / f"{dataset}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return Run(folder, settings, KernelHistory()), model, training
+    return Run(out or _new_folder(dataset, name), settings, KernelHistory()), model, training
+
+
+def _new_folder(dataset: str, name: str) -> Path:
+    """Where a run is written that was not told where."""
+    return Path("runs") / f"{dataset}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _choose_dataset() -> tuple[str, str]:

@@ -38,7 +38,7 @@ class Model(Trainer, Layer):
         name: default "functional", "functional_1", ...
 
     Attributes:
-        layers: in topological order. input, output, inputs, outputs: the symbolic tensors.
+        layers: as Keras counts them, the farthest from the outputs first. input, output, inputs, outputs: the symbolic tensors.
         input_shape, output_shape: of the symbolic tensors. input_names, output_names: as data and losses are given by.
         input_range: (low, high) of the pixels it was trained on, (0, 1) or (0, 255), where that is known: set it, and
             `save` writes it into the `.keras` file.

@@ -127,6 +127,8 @@ def draw_batch(data, name, classes, options):
         y_true = rng.integers(0, 2, (samples, classes)).astype(float)
     if name in BINARY:
         y_pred = 1 / (1 + np.exp(-logits))
+        if name in THRESHOLDS:  # on 1/2 and eighths, or 5e-6 away: Keras finds the threshold by a rounded product
+            y_pred = np.round(y_pred * 1024) / 1024
     elif name == "Accuracy":
         y_pred = rng.integers(0, 2, (samples, classes))
     elif options.get("sparse_y_pred", name in ("IoU", "MeanIoU")) and name in IOUS:
@@ -136,6 +138,8 @@ def draw_batch(data, name, classes, options):
     else:
         y_pred = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     weights = rng.uniform(0, 2, samples).astype("float32") if data.draw(st.booleans()) else None
+    if weights is not None and name in THRESHOLDS:  # exact sums: Keras subtracts them
+        weights = rng.integers(1, 512, samples).astype("float32") / 256
     if weights is not None and name in (*IOUS, "BinaryIoU"):  # one a pixel, and whole numbers
         weights = rng.integers(0, 3, y_true.size if name == "BinaryIoU" else samples)
     return y_true.astype("float32"), y_pred.astype("float32"), weights

@@ -287,11 +287,6 @@ class Optimizer:
         variables = self._paired(grads, trainable_variables)
         if not self.built:
             self.build(variables)
-        self._apply(grads, variables)
-        np.add(self._iterations.value, 1, out=self._iterations.value)
-
-    def _apply(self, grads: list[Any], variables: list[Variable]) -> None:
-        """What `apply` does once it knows which variable each gradient belongs to."""
         variables, arrays = self._matched(variables, grads)
         if self._prepare(variables, arrays):
             learning_rate = self._rate()
@@ -302,6 +297,7 @@ class Optimizer:
         for variable in variables:
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))
+        np.add(self._iterations.value, 1, out=self._iterations.value)
 
     def _paired(self, grads: list[Any], trainable_variables: Sequence[Variable] | None) -> list[Variable]:
         """The variables that belong to the gradients; Keras's errors."""

@@ -172,14 +172,21 @@ class MultiOptimizer(Optimizer):
         """Its own, and those of the optimizers inside, one after the other."""
         return [*self._variables, *(variable for optimizer in self._inner_optimizers for variable in optimizer.variables)]
 
-    def _apply(self, grads: list[Any], variables: list[Variable]) -> None:
-        """Each optimizer inside makes its own with the gradients of its variables."""
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
+        """As of any optimizer: each one inside makes its step with the gradients of its variables."""
+        grads = list(grads)
+        if not grads:
+            return
+        variables = self._paired(grads, trainable_variables)
+        if not self.built:
+            self.build(variables)
         for variable in variables:
             self._check_known(variable)
         for optimizer in self._inner_optimizers:
             own = [(grad, variable) for grad, variable in zip(grads, variables) if variable in optimizer._index]
             if own:
                 optimizer.apply([grad for grad, _ in own], [variable for _, variable in own])
+        np.add(self._iterations.value, 1, out=self._iterations.value)
 
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         for optimizer in self._inner_optimizers:

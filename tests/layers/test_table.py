@@ -200,6 +200,15 @@ IN_TRAINING: list[tuple[str, Any, dict[str, Any]]] = [
     ("BatchNormalization", IMAGE, RENORM | {"scale": False, "renorm_clipping": {"rmax": 1.5, "rmin": 0.5, "dmax": 0.25}}),
     ("BatchNormalization", ROWS, RENORM | {"center": False, "renorm_clipping": {"dmax": 4.0}}),
     ("BatchNormalization", IMAGE, RENORM | {"axis": 1, "renorm_clipping": {"rmin": 0.5}, "trainable": False}),
+    (
+        "BatchNormalization",
+        ROWS,
+        RENORM
+        | {
+            "moving_mean_initializer": "ones",
+            "moving_variance_initializer": {"class_name": "Constant", "config": {"value": 4.0}},
+        },
+    ),
 ]
 
 

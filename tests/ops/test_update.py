@@ -268,6 +268,16 @@ def test_the_last_element_counts(target: Target, name: str, size: int) -> None:
     target.check(grad, expected)
 
 
+@pytest.mark.parametrize("name", ["clip_by_norm_", "clip_by_global_norm_"])
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_norms_whose_squares_no_float32_holds(target: Target, name: str, size: float) -> None:
+    grad = target.normal(0, 100) * target.normal(0, 1).dtype.type(size)
+    expected = grad.astype("float64") / np.linalg.norm(grad.astype("float64"))
+    getattr(target.ops, name)([grad], 1.0 if size > 1 else 1e-26)
+    target.check(grad / np.linalg.norm(grad.astype("float64")), expected)
+    assert np.linalg.norm(grad.astype("float64")) == pytest.approx(1.0 if size > 1 else 1e-26, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["clip_by_norm", "clip_by_global_norm"])
 def test_a_norm_that_is_no_number_is_not_hidden_by_clipping(target: Target, name: str) -> None:
     """Every gradient that was to be divided by it is lost, too: the weights must not go on as if nothing had been."""

@@ -738,6 +738,17 @@ def test_progbar_averages_as_keras_s_does(capsys, arguments, steps):
     assert re.sub(r"T - +T", "T - T", lines[1]) == lines[0]
 
 
+def test_the_first_step_does_not_count_in_the_pace(capsys, monkeypatch):
+    """It compiles: as in Keras, what is shown is the mean of those behind it."""
+    now = [0.0]
+    monkeypatch.setattr(progbar.time, "perf_counter", lambda: now[0])
+    bar = progbar.Progbar(3)
+    for step, seconds in ((1, 10.0), (2, 11.0), (3, 14.0)):
+        now[0] = seconds
+        bar.update(step)
+    assert capsys.readouterr().out == "3/3 - 14s - 2s/step\n"
+
+
 def test_progbar_takes_one_of_two_lists():
     with pytest.raises(ValueError, match="Only one of `stateful_metrics` or `stateless_metrics` can be provided"):
         progbar.Progbar(3, stateful_metrics=["a"], stateless_metrics=["a"])

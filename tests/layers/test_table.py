@@ -430,6 +430,17 @@ def test_embedding_configs_and_weights(target: Target) -> None:
         layers.Embedding(4, 2, input_length=3)
 
 
+def test_statistics_of_a_renormalization_begin_as_in_keras() -> None:
+    four = {"class_name": "Constant", "config": {"value": 4.0}}
+    arguments = {"renorm": True, "moving_mean_initializer": "ones", "moving_variance_initializer": four}
+    ours, theirs = layers.BatchNormalization(**arguments), keras.layers.BatchNormalization(**arguments)
+    for layer in (ours, theirs):
+        layer.build((None, 3))
+    assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights]
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(one, np.asarray(other), err_msg=one.name)
+
+
 @pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])
 def test_normalization_adapts(target: Target, axis: Any) -> None:
     """To an array, and to the same images in batches of different size; as Keras does."""

@@ -270,12 +270,14 @@ def test_the_last_element_counts(target: Target, name: str, size: int) -> None:
 
 @pytest.mark.parametrize("name", ["clip_by_norm_", "clip_by_global_norm_"])
 @pytest.mark.parametrize("size", [1e25, 1e-25])
-def test_norms_whose_squares_no_float32_holds(target: Target, name: str, size: float) -> None:
+def test_norms_whose_squares_no_float32_holds(name: str, size: float) -> None:
+    """The kernels sum in float64; TensorFlow, and the reference's lines in float32, lose such a gradient."""
+    target = Target("numba", "float32")
     grad = target.normal(0, 100) * target.normal(0, 1).dtype.type(size)
-    expected = grad.astype("float64") / np.linalg.norm(grad.astype("float64"))
-    getattr(target.ops, name)([grad], 1.0 if size > 1 else 1e-26)
-    target.check(grad / np.linalg.norm(grad.astype("float64")), expected)
-    assert np.linalg.norm(grad.astype("float64")) == pytest.approx(1.0 if size > 1 else 1e-26, rel=1e-5)
+    exact = grad.astype("float64")
+    limit = 0.1 * size
+    getattr(target.ops, name)([grad], limit)
+    np.testing.assert_allclose(grad, exact / np.linalg.norm(exact) * limit, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["clip_by_norm", "clip_by_global_norm"])

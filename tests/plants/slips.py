@@ -1,6 +1,8 @@
-"""Sixty slips: a wrong variable, a bound that is off by one, an argument or a state that is passed over, a missing copy.
+"""Slips: a wrong variable, a bound that is off by one, an argument or a state that is passed over, a missing copy.
 
-All were written down before any was tried, against the test files that are named.
+Sixty were written down before any was tried; three turned out to change nothing, and are not here. Of the 45 outside the
+kernels the tests of their areas caught 29, tried several at a time, and 16 got tests, which are named. The twelve in
+kernels have not been tried one by one yet.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ _DATA = ("tests/test_data.py",)
 _PREPROCESSING = ("tests/test_preprocessing.py",)
 _SAVING = ("tests/test_saving.py",)
 _RESUME = ("tests/test_resume.py",)
-_LAYERS = ("tests/layers",)
 
 PLANTS = [
     # --- kernels
@@ -222,7 +223,7 @@ PLANTS = [
         "saving/files.py",
         "        model.input_range = read_archived_range(archive)\n",
         "",
-        (*_SAVING, "tests/test_cli.py"),
+        ("tests/test_cli.py::test_the_range_of_input_goes_with_the_file",),
     ),
     Plant(
         "seed_of_the_order_of_samples_is_not_restored",
@@ -401,7 +402,7 @@ PLANTS = [
         "layers/preprocessing.py",
         "difference**2 * share * (1 - share)",
         "difference**2 * share",
-        _LAYERS,
+        ("tests/layers/test_table.py::test_normalization_adapts",),
     ),
     Plant(
         "averages_of_a_renormalization_begin_at_zero",
@@ -415,7 +416,7 @@ PLANTS = [
         "layers/attention.py",
         "1 / math.sqrt(self.key_dim)",
         "1 / math.sqrt(self.value_dim)",
-        _LAYERS,
+        ("tests/layers/test_attention.py::test_multi_head_attention",),
     ),
     # --- study and command line
     Plant(
@@ -423,7 +424,7 @@ PLANTS = [
         "study/tta.py",
         "for start in (0, 2 * translate):",
         "for start in (0, translate):",
-        ("tests/test_study.py", "tests/test_recipes.py", "minicnn/study/tta.py"),
+        ("tests/test_study.py::test_predict_tta_is_the_mean_over_scipy_s_shifts",),
     ),
     Plant(
         "history_counts_epochs_from_zero",

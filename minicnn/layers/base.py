@@ -57,8 +57,8 @@ import numpy as np
 
 from minicnn import backends, config, constraints, initializers, registry, regularizers, tape
 from minicnn.layers.input_spec import assert_input_compatibility
-from minicnn.layers.symbolic import KerasTensor, Node, Shape, is_symbolic
-from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes_training
+from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
+from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes, takes_training
 from minicnn.seeds import SeedGenerator
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
@@ -426,8 +426,11 @@ class Layer:
         Args:
             training: whether dropout, batch normalization and the like behave as in training; default no,
                 but yes for augmentation called by itself, as in Keras.
+            mask: for a layer whose `call` takes one.
         """
-        if mask is not None:
+        if mask is not None and self._has_call and takes(self.call, "mask"):
+            kwargs["mask"] = mask
+        elif mask is not None:
             raise ValueError(f"Layer '{self.name}': minicnn has no masking. Received: mask={mask!r}")
         if watching.tracing and not is_symbolic([inputs, *args, *kwargs.values()]):
             inputs = _constants(inputs)  # in a `call`: positions for an embedding, say, whose weights are to be trained
@@ -497,6 +500,7 @@ class Layer:
         output_shape = self.compute_output_shape(shapes if takes_list else shapes[0])
         node = Node(self, tensors, takes_list)
         node.outputs = [KerasTensor(output_shape, self.dtype, node=node)]
+        carry_trials(node, self.compute_output_shape)
         return node.outputs[0]
 
     @property

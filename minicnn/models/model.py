@@ -252,7 +252,8 @@ class Model(Trainer, Layer):
         arrays = self._in_order_of_inputs(inputs)
         self._build_for(arrays)
         training = bool(training)
-        plan = self._plan_for("layer" if watching.tapes else "predict", training=training)
+        use = ("predict", "layer", "twice")[min(len(watching.tapes), 2)]
+        plan = self._plan_for(use, training=training)
         penalties: list[Any] = []
         if watching.tapes:
             given = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)

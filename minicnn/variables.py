@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, registry
+from minicnn import backends, config, registry, serialization
 from minicnn.tensor import as_op, as_tensor, watching
 
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
@@ -88,6 +88,8 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         self._trainable = bool(trainable)
         self.regularizer = regularizer
         self.constraint = constraint
+        if isinstance(initializer, str):
+            initializer = serialization.get(initializer, "initializer")
         if callable(initializer) and not hasattr(initializer, "__array__"):
             if shape is None:
                 raise ValueError("When creating a Variable from an initializer, the `shape` argument should be specified.")

@@ -75,6 +75,8 @@ CALLS = [  # the name, its arguments, and those by name
     ("transpose", (), {"a": IMAGES, "perm": [0, 3, 1, 2], "name": "swapped"}),
     ("reshape", (), {"tensor": IMAGES, "shape": (2, -1)}),
     ("tile", (), {"input": IMAGES[0, 0], "multiples": [2, 1]}),
+    ("repeat", (IMAGES[0, 0],), {"repeats": [36], "axis": 0}),
+    ("repeat", (IMAGES[0, 0], [2, 0, 1]), {"axis": -1}),
     ("clip_by_value", (IMAGES,), {"clip_value_min": 0.2, "clip_value_max": 0.7}),
     ("reduce_mean", (), {"input_tensor": IMAGES, "axis": (1, 2), "keepdims": True}),
     ("math.reduce_variance", (IMAGES, 0), {}),
@@ -117,6 +119,20 @@ def test_crop_and_resize_hands_gradients_to_the_images():
         theirs.watch(x)
         z = tf.reduce_sum(tf.image.crop_and_resize(x, BOXES, [0, 1, 1, 0], (4, 5)) ** 2)
     np.testing.assert_allclose(tape.gradient(y, images), theirs.gradient(z, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_repeating_by_several_numbers_has_a_gradient(axis):
+    x = DRAW.random((2, 3), np.float32)
+    repeats = [3, 0, 1, 2, 1, 1] if axis is None else [2, 0, 1][: x.shape[axis]]
+    found = []
+    for one in (minicnn, tf):
+        tensor = one.constant(x)
+        with one.GradientTape() as tape:
+            tape.watch(tensor)
+            y = one.reduce_sum(one.repeat(tensor, repeats, axis=axis) ** 3)
+        found.append(tape.gradient(y, tensor))
+    np.testing.assert_allclose(*found, rtol=1e-5)
 
 
 def test_chance_flips_half_of_the_images_and_crops_everywhere():
@@ -315,3 +331,20 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path):
         np.testing.assert_array_equal(weight, kept)
     with pytest.raises(ValueError, match="Received: model=3"):
         minicnn.train.Checkpoint(model=3)
+
+
+def test_a_variable_takes_its_initializer_by_name():
+    w = minicnn.Variable(shape=(3, 2), initializer="ones")
+    np.testing.assert_array_equal(w.numpy(), np.ones((3, 2)))
+
+
+def test_a_folder_s_pictures_are_cut_by_the_older_name_too(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "one").mkdir()
+    Image.fromarray(np.repeat(np.uint8([0, 100, 200]), 4)[None].repeat(4, 0)).save(tmp_path / "one" / "wide.png")
+    arguments = {"labels": None, "image_size": (4, 4), "color_mode": "grayscale", "verbose": False}
+    (pictures,) = minicnn.utils.image_dataset_from_directory(tmp_path, smart_resize=True, **arguments)
+    assert (np.asarray(pictures) == 100).all()
+    with pytest.raises(TypeError, match="Unknown keywords argument"):
+        minicnn.utils.image_dataset_from_directory(tmp_path, smart=True, **arguments)

@@ -32,8 +32,10 @@ from minicnn.config import (
 from minicnn.random import normal as random_normal
 from minicnn.random import uniform as random_uniform
 from minicnn.utils import clear_session, is_keras_tensor
+from minicnn.variables import Variable
 
 __all__ = [
+    "Variable",
     "argmax",
     "argmin",
     "backend",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,21 @@ def is_traceback_filtering_enabled() -> bool:
 def backend_name() -> str:
     """The backend asked for by the environment variable MINICNN_BACKEND; "numba" without it."""
     return os.environ.get("MINICNN_BACKEND", "numba")
+
+
+def list_physical_devices(device_type: str | None = None) -> list[Any]:
+    """TensorFlow's question for processors: this one, and a GPU where MINICNN_BACKEND asks for one.
+
+    Args:
+        device_type: "CPU" or "GPU"; None for both.
+
+    Returns:
+        objects of a `name` and a `device_type`.
+    """
+    kinds = ["CPU", *(["GPU"] if backend_name() == "cupy" else [])]
+    return [
+        SimpleNamespace(name=f"/physical_device:{kind}:0", device_type=kind) for kind in kinds if device_type in (None, kind)
+    ]
 
 
 def random_seed() -> int:

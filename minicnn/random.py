@@ -13,7 +13,7 @@ from minicnn import backends, config
 from minicnn.backends import ops as kernels
 from minicnn.config import set_random_seed as set_seed  # TensorFlow's name
 from minicnn.layers.draws import GAMMA_WORDS, log_gamma
-from minicnn.ops import argmax, cast, exp, floor, log, sigmoid, where
+from minicnn.ops import argmax, argsort, cast, exp, floor, log, sigmoid, take, where
 from minicnn.ops import shape as size_of
 from minicnn.ops.base import op
 from minicnn.ops.shaping import _ints
@@ -29,6 +29,7 @@ __all__ = [
     "normal",
     "randint",
     "set_seed",
+    "shuffle",
     "truncated_normal",
     "uniform",
 ]
@@ -109,6 +110,11 @@ def bernoulli(shape: Any, p: float = 0.5, dtype: Any = None, seed: Any = None) -
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """inputs / (1 - rate) where kept, else 0."""
     return inputs * bernoulli(noise_shape or size_of(inputs), 1 - rate, seed=seed) / (1 - rate)
+
+
+def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
+    """The slices of x along an axis in an order drawn by chance."""
+    return take(x, argsort(_uniform((size_of(x)[axis],), "float64", _generator(seed))), axis)
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:

@@ -27,8 +27,14 @@ is built), each with its `backward` beneath its `forward`, and the plan walks it
 knows what nobody reads: such gradients it leaves out, and the memory of what was read for the last time it takes again at
 once. A tape learns only afterwards what is asked of it, and keeps everything until then.
 
-A gradient of a gradient (a gradient penalty, a Hessian) would need a derivative of each `backward`, which are not there: a
-`backward` is not recorded, and asking for it is an error.
+**A gradient of a gradient** (a gradient penalty, a Hessian) is found by two nested tapes. What the inner one's `gradient` did
+is an entry of the outer one, and the gradient of that entry needs of each call that lay on the way, y = f(x), with dy and
+dx = f'(x)^T dy, and the gradient u that arrived at dx:
+
+    at dy: f'(x) u            at x: the change of f'(x)^T dy when x moves along u
+
+`twice` of an entry computes the two. Layers that are linear in x and ops of `minicnn.ops` have it (`ops/second_order.py`); for
+others it is an error that names them. A third derivative is an error, too.
 """
 
 from __future__ import annotations
@@ -47,14 +53,20 @@ from minicnn.variables import Variable
 __all__ = ["GradientTape", "NoGradient", "function", "record", "recording", "watches"]
 
 Backward = Callable[[list[Any]], Sequence[Any]]
+Twice = Callable[[list[Any], list[Any]], tuple[Sequence[Any], Sequence[Any]]]
 
 
 class _Entry(NamedTuple):
-    """A call that was recorded. `backward` takes a gradient for each output, and returns one (or None) for each input."""
+    """A call that was recorded. `backward` takes a gradient for each output, and returns one (or None) for each input.
+
+    `twice` takes the gradient of each output, and for each input the gradient at what `backward` returned for it (None: zero);
+    it returns the gradients at the former, and at the inputs.
+    """
 
     inputs: list[Any]
     outputs: list[Any]
     backward: Backward
+    twice: Twice | None = None
 
 
 class NoGradient(str):
@@ -66,15 +78,16 @@ def recording() -> bool:
     return bool(watching.tapes)
 
 
-def record(inputs: list[Any], outputs: list[Any], backward: Backward) -> None:
+def record(inputs: list[Any], outputs: list[Any], backward: Backward, twice: Twice | None = None) -> None:
     """Tell the tapes of a call on arrays.
 
     Args:
         inputs: tensors and variables; others are passed over. outputs: tensors that nobody has seen before.
         backward: of one gradient (zeros where none arrived) an output, returns one an input, or None.
+        twice: the gradient of that; see `_Entry`.
     """
     for tape in watching.tapes:
-        tape._add(_Entry(inputs, outputs, backward))
+        tape._add(_Entry(inputs, outputs, backward, twice))
 
 
 def watches(tensor: Any) -> bool:
@@ -158,7 +171,7 @@ class GradientTape:
 
         Raises:
             RuntimeError: for the second call, unless the tape is persistent.
-            NotImplementedError: if the way leads through another gradient.
+            NotImplementedError: if the way leads through another gradient, and there through what has no second derivative.
         """
         if self._used and not self._persistent:
             raise RuntimeError("A non-persistent GradientTape can only be used to compute one set of gradients (or jacobians)")
@@ -170,8 +183,9 @@ class GradientTape:
         for source in flat:
             if not isinstance(source, (Tensor, Variable)):
                 raise ValueError(f"A source of a gradient is a tensor or a variable. Received: {type(source).__name__}")
+        walked: list[tuple[_Entry, list[Any]]] = []
         with self.stop_recording():
-            found = self._walk(flatten_struct(target), output_gradients, {id(source) for source in flat})
+            found = self._walk(flatten_struct(target), output_gradients, {id(source) for source in flat}, walked)
         gradients = [found.get(id(source)) for source in flat]
         if wanted == "zero":
             gradients = [
@@ -179,14 +193,18 @@ class GradientTape:
                 for source, gradient in zip(flat, gradients)
             ]
         results = [None if gradient is None else as_tensor(gradient) for gradient in gradients]
-        if recording():  # another tape, or this one again: a way through here would be a second derivative
-            record(list(self._watched.values()), [one for one in results if one is not None], _refuse_second_order)
+        if recording():  # another tape, or this one again: a way through here is a second derivative
+            _record_walk(walked, flat, results)
         if not self._persistent:
             self.reset()
         return pack_struct(sources, results) if isinstance(sources, (list, tuple, dict)) else results[0]
 
-    def _walk(self, targets: list[Any], output_gradients: Any, sources: set[int]) -> dict[int, Any]:
-        """The entries in reverse: gradients by identity, at the sources and at what nobody made."""
+    def _walk(self, targets: list[Any], output_gradients: Any, sources: set[int], walked: list[Any]) -> dict[int, Any]:
+        """The entries in reverse: gradients by identity, at the sources and at what nobody made.
+
+        Args:
+            walked: gets each entry on the way, with the gradients at its outputs.
+        """
         given = [None] * len(targets) if output_gradients is None else flatten_struct(output_gradients)
         gradients: dict[int, Any] = {}
 
@@ -207,6 +225,7 @@ class GradientTape:
             if all(dy is None for dy in arrived):
                 continue
             dys = [np.zeros(one.shape, one.dtype) if dy is None else dy for one, dy in zip(entry.outputs, arrived)]
+            walked.append((entry, dys))
             for one, gradient in zip(entry.inputs, entry.backward(dys)):
                 add(one, gradient)
         return gradients
@@ -225,8 +244,35 @@ def function(func: Any = None, **kwargs: Any) -> Any:
     return func if func is not None else lambda func: func
 
 
-def _refuse_second_order(dys: list[Any]) -> NoReturn:
-    raise NotImplementedError(
-        "This gradient would be the derivative of a gradient (as in a gradient penalty): minicnn computes first derivatives "
-        "only, since what a layer's `backward` computes is not recorded."
-    )
+def _record_walk(walked: list[tuple[_Entry, list[Any]]], sources: list[Any], results: list[Any]) -> None:
+    """Tell the tapes of a `gradient`, whose results were computed from all that the entries read."""
+    inputs = list({id(one): one for entry, _ in walked for one in entry.inputs}.values())
+    found = [(source, one) for source, one in zip(sources, results) if one is not None]
+
+    def backward(us: list[Any]) -> list[Any]:
+        along: dict[int, Any] = {}  # the gradient at the gradient of each tensor
+        at_inputs: dict[int, Any] = {}
+
+        def add(sums: dict[int, Any], tensor: Any, gradient: Any) -> None:
+            if gradient is not None:
+                sums[id(tensor)] = sums.get(id(tensor), 0) + backends.to_numpy(gradient)
+
+        for (source, _), u in zip(found, us):
+            add(along, source, u)
+        for entry, dys in reversed(walked):  # the way back of a way back: forward
+            arrived = [along.get(id(one)) for one in entry.inputs]
+            if all(u is None for u in arrived):
+                continue
+            if entry.twice is None:
+                raise NotImplementedError(
+                    "This gradient is the derivative of a gradient, and the way leads through something without a second "
+                    "derivative: a loss, a regularizer, or a gradient of a gradient. Functions of `minicnn.ops` have one."
+                )
+            of_dys, of_inputs = entry.twice(dys, arrived)
+            for one, gradient in zip(entry.outputs, of_dys):
+                add(along, one, gradient)
+            for one, gradient in zip(entry.inputs, of_inputs):
+                add(at_inputs, one, gradient)
+        return [at_inputs.get(id(one)) for one in inputs]
+
+    record(inputs, [one for _, one in found], backward)

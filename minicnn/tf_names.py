@@ -1,68 +1,122 @@
 """TensorFlow's names for what is here: where a program says `import tensorflow as tf`, `import minicnn as tf` will do.
 
-Looked up when used: `minicnn.reduce_mean` is `minicnn.ops.mean`.
+Looked up when used: `minicnn.reduce_mean` is `minicnn.ops.mean`, which takes TensorFlow's names of its arguments, too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import enum
+import inspect
+import operator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from minicnn import ops
-from minicnn.ops.image_filters import batched, resize_by_area
+from minicnn import initializers, ops
+from minicnn.structure import map_struct
 from minicnn.tensor import Tensor
+from minicnn.tf_image import IMAGE, IO
+from minicnn.tf_module import Module
+from minicnn.tf_nn import NN, l2_normalize
+from minicnn.tf_train import TRAIN
 from minicnn.variables import Variable
 
 __all__ = ["lookup"]
 
-# Of the same meaning and arguments as the op of this name, or of another.
-_SAME = """abs add argmax argmin argsort broadcast_to cast clip concat convert_to_tensor cos divide einsum equal exp expand_dims
-    eye floor greater greater_equal less less_equal linspace logical_and logical_not logical_or maximum minimum
-    multiply negative norm not_equal ones ones_like pad repeat reshape roll round shape sigmoid sign sin size sort split sqrt
-    square squeeze stack stop_gradient subtract tanh tensordot tile transpose unstack where zeros zeros_like"""
-_OTHER = {
-    "clip_by_value": "clip",
-    "concat": "concatenate",
-    "fill": "full",
-    "pow": "power",
-    "reduce_all": "all",
-    "reduce_any": "any",
-    "reduce_logsumexp": "logsumexp",
-    "reduce_max": "max",
-    "reduce_mean": "mean",
-    "reduce_min": "min",
-    "reduce_prod": "prod",
-    "reduce_std": "std",
-    "reduce_sum": "sum",
-    "reduce_variance": "var",
-    "reverse": "flip",
-}
-_OPS: dict[str, str] = {**{name: name for name in _SAME.split()}, **_OTHER}
-_MATH = """abs exp expm1 log log1p pow reduce_max reduce_mean reduce_min reduce_std reduce_sum reduce_variance rsqrt sigmoid
-    sqrt square tanh"""
+# Of the same meaning as the op of this name, whose arguments have these names too.
+_SAME = """abs add broadcast_to cast ceil cos divide einsum equal exp expm1 eye floor greater greater_equal
+    is_tensor isnan less less_equal log log1p logical_and logical_not logical_or maximum meshgrid minimum mod multiply negative
+    not_equal ones ones_like round rsqrt shape sigmoid sign sin softplus sqrt square stop_gradient subtract tan tanh tensordot
+    transpose where zeros zeros_like"""
+# TensorFlow's name, the op's, and TensorFlow's names of the op's arguments, in their order.
+_ARGUMENTS = """acos arccos x; asin arcsin x; atan arctan x; atan2 arctan2 y x; argsort argsort values axis;
+    clip_by_value clip t clip_value_min clip_value_max; concat concatenate values axis;
+    convert_to_tensor convert_to_tensor value dtype; expand_dims expand_dims input axis;
+    fill full dims value; linspace linspace start stop num; norm norm tensor ord axis keepdims;
+    pow power x y; repeat repeat input repeats axis; reshape reshape tensor shape; reverse flip tensor axis;
+    roll roll input shift axis; size size input; sort sort values axis; squeeze squeeze input axis; stack stack values axis;
+    tile tile input multiples; transpose transpose a perm; unstack unstack value num axis; where where condition x y"""
+_REDUCTIONS = "all any logsumexp max mean min prod std sum var:variance"
 
 
-def constant(value: Any, dtype: Any = None, shape: Any = None) -> Any:
+def _named(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    """A function that takes its first arguments by these names, too, and TensorFlow's `name`, which has no effect."""
+    own = dict(zip(names, inspect.signature(function).parameters))
+
+    def renamed(*args: Any, name: Any = None, **kwargs: Any) -> Any:
+        return function(*args, **{own.get(key, key): value for key, value in kwargs.items()})
+
+    renamed.__name__, renamed.__doc__ = function.__name__, function.__doc__
+    return renamed
+
+
+def _table() -> dict[str, Callable[..., Any]]:
+    table: dict[str, Callable[..., Any]] = {name: _named(getattr(ops, name), []) for name in _SAME.split()}
+    for entry in _ARGUMENTS.split(";"):
+        name, op, *arguments = entry.split()
+        table[name] = _named(getattr(ops, op), arguments)
+    for pair in _REDUCTIONS.split():
+        op, _, other = pair.partition(":")
+        table[f"reduce_{other or op}"] = _named(getattr(ops, op), ["input_tensor"])
+    return table
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> Any:
     """A tensor of these values."""
     tensor = ops.convert_to_tensor(value, dtype)
     return tensor if shape is None else ops.broadcast_to(tensor, shape)
 
 
-def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> Any:
+def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: Any = None) -> Any:
     """Numbers from `start` (0, where there is no limit) to below `limit`, `delta` apart."""
     return ops.arange(start, limit, delta, dtype) if limit is not None else ops.arange(0, start, delta, dtype)
 
 
-def identity(input: Any) -> Any:
+def identity(input: Any, name: Any = None) -> Any:
     """The tensor itself."""
     return ops.elementwise.constant(input)
 
 
-def extract_patches(images: Any, sizes: Any, strides: Any, rates: Any, padding: str) -> Any:
-    """The windows of images, each as one vector; sizes, strides and rates are (1, rows, columns, 1)."""
-    return ops.image.extract_patches(images, tuple(sizes[1:3]), tuple(strides[1:3]), tuple(rates[1:3]), padding.lower())
+def argmax(input: Any, axis: int = 0, output_type: Any = "int64") -> Any:
+    """The place of the largest number along an axis, by default the first."""
+    return ops.cast(ops.argmax(input, axis), output_type)
+
+
+def argmin(input: Any, axis: int = 0, output_type: Any = "int64") -> Any:
+    """The place of the smallest number along an axis, by default the first."""
+    return ops.cast(ops.argmin(input, axis), output_type)
+
+
+def cumsum(x: Any, axis: int = 0) -> Any:
+    """The sums of the elements up to each, along an axis."""
+    return ops.cumsum(x, axis)
+
+
+def cumprod(x: Any, axis: int = 0) -> Any:
+    """The products of the elements up to each, along an axis."""
+    return ops.cumprod(x, axis)
+
+
+def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[Any]:
+    """The tensor cut along an axis, into so many parts of one size, or into parts of these sizes; -1 stands for the rest."""
+    if isinstance(num_or_size_splits, (int, np.integer)):
+        return ops.split(value, num_or_size_splits, axis)
+    sizes = [int(size) for size in num_or_size_splits]
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = value.shape[axis] - sum(size for size in sizes if size >= 0)
+    if sum(sizes) != value.shape[axis]:
+        raise ValueError(
+            f"`num_or_size_splits` must sum to the size of axis {axis}, {value.shape[axis]}. Received: {num_or_size_splits}"
+        )
+    return ops.split(value, np.cumsum(sizes)[:-1], axis)
+
+
+def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: Any = None) -> Any:
+    """The tensor with a border, by axis: of a constant, or of itself turned over ("REFLECT", "SYMMETRIC")."""
+    return ops.pad(tensor, paddings, mode.lower(), **({"constant_values": constant_values} if mode == "CONSTANT" else {}))
 
 
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
@@ -70,50 +124,17 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
     return ops.matmul(matrix_transpose(a) if transpose_a else a, matrix_transpose(b) if transpose_b else b)
 
 
-def resize(
-    images: Any, size: Any, method: str = "bilinear", preserve_aspect_ratio: bool = False, antialias: bool = False
-) -> Any:
-    """Images at another size, (height, width), of floats unless `method` is "nearest".
-
-    Args:
-        method: "area" (the mean of what a new pixel covers), or one of `ops.image.resize`.
-        preserve_aspect_ratio: whether the largest size of the image's proportions is meant that `size` holds.
-    """
-    if preserve_aspect_ratio:
-        H, W = images.shape[-3:-1]
-        factor = min(size[0] / H, size[1] / W)
-        size = (round(H * factor), round(W * factor))
-    if method != "nearest" and str(images.dtype)[:5] != "float":
-        images = ops.cast(images, "float32")
-    if method != "area":
-        return ops.image.resize(images, size, method, antialias)
-    return batched(lambda x: resize_by_area(x, (int(size[0]), int(size[1]))), images)
-
-
-def psnr(a: Any, b: Any, max_val: float) -> Any:
-    """The peak signal-to-noise ratio of images, in decibels, one number an image: 10 log10(max_val**2 / mean((a - b)**2))."""
-    return 10.0 * ops.log10(max_val**2 / ops.mean(ops.square(ops.subtract(a, b)), (-3, -2, -1)))
-
-
-# Of an RGB pixel, a column each: Y, U, V. (ITU-R BT.601)
-_YUV = np.array(
-    [[0.299, -0.14714119, 0.61497538], [0.587, -0.28886916, -0.51496512], [0.114, 0.43601035, -0.10001026]], "float32"
-)
-
-
-def rgb_to_yuv(images: Any) -> Any:
-    """Red, green and blue of each pixel as luma and two differences of colour."""
-    return ops.matmul(images, _YUV)
-
-
-def yuv_to_rgb(images: Any) -> Any:
-    """The reverse of `rgb_to_yuv`."""
-    return ops.matmul(images, np.linalg.inv(_YUV.astype("float64")).astype("float32"))
-
-
 def gather(params: Any, indices: Any, axis: int = 0) -> Any:
     """The slices of `params` at these places of an axis."""
     return ops.take(params, indices, axis)
+
+
+def add_n(inputs: Any) -> Any:
+    """The sum of tensors of one shape."""
+    total, *rest = inputs
+    for item in rest:
+        total = total + item
+    return total
 
 
 def squared_difference(x: Any, y: Any) -> Any:
@@ -121,24 +142,10 @@ def squared_difference(x: Any, y: Any) -> Any:
     return ops.square(x - y)
 
 
-def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> Any:
-    """x divided by its length along axes."""
-    return ops.normalize(x, axis, epsilon=epsilon**0.5)
-
-
-def sigmoid_cross_entropy_with_logits(labels: Any = None, logits: Any = None) -> Any:
-    """Binary cross-entropy of logits, element by element."""
-    return ops.binary_crossentropy(labels, logits, from_logits=True)
-
-
-def softmax_cross_entropy_with_logits(labels: Any, logits: Any, axis: int = -1) -> Any:
-    """Cross-entropy of one-hot labels and logits, one loss a row."""
-    return ops.categorical_crossentropy(labels, logits, from_logits=True, axis=axis)
-
-
-def sparse_softmax_cross_entropy_with_logits(labels: Any, logits: Any) -> Any:
-    """Cross-entropy of labels and logits, one loss a row."""
-    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+def divide_no_nan(x: Any, y: Any) -> Any:
+    """x / y, and 0 where y is 0."""
+    zero = ops.equal(y, 0.0)
+    return ops.where(zero, 0.0, x / ops.where(zero, 1.0, y))
 
 
 def is_tensor(x: Any) -> bool:
@@ -146,15 +153,12 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, (Tensor, Variable)) or ops.is_tensor(x)
 
 
-def one_hot(indices: Any, depth: int, axis: int = -1, dtype: Any = None) -> Any:
-    """Labels as vectors of zeros with a one."""
-    return ops.one_hot(indices, depth, axis, dtype)
-
-
-def convert_image_dtype(image: Any, dtype: Any) -> Any:
-    """Pixels of whole numbers, up to 255, as numbers from 0 to 1."""
-    whole = np.asarray(image).dtype.kind in "iu"
-    return ops.cast(image, dtype) / 255.0 if whole else ops.cast(image, dtype)
+def one_hot(
+    indices: Any, depth: int, on_value: Any = 1, off_value: Any = 0, axis: int = -1, dtype: Any = "float32", name: Any = None
+) -> Any:
+    """Labels as vectors of `off_value` with one `on_value`."""
+    hot = ops.one_hot(indices, depth, axis, dtype)
+    return hot if (on_value, off_value) == (1, 0) else hot * (on_value - off_value) + off_value
 
 
 def matrix_transpose(a: Any) -> Any:
@@ -162,33 +166,60 @@ def matrix_transpose(a: Any) -> Any:
     return ops.swapaxes(a, -1, -2)
 
 
-def gelu(features: Any, approximate: bool = False) -> Any:
-    """x times the probability that a normally distributed number is below x."""
-    return ops.gelu(features, approximate)
+def map_fn(fn: Any, elems: Any, **kwargs: Any) -> Any:
+    """`fn` of each slice along the first axis, the results stacked; slices and results may be structures."""
+    first = elems[0] if isinstance(elems, (list, tuple)) else elems
+    results = [fn(map_struct(operator.itemgetter(i), elems)) for i in np.arange(len(first)).tolist()]
+    if not isinstance(results[0], (list, tuple)):
+        return ops.stack(results)
+    return type(results[0])(ops.stack(list(parts)) for parts in zip(*results))
 
 
-_OWN = (constant, gather, identity, is_tensor, matmul, one_hot, range, squared_difference)
-_NN = (gelu, l2_normalize, sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits)
+def cond(pred: Any, true_fn: Any = None, false_fn: Any = None) -> Any:
+    """What one of two functions without arguments returns."""
+    return true_fn() if pred else false_fn()
 
 
-def _math() -> SimpleNamespace:
-    named = {name: getattr(ops, _OPS.get(name, name)) for name in _MATH.split()}
-    return SimpleNamespace(**named, l2_normalize=l2_normalize, squared_difference=squared_difference, softplus=ops.softplus)
+@contextlib.contextmanager
+def device(name: Any) -> Iterator[None]:
+    """No effect: `set_backend` says where minicnn computes."""
+    yield
 
 
-def _nn() -> SimpleNamespace:
-    more = {function.__name__: function for function in (*_NN, sparse_softmax_cross_entropy_with_logits)}
-    return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | more)
+class UnconnectedGradients(enum.Enum):
+    """What `GradientTape.gradient` returns where nothing leads from the target to a source."""
+
+    NONE = "none"
+    ZERO = "zero"
 
 
-def _linalg() -> SimpleNamespace:
-    return SimpleNamespace(einsum=ops.einsum, matmul=matmul, matrix_transpose=matrix_transpose, norm=ops.norm)
+def random_normal_initializer(mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> Any:
+    """`initializers.RandomNormal`."""
+    return initializers.RandomNormal(mean, stddev, seed)
 
 
-def _image() -> SimpleNamespace:
-    named = {name: getattr(ops.image, name) for name in ops.image.__all__}
-    own = (convert_image_dtype, extract_patches, psnr, resize, rgb_to_yuv, yuv_to_rgb)
-    return SimpleNamespace(**{**named, **{function.__name__: function for function in own}})
+def random_uniform_initializer(minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> Any:
+    """`initializers.RandomUniform`."""
+    return initializers.RandomUniform(minval, maxval, seed)
+
+
+_OWN = (
+    *(UnconnectedGradients, add_n, argmax, argmin, cond, constant, cumprod, cumsum, device, gather, identity, is_tensor),
+    *(map_fn, matmul, one_hot, pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference),
+)
+_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "constant_initializer": initializers.Constant, "newaxis": None}
+_MORE |= {"ones_initializer": initializers.Ones, "zeros_initializer": initializers.Zeros}
+_DTYPES = "bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+_NAMES: dict[str, Any] = _table() | {own.__name__: own for own in _OWN} | _MORE
+_NAMES |= {name: np.dtype(name) for name in _DTYPES.split()}
+
+_MATH = SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__})
+_MATH.__dict__.update({name: item for name, item in _NAMES.items() if inspect.isfunction(item)})
+_MATH.__dict__.update(divide_no_nan=divide_no_nan, l2_normalize=l2_normalize)
+_LINALG = SimpleNamespace(
+    diag_part=ops.diagonal, einsum=ops.einsum, matmul=matmul, matrix_transpose=matrix_transpose, norm=_NAMES["norm"]
+)
+_NAMES |= {"image": IMAGE, "io": IO, "linalg": _LINALG, "math": _MATH, "nn": NN, "train": TRAIN}
 
 
 def lookup(name: str) -> Any:
@@ -197,16 +228,6 @@ def lookup(name: str) -> Any:
     Raises:
         AttributeError: if it is not here.
     """
-    if name in _OPS:
-        return getattr(ops, _OPS[name])
-    own = {function.__name__: function for function in _OWN}
-    if name in own:
-        return own[name]
-    spaces = {"image": _image, "linalg": _linalg, "math": _math, "nn": _nn}
-    if name in spaces:
-        return spaces[name]()
-    if name in ("float32", "float64", "int32", "int64", "uint8", "bool"):
-        return np.dtype(name)
-    if name == "newaxis":
-        return None
+    if name in _NAMES:
+        return _NAMES[name]
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

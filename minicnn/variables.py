@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, registry
-from minicnn.tensor import as_op, watching
+from minicnn import backends, config, registry, serialization
+from minicnn.tensor import as_op, as_tensor, watching
 
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
 _frozen_or_freed = [0]
@@ -88,6 +88,8 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         self._trainable = bool(trainable)
         self.regularizer = regularizer
         self.constraint = constraint
+        if isinstance(initializer, str):
+            initializer = serialization.get(initializer, "initializer")
         if callable(initializer) and not hasattr(initializer, "__array__"):
             if shape is None:
                 raise ValueError("When creating a Variable from an initializer, the `shape` argument should be specified.")
@@ -178,7 +180,10 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         if watching.tracing or (watching.tapes and self._value.dtype.kind == "f"):
             return as_op(ufunc, method, inputs, kwargs)
         plain = [np.asarray(item) if isinstance(item, Variable) else item for item in inputs]
-        return getattr(ufunc, method)(*plain, **kwargs)
+        if any(isinstance(item, Variable) for item in kwargs.get("out", ())):
+            del kwargs["out"]  # `v += 1` gives a tensor, as in Keras: a variable changes by `assign`
+        result = getattr(ufunc, method)(*plain, **kwargs)
+        return as_tensor(result) if isinstance(result, (np.ndarray, np.generic)) else result
 
     def __getitem__(self, index: Any) -> Any:
         if watching.tracing or watching.tapes:

@@ -1054,3 +1054,47 @@ def test_the_limits_leave_room_for_every_file_of_keras(pair, tmp_path):
     with zipfile.ZipFile(tmp_path / "m.keras") as file:
         size = file.getinfo("model.weights.h5").file_size
     assert size < weights_file.expected_bytes(saving.load_model(tmp_path / "m.keras", compile=False)) / 4
+
+
+def test_a_layer_whose_config_has_no_name_is_found_in_its_graph(tmp_path):
+    @saving.register_keras_serializable("test_a_layer_whose_config_has_no_name")
+    class Scaled(Layer):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def call(self, x):
+            return x * self.factor
+
+        def get_config(self):
+            return {"factor": self.factor}
+
+    inputs = minicnn.Input((4,))
+    model = minicnn.Model(inputs, minicnn.layers.Dense(1)(Scaled(2.0)(Scaled(0.5)(inputs))))
+    path, x = tmp_path / "model.keras", np.ones((2, 4), np.float32)
+    model.save(path)
+    for _ in range(2):  # what was loaded has other names, and is saved and loaded with those
+        loaded = minicnn.models.load_model(path)
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+        loaded.save(path)
+
+
+def test_a_class_of_built_models_has_weights_to_save(tmp_path):
+    class Pair(minicnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2)])
+            self.second = minicnn.Sequential([minicnn.Input((2,)), minicnn.layers.Dense(1)])
+
+        def train_step(self, data):
+            return {"loss": 0.0}
+
+    one, other = Pair(), Pair()
+    one.save_weights(tmp_path / "pair.weights.h5")
+    other.load_weights(tmp_path / "pair.weights.h5")
+    for part in ("first", "second"):
+        for weight, expected in zip(getattr(other, part).get_weights(), getattr(one, part).get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, expected)
+    one.second = minicnn.Sequential([minicnn.layers.Dense(1)])
+    with pytest.raises(ValueError, match="not yet been built"):
+        one.save_weights(tmp_path / "other.weights.h5")

@@ -628,6 +628,19 @@ class Dataset:
                 state = as_element(reduce_func(state, element))
         return state
 
+    def get_single_element(self, name: str | None = None) -> Any:
+        """The element of a data set that has one.
+
+        Raises:
+            ValueError: if it has none, or more.
+        """
+        found = list(itertools.islice(iter(self), 2))
+        if len(found) != 1:
+            raise ValueError(
+                f"Dataset had {'more than one element' if found else 'no element'}: `get_single_element` takes one."
+            )
+        return found[0]
+
     def as_numpy_iterator(self) -> Iterator[Any]:
         """One pass over plain NumPy arrays."""
         return self._iterate()

@@ -58,6 +58,7 @@ def image_dataset_from_directory(
     data_format: str | None = None,
     format: str = "tf",
     verbose: bool = True,
+    **kwargs: Any,
 ) -> Any:
     """A `Dataset` of the pictures in a folder, with Keras's arguments.
 
@@ -75,7 +76,8 @@ def image_dataset_from_directory(
         subset: "training", "validation", or "both" for a list of two; given exactly if `validation_split` is.
         interpolation: one of `resize.INTERPOLATIONS`.
         follow_links: whether to follow links to folders.
-        crop_to_aspect_ratio: cut pictures to the proportions of `image_size` instead of distorting them.
+        crop_to_aspect_ratio: cut pictures to the proportions of `image_size` instead of distorting them. Older programs call it
+            `smart_resize`.
         pad_to_aspect_ratio: put zeros around them instead.
         data_format: only "channels_last".
         format: accepted ("tf" or "grain"); the result is a `minicnn.data.Dataset`.
@@ -110,6 +112,9 @@ def image_dataset_from_directory(
         raise ValueError(f'`color_mode` must be one of {{"rgb", "rgba", "grayscale"}}. Received: color_mode={color_mode}')
     if interpolation.lower() not in INTERPOLATIONS:
         raise ValueError(f"Argument `interpolation` should be one of {INTERPOLATIONS}. Received: interpolation={interpolation}")
+    crop_to_aspect_ratio = kwargs.pop("smart_resize", crop_to_aspect_ratio)
+    if kwargs:
+        raise TypeError(f"Unknown keywords argument(s): {tuple(kwargs)}")
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError("Only one of `pad_to_aspect_ratio`, `crop_to_aspect_ratio` can be set to `True`.")
     if format not in ("tf", "grain"):

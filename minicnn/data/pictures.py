@@ -30,13 +30,14 @@ def check_data_format(data_format: str | None) -> None:
 
 
 def open_picture(
-    file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb", most_pixels: int = _MOST_PIXELS
+    file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str | None = "rgb", most_pixels: int = _MOST_PIXELS
 ) -> Any:
     """The picture in a file as a PIL image, read whole and converted to `color_mode`.
 
     Args:
         file: a path, or an open binary file: a PNG, JPEG, GIF, BMP or WebP picture.
-        color_mode: "grayscale", "rgb" or "rgba". Grey pictures of 16 or 32 bits keep their depth.
+        color_mode: "grayscale", "rgb" or "rgba"; None for the one that has the picture's channels. Grey pictures of 16 or 32
+            bits keep their depth.
         most_pixels: height times width that it may have.
 
     Raises:
@@ -46,7 +47,7 @@ def open_picture(
     """
     from PIL import Image
 
-    if color_mode not in CHANNELS:
+    if color_mode not in (None, *CHANNELS):
         raise ValueError(f'color_mode must be "grayscale", "rgb", or "rgba". Received: color_mode={color_mode!r}')
     name = "the open file" if isinstance(file, io.IOBase) else os.fsdecode(file)
     with reading(f"{name} cannot be read as a picture"):
@@ -61,9 +62,17 @@ def open_picture(
                 raise FileFormatError(f"it has {image.width} x {image.height} pixels, more than {most_pixels:,}")
             _check_effort(image)
             image.load()  # from here on the file is not needed
+            color_mode = color_mode or _own_mode(image)
             if image.mode == _MODES[color_mode] or (color_mode == "grayscale" and image.mode in _GREY_MODES):
                 return image
             return image.convert(_MODES[color_mode])
+
+
+def _own_mode(image: Any) -> str:
+    """The color mode that has the channels of a picture."""
+    if image.mode in ("1", *_GREY_MODES):
+        return "grayscale"
+    return "rgba" if image.has_transparency_data else "rgb"
 
 
 def _check_effort(image: Any) -> None:
@@ -83,7 +92,7 @@ def _check_effort(image: Any) -> None:
 
 
 def read_picture(
-    file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str = "rgb", most_pixels: int = _MOST_PIXELS
+    file: str | bytes | os.PathLike[Any] | io.BytesIO, color_mode: str | None = "rgb", most_pixels: int = _MOST_PIXELS
 ) -> np.ndarray:
     """The picture in a file as an array of shape (height, width, channels), uint8 unless it is deeper."""
     pixels = np.asarray(open_picture(file, color_mode, most_pixels))

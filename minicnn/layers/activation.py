@@ -65,6 +65,11 @@ class Activation(Layer):
         super().__init__(**kwargs)
         self.activation = get_activation(activation)
 
+    @property
+    def second_order(self) -> str | None:  # type: ignore[override]
+        """See `Layer`: rectifiers have slopes."""
+        return "slopes" if self.activation in (activations.linear, activations.relu, activations.leaky_relu) else None
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         return activate(self.activation, x, training)
 
@@ -84,6 +89,8 @@ class ReLU(Layer):
         negative_slope: slope below `threshold`.
         threshold: the x above which y = x.
     """
+
+    second_order = "slopes"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("max_value", "negative_slope", "threshold")
 
@@ -126,6 +133,8 @@ class LeakyReLU(Layer):
     Args:
         negative_slope: slope below 0; older programs call it `alpha`.
     """
+
+    second_order = "slopes"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("negative_slope",)
 

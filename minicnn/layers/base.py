@@ -55,10 +55,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import backends, config, constraints, initializers, registry, regularizers, tape
+from minicnn import activations, backends, config, constraints, initializers, registry, regularizers, tape
 from minicnn.layers.input_spec import assert_input_compatibility
-from minicnn.layers.symbolic import KerasTensor, Node, Shape, is_symbolic
-from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes_training
+from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
+from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes, takes_training
 from minicnn.seeds import SeedGenerator
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
@@ -426,8 +426,11 @@ class Layer:
         Args:
             training: whether dropout, batch normalization and the like behave as in training; default no,
                 but yes for augmentation called by itself, as in Keras.
+            mask: for a layer whose `call` takes one.
         """
-        if mask is not None:
+        if mask is not None and self._has_call and takes(self.call, "mask"):
+            kwargs["mask"] = mask
+        elif mask is not None:
             raise ValueError(f"Layer '{self.name}': minicnn has no masking. Received: mask={mask!r}")
         if watching.tracing and not is_symbolic([inputs, *args, *kwargs.values()]):
             inputs = _constants(inputs)  # in a `call`: positions for an embedding, say, whose weights are to be trained
@@ -497,7 +500,41 @@ class Layer:
         output_shape = self.compute_output_shape(shapes if takes_list else shapes[0])
         node = Node(self, tensors, takes_list)
         node.outputs = [KerasTensor(output_shape, self.dtype, node=node)]
+        carry_trials(node, self.compute_output_shape)
         return node.outputs[0]
+
+    second_order: ClassVar[str | None] = None
+    """How its gradient depends on x. "linear": y is linear in x, but for a bias, and linear in the weights. "slopes": y is x
+    times a slope, element by element, which changes in jumps only. None: neither."""
+
+    def backward_twice(self, x: list[Any], dy: Any, us: list[Any], saved: Any) -> tuple[Any, list[Any], list[Any]]:
+        """The gradient of `backward`, where something was computed from dx: see `tape.py`.
+
+        Args:
+            x: the inputs. dy, saved: what `backward` was given. us: the gradient at dx of each input, None for zero.
+
+        Returns:
+            the gradient at dy; at each input; of each weight.
+
+        Raises:
+            NotImplementedError: for a layer without a second derivative.
+        """
+        bends = getattr(self, "activation", None) not in (None, activations.linear)
+        if self.second_order is None or (bends and self.second_order == "linear"):
+            raise NotImplementedError(
+                f"The gradient of a gradient leads through layer '{self.name}', a {type(self).__name__}: minicnn has second "
+                "derivatives of layers that are linear in what they are given, of ReLU and LeakyReLU, and of `minicnn.ops`."
+            )
+        if self.second_order == "slopes":
+            return self.backward(backends.asarray(us[0], dy.dtype), saved)[0], [None], []
+        along = [backends.asarray(one * 0 if u is None else u, one.dtype) for one, u in zip(x, us)]
+        several = len(along) > 1
+        moved, kept = self.forward(along if several else along[0], False)
+        still, _ = self.forward([one * 0 for one in along] if several else along[0] * 0, False)  # the bias
+        grads = self.backward(dy, kept)[1]
+        bias = getattr(self, "bias", None)
+        of_weights = [None if v is bias else g for v, g in zip(self._weights_with_gradients, grads)]
+        return moved - still, [None] * len(x), of_weights
 
     @property
     def input(self) -> Any:
@@ -616,10 +653,19 @@ def with_batch(size: int | None, shapes: Any) -> Any:
     return [with_batch(size, item) for item in shapes] if isinstance(shapes, list) else (size, *shapes[1:])
 
 
-def record_call(layer: Any, variables: list[Variable], given: list[Any], result: Any, saved: Any, takes_list: bool) -> None:
+def record_call(
+    layer: Any,
+    variables: list[Variable],
+    given: list[Any],
+    result: Any,
+    saved: Any,
+    takes_list: bool,
+    alone: bool = True,
+) -> None:
     """Tell the tapes of a layer's `forward` on arrays: that its `backward` leads back from the result.
 
     Args:
+        alone: whether no other layer is joined to it, so that the gradient of its gradient is its own.
         layer: or a plan's guard around it. variables: what `backward` returns gradients for.
         given: the tensors that it was given, in a list if `takes_list`. saved: what `forward` returned beside the result.
     """
@@ -630,7 +676,16 @@ def record_call(layer: Any, variables: list[Variable], given: list[Any], result:
         dx, grads = layer.backward(dy, saved, *([False] if skips_dx else []))
         return [*(dx if takes_list else [dx]), *grads]
 
-    tape.record([*given, *variables], flatten_struct(result), backward)
+    def twice(dys: list[Any], us: list[Any]) -> tuple[list[Any], list[Any]]:
+        x, along = [backends.asarray(_host(one)) for one in given], us[: len(given)]
+        if any(u is not None for u in us[len(given) :]):
+            raise NotImplementedError(
+                f"Layer '{layer.name}': minicnn has second derivatives by what a layer is given, none by its weights."
+            )
+        of_dy, dx, grads = layer.backward_twice(x, backends.asarray(dys[0]), along, saved)
+        return [of_dy], [*dx, *grads]
+
+    tape.record([*given, *variables], flatten_struct(result), backward, twice if alone else None)
 
 
 def recorded_penalty(regularizer: Any, of: Any, share: float = 1.0) -> Any:

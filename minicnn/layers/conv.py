@@ -34,6 +34,8 @@ class Conv2D(Sliding):
         ValueError: for arguments out of range, and for an input smaller than the kernel ("valid").
     """
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = (
         "filters",
         "kernel_size",

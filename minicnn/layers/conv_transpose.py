@@ -38,6 +38,8 @@ class Conv2DTranspose(Sliding):
         ValueError: for arguments out of range, and for an output without pixels.
     """
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = (
         "filters",
         "kernel_size",

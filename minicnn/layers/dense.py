@@ -30,6 +30,8 @@ class Dense(Affine):
         ValueError: unless `units` is a positive int.
     """
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("units",)
 
     def __init__(

@@ -50,6 +50,8 @@ class DepthwiseConv2D(Sliding):
         ValueError: for arguments out of range, and for an input smaller than the kernel ("valid").
     """
 
+    second_order = "linear"
+
     _weighted = ("depthwise", "bias")
     _own_arguments: ClassVar[tuple[str, ...]] = (
         "kernel_size",

@@ -96,6 +96,8 @@ class _Elementwise(_Merge):
 class Add(_Elementwise):
     """Sum of inputs of one shape, or of shapes that broadcast to one."""
 
+    second_order = "linear"
+
     def forward(self, x: list[Any], training: bool, relu: bool = False) -> tuple[Any, Any]:
         """The output, and what `backward` will read; `relu`: a plan joined a ReLU that stands behind this layer."""
         aligned, shapes = _aligned(x)
@@ -110,6 +112,8 @@ class Add(_Elementwise):
 class Average(_Elementwise):
     """Mean of inputs of one shape, or of shapes that broadcast to one."""
 
+    second_order = "linear"
+
     def merge(self, xs: list[Any]) -> tuple[Any, Any]:
         return ops.rescale(ops.add_forward(xs), 1 / len(xs), 0.0), None
 
@@ -120,6 +124,8 @@ class Average(_Elementwise):
 @registry.register("layer")
 class Subtract(_Elementwise):
     """The first of two inputs less the second."""
+
+    second_order = "linear"
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -284,6 +290,8 @@ class Concatenate(_Merge):
     Args:
         axis: 0 is the batch axis; negative axes are counted from the end.
     """
+
+    second_order = "linear"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("axis",)
     _demand = "A `Concatenate` layer should be called on a list of at least 1 input. Received: input_shape={}."

@@ -118,6 +118,8 @@ class MaxPooling1D(MaxPooling2D):
 class AveragePooling2D(Pooling):
     """The mean of each window. Arguments and shapes: see `Pooling`."""
 
+    second_order = "linear"
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         window = self.window_over(x.shape)
         x = self.images(x)
@@ -168,6 +170,8 @@ class AdaptivePooling(Spatial):
 @registry.register("layer")
 class AdaptiveAveragePooling2D(AdaptivePooling):
     """The mean of each window. Arguments and shapes: see `AdaptivePooling`."""
+
+    second_order = "linear"
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         x = self.images(x)
@@ -257,6 +261,8 @@ class GlobalMaxPooling1D(GlobalMaxPooling2D):
 @registry.register("layer", "GlobalAvgPool2D")
 class GlobalAveragePooling2D(GlobalPooling):
     """The mean of each channel of each image. Arguments and shapes: see `GlobalPooling`."""
+
+    second_order = "linear"
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         output_shape = self.compute_output_shape(x.shape)

@@ -67,6 +67,8 @@ class Dropout(_Random):
     Source: Srivastava et al. 2014, JMLR 15.
     """
 
+    second_order = "slopes"
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("rate", "seed", "noise_shape")
 
     def __init__(

@@ -26,6 +26,8 @@ class Flatten(Layer):
             `config.image_data_format()`.
     """
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("data_format",)
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
@@ -62,6 +64,8 @@ class Reshape(Layer):
     Raises:
         ValueError: for sizes below -1 or several -1; on a call, where input and output have different numbers of elements.
     """
+
+    second_order = "linear"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("target_shape",)
 
@@ -109,6 +113,8 @@ class Permute(Layer):
         dims: the order, of the numbers from 1 to the number of axes; 1 is the first behind the batch axis.
     """
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("dims",)
 
     def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
@@ -136,6 +142,8 @@ class Permute(Layer):
 class Identity(Layer):
     """y = x."""
 
+    second_order = "linear"
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         return x, None
 
@@ -154,6 +162,8 @@ class Rescaling(Layer):
         >>> Rescaling(1 / 255)([[0, 255]]).tolist()
         [[0.0, 1.0]]
     """
+
+    second_order = "linear"
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -40,6 +40,8 @@ class UpSampling2D(Spatial):
     Input (N, H, W, C), output (N, H*FH, W*FW, C).
     """
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("size", "data_format", "interpolation")
     size: int | tuple[int, int]
 
@@ -102,6 +104,8 @@ class UpSampling1D(UpSampling2D):
 @registry.register("layer")
 class RepeatVector(Layer):
     """A vector `n` times: input (N, C), output (N, n, C)."""
+
+    second_order = "linear"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("n",)
 
@@ -180,6 +184,8 @@ class ZeroPadding2D(_Padding):
         data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
     """
 
+    second_order = "linear"
+
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, self.name)
@@ -195,6 +201,8 @@ class ZeroPadding1D(_Padding):
         padding: an int for both ends, or (at the beginning, at the end).
         data_format: as in `ZeroPadding2D`.
     """
+
+    second_order = "linear"
 
     rank = 1
 
@@ -218,6 +226,8 @@ class Cropping2D(_Cropping):
         ValueError: on an image of which nothing would be left.
     """
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("cropping", "data_format")
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any) -> None:
@@ -237,6 +247,8 @@ class Cropping1D(_Cropping):
     Args:
         cropping: an int for both ends, or (at the beginning, at the end).
     """
+
+    second_order = "linear"
 
     rank = 1
 

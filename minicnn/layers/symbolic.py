@@ -6,7 +6,7 @@ import linecache
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -136,6 +136,25 @@ def kept_trials(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.n
         return first, second
     one = np.ones((), first.dtype) if first.dtype.kind == "f" else np.zeros((), first.dtype)
     return np.broadcast_to(one, first.shape), np.broadcast_to(one, second.shape)
+
+
+def carry_trials(node: Node, find_shapes: Callable[[Any], Any]) -> None:
+    """Give a layer's outputs the trials that it would make of those of its inputs.
+
+    Without them a batch axis that an op has multiplied (the windows of all images, one below the other) would begin anew
+    behind the layer, as one of any size.
+
+    Args:
+        find_shapes: the layer's `compute_output_shape`.
+    """
+    if all(tensor.trials is None for tensor in node.inputs):
+        return
+    pairs = zip(*(trial_arrays(tensor) for tensor in node.inputs))
+    given = [[array.shape for array in arrays] for arrays in pairs]
+    found = [find_shapes(shapes if node.takes_list else shapes[0]) for shapes in given]
+    first, second = ([shapes] if len(node.outputs) == 1 else shapes for shapes in found)
+    for output, *shapes in zip(node.outputs, first, second):
+        output.trials = kept_trials(*(np.zeros(shape, output.dtype) for shape in shapes))
 
 
 class Node:

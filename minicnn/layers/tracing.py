@@ -15,7 +15,7 @@ from minicnn.layers.symbolic import KerasTensor, Node
 from minicnn.structure import flatten_struct, map_struct, pack_struct
 from minicnn.tensor import watching
 
-__all__ = ["Trace", "call_traced", "running_trace", "shapes_of", "takes_training", "trace"]
+__all__ = ["Trace", "call_traced", "running_trace", "shapes_of", "takes", "takes_training", "trace"]
 
 
 class Trace:
@@ -37,9 +37,14 @@ def running_trace() -> Trace | None:
     return watching.tracing[-1] if watching.tracing else None
 
 
+def takes(function: Callable[..., Any], argument: str) -> bool:
+    """Whether a function has an argument of this name."""
+    return argument in inspect.signature(function).parameters
+
+
 def takes_training(function: Callable[..., Any]) -> bool:
-    """Whether a function has an argument of that name."""
-    return "training" in inspect.signature(function).parameters
+    """Whether it does something else in training."""
+    return takes(function, "training")
 
 
 @contextlib.contextmanager

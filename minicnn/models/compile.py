@@ -228,7 +228,8 @@ class Compilable:
         self._memory = memory.ArenaOfThread()
 
     def _plan_for(self, use: str, *, watch: bool = False, training: bool | None = None) -> Plan:
-        """The plan to "train" (and evaluate) or to "predict" with, or to be a "layer" that another layer holds.
+        """The plan to "train" (and evaluate) or to "predict" with, to be a "layer" that another layer holds, or to have its
+        gradient's gradient ("twice": no layer is joined to another).
 
         Args:
             training: which graph is meant, where there are two; by default the one that `use` says.
@@ -247,6 +248,8 @@ class Compilable:
                 plan = Plan(self, logits_for=logits_for, watch_numerics=watch, training=training)  # type: ignore[arg-type]
                 if self._compile_arguments["loss"] is None and not plan.has_losses:
                     raise ValueError("No loss to compute: pass a `loss` argument to `compile()`, or call `add_loss`.")
+            elif use == "twice":
+                plan = Plan(self, keep=None, of_inputs=True, split=True, training=training)  # type: ignore[arg-type]
             else:
                 plan = Plan(self, of_inputs=use == "layer", training=training)  # type: ignore[arg-type]
             self._plans[key] = plan

@@ -120,9 +120,9 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
         ValueError: for a graph with loops or loose ends (Keras's wording).
     """
     made: dict[_Key, KerasTensor] = {}
-    for layer in layers.values():
+    for name, layer in layers.items():
         if isinstance(layer, InputLayer):
-            made[(layer.name, 0, 0)] = layer.output
+            made[(name, 0, 0)] = layer.output
     # A layer's calls stand in order; its next one waits until the last tensor that it reads is made.
     calls = {entry["name"]: deque(entry["inbound_nodes"]) for entry in config["layers"]}
     unmade = {name: _keys(queue[0]) for name, queue in calls.items() if queue}
@@ -143,7 +143,7 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
         named = call.get("kwargs", {}) if getattr(layer, "_has_call", False) else {}  # others take no more than inputs
         outputs = layer(*call["args"], **{key: value for key, value in named.items() if key not in ("training", "mask")})
         for at, tensor in enumerate(flatten_struct(outputs)):
-            key = (layer.name, _first_call(layer) + counts[entry], at)
+            key = (entry, _first_call(layer) + counts[entry], at)  # a layer whose `get_config` has no name has another by now
             made[key] = tensor
             ready.extend(waiting.pop(key, ()))
         counts[entry] += 1

@@ -11,8 +11,8 @@ import numpy as np
 from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.base import as_shape, dtype_name, layers_in, with_batch
-from minicnn.layers.symbolic import KerasTensor, Node, is_symbolic
-from minicnn.layers.tracing import takes_training
+from minicnn.layers.symbolic import KerasTensor, Node, carry_trials, is_symbolic
+from minicnn.layers.tracing import takes, takes_training
 from minicnn.models.data_checks import as_arrays
 from minicnn.models.graph import calls_of, check_calls, layers_by_depth, topological_nodes
 from minicnn.models.graph_config import config_of_graph, tensors_of_config
@@ -239,7 +239,9 @@ class Model(Trainer, Layer):
 
     def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """On symbolic tensors: use the model as a layer. On arrays: its outputs (nothing is learnt)."""
-        if mask is not None:
+        if mask is not None and self._is_traced and takes(self.call, "mask"):
+            kwargs["mask"] = mask
+        elif mask is not None:
             raise ValueError(f"Model '{self.name}': minicnn has no masking. Received: mask={mask!r}")
         if self._is_traced and (args or kwargs or is_symbolic(inputs)):
             return self._run_call((inputs, *args), kwargs, training)
@@ -250,7 +252,8 @@ class Model(Trainer, Layer):
         arrays = self._in_order_of_inputs(inputs)
         self._build_for(arrays)
         training = bool(training)
-        plan = self._plan_for("layer" if watching.tapes else "predict", training=training)
+        use = ("predict", "layer", "twice")[min(len(watching.tapes), 2)]
+        plan = self._plan_for(use, training=training)
         penalties: list[Any] = []
         if watching.tapes:
             given = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)
@@ -286,6 +289,7 @@ class Model(Trainer, Layer):
             KerasTensor(shape, tensor.dtype, node=node)
             for shape, tensor in zip([shapes] if len(self._outputs) == 1 else shapes, self._outputs)
         ]
+        carry_trials(node, self.compute_output_shape)
         return pack_returned(self._output_struct, node.outputs)
 
     # --- what a user reads --------------------------------------------------------------

@@ -285,7 +285,8 @@ class Plan:
         for step, residuals, y in zip(self.steps, saved, made):
             tensors[step.output] = y
             layer, residuals = (step.layer.layer, residuals[2]) if step.penalized else (step.layer, residuals)
-            record_call(layer, step.variables, [tensors[i] for i in step.inputs], y, residuals, step.takes_list)
+            alone = not step.epilogues
+            record_call(layer, step.variables, [tensors[i] for i in step.inputs], y, residuals, step.takes_list, alone)
             if step.penalized:
                 penalties.append(recorded_penalty(step.layer.regularizer, y, 1 / len(y)))
         penalties.extend(tensors[i] for i in self.losses)

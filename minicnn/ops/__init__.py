@@ -4,6 +4,7 @@ On arrays they compute at once; on symbolic tensors each is a layer of the graph
 """
 
 from minicnn.ops import image, nn, numpy
+from minicnn.ops import second_order as second_order
 from minicnn.ops.base import Op, Operation
 from minicnn.ops.custom import (
     custom_gradient,

@@ -35,6 +35,8 @@ from minicnn.structure import map_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
 
+Twice = Callable[..., tuple[list[Any], list[Any]]]
+
 __all__ = ["Op", "Operation", "namespace", "op", "unbroadcast"]
 
 
@@ -76,6 +78,7 @@ class Op:
         self._function = function
         self._signature = inspect.signature(function)
         self._backward: Callable[[Any, Any], Any] | None = None
+        self._twice: Twice | None = None
         registry.register("operation", self.name)(self)
 
     def gradient(self, backward: Callable[[Any, Any], Any]) -> Op:
@@ -97,10 +100,15 @@ class Op:
 
     def _on_arrays(self, arguments: dict[str, Any]) -> Any:
         sources = self.tensors_in(arguments)
-        y, saved = self.forward(self._plain(arguments))
+        plain = self._plain(arguments)
+        y, saved = self.forward(plain)
         y = as_tensor(y)
         if self.differentiable and tape.recording():
-            tape.record(sources, [y], lambda dys: self.backward(np.asarray(dys[0]), saved))
+
+            def twice(dys: list[Any], us: list[Any]) -> tuple[Any, Any]:
+                return self.backward_twice(plain, dys[0], us)
+
+            tape.record(sources, [y], lambda dys: self.backward(np.asarray(dys[0]), saved), twice)
         return y
 
     def tensors_in(self, arguments: dict[str, Any]) -> list[Any]:
@@ -135,6 +143,32 @@ class Op:
             return []
         gradients = self._backward(dy, saved)
         return list(gradients) if isinstance(gradients, (tuple, list)) else [gradients]
+
+    def has_twice(self, rule: Twice) -> None:
+        """Set the gradient of its gradient: `rule(op, arguments, dy, us)`, see `ops/second_order.py`."""
+        self._twice = rule
+
+    def backward_twice(self, arguments: dict[str, Any], dy: Any, us: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The gradient of `backward`: at dy (in a list), and at each tensor; see `tape.py`.
+
+        Args:
+            us: the gradient at what `backward` returned for each tensor, None for zero.
+
+        Raises:
+            NotImplementedError: if nobody wrote it.
+        """
+        if self._twice is None:
+            raise NotImplementedError(
+                f"The gradient of a gradient leads through the op '{self.name}', which has no second derivative in minicnn."
+            )
+        return self._twice(self, arguments, dy, us)
+
+    def with_tensors(self, arguments: dict[str, Any], tensors: list[Any]) -> dict[str, Any]:
+        """The arguments with other tensors in the place of theirs."""
+        items = iter(tensors)
+        return arguments | {
+            name: [next(items) for _ in arguments[name]] if several else next(items) for name, several in self.tensors.items()
+        }
 
     def __reduce__(self) -> Any:
         return registry.lookup, ("operation", self.name)  # a copy is the op itself
@@ -246,7 +280,26 @@ class Operation(Layer):
         tensors = [KerasTensor(shape) for shape in input_shape]
         return Operation(self.op.name, self.arguments)._connect(tensors, True).shape
 
+    def backward_twice(self, x: list[Any], dy: Any, us: list[Any], saved: Any) -> tuple[Any, list[Any], list[Any]]:
+        """See `Layer.backward_twice`."""
+        arguments = self._filled(x)
+        leaves = self.op.tensors_in(self.arguments)
+        along = [us[leaf.number] if isinstance(leaf, Slot) else None for leaf in leaves]
+        (of_dy,), found = self.op.backward_twice(arguments, dy, along)
+        dx: list[Any] = [None] * len(x)
+        of_variables: dict[int, Any] = {}
+        for leaf, gradient in zip(leaves, found):
+            if isinstance(leaf, Slot) and gradient is not None:
+                dx[leaf.number] = gradient if dx[leaf.number] is None else dx[leaf.number] + gradient
+            elif isinstance(leaf, Variable) and gradient is not None:
+                of_variables[id(leaf)] = of_variables.get(id(leaf), 0) + gradient
+        return of_dy, dx, [of_variables.get(id(variable)) for variable in self._weights_with_gradients]
+
     def _output_for(self, inputs: list[Any]) -> tuple[Any, Any]:
+        return self.op.forward(self._filled(inputs))
+
+    def _filled(self, inputs: list[Any]) -> dict[str, Any]:
+        """The op's arguments, with these in the slots."""
         # On a device the constants go there too; in a trial all is on the host.
         there = backends.to_numpy if inputs and isinstance(inputs[0], np.ndarray) else backends.asarray
 
@@ -257,7 +310,7 @@ class Operation(Layer):
                 return there(getattr(value, "value", value))
             return value
 
-        return self.op.forward(map_struct(fill, self.arguments))
+        return map_struct(fill, self.arguments)
 
     def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
         y, saved = self._output_for(x)

@@ -181,7 +181,7 @@ def _binary(
 
     def backward(dy: Any, saved: Any) -> list[Any]:
         return [
-            None if isinstance(x, (bool, int, float)) or x.dtype.kind != "f" else unbroadcast(derivative(dy, *saved), x)
+            None if isinstance(x, (bool, int, float)) or x.dtype.kind not in "fc" else unbroadcast(derivative(dy, *saved), x)
             for x, derivative in zip(saved, derivatives)
         ]
 

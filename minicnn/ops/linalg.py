@@ -6,6 +6,7 @@ from typing import Any
 
 from minicnn.ops.base import namespace, op, unbroadcast
 from minicnn.ops.elementwise import greater, multiply, sqrt, square, subtract, where
+from minicnn.ops.reductions import norm as norm  # as `keras.ops.linalg` has it, too
 from minicnn.ops.reductions import sum
 from minicnn.ops.shaping import expand_dims, full_like, ndim, ravel, reshape, stack, unstack
 

@@ -274,14 +274,26 @@ def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
 
 
 @op("x")
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
-    """Each element (each slice along an axis) so many times in a row."""
-    return namespace(x).repeat(x, int(repeats), axis), (x.shape, int(repeats), axis)
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    """Each element (each slice along an axis) so many times in a row.
+
+    Args:
+        repeats: one number, or one for each element along the axis.
+    """
+    counts = np.ravel(repeats).tolist()
+    repeats = counts[0] if len(counts) == 1 else counts
+    return namespace(x).repeat(x, repeats, axis), (x.shape, repeats, axis)
 
 
 @repeat.gradient
 def _(dy: Any, saved: Any) -> Any:
+    # dx[i] = the sum of dy over the copies of slice i
     shape, repeats, axis = saved
+    if isinstance(repeats, list):
+        xp, along = namespace(dy), dy if axis is None else namespace(dy).moveaxis(dy, axis, 0)
+        dx = xp.zeros((len(repeats), *along.shape[1:]), dy.dtype)
+        xp.add.at(dx, np.repeat(np.arange(len(repeats)), repeats), along)
+        return dx.reshape(shape) if axis is None else xp.moveaxis(dx, 0, axis)
     if axis is None:
         return dy.reshape(-1, repeats).sum(axis=1).reshape(shape)
     axis %= len(shape)

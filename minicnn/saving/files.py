@@ -200,7 +200,9 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
 
 
 def _require_built(model: Any, what: str) -> None:
-    if not model.built:
+    # A class that only its `train_step` calls, such as a GAN, has its weights in the models that it holds.
+    parts = getattr(model, "_held_layers", [])
+    if not model.built and not (parts and all(part.built for part in parts)):
         raise ValueError(
             f"{what} that has not yet been built. "
             "Try building the model first by calling it on some data or by using `build()`."

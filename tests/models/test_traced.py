@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import minicnn
+from minicnn import ops
 from tests.ops.checks import TOLERANCES
 
 RNG = np.random.default_rng(0)
@@ -375,3 +376,60 @@ def test_errors_of_a_call():
 
     with pytest.raises(ValueError, match="returns other shapes in training"):
         Grows()(minicnn.Input((4,)))
+
+
+def windows(x, size):
+    _, H, W, C = x.shape
+    x = ops.transpose(ops.reshape(x, (-1, H // size, size, W // size, size, C)), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, size * size, C))
+
+
+class InWindows(minicnn.layers.Layer):
+    """A shifted window's attention, cut down: images as windows in the batch axis, a layer on them, and images again."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = minicnn.layers.Dense(3)
+        self.masked = Masked()
+
+    def call(self, x):
+        _, H, W, _ = x.shape
+        x = self.masked(
+            self.dense(windows(x, 2)), mask=minicnn.Variable(np.arange(H * W / 4, dtype="float32"), trainable=False)
+        )
+        x = ops.transpose(ops.reshape(x, (-1, H // 2, W // 2, 2, 2, 3)), (0, 1, 3, 2, 4, 5))
+        return ops.reshape(x, (-1, H, W, 3))
+
+
+class Masked(minicnn.layers.Layer):
+    def call(self, x, mask=None):
+        if mask is None:
+            return x
+        count = mask.shape[0]
+        x = ops.reshape(x, (-1, count, *x.shape[1:])) * ops.reshape(mask, (1, count, 1, 1))
+        return ops.reshape(x, (-1, *x.shape[2:]))
+
+
+def test_a_layer_keeps_what_an_op_did_to_the_batch_axis():
+    inputs = minicnn.Input((4, 6, 2))
+    layer = InWindows()
+    model = minicnn.Model(inputs, layer(inputs))
+    assert model.output_shape == (None, 4, 6, 3)
+    x = np.random.default_rng(0).random((5, 4, 6, 2), np.float32)
+    kernel, bias = layer.dense.get_weights()
+    factors = np.arange(6).reshape(2, 3).repeat(2, 0).repeat(2, 1)[..., None]
+    np.testing.assert_allclose(model.predict(x, verbose=0), (x @ kernel + bias) * factors, rtol=1e-5, atol=1e-6)
+    inner = minicnn.Sequential([minicnn.layers.Dense(3)])
+    moved = ops.reshape(inner(windows(inputs, 2)), (-1, 4 * 6, 3))
+    assert moved.shape == (None, 24, 3)
+
+
+def test_a_layer_and_a_model_hand_a_mask_to_a_call_that_takes_one():
+    class Model(minicnn.Model):
+        def call(self, x, mask=None):
+            return x if mask is None else x * mask
+
+    x, mask = np.ones((2, 3), np.float32), np.arange(3, dtype=np.float32)
+    np.testing.assert_array_equal(Model()(minicnn.ops.convert_to_tensor(x), mask=mask), [mask, mask])
+    with pytest.raises(ValueError, match=r"minicnn has no masking. Received: mask="):
+        minicnn.layers.Dense(2)(x, mask=mask)

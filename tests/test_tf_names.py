@@ -1,0 +1,350 @@
+"""TensorFlow's names: each function against TensorFlow's own, by TensorFlow's names of its arguments."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import minicnn
+from minicnn.tape import GradientTape
+
+DRAW = np.random.default_rng(3)
+IMAGE = DRAW.random((7, 10, 3), np.float32)
+IMAGES = DRAW.random((2, 6, 9, 3), np.float32)
+BYTES = DRAW.integers(0, 256, (7, 10, 3), np.uint8)
+BOXES = np.array([[0.1, 0.2, 0.7, 0.9], [0.0, 0.0, 1.0, 1.0], [0.8, 0.7, 0.1, 0.2], [-0.2, 0.1, 0.5, 1.3]], np.float32)
+KERNEL = DRAW.normal(size=(3, 2, 3, 4)).astype(np.float32)
+DEPTHWISE = DRAW.normal(size=(3, 3, 3, 2)).astype(np.float32)
+
+CALLS = [  # the name, its arguments, and those by name
+    ("image.crop_to_bounding_box", (IMAGE, 1, 2, 3, 4), {}),
+    ("image.crop_to_bounding_box", (IMAGES,), {"offset_height": 0, "offset_width": 1, "target_height": 6, "target_width": 8}),
+    ("image.pad_to_bounding_box", (IMAGE, 1, 2, 9, 14), {}),
+    ("image.pad_to_bounding_box", (BYTES, 0, 0, 7, 12), {}),
+    ("image.central_crop", (IMAGE, 0.5), {}),
+    ("image.central_crop", (IMAGES,), {"central_fraction": 0.7}),
+    ("image.resize_with_crop_or_pad", (IMAGE, 4, 15), {}),
+    ("image.resize_with_crop_or_pad", (IMAGES, 9, 4), {}),
+    ("image.resize_with_pad", (IMAGE, 12, 9), {}),
+    ("image.resize_with_pad", (BYTES, 5, 12), {"method": "nearest"}),
+    ("image.flip_left_right", (IMAGES,), {}),
+    ("image.flip_up_down", (BYTES,), {}),
+    ("image.transpose", (IMAGE,), {}),
+    *(("image.rot90", (IMAGE,), {"k": k}) for k in (1, 2, 3, 4)),
+    ("image.adjust_brightness", (IMAGE, 0.2), {}),
+    ("image.adjust_brightness", (BYTES, -0.3), {}),
+    ("image.adjust_contrast", (IMAGES, 1.7), {}),
+    ("image.adjust_contrast", (BYTES, 0.4), {}),
+    ("image.adjust_saturation", (IMAGE, 2.5), {}),
+    ("image.adjust_saturation", (BYTES,), {"saturation_factor": 0.3}),
+    ("image.adjust_hue", (IMAGE, 0.3), {}),
+    ("image.adjust_hue", (IMAGES, -0.7), {}),
+    ("image.adjust_gamma", (IMAGE, 2.0, 0.5), {}),
+    ("image.grayscale_to_rgb", (IMAGE[..., :1],), {}),
+    ("image.per_image_standardization", (IMAGES,), {}),
+    ("image.per_image_standardization", (np.full((4, 4, 1), 3, np.uint8),), {}),
+    ("image.total_variation", (IMAGES,), {}),
+    ("image.image_gradients", (IMAGES,), {}),
+    ("image.convert_image_dtype", (BYTES, "float32"), {}),
+    ("image.convert_image_dtype", (BYTES, "uint16"), {}),
+    ("image.convert_image_dtype", (IMAGE, "uint8"), {}),
+    ("image.convert_image_dtype", (IMAGE * 3 - 1, "uint8"), {"saturate": True}),
+    ("image.crop_and_resize", (IMAGES, BOXES, [0, 1, 1, 0], (4, 5)), {}),
+    ("image.crop_and_resize", (IMAGES, BOXES, [1, 1, 0, 0], (1, 3)), {"extrapolation_value": 9.0}),
+    ("image.crop_and_resize", (IMAGES, BOXES, [1, 0, 0, 1], (3, 3)), {"method": "nearest"}),
+    ("nn.conv2d", (IMAGES, KERNEL), {"strides": 2, "padding": "SAME"}),
+    ("nn.conv2d", (IMAGES, KERNEL, [1, 2, 1, 1]), {"padding": [[0, 0], [1, 2], [0, 1], [0, 0]], "dilations": 1}),
+    ("nn.depthwise_conv2d", (IMAGES, DEPTHWISE), {"strides": (1, 1, 1, 1), "padding": "VALID"}),
+    ("nn.conv2d_transpose", (IMAGES,), {"filters": KERNEL.transpose(0, 1, 3, 2), "output_shape": (2, 12, 18, 4), "strides": 2}),
+    ("nn.max_pool2d", (IMAGES,), {"ksize": 2, "strides": 2, "padding": "VALID"}),
+    ("nn.max_pool", (-1 - IMAGES, 3, 1), {"padding": [[0, 0], [1, 1], [1, 1], [0, 0]]}),
+    ("nn.avg_pool2d", (IMAGES,), {"ksize": [1, 3, 2, 1], "strides": [1, 2, 2, 1], "padding": "SAME"}),
+    ("nn.bias_add", (IMAGES, np.float32([1, 2, 3])), {}),
+    ("nn.leaky_relu", (IMAGES - 0.5,), {}),
+    ("nn.leaky_relu", (IMAGES - 0.5,), {"alpha": 0.1}),
+    ("nn.softmax", (), {"logits": IMAGES}),
+    ("nn.moments", (IMAGES,), {"axes": [1, 2]}),
+    ("nn.batch_normalization", (IMAGES, IMAGE[0, 0], IMAGE[1, 1], None, IMAGE[2, 2], 1e-3), {}),
+    ("nn.l2_loss", (IMAGES,), {}),
+    ("nn.embedding_lookup", (IMAGES[0, 0], [1, 0, 4]), {}),
+    ("argmax", (IMAGES[0, 0],), {}),
+    ("argmin", (), {"input": IMAGES[0, 0], "axis": -1}),
+    ("split", (IMAGES[0, 0], [4, -1, 3]), {}),
+    ("split", (), {"value": IMAGES[0, 0], "num_or_size_splits": 3, "axis": 1}),
+    ("pad", (IMAGES[0, 0], [[1, 2], [0, 1]]), {"mode": "REFLECT"}),
+    ("pad", (), {"tensor": IMAGES[0, 0], "paddings": [[1, 2], [0, 1]], "constant_values": 4}),
+    ("transpose", (), {"a": IMAGES, "perm": [0, 3, 1, 2], "name": "swapped"}),
+    ("reshape", (), {"tensor": IMAGES, "shape": (2, -1)}),
+    ("tile", (), {"input": IMAGES[0, 0], "multiples": [2, 1]}),
+    ("repeat", (IMAGES[0, 0],), {"repeats": [36], "axis": 0}),
+    ("repeat", (IMAGES[0, 0], [2, 0, 1]), {"axis": -1}),
+    ("clip_by_value", (IMAGES,), {"clip_value_min": 0.2, "clip_value_max": 0.7}),
+    ("reduce_mean", (), {"input_tensor": IMAGES, "axis": (1, 2), "keepdims": True}),
+    ("math.reduce_variance", (IMAGES, 0), {}),
+    ("math.cumprod", (IMAGES[0, 0],), {}),
+    ("cumsum", (IMAGES[0, 0],), {"axis": 1}),
+    ("math.sin", (IMAGES,), {}),
+    ("math.divide_no_nan", (IMAGES[0], np.where(IMAGES[1] > 0.5, IMAGES[1], 0)), {}),
+    ("acos", (IMAGES,), {}),
+    ("add_n", ([IMAGES, IMAGES, IMAGES],), {}),
+    ("one_hot", ([0, 2, 1], 3), {"on_value": 0.9, "off_value": 0.05}),
+    ("linalg.diag_part", (IMAGES[0, :6, :6, 0],), {}),
+]
+
+
+def find(root, path):
+    for name in path.split("."):
+        root = getattr(root, name)
+    return root
+
+
+@pytest.mark.parametrize(("path", "args", "named"), CALLS, ids=[f"{path}-{i}" for i, (path, *_) in enumerate(CALLS)])
+def test_a_function_computes_what_tensorflows_does(path, args, named):
+    tensors = [tf.constant(one) if isinstance(one, np.ndarray) else one for one in args]
+    ours, theirs = find(minicnn, path)(*args, **named), find(tf, path)(*tensors, **named)
+    several = isinstance(ours, (list, tuple))
+    for got, expected in zip(ours if several else [ours], theirs if several else [theirs], strict=True):
+        got, expected = np.asarray(got), np.asarray(expected)
+        assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
+        off = 1 if got.dtype.kind in "iu" and "adjust" in path else 0  # a rounding's last bit
+        np.testing.assert_allclose(got.astype("float64"), expected.astype("float64"), rtol=2e-5, atol=off or 2e-5)
+
+
+def test_crop_and_resize_hands_gradients_to_the_images():
+    with GradientTape() as tape:
+        images = minicnn.constant(IMAGES)
+        tape.watch(images)
+        y = minicnn.reduce_sum(minicnn.image.crop_and_resize(images, BOXES, [0, 1, 1, 0], (4, 5)) ** 2)
+    with tf.GradientTape() as theirs:
+        x = tf.constant(IMAGES)
+        theirs.watch(x)
+        z = tf.reduce_sum(tf.image.crop_and_resize(x, BOXES, [0, 1, 1, 0], (4, 5)) ** 2)
+    np.testing.assert_allclose(tape.gradient(y, images), theirs.gradient(z, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_repeating_by_several_numbers_has_a_gradient(axis):
+    x = DRAW.random((2, 3), np.float32)
+    repeats = [3, 0, 1, 2, 1, 1] if axis is None else [2, 0, 1][: x.shape[axis]]
+    found = []
+    for one in (minicnn, tf):
+        tensor = one.constant(x)
+        with one.GradientTape() as tape:
+            tape.watch(tensor)
+            y = one.reduce_sum(one.repeat(tensor, repeats, axis=axis) ** 3)
+        found.append(tape.gradient(y, tensor))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+def test_chance_flips_half_of_the_images_and_crops_everywhere():
+    images = np.tile(np.arange(4, dtype=np.float32).reshape(1, 1, 4, 1), (400, 2, 1, 1))
+    for name, flip in (("random_flip_left_right", "flip_left_right"), ("random_flip_up_down", "flip_up_down")):
+        batch = images if "left" in name else images.transpose(0, 2, 1, 3)
+        flipped = np.asarray(getattr(minicnn.image, name)(batch, seed=1))
+        turned = (flipped == np.asarray(getattr(minicnn.image, flip)(batch))).all((1, 2, 3))
+        kept = (flipped == batch).all((1, 2, 3))
+        assert (turned ^ kept).all()
+        assert 150 < turned.sum() < 250
+        one = [np.asarray(getattr(minicnn.image, name)(batch[0], seed=i)).ravel()[0] for i in range(60)]
+        assert 15 < sum(value == 3 for value in one) < 45
+    starts = {int(minicnn.image.random_crop(images[0], (2, 2, 1))[0, 0, 0]) for _ in range(60)}
+    assert starts == {0, 1, 2}
+    a, b = (np.asarray(minicnn.image.stateless_random_crop(IMAGE, (3, 3, 3), seed=(1, 2))) for _ in range(2))
+    assert (a == b).all()
+    assert any((a == IMAGE[i : i + 3, j : j + 3]).all() for i in range(5) for j in range(8))
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+def test_chance_recolors_within_its_bounds(name):
+    limits = (0.2,) if name in ("brightness", "hue") else (0.5, 1.5)
+    ours, by_hand = getattr(minicnn.image, f"random_{name}"), getattr(tf.image, f"adjust_{name}")
+    low, high = (-0.2, 0.2) if len(limits) == 1 else limits
+    grid = np.stack([np.asarray(by_hand(IMAGE, float(v))) for v in np.linspace(low, high, 201)])
+    for seed in range(5):
+        got = np.asarray(ours(IMAGE, *limits, seed=seed))
+        assert np.abs(grid - got).max((1, 2, 3)).min() < 0.02
+        stateless = getattr(minicnn.image, f"stateless_random_{name}")
+        np.testing.assert_array_equal(stateless(IMAGE, *limits, seed=(seed, 3)), stateless(IMAGE, *limits, seed=(seed, 3)))
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4)])
+def test_a_picture_is_read_and_decoded_as_tensorflow_does(tmp_path, mode, channels):
+    from PIL import Image
+
+    path = tmp_path / "picture.png"
+    pixels = DRAW.integers(0, 256, (5, 6, channels), np.uint8)
+    Image.fromarray(pixels.squeeze(), mode).save(path)
+    contents = minicnn.io.read_file(str(path))
+    assert contents == path.read_bytes() == minicnn.io.read_file(path)
+    np.testing.assert_array_equal(minicnn.io.decode_png(contents), pixels)
+    for wanted in (0, 1, 3) if channels < 4 else (0, 4):
+        np.testing.assert_allclose(
+            minicnn.image.decode_png(contents, channels=wanted).astype(float), tf.image.decode_png(contents, wanted), atol=1
+        )
+    np.testing.assert_allclose(minicnn.io.decode_image(contents, dtype="float32"), pixels / 255.0, rtol=1e-6)
+    with pytest.raises(ValueError, match="cannot be read as a picture"):
+        minicnn.io.decode_jpeg(b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: minicnn.image.crop_to_bounding_box(IMAGE, 3, 0, 5, 5), r"offset \(3, 0\), target \(5, 5\)"),
+        (lambda: minicnn.image.pad_to_bounding_box(IMAGE, 1, 0, 7, 12), "a target that holds the image"),
+        (lambda: minicnn.image.central_crop(IMAGE, 1.5), "central_fraction=1.5"),
+        (lambda: minicnn.image.random_crop(IMAGE, (8, 8, 3)), "a `size` within the tensor"),
+        (lambda: minicnn.image.random_contrast(IMAGE, 2.0, 1.0), "lower=2.0, upper=1.0"),
+        (lambda: minicnn.image.crop_and_resize(IMAGES, BOXES, [0] * 4, (2, 2), "cubic"), "method='cubic'"),
+        (lambda: minicnn.io.decode_png(b"", channels=2), "channels=2"),
+        (lambda: minicnn.nn.max_pool(IMAGES, (1, 1, 1, 3), 1, "VALID"), r"Received: \(1, 1, 1, 3\)"),
+        (lambda: minicnn.nn.conv2d(IMAGES, KERNEL, 1, "SAME", data_format="NCHW"), "data_format='NCHW'"),
+        (lambda: minicnn.nn.conv2d_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), (2, 5, 5, 4), 2), "output_shape="),
+        (lambda: minicnn.split(IMAGES[0, 0], [4, 3]), "must sum to the size of axis 0, 9"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_what_runs_functions():
+    images = minicnn.constant(IMAGES)
+    np.testing.assert_allclose(minicnn.map_fn(lambda x: x * 2, images), IMAGES * 2)
+    sums, first = minicnn.map_fn(lambda pair: (pair[0] + pair[1], pair[0]), (IMAGES, IMAGES))
+    np.testing.assert_allclose(sums, IMAGES * 2)
+    np.testing.assert_allclose(first, IMAGES)
+    assert minicnn.cond(minicnn.constant(True), lambda: 1, lambda: 2) == 1
+    order = np.asarray(minicnn.random.shuffle(np.arange(50.0).reshape(2, 25), axis=1, seed=4))
+    assert (np.sort(order[0]) == np.arange(25)).all()
+    assert (order[1] == order[0] + 25).all()
+    assert (order[0] != range(25)).any()
+    assert [one.device_type for one in minicnn.config.list_physical_devices()] == ["CPU"]
+    assert minicnn.config.list_physical_devices("GPU") == []
+    with minicnn.device("/GPU:0"):
+        assert minicnn.Tensor is type(images)
+
+
+def test_a_module_finds_its_variables_as_tensorflows_does():
+    def network(K):
+        class Dense(K.Module):
+            def __init__(self, n, name=None):
+                super().__init__(name=name)
+                self.w, self.b = K.Variable(np.ones((n, 2), "float32"), name="w"), K.Variable(np.zeros(2, "float32"), name="b")
+
+            def __call__(self, x):
+                return K.nn.relu(K.matmul(x, self.w) + self.b)
+
+        class Network(K.Module):
+            def __init__(self):
+                super().__init__()
+                self.parts = [Dense(3), {"last": Dense(2)}]
+                self.again = self.parts[0]
+                self.steps = K.Variable(0.0, trainable=False)
+
+            def __call__(self, x):
+                return self.parts[1]["last"](self.parts[0](x))
+
+        return Network()
+
+    x = DRAW.random((4, 3), np.float32)
+    ours, theirs = network(minicnn), network(tf)
+    assert [v.shape for v in ours.variables] == [v.shape for v in theirs.variables]
+    assert [v.shape for v in ours.trainable_variables] == [v.shape for v in theirs.trainable_variables]
+    assert len(ours.submodules) == len(theirs.submodules) == 2
+    assert ours.name == "network"
+    with GradientTape() as tape, ours.name_scope:
+        y = minicnn.reduce_sum(ours(minicnn.constant(x)))
+    with tf.GradientTape() as other:
+        z = tf.reduce_sum(theirs(tf.constant(x)))
+    gradients = zip(
+        tape.gradient(y, list(ours.trainable_variables)), other.gradient(z, list(theirs.trainable_variables)), strict=True
+    )
+    for gradient, expected in gradients:
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+def test_a_variable_computes_to_a_tensor_outside_of_a_tape_too():
+    w = minicnn.Variable(2.0)
+    assert (w + 1.0).numpy() == 3.0
+    assert (np.float32(3) * w).numpy() == 6.0
+    with GradientTape() as tape:
+        y = w * w
+    assert tape.gradient(y, [w, w + 1.0])[1] is None
+    w += 1.0
+    assert float(w) == 3.0
+
+
+def test_the_element_of_a_data_set_that_has_one():
+    data = minicnn.data.Dataset.from_tensor_slices(np.arange(3))
+    assert data.take(1).get_single_element() == 0
+    for count, said in ((0, "no element"), (2, "more than one element")):
+        with pytest.raises(ValueError, match=f"Dataset had {said}"):
+            data.take(count).get_single_element()
+
+
+def loop_of_ones_own():
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2), minicnn.layers.BatchNormalization()])
+    optimizer = minicnn.optimizers.Adam(0.1)
+    optimizer.build(model.trainable_variables)
+    return model, optimizer, minicnn.Variable(0, dtype="int32", trainable=False)
+
+
+def test_a_checkpoint_brings_back_models_optimizers_and_variables(tmp_path):
+    model, optimizer, step = loop_of_ones_own()
+    checkpoint = minicnn.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+    assert minicnn.train.latest_checkpoint(tmp_path) is None
+    assert checkpoint.restore(None).expect_partial()
+    manager = minicnn.train.CheckpointManager(checkpoint, tmp_path / "kept", max_to_keep=2)
+    for _ in range(11):
+        optimizer.apply_gradients([(np.ones(v.shape, "float32"), v) for v in model.trainable_variables])
+        step.assign_add(1)
+        manager.save()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["ckpt-10.npz", "ckpt-11.npz"]
+    assert manager.latest_checkpoint == str(tmp_path / "kept" / "ckpt-11")
+    other, its_optimizer, its_step = loop_of_ones_own()
+    again = minicnn.train.Checkpoint(model=other, optimizer=its_optimizer, step=its_step)
+    again.restore(manager.latest_checkpoint).assert_consumed()
+    pairs = zip(
+        [*model.variables, *optimizer.variables, step], [*other.variables, *its_optimizer.variables, its_step], strict=True
+    )
+    for one, two in pairs:
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+    assert again.save(tmp_path / "x") == str(tmp_path / "x-12")
+
+
+def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path):
+    model, optimizer, step = loop_of_ones_own()
+    path = minicnn.train.Checkpoint(optimizer=optimizer, model=model).write(tmp_path / "one")
+    larger = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(4)])
+    before = optimizer.variables[0].numpy(), larger.get_weights()
+    with pytest.raises(
+        ValueError,
+        match=r"one.npz cannot be read as a checkpoint: model.float32 has 16 numbers here, and 16 in the file, or other shapes",
+    ):
+        minicnn.train.Checkpoint(optimizer=optimizer, model=larger).restore(path)
+    with pytest.raises(ValueError, match="lacks step"):
+        minicnn.train.Checkpoint(step=step).restore(path)
+    (tmp_path / "one.npz").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"one.npz cannot be read as a checkpoint"):
+        minicnn.train.Checkpoint(model=model).restore(path)
+    np.testing.assert_array_equal(optimizer.variables[0].numpy(), before[0])
+    for weight, kept in zip(larger.get_weights(), before[1], strict=True):
+        np.testing.assert_array_equal(weight, kept)
+    with pytest.raises(ValueError, match="Received: model=3"):
+        minicnn.train.Checkpoint(model=3)
+
+
+def test_a_variable_takes_its_initializer_by_name():
+    w = minicnn.Variable(shape=(3, 2), initializer="ones")
+    np.testing.assert_array_equal(w.numpy(), np.ones((3, 2)))
+
+
+def test_a_folder_s_pictures_are_cut_by_the_older_name_too(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "one").mkdir()
+    Image.fromarray(np.repeat(np.uint8([0, 100, 200]), 4)[None].repeat(4, 0)).save(tmp_path / "one" / "wide.png")
+    arguments = {"labels": None, "image_size": (4, 4), "color_mode": "grayscale", "verbose": False}
+    (pictures,) = minicnn.utils.image_dataset_from_directory(tmp_path, smart_resize=True, **arguments)
+    assert (np.asarray(pictures) == 100).all()
+    with pytest.raises(TypeError, match="Unknown keywords argument"):
+        minicnn.utils.image_dataset_from_directory(tmp_path, smart=True, **arguments)

@@ -180,6 +180,44 @@ def test_a_backup_stays_after_training_if_it_is_told_to(tmp_path, arguments):
     assert left == [arguments.get("delete_checkpoint") is False] * 2
 
 
+def test_neither_of_two_backups_stays(tmp_path):
+    model = minicnn.Sequential([minicnn.layers.Input((2,)), minicnn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    backup = callbacks.BackupAndRestore(tmp_path / "backup", double_checkpoint=True)
+    model.fit(np.ones((3, 2)), np.ones((3, 1)), epochs=3, verbose=0, callbacks=[backup])
+    assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("EarlyStopping", {"monitor": "loss", "patience": 1, "restore_best_weights": True}),
+        ("EarlyStopping", {"monitor": "loss", "mode": "max", "start_from_epoch": 1}),
+        ("ReduceLROnPlateau", {"monitor": "loss", "patience": 2, "factor": 0.5, "cooldown": 2}),
+        ("ModelCheckpoint", {"filepath": "{epoch}.keras", "monitor": "loss", "save_best_only": True}),
+        ("ModelCheckpoint", {"filepath": "{epoch}.keras", "save_freq": 3}),
+    ],
+)
+def test_a_callback_serves_a_second_fit_as_keras_s_does(name, arguments):
+    """After a run that ended better than the next one begins, and in the middle of what was counted."""
+    found = []
+    for module in (callbacks, keras.callbacks):
+        callback = getattr(module, name)(**arguments)
+        runs = [
+            run(callback, [{"loss": loss} for loss in losses], 2) for losses in ([0.5, 0.1, 0.2], [0.9, 0.8, 0.85, 0.9, 0.9])
+        ]
+        found.append([(rows, model.weights) for model, rows in runs])
+    assert found[0] == found[1]
+
+
+def test_rows_of_a_second_fit_have_its_own_columns(tmp_path):
+    for name, module in (("ours", callbacks), ("theirs", keras.callbacks)):
+        logger = module.CSVLogger(str(tmp_path / name), append=True)
+        for logs in ({"loss": 1.5, "val_loss": 2.0}, {"mae": 0.5, "loss": 1.0, "val_loss": 2.5}):
+            run(logger, [logs] * 2)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
 @pytest.mark.parametrize(
     "schedule", [lambda epoch, lr: lr * 0.5, lambda epoch: 0.1 / (epoch + 1), lambda e, lr: np.float32(lr)]
 )
@@ -500,6 +538,16 @@ def test_lookahead_goes_on_after_a_kill(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_lookahead_counts_the_steps_of_each_fit():
+    """After a fit of three steps, one more is no second one: the slow weights stay where they were."""
+    lookahead, model = callbacks.Lookahead(2), normalized_model()
+    before = fitted(lookahead, epochs=1, model=model)
+    rng = np.random.default_rng(5)
+    model.fit(rng.random((4, 3), np.float32), rng.integers(0, 2, 4), batch_size=4, verbose=0, callbacks=[lookahead])
+    for variable, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
 def test_lookahead_names_bad_arguments():
     with pytest.raises(ValueError, match=r"`sync_period` must be a positive integer. Received: sync_period=0"):
         callbacks.Lookahead(0)
@@ -690,6 +738,17 @@ def test_progbar_averages_as_keras_s_does(capsys, arguments, steps):
     assert re.sub(r"T - +T", "T - T", lines[1]) == lines[0]
 
 
+def test_the_first_step_does_not_count_in_the_pace(capsys, monkeypatch):
+    """It compiles: as in Keras, what is shown is the mean of those behind it."""
+    now = [0.0]
+    monkeypatch.setattr(progbar.time, "perf_counter", lambda: now[0])
+    bar = progbar.Progbar(3)
+    for step, seconds in ((1, 10.0), (2, 11.0), (3, 14.0)):
+        now[0] = seconds
+        bar.update(step)
+    assert capsys.readouterr().out == "3/3 - 14s - 2s/step\n"
+
+
 def test_progbar_takes_one_of_two_lists():
     with pytest.raises(ValueError, match="Only one of `stateful_metrics` or `stateless_metrics` can be provided"):
         progbar.Progbar(3, stateful_metrics=["a"], stateless_metrics=["a"])
@@ -753,7 +812,12 @@ def watched_training(k, folder, **options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"histogram_freq": 1, "write_images": True, "update_freq": "batch", "write_steps_per_second": True}]
+    "options",
+    [
+        {},
+        {"histogram_freq": 2},
+        {"histogram_freq": 1, "write_images": True, "update_freq": "batch", "write_steps_per_second": True},
+    ],
 )
 def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
     pytest.importorskip("tensorboard")
@@ -769,7 +833,7 @@ def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
     written = events(tmp_path / "ours" / "train")
     rates = [written["epoch_learning_rate", epoch].tensor.float_val[0] for epoch in range(2)]
     assert rates == [np.float32(0.01)] * 2
-    if options:
+    if options.get("histogram_freq") == 1:
         kernel = written["dense/kernel/histogram", 1]
         assert np.frombuffer(kernel.tensor.tensor_content, "float64").reshape(-1, 3)[:, 2].sum() == model.get_weights()[2].size
         picture = written["dense/kernel/image", 1].tensor.string_val

@@ -452,6 +452,14 @@ def test_config_round_trip_is_keras(name):
         assert keras.losses.deserialize(losses.serialize(ours)).get_config() == theirs.get_config()
 
 
+def test_the_arguments_of_a_wrapped_function_come_back():
+    loss = losses.LossFunctionWrapper(losses.huber, reduction="sum", name="mine", delta=0.25)
+    again = losses.deserialize(losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
+    for each in (loss, again):
+        assert float(each([[0.0]], [[2.0]])) == float(keras.losses.Huber(0.25)([[0.0]], [[2.0]])) == 0.25 * 2 - 0.25**2 / 2
+
+
 @pytest.mark.parametrize("name", [*CLASSES, *CLASSES.values(), *FURTHER, *FURTHER.values(), "circle", "Circle", *ALIASES])
 def test_names_stand_for_what_they_stand_for_in_keras(name):
     ours, theirs = losses.get(name), keras.losses.get(name)

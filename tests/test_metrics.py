@@ -186,6 +186,8 @@ def test_results_over_two_batches_are_keras(name, data):
         ("AUC", {"num_thresholds": 5}),
         ("AUC", {"thresholds": [0.25, 0.5]}),
         ("AUC", {"num_thresholds": 3, "curve": "PR"}),
+        ("BinaryIoU", {}),
+        ("BinaryIoU", {"threshold": 0.25, "target_class_ids": [1]}),
     ],
 )
 def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):

@@ -757,6 +757,15 @@ def test_averages_of_some_variables_are_written():
         optimizer.finalize_variable_values([Variable(np.zeros(1))])
 
 
+def test_averages_under_a_scaled_loss_are_written():
+    inner = optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
+    variable, scaled = Variable(np.zeros(1, "float32")), optimizers.LossScaleOptimizer(inner, initial_scale=4.0)
+    for _ in range(2):
+        scaled.apply([scaled.scale_loss(np.ones(1))], [variable])
+    scaled.finalize_variable_values([variable])
+    assert float(variable[0]) == -1.5  # (-1 - 2) / 2
+
+
 def test_rebuilding_is_for_new_optimizers_and_building_twice_changes_nothing():
     variable = Variable(np.zeros(2, "float32"))
     optimizer = optimizers.Adam()

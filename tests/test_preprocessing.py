@@ -414,6 +414,9 @@ class TestFlowFromFiles:
             {"class_mode": "raw", "y_col": "number", "weight_col": "number"},
             {"class_mode": "multi_output", "y_col": ["number", "number"]},
             {"class_mode": None, "subset": "validation"},
+            {"class_mode": "raw", "y_col": "number", "weight_col": "number", "subset": "training"},
+            {"class_mode": "multi_output", "y_col": ["number", "number"], "weight_col": "number", "subset": "training"},
+            {"class_mode": "categorical", "classes": ["dogs"], "weight_col": "number"},
         ],
         ids=str,
     )
@@ -432,6 +435,11 @@ class TestFlowFromFiles:
         assert said[0] == said[1]
         assert flows[0].filenames == flows[1].filenames
         assert_same_batches(*flows, 4)
+
+    def test_targets_that_are_the_input_may_be_written_to(self, folder):
+        x, y = next(image.ImageDataGenerator().flow_from_directory(str(folder), target_size=(6, 5), class_mode="input"))
+        np.testing.assert_array_equal(x, y)
+        assert not np.shares_memory(x, y)
 
     def test_wrong_tables(self, folder):
         generator = image.ImageDataGenerator()

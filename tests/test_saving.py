@@ -302,6 +302,15 @@ def test_what_compile_was_given_comes_back(tmp_path, name):
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_what_was_frozen_as_a_whole_stays_frozen(tmp_path, name):
+    for trainable in (False, True):
+        model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2)], trainable=trainable)
+        model.save(tmp_path / name)
+        loaded = minicnn.models.load_model(tmp_path / name)
+        assert (loaded.trainable, len(loaded.trainable_weights)) == (trainable, 2 * trainable)
+
+
 def test_a_model_in_an_open_file():
     ours = sequential(minicnn)
     buffer = io.BytesIO()

@@ -472,6 +472,14 @@ def test_links_are_left_out_and_bombs_refused(served, tmp_path):
 # --- data -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "bool"])
+def test_an_array_in_a_config_keeps_its_type(dtype):
+    array = np.array([[0, 1], [1, 0]], dtype)
+    again = utils.deserialize_keras_object(utils.serialize_keras_object(array))
+    assert again.dtype == array.dtype
+    np.testing.assert_array_equal(again, array)
+
+
 @pytest.mark.parametrize(
     "sizes", [{"left_size": 0.7}, {"right_size": 3}, {"left_size": 2, "right_size": 4}, {"left_size": 0.5, "right_size": 0.2}]
 )

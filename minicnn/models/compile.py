@@ -153,10 +153,11 @@ class Compilable:
         if not self.compiled:
             return held
         tracker = self._loss_tracker
-        if not self._has_own("train_step"):  # else the step itself adds to it
+        mean = self._compiled_loss.results()["loss"] if self._compiled_loss else 0.0
+        # A step of the class's own adds to the tracker itself; where only the other step is its own, one of the two has a mean.
+        if not self._has_own("train_step") and (mean or not self._has_own("test_step")):
             tracker = metrics.Mean(name="loss")
-            if self._compiled_loss:
-                tracker.update_state(self._compiled_loss.results()["loss"])
+            tracker.update_state(mean)
         elif self._compile_arguments["loss"] is None and not self._has_own("compute_loss"):
             return held
         return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else []), *held]

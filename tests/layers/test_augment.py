@@ -323,17 +323,19 @@ def test_whole_pixels_over_a_reflected_border(target: Target) -> None:
     assert layer.get_config()["fill_mode"] == "mirror"
 
 
-def test_cutout_is_a_square_about_any_pixel(target: Target) -> None:
+@pytest.mark.parametrize(("size", "before", "behind"), [(4, 2, 1), (3, 1, 1)])
+def test_cutout_is_a_square_about_any_pixel(target: Target, size: int, before: int, behind: int) -> None:
     """DeVries & Taylor 2017: of fixed size, its middle anywhere, so that less of it may be seen."""
-    N, H, W, size = 800, 8, 6, 4
+    N, H, W = 800, 8, 6
     x = 1 + target.uniform(0, N, H, W, 2)
     y = np.asarray(layers.RandomCutout((size / H, size / H), (size / W, size / W), fill_value=-7, seed=5)(x, training=True))
     hidden = (y == -7).all(axis=3)
     np.testing.assert_array_equal(np.where(hidden[..., None], x, y), x)
     rows, columns = hidden.any(axis=2), hidden.any(axis=1)
     np.testing.assert_array_equal(hidden, rows[:, :, None] & columns[:, None, :])
-    for extent, seen in ((H, rows), (W, columns)):  # from two before the middle to one after it, as far as there are pixels
-        possible = [tuple((place - 2 <= np.arange(extent)) & (np.arange(extent) < place + 2)) for place in range(extent)]
+    for extent, seen in ((H, rows), (W, columns)):  # from some before the middle to some behind it, as far as there are pixels
+        pixels = np.arange(extent)
+        possible = [tuple((place - before <= pixels) & (pixels <= place + behind)) for place in range(extent)]
         counts = [sum(tuple(one) == shown for one in seen) for shown in possible]
         assert sum(counts) == N
         assert scipy.stats.chisquare(counts).pvalue > 1e-3

@@ -200,6 +200,15 @@ IN_TRAINING: list[tuple[str, Any, dict[str, Any]]] = [
     ("BatchNormalization", IMAGE, RENORM | {"scale": False, "renorm_clipping": {"rmax": 1.5, "rmin": 0.5, "dmax": 0.25}}),
     ("BatchNormalization", ROWS, RENORM | {"center": False, "renorm_clipping": {"dmax": 4.0}}),
     ("BatchNormalization", IMAGE, RENORM | {"axis": 1, "renorm_clipping": {"rmin": 0.5}, "trainable": False}),
+    (
+        "BatchNormalization",
+        ROWS,
+        RENORM
+        | {
+            "moving_mean_initializer": "ones",
+            "moving_variance_initializer": {"class_name": "Constant", "config": {"value": 4.0}},
+        },
+    ),
 ]
 
 
@@ -419,6 +428,17 @@ def test_embedding_configs_and_weights(target: Target) -> None:
     np.testing.assert_array_equal(layer([[3, 0]]), table[None, [3, 0]])
     with pytest.warns(UserWarning, match="`input_length` is deprecated"):
         layers.Embedding(4, 2, input_length=3)
+
+
+def test_statistics_of_a_renormalization_begin_as_in_keras() -> None:
+    four = {"class_name": "Constant", "config": {"value": 4.0}}
+    arguments = {"renorm": True, "moving_mean_initializer": "ones", "moving_variance_initializer": four}
+    ours, theirs = layers.BatchNormalization(**arguments), keras.layers.BatchNormalization(**arguments)
+    for layer in (ours, theirs):
+        layer.build((None, 3))
+    assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights]
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(one, np.asarray(other), err_msg=one.name)
 
 
 @pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])

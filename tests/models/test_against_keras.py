@@ -91,7 +91,7 @@ def test_graphs_with_several_outputs_follow_keras():
         model.compile(
             "sgd",
             loss={"label": "sparse_categorical_crossentropy", "size": "mse"},
-            loss_weights={"label": 0.7, "size": 2.0},
+            loss_weights={"size": 2.0, "label": 0.7},  # in another order than the outputs
             metrics={"label": "accuracy"},
         )
         logs.append(model.fit(X, {"label": LABELS, "size": size}, batch_size=20, epochs=2, shuffle=False, verbose=0).history)
@@ -101,6 +101,15 @@ def test_graphs_with_several_outputs_follow_keras():
     assert_same_weights(ours, theirs)
     for mine, other in zip(ours.predict(X, verbose=0), theirs.predict(X, verbose=0), strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-4)
+
+
+def test_metrics_of_one_name_have_keras_s_names_in_the_logs():
+    logs = []
+    for k, model in zip((minicnn, keras), twins(small_cnn)):
+        accuracies = [k.metrics.SparseCategoricalAccuracy(name="right") for _ in range(3)]
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=accuracies)
+        logs.append(model.evaluate(X, LABELS, verbose=0, return_dict=True))
+    assert sorted(logs[0]) == sorted(logs[1])
 
 
 def test_class_weight_and_frozen_layers_follow_keras():

@@ -243,6 +243,14 @@ def test_a_stopped_fit_does_not_stop_the_next():
     assert model.fit(X, Y, epochs=3, verbose=0).epoch == [0, 1, 2]
 
 
+def test_predictions_are_no_views_of_the_data():
+    """Also where the model hands on what it is given."""
+    model, x = Sequential([layers.Input((4,)), layers.Flatten(), layers.Dropout(0.5)]), RNG.random((5, 4), np.float32)
+    for predicted in (model.predict_on_batch(x), model.predict(x, verbose=0)):
+        np.testing.assert_array_equal(predicted, x)
+        assert not np.shares_memory(predicted, x)
+
+
 def test_a_stopped_evaluation_or_prediction_does_not_stop_the_next():
     class Stop(callbacks.Callback):
         def on_test_batch_end(self, batch, logs=None):

@@ -107,6 +107,37 @@ def test_a_step_with_metrics_of_its_own_and_validation():
     assert sorted(found[1]) == ["loss", "mae", "val_loss"]
 
 
+def test_a_test_step_alone():
+    """Keras's guide, "Providing your own evaluation step": the loss that it adds up, from nothing with each evaluation."""
+
+    def build(module, tape_of):
+        class Custom(module.Model):
+            def test_step(self, data):
+                x, y = data
+                y_pred = self(x, training=False)
+                loss = self.compute_loss(y=y, y_pred=y_pred)
+                for metric in self.metrics:
+                    if metric.name == "loss":
+                        metric.update_state(loss)
+                    else:
+                        metric.update_state(y, y_pred)
+                return {metric.name: metric.result() for metric in self.metrics}
+
+        model = functional(module, Custom)
+        model.compile("sgd", "mse", metrics=["mae"], run_eagerly=True)
+        return model
+
+    def fit(model):
+        history = model.fit(X, Y, validation_data=(X, Y), **OPTIONS)
+        for targets in (Y, Y + 9, Y):
+            for name, value in model.evaluate(X, targets, batch_size=8, verbose=0, return_dict=True).items():
+                history.history.setdefault(f"evaluated {name}", []).append(value)
+        return history
+
+    found = histories(build, fit)
+    assert sorted(found[1]) == ["evaluated loss", "evaluated mae", "loss", "mae", "val_loss", "val_mae"]
+
+
 def test_a_model_without_a_call_two_optimizers_and_data_alone():
     """As keras-io's GAN: two networks, x without y, its own `compile`."""
 

@@ -179,10 +179,10 @@ def test_conv2d_of_many_pixels_equals_tensorflow(target: Target, pixels: int) ->
     check_against_tensorflow(target, case, NR, NR, True, pixels)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_conv2d_of_single_pixels_equals_tensorflow(target: Target, batch: int) -> None:
-    """A dense layer over pixels, of so few and so many that its gradients take other ways."""
-    case = Windows(batch, (pointwise.FEWEST // 16, 9), (1, 1), (1, 1), (1, 1), "same", (0, 0, 0, 0))
+@pytest.mark.parametrize(("batch", "strides"), [(1, (1, 1)), (2, (1, 1)), (2, (1, 2)), (2, (2, 1))])
+def test_conv2d_of_single_pixels_equals_tensorflow(target: Target, batch: int, strides: tuple[int, int]) -> None:
+    """A dense layer over pixels, of so few and so many that its gradients take other ways; and over some of them."""
+    case = Windows(batch, (pointwise.FEWEST // 16, 9), (1, 1), strides, (1, 1), "valid", (0, 0, 0, 0))
     check_against_tensorflow(target, case, MANY_CHANNELS, 3, True, batch)
 
 

@@ -268,6 +268,18 @@ def test_the_last_element_counts(target: Target, name: str, size: int) -> None:
     target.check(grad, expected)
 
 
+@pytest.mark.parametrize("name", ["clip_by_norm_", "clip_by_global_norm_"])
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_norms_whose_squares_no_float32_holds(name: str, size: float) -> None:
+    """The kernels sum in float64; TensorFlow, and the reference's lines in float32, lose such a gradient."""
+    target = Target("numba", "float32")
+    grad = target.normal(0, 100) * target.normal(0, 1).dtype.type(size)
+    exact = grad.astype("float64")
+    limit = 0.1 * size
+    getattr(target.ops, name)([grad], limit)
+    np.testing.assert_allclose(grad, exact / np.linalg.norm(exact) * limit, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["clip_by_norm", "clip_by_global_norm"])
 def test_a_norm_that_is_no_number_is_not_hidden_by_clipping(target: Target, name: str) -> None:
     """Every gradient that was to be divided by it is lost, too: the weights must not go on as if nothing had been."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.plants import escaped, further, graphs, kernels, oversights, surroundings, training
+from tests.plants import escaped, further, graphs, kernels, oversights, slips, surroundings, training
 from tests.plants.plant import Plant
 
 __all__ = ["PLANTS"]
@@ -15,4 +15,5 @@ PLANTS: list[Plant] = [
     *further.PLANTS,
     *graphs.PLANTS,
     *oversights.PLANTS,
+    *slips.PLANTS,
 ]

@@ -28,7 +28,7 @@ import minicnn
 from minicnn import config, recipes, zoo
 from minicnn.bench.measure import describe_machine
 from minicnn.datasets import cifar10
-from minicnn.layers import BatchNormalization, Conv2D, Dense
+from minicnn.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, MaxPooling2D
 from minicnn.study import predict_tta
 
 ENGINES = ("minicnn", "minicnn_f32", "pytorch", "pytorch_bf16")
@@ -76,11 +76,11 @@ class Twin:
             elif isinstance(layer, Dense):
                 parts.append(nn.Linear(*layer.kernel.shape, bias=False))
                 parts[-1].weight.data = torch.tensor(layer.kernel.numpy().T.copy())
-            elif "pool" in layer.name:
+            elif isinstance(layer, MaxPooling2D):
                 parts.append(nn.MaxPool2d(layer.pool_size))
-            elif layer.name == "flatten":
+            elif isinstance(layer, Flatten):
                 parts.append(nn.Flatten())
-            elif layer.name.startswith("activation") and layer.get_config()["activation"] == "gelu":
+            elif isinstance(layer, Activation) and layer.get_config()["activation"] == "gelu":
                 parts.append(nn.GELU())
         self.net = nn.Sequential(*parts).to(memory_format=torch.channels_last)
 

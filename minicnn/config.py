@@ -16,7 +16,10 @@ import numpy as np
 _FLOAT_TYPES = ("float32", "float64")
 
 _floatx = "float32"
+_MATMUL_PRECISIONS = ("highest", "high", "medium")
+
 _epsilon = 1e-7
+_matmul_precision = "highest"
 _image_data_format = "channels_last"
 _seed: int | None = None
 _drawn = 0  # seeds handed out since `set_random_seed`: the "layer" part of a key
@@ -51,6 +54,28 @@ def set_epsilon(value: float) -> None:
     """Set the constant that `epsilon()` returns."""
     global _epsilon
     _epsilon = float(value)
+
+
+def float32_matmul_precision() -> str:
+    """How exactly products of float32 are computed: "highest", "high" or "medium"; see `set_float32_matmul_precision`."""
+    return _matmul_precision
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Choose how exactly convolutions multiply float32, as in PyTorch.
+
+    Args:
+        precision: "highest" (the default) or "high": in float32. "medium": both factors may be rounded to bfloat16 (8 bits,
+            a relative error of up to 0.4% each), and are where that is faster: by the numba backend, on a processor with
+            AMX. Sums, and all that is stored, are float32 in any case.
+
+    Raises:
+        ValueError: for another precision.
+    """
+    global _matmul_precision
+    if precision not in _MATMUL_PRECISIONS:
+        raise ValueError(f"Unknown precision: {precision!r}. Expected one of {', '.join(map(repr, _MATMUL_PRECISIONS))}.")
+    _matmul_precision = str(precision)
 
 
 def image_data_format() -> str:

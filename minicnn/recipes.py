@@ -65,6 +65,7 @@ class Recipe:
         whitening_epochs: how long the first convolution's bias is trained, whose kernel never is.
         whitening_images: that this kernel is computed from.
         translation: by up to so many pixels.
+        precision: of the convolutions' products, see `config.set_float32_matmul_precision`; airbench's are of half precision.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Recipe:
     whitening_epochs: int = 3
     whitening_images: int = 5000
     translation: int = 2
+    precision: str = "medium"
 
 
 RECIPES = {
@@ -205,6 +207,15 @@ def train(recipe: Recipe, training: Arrays, test: Arrays, *, seed: int = 0, say:
     Raises:
         ValueError: if there are fewer images than a batch has.
     """
+    before = config.float32_matmul_precision()
+    config.set_float32_matmul_precision(recipe.precision)
+    try:
+        return _train(recipe, training, test, seed, say)
+    finally:
+        config.set_float32_matmul_precision(before)
+
+
+def _train(recipe: Recipe, training: Arrays, test: Arrays, seed: int, say: Say) -> Result:
     (x_train, y_train), (x_test, y_test) = training, test
     if len(x_train) < recipe.batch_size:
         raise ValueError(f"Recipe {recipe.name}: a batch has {recipe.batch_size} images. Received: {len(x_train)}")

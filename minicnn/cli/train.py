@@ -52,7 +52,7 @@ _RESULTS = ("model.keras", "history.csv", "filters.npz", "log.json", "curves.png
 @click.option(
     "--recipe", metavar="RECIPE",
     help="airbench94 or airbench93, for cifar10: network, images and training as there, all training images, and test-time "
-    "augmentation. Takes --epochs, --seed and --out; runs from end to end.",
+    "augmentation. Takes --epochs, --seed, --precision and --out; runs from end to end.",
 )  # fmt: skip
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the reference model's; 20 for digits.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the reference model's; 32 for your own.")
@@ -66,6 +66,12 @@ _RESULTS = ("model.keras", "history.csv", "filters.npz", "log.json", "curves.png
     f"default {_DEFAULT_VALIDATION:g}. The test images are looked at once, at the end.",
 )
 @range_option
+@click.option(
+    "--precision",
+    type=click.Choice(["highest", "medium"]),
+    help="medium: convolutions may multiply bfloat16 numbers, where the processor is faster at that. Default: highest, and "
+    "medium for a recipe.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder; default runs/DATASET-MODEL-TIME.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder: with its settings, or up to more --epochs.")
@@ -123,7 +129,7 @@ def command(
 
 def _check_fits_recipe(asked: Options, resume: bool) -> None:
     """Refuse what a recipe says itself."""
-    given = {name for name, value in vars(asked).items() if value is not None} - {"dataset", "epochs", "seed"}
+    given = {name for name, value in vars(asked).items() if value is not None} - {"dataset", "epochs", "seed", "precision"}
     given |= {"resume"} if resume else set()
     if given:
         names = ", ".join(sorted(f"--{name.replace('_', '-').removeprefix('input-')}" for name in given))
@@ -147,6 +153,8 @@ def _train_recipe(name: str, asked: Options, out: Path | None, style: str) -> No
         raise click.BadParameter(str(error), param_hint="--recipe") from error
     if asked.epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=float(asked.epochs))
+    if asked.precision is not None:
+        recipe = dataclasses.replace(recipe, precision=asked.precision)
     config.set_random_seed(config.random_seed() if asked.seed is None else asked.seed)
     seed = config.random_seed()
     training, test = datasets.cifar10.load_data()
@@ -158,6 +166,7 @@ def _train_recipe(name: str, asked: Options, out: Path | None, style: str) -> No
         "model": name,
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
+        "precision": recipe.precision,
         "seed": seed,
         "backend": backends.backend(),
         "threads": backends.get_num_threads(),
@@ -189,6 +198,7 @@ class Options:
     seed: int | None
     validation_split: float | None
     input_range: Range | None
+    precision: str | None
 
 
 def _options_of(folder: Path, asked: Options) -> Options:
@@ -231,6 +241,7 @@ def _prepared(options: Options, out: Path | None) -> tuple[Run, Any, TrainingDat
     if dataset is None:
         dataset, why = _choose_dataset()
         click.echo(f"data set: {dataset} ({why})")
+    config.set_float32_matmul_precision(options.precision or "highest")
     source = options.model or _DEFAULT_MODELS.get(dataset, "cifar_dropout")
     config.set_random_seed(config.random_seed() if options.seed is None else options.seed)
     data = load_data(dataset, _SHAPES.get(dataset))
@@ -260,6 +271,7 @@ def _prepared(options: Options, out: Path | None) -> tuple[Run, Any, TrainingDat
         "optimizer": optimizers.serialize(model.optimizer),
         "validation_split": _share(options),
         "input_range": model.input_range,
+        "precision": config.float32_matmul_precision(),
         "seed": config.random_seed(),
         "backend": backends.backend(),
         "threads": backends.get_num_threads(),

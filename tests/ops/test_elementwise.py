@@ -293,11 +293,13 @@ def test_rescale_of_a_large_array(target: Target, size: int) -> None:
 
 
 @gradient_cases
-@given(shape=images, count=st.integers(1, 4), broadcast=st.booleans(), relu=st.booleans(), seed=seeds)
+@given(shape=images, count=st.integers(1, 4), twice=st.booleans(), broadcast=st.booleans(), relu=st.booleans(), seed=seeds)
 def test_add_equals_tensorflow(
-    target: Target, shape: tuple[int, ...], count: int, broadcast: bool, relu: bool, seed: int
+    target: Target, shape: tuple[int, ...], count: int, twice: bool, broadcast: bool, relu: bool, seed: int
 ) -> None:
     xs = [target.normal(seed + i, *shape) for i in range(count)]
+    if twice:
+        xs.append(xs[-1])
     if broadcast:
         xs.append(target.normal(seed + count, shape[0], 1, 1, shape[3]))
     expected = tf.constant(xs[0])

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from minicnn.backends.memory import empty as empty
+from minicnn.backends.numba_cpu._amx import available
 from minicnn.backends.numba_cpu._compile import FMA, VL
 from minicnn.backends.numba_cpu._microkernel import MR, NR
 from minicnn.backends.numba_cpu._pool import LOOKING, get_num_threads
@@ -52,6 +53,7 @@ def describe() -> dict[str, Any]:
         "vector_floats": VL,
         "fused_multiply_add": FMA,
         "tile": f"{MR} x {NR}",
+        "bfloat16_tiles": available(),
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
     }

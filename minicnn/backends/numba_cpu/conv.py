@@ -9,7 +9,8 @@ bias and ReLU while each tile is still in registers, and pools it at once. Backw
 other: the gradient is led back through pooling and ReLU into panels for the micro-kernel, which serve
 both the kernel's gradient and the input's; the bias's is summed on the way.
 
-`winograd` does the same with fewer multiplications, where that is faster. Groups of channels are convolved one after the
+`winograd` does the same with fewer multiplications, where that is faster, and `bfloat16` with shorter ones, where that is
+allowed. Groups of channels are convolved one after the
 other, each from a copy of its own, unless every channel is one: then it is a depthwise convolution. float64 goes to the
 reference backend.
 """
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn.backends.memory import empty
-from minicnn.backends.numba_cpu import pointwise, winograd
+from minicnn.backends.numba_cpu import bfloat16, pointwise, winograd
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import (
     CHUNKS,
@@ -86,6 +87,8 @@ def conv2d_forward(
             ys.append(y)
             argmaxes.append(argmax)
         return _joined(ys), None if pool is None else _joined(argmaxes)
+    if bfloat16.pays(x.shape, kernel.shape, window):
+        return bfloat16.forward(x, kernel, bias, window, relu, pool)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.forward(x, kernel, bias, window, relu, pool)
     geometry = geometry_of(x.shape[1], x.shape[2], window)
@@ -256,6 +259,8 @@ def conv2d_backward(
             results.append(back(dy_g, x_g, kernel_g, own, None, None, None, need_dx))
         dxs, dkernels, dbiases = zip(*results)
         return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
+    if bfloat16.pays(x.shape, kernel.shape, window):
+        return bfloat16.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     if winograd.pays(x.shape, kernel.shape, window):
         return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     if _is_pointwise(window, x) and pool is None and pointwise.pays(x.size // x.shape[3], *kernel.shape[2:]):
@@ -488,9 +493,11 @@ def _depthwise(kernel: Array, window: Window) -> Array:
 
 
 def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> str:
-    """Winograd's, or the loops of this file (of one group, where there are several), or of `depthwise`."""
+    """Winograd's, `bfloat16`'s, or the loops of this file (of one group, where there are several), or of `depthwise`."""
     (N, H, W, C_in), (r, KW, C_in_of_group, C_out), G = x_shape, kernel_shape, window.groups
     if G != 1 and C_in_of_group == 1:
         return depthwise_conv2d_algorithm(x_shape, (r, KW, C_in, C_out // G), window)
+    if bfloat16.pays(x_shape, kernel_shape, window):
+        return "bfloat16 tiles"
     m, shapes = winograd.SIDE + 1 - r, ((N, H, W, C_in // G), (r, KW, C_in_of_group, C_out // G))
     return f"Winograd F({m}x{m}, {r}x{r})" if winograd.pays(*shapes, window._replace(groups=1)) else "direct"

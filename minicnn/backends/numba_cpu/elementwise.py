@@ -401,8 +401,8 @@ def add_forward(xs: list[Array], relu: bool = False) -> Array:
     first, *others = xs
     if first.dtype == F and others and all(x.shape == first.shape for x in others):
         y, total = empty(first.shape), first
-        for x in others:
-            bound = ZERO if relu and x is others[-1] else F(-np.inf)
+        for added, x in enumerate(others, 1):
+            bound = ZERO if relu and added == len(others) else F(-np.inf)
             _add(-(-y.size // RUN), y.size, total.reshape(-1), x.reshape(-1), y.reshape(-1), bound)
             total = y
         return y

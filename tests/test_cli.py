@@ -250,6 +250,33 @@ def test_a_recipe_writes_a_run_folder_with_its_log(tiny_recipe, no_data, cli, tm
     fails(cli("train", "--resume", "--out", folder), 2, "is of the recipe airbench94, which runs from end to end")
 
 
+@pytest.mark.parametrize(("given", "used"), [((), "medium"), (("--precision", "highest"), "highest")])
+def test_a_recipe_s_precision_holds_while_it_trains(given, used, tiny_recipe, no_data, cli, tmp_path, monkeypatch):
+    seen = set()
+    epochs = recipes.batches
+    monkeypatch.setattr(recipes, "batches", lambda *data: seen.add(config.float32_matmul_precision()) or epochs(*data))
+    assert cli("train", "cifar10", "--recipe", "airbench94", *given, "--out", tmp_path / "run")[0] == 0
+    assert seen == {used}
+    assert config.float32_matmul_precision() == "highest"
+    log, settings = (json.loads((tmp_path / "run" / name).read_text()) for name in ("log.json", "settings.json"))
+    assert settings["precision"] == log["recipe"]["precision"] == used
+
+
+def test_a_run_goes_on_with_its_precision(cli, tmp_path):
+    folder = tmp_path / "run"
+    training = "train", "digits", "--model", "cifar_small", "--epochs", 1, "--out", folder
+    try:
+        assert cli(*training, "--precision", "medium")[0] == 0
+        assert json.loads((folder / "settings.json").read_text())["precision"] == "medium"
+        message = "precision: it has 'medium', asked for is 'highest'"
+        fails(cli("train", "--resume", "--precision", "highest", "--epochs", 2, "--out", folder), 2, message)
+        config.set_float32_matmul_precision("highest")
+        assert cli("train", "--resume", "--epochs", 2, "--out", folder)[0] == 0
+        assert config.float32_matmul_precision() == "medium"
+    finally:
+        config.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

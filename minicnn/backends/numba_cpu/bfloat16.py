@@ -10,7 +10,7 @@ ReLU and pooling stay float32, every product's two factors have 8 bits. The thre
 and a pixel is one index p here: images lie flat, one behind the other, in a grid that has room for the zeros of the
 padding between two rows and between two images (they serve both). So a tap is a fixed way from every pixel, and 32
 pixels that follow each other are the rows of a tile wherever they begin. What a product gives for places of the grid
-that are no pixels is not stored; it is a seventh to a half of all, where maps are of 15 to 3 pixels a side.
+that are no pixels is not stored: an eighth to almost half of all, where maps are of 15 to 3 pixels a side.
 
 Forward and input gradient read pixels as rows of channels. The kernel's gradient sums over pixels: it reads dy
 transposed, and x in pairs of neighbours, once from even and once from odd pixels on, since a tap begins at either.

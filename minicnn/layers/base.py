@@ -56,6 +56,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minicnn import activations, backends, config, constraints, initializers, registry, regularizers, tape
+from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
 from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes, takes_training
@@ -104,7 +105,6 @@ class Layer:
     """
 
     input_spec: Any = None
-    call: Any  # of a class written in Keras's way
     supports_masking = False
     autocast = True  # whether what the layer reads is cast to its dtype
     _trains_by_default = False  # what `layer(x)` without `training` means
@@ -171,14 +171,18 @@ class Layer:
     @property
     def _has_call(self) -> bool:
         """Whether the layer is written in Keras's way, as a method `call` without a gradient of its own."""
-        return type(self).forward is Layer.forward and hasattr(self, "call")
+        return has_call(type(self), Layer)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What `super().call(inputs)` computes in a class made from one of minicnn's layers: that one, on the same weights."""
+        return inherited_part(self, Layer)(*args, **kwargs)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The output for `x`, and what `backward` will read.
 
         The default runs the layer's `call`, under a tape. (A plan does not come here: it runs what `call` was traced to.)
         """
-        if not hasattr(self, "call"):
+        if not self._has_call:
             raise NotImplementedError(f"Layer {type(self).__name__} needs a method `forward(self, x, training)`.")
         inputs = as_tensor(x)
         with tape.GradientTape() as recorded:

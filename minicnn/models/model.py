@@ -101,7 +101,7 @@ class Model(Trainer, Layer):
 
     @property
     def _has_call(self) -> bool:
-        return self._is_traced and hasattr(self, "call")
+        return self._is_traced and type(self).call is not Layer.call
 
     def _says_training(self) -> bool:
         """Whether `fit` computes as in training. As in Keras, layers do not hear of it in a `call` without that argument."""
@@ -121,7 +121,7 @@ class Model(Trainer, Layer):
 
     def _trace_on(self, shapes: Any) -> None:
         """Make the graph of `call` for inputs of these shapes: a tuple, or a list or dict of them."""
-        if not hasattr(self, "call"):
+        if type(self).call is Layer.call:
             raise NotImplementedError(f"Model {type(self).__name__} does not have a `call()` method implemented.")
         if isinstance(shapes, dict):
             inputs: Any = {key: InputLayer(batch_shape=shape, name=key).output for key, shape in shapes.items()}

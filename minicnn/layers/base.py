@@ -59,7 +59,7 @@ from minicnn import activations, backends, config, constraints, initializers, re
 from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
-from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes, takes_training
+from minicnn.layers.tracing import MISSING, call_traced, running_trace, shapes_of, takes, takes_training
 from minicnn.seeds import SeedGenerator
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
@@ -424,14 +424,17 @@ class Layer:
         for layer in self._held_layers:
             layer._name_paths(f"{above}{self.name}/")
 
-    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """On symbolic tensors: draw this call into the graph. On arrays: compute, and return the output.
 
         Args:
+            inputs: or, by its own name, the first argument of the layer's `call`.
             training: whether dropout, batch normalization and the like behave as in training; default no,
                 but yes for augmentation called by itself, as in Keras.
             mask: for a layer whose `call` takes one.
         """
+        if inputs is MISSING:
+            inputs = self._named_inputs(kwargs)
         if mask is not None and self._has_call and takes(self.call, "mask"):
             kwargs["mask"] = mask
         elif mask is not None:
@@ -460,6 +463,13 @@ class Layer:
         if self.activity_regularizer is not None:
             self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / result.shape[0])
         return result
+
+    def _named_inputs(self, kwargs: dict[str, Any]) -> Any:
+        """The first argument of `call`, taken out of those that are given by name."""
+        first = next(iter(inspect.signature(self.call).parameters)) if self._has_call else "inputs"
+        if first not in kwargs:
+            raise TypeError(f"Layer '{self.name}': missing a required argument: {first!r}")
+        return kwargs.pop(first)
 
     def _run_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
         """`call`: on symbolic tensors traced into the graph, on arrays run as it stands."""

@@ -31,6 +31,7 @@ import numpy as np
 from minicnn import backends, config, registry, serialization, tape
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import KerasTensor, Node, kept_trials, trial_arrays
+from minicnn.layers.tracing import MISSING
 from minicnn.shapes import repeated_axes
 from minicnn.structure import map_struct
 from minicnn.tensor import Tensor, as_tensor, watching
@@ -254,7 +255,7 @@ class Operation(Layer):
             placed[name] = [constant(item) for item in placed[name]] if several else constant(placed[name])
         return cls(op.name, placed)(inputs)
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, **kwargs: Any) -> Any:
         return self._connect(list(inputs), True)
 
     def _connect(self, tensors: list[KerasTensor], takes_list: bool) -> KerasTensor:

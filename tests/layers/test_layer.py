@@ -337,3 +337,32 @@ def test_a_call_above_finds_only_what_is_built():
         Forgetful(3)(np.ones((2, 2), "float32"))
     with pytest.raises(NotImplementedError, match=r"Layer Bare does not have a `call\(\)` method implemented"):
         Bare()(np.ones((2, 2), "float32"))
+
+
+def test_inputs_may_be_given_by_the_name_that_call_has_for_them():
+    class Times(minicnn.layers.Layer):
+        def call(self, images, factor=2):
+            return images * factor
+
+    class Doubling(minicnn.Model):
+        def call(self, images, training=False):
+            return images + images
+
+    np.testing.assert_array_equal(Times()(images=x), 2 * x)
+    np.testing.assert_array_equal(Times()(factor=3, images=x), 3 * x)
+    np.testing.assert_array_equal(Doubling()(images=x), 2 * x)
+    np.testing.assert_array_equal(minicnn.layers.Flatten()(inputs=x), x.reshape(2, -1))
+    image = minicnn.Input((6, 7, 3))
+    model = minicnn.Model(image, Times()(factor=3, images=image))
+    np.testing.assert_array_equal(model(inputs=x), 3 * x)
+    with pytest.raises(TypeError, match="missing a required argument: 'images'"):
+        Times()(factor=3)
+    with pytest.raises(TypeError, match="missing a required argument: 'inputs'"):
+        minicnn.layers.Flatten()()
+
+
+@pytest.mark.parametrize("make", [lambda K: K.layers.CenterCrop(4, 5), lambda K: K.layers.Resizing(3, 3)])
+def test_a_list_of_images_is_a_batch(make):
+    np.testing.assert_allclose(make(minicnn)(list(x)), make(keras)(list(x)), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="images in a list must have one shape"):
+        make(minicnn)([x[0], x[0, 1:]])

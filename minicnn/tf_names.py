@@ -137,9 +137,25 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
     return ops.matmul(matrix_transpose(a) if transpose_a else a, matrix_transpose(b) if transpose_b else b)
 
 
-def gather(params: Any, indices: Any, axis: int = 0) -> Any:
-    """The slices of `params` at these places of an axis."""
-    return ops.take(params, indices, axis)
+def gather(params: Any, indices: Any, axis: int | None = None, batch_dims: int = 0, name: Any = None) -> Any:
+    """The slices of `params` at these places of an axis, by default the first behind the `batch_dims`.
+
+    Args:
+        batch_dims: how many first axes the indices share with `params`: each of their places has indices of its own.
+    """
+    axis = batch_dims if axis is None else axis
+    if not batch_dims:
+        return ops.take(params, indices, axis)
+    rank, own = len(params.shape), len(indices.shape)
+    if axis != batch_dims or own != batch_dims + 1:
+        raise ValueError(
+            "With `batch_dims`, `axis` must be the one behind them, and `indices` have one axis more. "
+            f"Received: axis={axis}, batch_dims={batch_dims}, indices.shape={tuple(indices.shape)}"
+        )
+    for _ in np.arange(rank - own).tolist():
+        indices = ops.expand_dims(indices, -1)
+    sizes = ops.shape(params)
+    return ops.take_along_axis(params, ops.broadcast_to(indices, (*ops.shape(indices)[:own], *sizes[own:])), axis)
 
 
 def add_n(inputs: Any) -> Any:

@@ -86,6 +86,9 @@ CALLS = [  # the name, its arguments, and those by name
     ("cumsum", (IMAGES,), {"axis": 1, "exclusive": True, "reverse": True}),
     ("math.cumprod", (IMAGES,), {"axis": -1, "exclusive": True}),
     ("math.cumprod", (IMAGES,), {"axis": 2, "reverse": True, "name": "passed"}),
+    ("gather", (IMAGES,), {"indices": np.array([[0, 3, 3], [5, 1, 0]]), "axis": 1, "batch_dims": 1}),
+    ("gather", (IMAGES, np.zeros((2, 6, 4), "int32")), {"batch_dims": 2}),
+    ("gather", (IMAGES, [2, 0]), {"axis": 2}),
     ("math.sin", (IMAGES,), {}),
     ("math.divide_no_nan", (IMAGES[0], np.where(IMAGES[1] > 0.5, IMAGES[1], 0)), {}),
     ("acos", (IMAGES,), {}),
@@ -202,6 +205,7 @@ def test_a_picture_is_read_and_decoded_as_tensorflow_does(tmp_path, mode, channe
         (lambda: minicnn.nn.max_pool(IMAGES, (1, 1, 1, 3), 1, "VALID"), r"Received: \(1, 1, 1, 3\)"),
         (lambda: minicnn.nn.conv2d(IMAGES, KERNEL, 1, "SAME", data_format="NCHW"), "data_format='NCHW'"),
         (lambda: minicnn.nn.conv2d_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), (2, 5, 5, 4), 2), "output_shape="),
+        (lambda: minicnn.gather(IMAGES, np.zeros((2, 3)), axis=2, batch_dims=1), "axis=2, batch_dims=1"),
         (lambda: minicnn.split(IMAGES[0, 0], [4, 3]), "must sum to the size of axis 0, 9"),
     ],
 )
@@ -402,3 +406,39 @@ def test_a_tensor_says_where_it_is_and_minicnn_which_it_is():
     with minicnn.device("CPU:0"):
         assert minicnn.random.uniform([2]).device.endswith("CPU:0")
     assert minicnn.__version__ == minicnn.version.VERSION
+
+
+def test_gathering_by_image_has_a_gradient_and_a_graph():
+    places = np.array([[0, 3, 3], [5, 1, 0]])
+    found = []
+    for one in (minicnn, tf):
+        x = one.constant(IMAGES)
+        with one.GradientTape() as tape:
+            tape.watch(x)
+            y = one.reduce_sum(one.gather(x, places, axis=1, batch_dims=1) ** 2)
+        found.append(tape.gradient(y, x))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    inputs = [minicnn.Input((6, 9, 3)), minicnn.Input((3,), dtype="int32")]
+    model = minicnn.Model(inputs, minicnn.gather(*inputs, axis=1, batch_dims=1))
+    np.testing.assert_array_equal(model([IMAGES, places]), tf.gather(IMAGES, places, axis=1, batch_dims=1))
+
+
+def test_optimizers_have_their_older_place_too():
+    assert minicnn.optimizers.experimental.AdamW is minicnn.optimizers.AdamW
+    from minicnn.optimizers.experimental import SGD
+
+    assert SGD is minicnn.optimizers.SGD
+
+
+def test_a_clone_has_functions_and_classes_that_nobody_registered():
+    def halved(x):
+        return x / 2
+
+    class Doubled(minicnn.layers.Layer):
+        def call(self, x):
+            return x * 2
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Lambda(halved), Doubled(), Doubled()])
+    clone = minicnn.models.clone_model(model)
+    np.testing.assert_allclose(clone(np.ones((1, 3))), np.full((1, 3), 2.0))
+    assert type(clone.layers[1]) is Doubled

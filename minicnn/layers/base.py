@@ -82,6 +82,7 @@ def dtype_name(dtype: Any, owner: str) -> str:
         dtype = dtype.get("config", {}).get("name", dtype)
     name = getattr(dtype, "name", dtype)
     name = name if isinstance(name, str) else np.dtype(name).name
+    name = "float32" if name in ("mixed_bfloat16", "mixed_float16") else name  # see `config.set_dtype_policy`
     if name not in _FLOAT_TYPES:
         raise ValueError(f"{owner}: minicnn computes in one of {_FLOAT_TYPES}. Received: dtype={dtype!r}")
     return name

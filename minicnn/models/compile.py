@@ -280,7 +280,7 @@ class Compilable:
 
     def _prepare(self, x: list[Any], y: list[Any] | None) -> None:
         """At the first batch: shapes are known, so weights, losses and metrics can be made."""
-        callless = self._is_traced and not self._has_call  # its steps call the models that it holds
+        callless = self._is_traced and not self._has_call  # type: ignore[attr-defined]  # its steps call what it holds
         own = self._has_own("train_step") and (callless or self._compile_arguments.get("loss") is None)
         if not own or not self._is_traced:
             self._build_for(x)

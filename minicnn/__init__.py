@@ -50,7 +50,7 @@ from minicnn.variables import Variable
 __version__ = "0.1.0"
 
 # Loaded when first used: what reads files or draws pictures.
-_LAZY = ("data", "datasets", "preprocessing", "study", "zoo")
+_LAZY = ("applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "zoo")
 
 __all__ = [
     "GradientTape",
@@ -67,6 +67,7 @@ __all__ = [
     "Sequential",
     "Variable",
     "activations",
+    "applications",
     "backend",
     "backends",
     "callbacks",
@@ -80,6 +81,7 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "ops",
     "optimizers",

@@ -18,6 +18,8 @@ _FLOAT_TYPES = ("float32", "float64")
 _floatx = "float32"
 _MATMUL_PRECISIONS = ("highest", "high", "medium")
 
+_PRECISIONS_OF_POLICIES = {"float32": "highest", "mixed_bfloat16": "medium", "mixed_float16": "highest"}
+
 _epsilon = 1e-7
 _matmul_precision = "highest"
 _image_data_format = "channels_last"
@@ -76,6 +78,61 @@ def set_float32_matmul_precision(precision: str) -> None:
     if precision not in _MATMUL_PRECISIONS:
         raise ValueError(f"Unknown precision: {precision!r}. Expected one of {', '.join(map(repr, _MATMUL_PRECISIONS))}.")
     _matmul_precision = str(precision)
+
+
+class DTypePolicy:
+    """What a program says about precision: "float32", "mixed_bfloat16" or "mixed_float16"; see `set_dtype_policy`.
+
+    Attributes:
+        compute_dtype, variable_dtype: "float32", what minicnn computes in, for each of them.
+    """
+
+    compute_dtype = variable_dtype = "float32"
+
+    def __init__(self, name: str = "float32") -> None:
+        if name not in _PRECISIONS_OF_POLICIES:
+            raise ValueError(
+                f"Cannot convert {name!r} to a mixed precision DTypePolicy. Valid policies are "
+                f"{', '.join(map(repr, _PRECISIONS_OF_POLICIES))}; for float64 there is `config.set_floatx`."
+            )
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f'<DTypePolicy "{self.name}">'
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DTypePolicy) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's argument."""
+        return {"name": self.name}
+
+
+def dtype_policy() -> DTypePolicy:
+    """The policy that was set last."""
+    return _dtype_policy
+
+
+def set_dtype_policy(policy: DTypePolicy | str) -> None:
+    """Accept what programs say about half precision, as far as minicnn has it. Weights and results are float32 in any case.
+
+    Args:
+        policy: "mixed_bfloat16": as `set_float32_matmul_precision("medium")`, convolutions may round their factors to
+            bfloat16. "float32" and "mixed_float16": all in float32, "highest"; there is no float16, and so nothing that
+            `LossScaleOptimizer` would have to save.
+
+    Raises:
+        ValueError: for another policy.
+    """
+    global _dtype_policy
+    _dtype_policy = policy if isinstance(policy, DTypePolicy) else DTypePolicy(policy)
+    set_float32_matmul_precision(_PRECISIONS_OF_POLICIES[_dtype_policy.name])
+
+
+_dtype_policy = DTypePolicy()
 
 
 def image_data_format() -> str:

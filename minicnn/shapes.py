@@ -37,6 +37,17 @@ def integers(value: int | Sequence[int], count: int, argument: str, *, allow_zer
     return values
 
 
+def repeated_axes(shape: Sequence[int], original: Sequence[int]) -> tuple[int, ...]:
+    """The axes of `shape` along which an array of shape `original` was repeated by broadcasting.
+
+    Examples:
+        >>> repeated_axes((2, 8, 10), (8, 1))
+        (0, 2)
+    """
+    extra = len(shape) - len(original)
+    return (*range(extra), *(i + extra for i, size in enumerate(original) if size == 1 and shape[i + extra] != 1))
+
+
 def pair(value: int | Sequence[int], argument: str, *, allow_zero: bool = False) -> tuple[int, int]:
     """`3` or `(3, 3)` as two ints: `integers` of a height and a width."""
     return integers(value, 2, argument, allow_zero=allow_zero)  # type: ignore[return-value]

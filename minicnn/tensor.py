@@ -70,6 +70,11 @@ class Tensor(np.ndarray):
         """The same values as a plain `numpy.ndarray`."""
         return np.asarray(self)
 
+    @property
+    def device(self) -> str:  # type: ignore[override]
+        """Where the values are, as TensorFlow calls it: in the host's memory, for every backend."""
+        return "/device:CPU:0"
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if watching.tapes and self.dtype.kind == "f":
             return as_op(ufunc, method, inputs, kwargs)

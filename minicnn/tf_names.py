@@ -9,6 +9,7 @@ import contextlib
 import enum
 import inspect
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -90,14 +91,26 @@ def argmin(input: Any, axis: int = 0, output_type: Any = "int64") -> Any:
     return ops.cast(ops.argmin(input, axis), output_type)
 
 
-def cumsum(x: Any, axis: int = 0) -> Any:
-    """The sums of the elements up to each, along an axis."""
-    return ops.cumsum(x, axis)
+def _running(function: Any, neutral: int, x: Any, axis: int, exclusive: bool, reverse: bool) -> Any:
+    """`ops.cumsum` or `ops.cumprod`, from the end with `reverse`, and of those before each element alone with `exclusive`."""
+    x = ops.convert_to_tensor(x)
+    x = ops.flip(x, axis) if reverse else x
+    if exclusive:
+        count, rank = x.shape[axis], len(x.shape)
+        border = [[int(i == axis % rank), 0] for i in np.arange(rank).tolist()]
+        x, _ = ops.split(ops.pad(x, border, constant_values=neutral), [count], axis)
+    y = function(x, axis)
+    return ops.flip(y, axis) if reverse else y
 
 
-def cumprod(x: Any, axis: int = 0) -> Any:
-    """The products of the elements up to each, along an axis."""
-    return ops.cumprod(x, axis)
+def cumsum(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False, name: Any = None) -> Any:
+    """The sums of the elements up to each, along an axis: without itself (`exclusive`), from the end (`reverse`)."""
+    return _running(ops.cumsum, 0, x, axis, exclusive, reverse)
+
+
+def cumprod(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False, name: Any = None) -> Any:
+    """The products of the elements up to each, along an axis: without itself (`exclusive`), from the end (`reverse`)."""
+    return _running(ops.cumprod, 1, x, axis, exclusive, reverse)
 
 
 def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[Any]:
@@ -124,9 +137,25 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
     return ops.matmul(matrix_transpose(a) if transpose_a else a, matrix_transpose(b) if transpose_b else b)
 
 
-def gather(params: Any, indices: Any, axis: int = 0) -> Any:
-    """The slices of `params` at these places of an axis."""
-    return ops.take(params, indices, axis)
+def gather(params: Any, indices: Any, axis: int | None = None, batch_dims: int = 0, name: Any = None) -> Any:
+    """The slices of `params` at these places of an axis, by default the first behind the `batch_dims`.
+
+    Args:
+        batch_dims: how many first axes the indices share with `params`: each of their places has indices of its own.
+    """
+    axis = batch_dims if axis is None else axis
+    if not batch_dims:
+        return ops.take(params, indices, axis)
+    rank, own = len(params.shape), len(indices.shape)
+    if axis != batch_dims or own != batch_dims + 1:
+        raise ValueError(
+            "With `batch_dims`, `axis` must be the one behind them, and `indices` have one axis more. "
+            f"Received: axis={axis}, batch_dims={batch_dims}, indices.shape={tuple(indices.shape)}"
+        )
+    for _ in np.arange(rank - own).tolist():
+        indices = ops.expand_dims(indices, -1)
+    sizes = ops.shape(params)
+    return ops.take_along_axis(params, ops.broadcast_to(indices, (*ops.shape(indices)[:own], *sizes[own:])), axis)
 
 
 def add_n(inputs: Any) -> Any:
@@ -228,6 +257,8 @@ def lookup(name: str) -> Any:
     Raises:
         AttributeError: if it is not here.
     """
+    if name == "version":  # of minicnn, which is loaded by now
+        return SimpleNamespace(VERSION=sys.modules["minicnn"].__version__)
     if name in _NAMES:
         return _NAMES[name]
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

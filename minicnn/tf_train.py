@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.atomic import replacing
-from minicnn.datasets._npz import read_npz
+from minicnn.datasets._npz import npz_names, read_npz
 from minicnn.untrusted import reading
 from minicnn.variables import Variable
 
@@ -117,6 +117,28 @@ def latest_checkpoint(checkpoint_dir: Any) -> str | None:
     return os.fspath(max(found, key=lambda path: found[path]).with_suffix("")) if found else None
 
 
+def list_variables(ckpt_dir_or_file: Any) -> list[tuple[str, list[int]]]:
+    """The variables of a checkpoint, or of the newest in a folder: (name, shape) of each, in the order of its part's.
+
+    Raises:
+        ValueError: if there is no checkpoint, or the file is damaged.
+    """
+    found = latest_checkpoint(ckpt_dir_or_file) if os.path.isdir(ckpt_dir_or_file) else os.fspath(ckpt_dir_or_file)
+    if found is None:
+        raise ValueError(f"Couldn't find 'checkpoint' file or checkpoints in given directory {ckpt_dir_or_file}")
+    path, ending = Path(f"{found}{_ENDING}"), ".shapes"
+    listed: list[tuple[str, list[int]]] = []
+    with reading(f"{path} cannot be read as a checkpoint"):
+        names = [name for name in npz_names(path) if name.endswith(ending)]
+        for name, numbers in zip(names, read_npz(path, names)):
+            rest = numbers.tolist()
+            while rest:
+                rank, *rest = rest
+                listed.append((f"{name.removesuffix(ending)}/{len(listed)}", rest[:rank]))
+                rest = rest[rank:]
+    return listed
+
+
 class CheckpointManager:
     """Keeps the last checkpoints in a folder.
 
@@ -143,4 +165,9 @@ class CheckpointManager:
         return self.checkpoints[-1]
 
 
-TRAIN = SimpleNamespace(Checkpoint=Checkpoint, CheckpointManager=CheckpointManager, latest_checkpoint=latest_checkpoint)
+TRAIN = SimpleNamespace(
+    Checkpoint=Checkpoint,
+    CheckpointManager=CheckpointManager,
+    latest_checkpoint=latest_checkpoint,
+    list_variables=list_variables,
+)

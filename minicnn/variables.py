@@ -188,7 +188,19 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     def __getitem__(self, index: Any) -> Any:
         if watching.tracing or watching.tapes:
             return registry.lookup("operation", "get_item")(self, index)
-        return self.numpy()[index]
+        part = as_tensor(self.numpy()[index])
+        # As a slice of TensorFlow's: `v[0, 1].assign(42)` changes the variable.
+        part.__dict__["assign"] = lambda value: self._assign_at(index, value)
+        return part
+
+    def _assign_at(self, index: Any, value: Any) -> Variable:
+        whole = self.numpy()
+        whole[index] = np.asarray(value)
+        return self.assign(whole)
+
+    def scatter_nd_update(self, indices: Any, updates: Any) -> Variable:
+        """Replace the elements (or slices) at places, in place; `indices` (..., axes), as of `ops.scatter_update`."""
+        return self._assign_at(tuple(np.moveaxis(np.asarray(indices), -1, 0)), updates)
 
     def __len__(self) -> int:
         return len(self._value)

@@ -136,7 +136,7 @@ RANKS: list[list[str]] = [
     ["optimizers"],
     ["layers"],
     ["ops"],
-    ["random", "tf_nn"],
+    ["applications", "mixed_precision", "random", "tf_nn"],
     ["callbacks", "saving"],
     ["models"],
     ["data", "datasets", "preprocessing"],

@@ -346,6 +346,36 @@ def test_ranks_that_differ_by_an_axis_of_one_are_matched_as_keras_does(true_shap
         np.testing.assert_allclose(getattr(losses, name)()(y_true, y_pred), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name", ["MeanSquaredError", "MeanAbsolutePercentageError", "Huber", "LogCosh", "SquaredHinge", "KLDivergence"]
+)
+@pytest.mark.parametrize(
+    ("true_shape", "pred_shape"), [((4, 5), (4, 1)), ((4, 1), (4, 5)), ((2, 4, 5), (4, 5)), ((4, 5), (1, 5, 1)), ((4, 5), (5,))]
+)
+def test_an_axis_of_one_is_repeated_as_keras_does(name, true_shape, pred_shape):
+    y_true, y_pred = (RNG.uniform(0.1, 1, shape).astype("float32") for shape in (true_shape, pred_shape))
+    with tf.GradientTape() as tape:
+        x = tf.constant(y_pred)
+        tape.watch(x)
+        expected = getattr(keras.losses, name)()(y_true, x)
+    loss = getattr(losses, name)()
+    value, saved = loss.forward(y_true, backends.asarray(y_pred))
+    np.testing.assert_allclose([value, loss(y_true, y_pred)], [expected] * 2, rtol=1e-5)
+    np.testing.assert_allclose(loss.backward(saved), tape.gradient(expected, x), rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_of_one_output_is_trained_and_measured_on_several_targets_as_keras_does():
+    x, y = RNG.normal(size=(8, 3)).astype("float32"), RNG.normal(size=(8, 10)).astype("float32")
+    logs = []
+    for K in (minicnn, keras):
+        model = K.Sequential([K.Input((3,)), K.layers.Dense(1, kernel_initializer="ones")])
+        model.compile(
+            K.optimizers.SGD(0.1), "mse", metrics=[K.metrics.MeanSquaredError(), K.metrics.RootMeanSquaredError(), "mae"]
+        )
+        logs.append(list(model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history.values()))
+    np.testing.assert_allclose(*logs, rtol=1e-4)
+
+
 def test_a_weight_a_sample_may_have_an_axis_of_one():
     y_true, y_pred, weights = np.ones((3, 2), "float32"), np.zeros((3, 2), "float32"), np.array([1.0, 2.0, 3.0])
     expected = keras.losses.MeanSquaredError()(y_true, y_pred, sample_weight=weights).numpy()
@@ -506,7 +536,7 @@ def test_labels_out_of_range_name_the_loss_the_label_and_the_classes():
 
 def test_shapes_that_do_not_fit_are_named():
     y_pred = np.full((3, 4), 0.25, "float32")
-    for name in ("MeanSquaredError", "MeanAbsoluteError", "CategoricalCrossentropy", "BinaryCrossentropy"):
+    for name in ("MeanSquaredError", "Dice", "CategoricalCrossentropy", "BinaryCrossentropy"):
         with pytest.raises(
             ValueError, match=r"must have the same shape. Received: target.shape=\(3, 2\), output.shape=\(3, 4\)"
         ):

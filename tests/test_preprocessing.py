@@ -17,6 +17,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minicnn
 from minicnn.config import set_random_seed
 from minicnn.data import Dataset
 from minicnn.layers import Conv2D, Dense, Flatten, Input
@@ -553,3 +554,32 @@ class TestWhiteningKernel:
         for shape in ((4, 4, 3), (2, 1, 4, 3), (0, 4, 4, 3)):
             with pytest.raises(ValueError, match=rf"patches of 2x2. Received shape {re.escape(str(shape))}"):
                 whitening_kernel(np.zeros(shape))
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_pixels_as_networks_for_imagenet_expect_them(mode, data_format):
+    from minicnn.applications import imagenet_utils
+
+    images = np.random.default_rng(1).integers(0, 256, (2, 3, 5, 3)).astype("float32")  # either axis has three places
+    expected = keras.applications.imagenet_utils.preprocess_input(images.copy(), data_format, mode)
+    np.testing.assert_allclose(imagenet_utils.preprocess_input(images, data_format, mode), expected, rtol=1e-5, atol=1e-4)
+    one = imagenet_utils.preprocess_input(images[0].astype("uint8"), data_format, mode)
+    np.testing.assert_allclose(one, expected[0], rtol=1e-5, atol=1e-4)
+    inputs = minicnn.Input((3, 5, 3))
+    model = minicnn.Model(inputs, imagenet_utils.preprocess_input(inputs, data_format, mode))
+    np.testing.assert_allclose(model(images), expected, rtol=1e-5, atol=1e-4)
+    for wrong in ({"mode": "jax"}, {"data_format": "last"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            imagenet_utils.preprocess_input(images, **wrong)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 8), (None, None)])
+@pytest.mark.parametrize("kernel_size", [3, (5, 3)])
+def test_the_border_before_a_stride_of_two_is_keras(size, kernel_size):
+    from keras.src.applications.imagenet_utils import correct_pad
+
+    from minicnn.applications import imagenet_utils
+
+    ours = imagenet_utils.correct_pad(minicnn.Input((*size, 3)), kernel_size)
+    assert ours == correct_pad(keras.Input((*size, 3)), kernel_size)

@@ -82,6 +82,13 @@ CALLS = [  # the name, its arguments, and those by name
     ("math.reduce_variance", (IMAGES, 0), {}),
     ("math.cumprod", (IMAGES[0, 0],), {}),
     ("cumsum", (IMAGES[0, 0],), {"axis": 1}),
+    ("math.cumsum", (IMAGES,), {"axis": -1, "exclusive": True}),
+    ("cumsum", (IMAGES,), {"axis": 1, "exclusive": True, "reverse": True}),
+    ("math.cumprod", (IMAGES,), {"axis": -1, "exclusive": True}),
+    ("math.cumprod", (IMAGES,), {"axis": 2, "reverse": True, "name": "passed"}),
+    ("gather", (IMAGES,), {"indices": np.array([[0, 3, 3], [5, 1, 0]]), "axis": 1, "batch_dims": 1}),
+    ("gather", (IMAGES, np.zeros((2, 6, 4), "int32")), {"batch_dims": 2}),
+    ("gather", (IMAGES, [2, 0]), {"axis": 2}),
     ("math.sin", (IMAGES,), {}),
     ("math.divide_no_nan", (IMAGES[0], np.where(IMAGES[1] > 0.5, IMAGES[1], 0)), {}),
     ("acos", (IMAGES,), {}),
@@ -198,6 +205,7 @@ def test_a_picture_is_read_and_decoded_as_tensorflow_does(tmp_path, mode, channe
         (lambda: minicnn.nn.max_pool(IMAGES, (1, 1, 1, 3), 1, "VALID"), r"Received: \(1, 1, 1, 3\)"),
         (lambda: minicnn.nn.conv2d(IMAGES, KERNEL, 1, "SAME", data_format="NCHW"), "data_format='NCHW'"),
         (lambda: minicnn.nn.conv2d_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), (2, 5, 5, 4), 2), "output_shape="),
+        (lambda: minicnn.gather(IMAGES, np.zeros((2, 3)), axis=2, batch_dims=1), "axis=2, batch_dims=1"),
         (lambda: minicnn.split(IMAGES[0, 0], [4, 3]), "must sum to the size of axis 0, 9"),
     ],
 )
@@ -348,3 +356,89 @@ def test_a_folder_s_pictures_are_cut_by_the_older_name_too(tmp_path):
     assert (np.asarray(pictures) == 100).all()
     with pytest.raises(TypeError, match="Unknown keywords argument"):
         minicnn.utils.image_dataset_from_directory(tmp_path, smart=True, **arguments)
+
+
+def test_a_light_s_way_through_a_volume_has_a_gradient():
+    found = []
+    for one in (minicnn, tf):
+        x = one.constant(IMAGES)
+        with one.GradientTape() as tape:
+            tape.watch(x)
+            y = one.reduce_sum(one.math.cumprod(x + 0.1, axis=-1, exclusive=True) * x)
+        found.append(tape.gradient(y, x))
+    np.testing.assert_allclose(*found, rtol=1e-4)
+
+
+def test_a_part_of_a_variable_is_assigned_as_in_tensorflow():
+    results = []
+    for one in (minicnn, tf):
+        v = one.Variable([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+        v[0, 1].assign(42)
+        v[:, 2].assign([0.0, 1.0])
+        v[1, ::2].assign(v[1, ::2] + 10.0)
+        v.scatter_nd_update(indices=[[0, 2], [1, 1]], updates=[100.0, 200.0])
+        v.scatter_nd_update([[1]], [[7.0, 8.0, 0.5]])
+        with pytest.raises(TypeError):
+            v[1] = [7.0, 8.0, 9.0]
+        results.append((v.numpy(), v[0].numpy(), float(v[0, 1])))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="could not broadcast"):
+        minicnn.Variable(np.zeros((2, 3)))[:, 0].assign([1.0, 2.0, 3.0])
+
+
+def test_a_checkpoint_lists_its_variables(tmp_path):
+    model, _, step = loop_of_ones_own()
+    path = minicnn.train.Checkpoint(model=model, step=step).save(tmp_path / "kept")
+    shapes = [list(variable.shape) for variable in [*model.variables, step]]
+    assert [shape for _, shape in minicnn.train.list_variables(path)] == shapes
+    assert minicnn.train.list_variables(tmp_path) == minicnn.train.list_variables(path)
+    assert minicnn.train.list_variables(path)[0][0].startswith("model.float32/")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="Couldn't find"):
+        minicnn.train.list_variables(tmp_path / "empty")
+    (tmp_path / "bad-1.npz").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        minicnn.train.list_variables(tmp_path / "bad-1")
+
+
+def test_a_tensor_says_where_it_is_and_minicnn_which_it_is():
+    with minicnn.device("CPU:0"):
+        assert minicnn.random.uniform([2]).device.endswith("CPU:0")
+    assert minicnn.__version__ == minicnn.version.VERSION
+
+
+def test_gathering_by_image_has_a_gradient_and_a_graph():
+    places = np.array([[0, 3, 3], [5, 1, 0]])
+    found = []
+    for one in (minicnn, tf):
+        x = one.constant(IMAGES)
+        with one.GradientTape() as tape:
+            tape.watch(x)
+            y = one.reduce_sum(one.gather(x, places, axis=1, batch_dims=1) ** 2)
+        found.append(tape.gradient(y, x))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    inputs = [minicnn.Input((6, 9, 3)), minicnn.Input((3,), dtype="int32")]
+    model = minicnn.Model(inputs, minicnn.gather(*inputs, axis=1, batch_dims=1))
+    np.testing.assert_array_equal(model([IMAGES, places]), tf.gather(IMAGES, places, axis=1, batch_dims=1))
+
+
+def test_optimizers_have_their_older_place_too():
+    assert minicnn.optimizers.experimental.AdamW is minicnn.optimizers.AdamW
+    from minicnn.optimizers.experimental import SGD
+
+    assert SGD is minicnn.optimizers.SGD
+
+
+def test_a_clone_has_functions_and_classes_that_nobody_registered():
+    def halved(x):
+        return x / 2
+
+    class Doubled(minicnn.layers.Layer):
+        def call(self, x):
+            return x * 2
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Lambda(halved), Doubled(), Doubled()])
+    clone = minicnn.models.clone_model(model)
+    np.testing.assert_allclose(clone(np.ones((1, 3))), np.full((1, 3), 2.0))
+    assert type(clone.layers[1]) is Doubled

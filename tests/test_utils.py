@@ -566,3 +566,26 @@ def test_predict_classes(units, activation):
     np.testing.assert_array_equal(model.predict_proba(x), probabilities)
     expected = probabilities.argmax(axis=-1) if units > 1 else (probabilities > 0.5).astype("int32")
     np.testing.assert_array_equal(model.predict_classes(x), expected)
+
+
+def test_policies_of_precision_are_taken_for_what_minicnn_has_of_them():
+    from minicnn import mixed_precision
+
+    assert config.dtype_policy() == mixed_precision.Policy("float32")
+    try:
+        for name, precision in (("mixed_bfloat16", "medium"), ("mixed_float16", "highest"), ("float32", "highest")):
+            mixed_precision.set_global_policy(name)
+            assert mixed_precision.global_policy().name == name
+            assert config.float32_matmul_precision() == precision
+            mixed_precision.set_dtype_policy("float32")
+            mixed_precision.set_global_policy(mixed_precision.Policy(name))
+            assert config.float32_matmul_precision() == precision
+            layer = minicnn.layers.Dense(2, dtype=mixed_precision.Policy(name))
+            assert (
+                layer(np.ones((1, 3))).dtype == layer.kernel.dtype == mixed_precision.global_policy().compute_dtype == "float32"
+            )
+        with pytest.raises(ValueError, match="Cannot convert 'foo' to a mixed precision DTypePolicy"):
+            mixed_precision.set_global_policy("foo")
+        assert repr(config.dtype_policy()) == '<DTypePolicy "float32">'
+    finally:
+        config.set_dtype_policy("float32")

@@ -24,6 +24,12 @@ def read_npz(path: Path, names: Sequence[str]) -> list[np.ndarray]:
         return [_read_npy(archive, f"{name}.npy") for name in names]
 
 
+def npz_names(path: Path) -> list[str]:
+    """The names of the arrays in an `.npz` file."""
+    with open_zip(path, _MOST_MEMBERS) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
 def _read_npy(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     if name not in archive.namelist():
         raise ValueError(f"it lacks {name}")

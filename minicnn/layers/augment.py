@@ -22,6 +22,7 @@ from minicnn.layers.arguments import reject_unsupported, standardize_data_format
 from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape, is_symbolic
+from minicnn.layers.tracing import MISSING
 from minicnn.seeds import SeedGenerator
 from minicnn.tensor import as_tensor
 
@@ -99,12 +100,18 @@ class ImageLayer(Layer):
             )
         self.built = True
 
-    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
-        """As any layer; of a dict with "images", a dict in which what belongs to the images is changed with them.
+    def __call__(self, inputs: Any = MISSING, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """As any layer; a list of images is a batch. Of a dict with "images", a dict in which what belongs to these is changed
+        with them.
 
         Raises:
             NotImplementedError: for symbolic tensors in a dict, and for bounding boxes.
         """
+        if isinstance(inputs, (list, tuple)) and not is_symbolic(inputs):
+            sizes = [np.shape(image) for image in inputs]
+            if len({*sizes}) > 1:
+                raise ValueError(f"Layer '{self.name}': images in a list must have one shape. Received: {sizes}")
+            inputs = np.stack([np.asarray(image) for image in inputs])
         if not isinstance(inputs, dict):
             return super().__call__(inputs, *args, training=training, **kwargs)
         if is_symbolic(inputs) or "bounding_boxes" in inputs:

@@ -56,9 +56,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minicnn import activations, backends, config, constraints, initializers, registry, regularizers, tape
+from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
-from minicnn.layers.tracing import call_traced, running_trace, shapes_of, takes, takes_training
+from minicnn.layers.tracing import MISSING, call_traced, running_trace, shapes_of, takes, takes_training
 from minicnn.seeds import SeedGenerator
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
@@ -81,6 +82,7 @@ def dtype_name(dtype: Any, owner: str) -> str:
         dtype = dtype.get("config", {}).get("name", dtype)
     name = getattr(dtype, "name", dtype)
     name = name if isinstance(name, str) else np.dtype(name).name
+    name = "float32" if name in ("mixed_bfloat16", "mixed_float16") else name  # see `config.set_dtype_policy`
     if name not in _FLOAT_TYPES:
         raise ValueError(f"{owner}: minicnn computes in one of {_FLOAT_TYPES}. Received: dtype={dtype!r}")
     return name
@@ -104,7 +106,6 @@ class Layer:
     """
 
     input_spec: Any = None
-    call: Any  # of a class written in Keras's way
     supports_masking = False
     autocast = True  # whether what the layer reads is cast to its dtype
     _trains_by_default = False  # what `layer(x)` without `training` means
@@ -171,14 +172,18 @@ class Layer:
     @property
     def _has_call(self) -> bool:
         """Whether the layer is written in Keras's way, as a method `call` without a gradient of its own."""
-        return type(self).forward is Layer.forward and hasattr(self, "call")
+        return has_call(type(self), Layer)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What `super().call(inputs)` computes in a class made from one of minicnn's layers: that one, on the same weights."""
+        return inherited_part(self, Layer)(*args, **kwargs)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The output for `x`, and what `backward` will read.
 
         The default runs the layer's `call`, under a tape. (A plan does not come here: it runs what `call` was traced to.)
         """
-        if not hasattr(self, "call"):
+        if not self._has_call:
             raise NotImplementedError(f"Layer {type(self).__name__} needs a method `forward(self, x, training)`.")
         inputs = as_tensor(x)
         with tape.GradientTape() as recorded:
@@ -420,14 +425,17 @@ class Layer:
         for layer in self._held_layers:
             layer._name_paths(f"{above}{self.name}/")
 
-    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """On symbolic tensors: draw this call into the graph. On arrays: compute, and return the output.
 
         Args:
+            inputs: or, by its own name, the first argument of the layer's `call`.
             training: whether dropout, batch normalization and the like behave as in training; default no,
                 but yes for augmentation called by itself, as in Keras.
             mask: for a layer whose `call` takes one.
         """
+        if inputs is MISSING:
+            inputs = self._named_inputs(kwargs)
         if mask is not None and self._has_call and takes(self.call, "mask"):
             kwargs["mask"] = mask
         elif mask is not None:
@@ -456,6 +464,13 @@ class Layer:
         if self.activity_regularizer is not None:
             self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / result.shape[0])
         return result
+
+    def _named_inputs(self, kwargs: dict[str, Any]) -> Any:
+        """The first argument of `call`, taken out of those that are given by name."""
+        first = next(iter(inspect.signature(self.call).parameters)) if self._has_call else "inputs"
+        if first not in kwargs:
+            raise TypeError(f"Layer '{self.name}': missing a required argument: {first!r}")
+        return kwargs.pop(first)
 
     def _run_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
         """`call`: on symbolic tensors traced into the graph, on arrays run as it stands."""

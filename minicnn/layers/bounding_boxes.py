@@ -8,6 +8,7 @@ import numpy as np
 
 from minicnn import registry
 from minicnn.layers.augment import ImageLayer
+from minicnn.layers.tracing import MISSING
 from minicnn.tensor import as_tensor
 
 __all__ = ["MaxNumBoundingBoxes"]
@@ -51,7 +52,7 @@ class MaxNumBoundingBoxes(ImageLayer):
         self.max_number, self.fill_value = int(max_number), int(fill_value)
         self.bounding_box_format = bounding_box_format
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, **kwargs: Any) -> Any:
         """See the class.
 
         Raises:

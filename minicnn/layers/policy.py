@@ -30,6 +30,7 @@ from minicnn.layers.color import (
     Solarization,
 )
 from minicnn.layers.symbolic import Shape
+from minicnn.layers.tracing import MISSING
 from minicnn.seeds import SeedGenerator
 
 _GEOMETRY = ("random_shear", "random_translation", "random_rotation")
@@ -224,7 +225,7 @@ class Pipeline(Layer):
         """The layers, in their order."""
         return self._pipeline_layers
 
-    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """As any layer; a dict goes through each layer."""
         if not isinstance(inputs, dict):
             return super().__call__(inputs, *args, training=training, **kwargs)

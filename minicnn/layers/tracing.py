@@ -37,6 +37,10 @@ def running_trace() -> Trace | None:
     return watching.tracing[-1] if watching.tracing else None
 
 
+MISSING: Any = object()
+"""In the place of inputs that were not given, or by another name."""
+
+
 def takes(function: Callable[..., Any], argument: str) -> bool:
     """Whether a function has an argument of this name."""
     return argument in inspect.signature(function).parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from minicnn.backends import ops
 from minicnn.backends.types import Array
 from minicnn.losses.targets import Shape, as_array, as_floats, as_matrix, cast, match_ranks
 from minicnn.rows import Axis, from_rows, to_rows
+from minicnn.shapes import repeated_axes
 from minicnn.tensor import Symbolic, as_tensor, is_watched
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
@@ -252,6 +255,7 @@ class RowLoss(Loss):
     _own_arguments: tuple[str, ...] = ()  # constructor arguments that `get_config` reads from attributes
     axis: Axis = -1
     _symmetric = False  # whether targets and predictions may change places
+    _broadcasts = True  # whether an axis of size 1, of targets or predictions, is repeated along the other's
 
     def gradient_at_targets(self, y_true: Any, y_pred: Any, dy: Any) -> Any:
         """The gradient of <losses, dy> with respect to the targets, which only a tape asks for."""
@@ -266,8 +270,12 @@ class RowLoss(Loss):
         return ()
 
     def _targets(self, y_true: Any, y_pred: Array) -> tuple[Array, Array]:
-        """`y_true` as (M, C), and the predictions in its shape."""
+        """`y_true` as (M, C), and the predictions in its shape: each broadcast to the other's, as in Keras."""
         y_true, matched = match_ranks(as_array(y_true), y_pred)
+        if self._broadcasts and y_true.shape != matched.shape:
+            with contextlib.suppress(ValueError):  # the error below says more
+                shape = np.broadcast_shapes(y_true.shape, matched.shape)
+                y_true, matched = np.broadcast_to(y_true, shape), np.broadcast_to(matched, shape).copy()
         if y_true.ndim != matched.ndim or y_true.shape != matched.shape:
             same = "rank (ndim)" if y_true.ndim != matched.ndim else "shape"
             raise ValueError(
@@ -307,7 +315,9 @@ class RowLoss(Loss):
 
     def backward(self, saved: Any) -> Array:
         residual, targets, weights, matched, shape = saved
-        return from_rows(self._backward_rows(residual, targets, weights), matched, self.axis).reshape(shape)
+        dy = from_rows(self._backward_rows(residual, targets, weights), matched, self.axis)
+        repeated = repeated_axes(matched, shape[: len(matched)]) if dy.size > math.prod(shape) else ()
+        return (dy.reshape(matched).sum(axis=repeated) if repeated else dy).reshape(shape)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {argument: getattr(self, argument) for argument in self._own_arguments}

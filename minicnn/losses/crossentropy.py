@@ -23,6 +23,7 @@ class _CrossEntropy(RowLoss):
     """
 
     _activation: str
+    _broadcasts = False
     _own_arguments: tuple[str, ...] = ("from_logits", "label_smoothing", "axis")
 
     def __init__(self, name: str | None, reduction: str | None, dtype: Any, from_logits: bool, axis: int) -> None:

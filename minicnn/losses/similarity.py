@@ -44,6 +44,7 @@ class CosineSimilarity(RowLoss):
     """
 
     _op = "cosine_similarity"
+    _broadcasts = False
     _symmetric = True
     _own_arguments = ("axis",)
 
@@ -71,6 +72,7 @@ class Tversky(RowLoss):
     """
 
     _op = "tversky"
+    _broadcasts = False
     _own_arguments = ("alpha", "beta", "axis")
 
     def __init__(
@@ -98,6 +100,7 @@ class Dice(RowLoss):
     """
 
     _op = "tversky"
+    _broadcasts = False
     _own_arguments = ("axis",)
 
     def __init__(

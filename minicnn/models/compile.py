@@ -280,7 +280,8 @@ class Compilable:
 
     def _prepare(self, x: list[Any], y: list[Any] | None) -> None:
         """At the first batch: shapes are known, so weights, losses and metrics can be made."""
-        own = self._has_own("train_step") and self._compile_arguments.get("loss") is None
+        callless = self._is_traced and not self._has_call  # type: ignore[attr-defined]  # its steps call what it holds
+        own = self._has_own("train_step") and (callless or self._compile_arguments.get("loss") is None)
         if not own or not self._is_traced:
             self._build_for(x)
         if not self.compiled or own or (y is None and self._compile_arguments["loss"] is not None):

@@ -12,7 +12,7 @@ from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.base import as_shape, dtype_name, layers_in, with_batch
 from minicnn.layers.symbolic import KerasTensor, Node, carry_trials, is_symbolic
-from minicnn.layers.tracing import takes, takes_training
+from minicnn.layers.tracing import MISSING, takes, takes_training
 from minicnn.models.data_checks import as_arrays
 from minicnn.models.graph import calls_of, check_calls, layers_by_depth, topological_nodes
 from minicnn.models.graph_config import config_of_graph, tensors_of_config
@@ -101,7 +101,7 @@ class Model(Trainer, Layer):
 
     @property
     def _has_call(self) -> bool:
-        return self._is_traced and hasattr(self, "call")
+        return self._is_traced and type(self).call is not Layer.call
 
     def _says_training(self) -> bool:
         """Whether `fit` computes as in training. As in Keras, layers do not hear of it in a `call` without that argument."""
@@ -121,7 +121,7 @@ class Model(Trainer, Layer):
 
     def _trace_on(self, shapes: Any) -> None:
         """Make the graph of `call` for inputs of these shapes: a tuple, or a list or dict of them."""
-        if not hasattr(self, "call"):
+        if type(self).call is Layer.call:
             raise NotImplementedError(f"Model {type(self).__name__} does not have a `call()` method implemented.")
         if isinstance(shapes, dict):
             inputs: Any = {key: InputLayer(batch_shape=shape, name=key).output for key, shape in shapes.items()}
@@ -237,8 +237,10 @@ class Model(Trainer, Layer):
         found = [known[id(tensor)] for tensor in self._outputs]
         return found[0] if len(found) == 1 else found
 
-    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """On symbolic tensors: use the model as a layer. On arrays: its outputs (nothing is learnt)."""
+        if inputs is MISSING:
+            inputs = self._named_inputs(kwargs)
         if mask is not None and self._is_traced and takes(self.call, "mask"):
             kwargs["mask"] = mask
         elif mask is not None:

@@ -172,5 +172,5 @@ class OwnSteps(Compilable):
 
     def _learn_inputs(self, x: Any) -> None:
         """Trace a `call` that takes a dict, whose keys are in the data alone."""
-        if self._learns_its_inputs() and isinstance(x, dict) and hasattr(self, "call"):
+        if self._learns_its_inputs() and isinstance(x, dict) and self._has_call:  # type: ignore[attr-defined]
             self._trace_on({key: (None, *value.shape[1:]) for key, value in x.items()})

@@ -9,6 +9,7 @@ from typing import Any
 from minicnn import registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.symbolic import KerasTensor
+from minicnn.layers.tracing import MISSING
 from minicnn.models.graph import calls_of, check_calls
 from minicnn.models.model import Model
 from minicnn.saving import deserialize_keras_object, serialize_keras_object
@@ -148,7 +149,7 @@ class Sequential(Model):
             self._sublayers = list(row)
             raise
 
-    def __call__(self, inputs: Any, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         if not self.built and not self._row:
             raise ValueError(f"Sequential model {self.name} cannot be called because it has no layers.")
         return super().__call__(inputs, *args, training=training, mask=mask, **kwargs)

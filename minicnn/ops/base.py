@@ -31,6 +31,8 @@ import numpy as np
 from minicnn import backends, config, registry, serialization, tape
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import KerasTensor, Node, kept_trials, trial_arrays
+from minicnn.layers.tracing import MISSING
+from minicnn.shapes import repeated_axes
 from minicnn.structure import map_struct
 from minicnn.tensor import Tensor, as_tensor, watching
 from minicnn.variables import Variable
@@ -54,9 +56,7 @@ def unbroadcast(gradient: Any, like: Any) -> Any:
     """The gradient at an argument that was broadcast: what was repeated is summed. None for one of Python's numbers."""
     if isinstance(like, (bool, int, float)):
         return None
-    extra = gradient.ndim - like.ndim
-    repeated = [i + extra for i, size in enumerate(like.shape) if size == 1 and gradient.shape[i + extra] != 1]
-    axes = (*range(extra), *repeated)
+    axes = repeated_axes(gradient.shape, like.shape)
     return gradient.sum(axis=axes).reshape(like.shape) if axes else gradient
 
 
@@ -255,7 +255,7 @@ class Operation(Layer):
             placed[name] = [constant(item) for item in placed[name]] if several else constant(placed[name])
         return cls(op.name, placed)(inputs)
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = MISSING, *args: Any, **kwargs: Any) -> Any:
         return self._connect(list(inputs), True)
 
     def _connect(self, tensors: list[KerasTensor], takes_list: bool) -> KerasTensor:

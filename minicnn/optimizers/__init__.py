@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import registry, serialization
-from minicnn.optimizers import schedules
+from minicnn.optimizers import experimental, schedules
 from minicnn.optimizers.adagrad import Adadelta, Adafactor, Adagrad
 from minicnn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam, ScheduleFreeAdamW
 from minicnn.optimizers.base import Optimizer
@@ -41,6 +41,7 @@ __all__ = [
     "RMSprop",
     "ScheduleFreeAdamW",
     "deserialize",
+    "experimental",
     "get",
     "schedules",
     "serialize",

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import activations, layers, registry
 from tests.layers.checks import plain_config
 from tests.ops.checks import Target
@@ -244,3 +245,124 @@ def test_aliases() -> None:
     assert layers.GlobalMaxPool2D is layers.GlobalMaxPooling2D
     assert layers.GlobalAvgPool2D is layers.GlobalAveragePooling2D
     assert plain_config(layers.deserialize({"class_name": "MaxPool2D", "config": {"name": "p"}}))["pool_size"] == [2, 2]
+
+
+def network_of_changed_layers(K):
+    class Shifted(K.layers.Dense):
+        def __init__(self, units, **kwargs):
+            super().__init__(units, **kwargs)
+            self.shift = K.Variable(np.linspace(0, 1, units).astype("float32"), name="shift")
+
+        def call(self, inputs):
+            return super().call(inputs) * 2 + self.shift
+
+    class Residual(K.layers.Conv2D):
+        def call(self, inputs):
+            return K.ops.tanh(super().call(inputs)) + inputs
+
+    class Squared(K.layers.BatchNormalization):
+        def build(self, input_shape):
+            self.factor = self.add_weight(shape=(1,), initializer="ones", name="factor")
+            super().build(input_shape)
+
+        def call(self, inputs, training=None):
+            return super().call(inputs, training=training) ** 2 * self.factor
+
+    class Quiet(K.layers.Dropout):
+        def call(self, inputs, training=None):
+            return super().call(inputs, training=False)
+
+    return K.Sequential(
+        [
+            K.Input((5, 5, 2)),
+            Residual(2, 3, padding="same"),
+            Squared(),
+            Quiet(0.5),
+            K.layers.Flatten(),
+            Shifted(3, use_bias=False),
+        ]
+    )
+
+
+def test_a_call_around_that_of_a_layer_of_minicnns_is_keras(tmp_path):
+    draw = np.random.default_rng(5)
+    x, y = draw.normal(size=(12, 5, 5, 2)).astype("float32"), draw.normal(size=(12, 3)).astype("float32")
+    ours, theirs = network_of_changed_layers(minicnn), network_of_changed_layers(keras)
+    names = [[weight.path.split("/")[-1] for weight in model.weights] for model in (ours, theirs)]
+    assert sorted(names[0]) == sorted(names[1])
+    for mine, other in zip(ours.layers, theirs.layers, strict=True):
+        values = {weight.name: weight.numpy() for weight in other.weights}
+        for weight in mine.weights:
+            weight.assign(values[weight.name])
+    logs = []
+    for K, model in ((minicnn, ours), (keras, theirs)):
+        model.compile(K.optimizers.SGD(0.001), "mse")
+        logs.append(model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"])
+    np.testing.assert_allclose(*logs, rtol=1e-4)
+    np.testing.assert_allclose(ours.predict(x, verbose=0), theirs.predict(x, verbose=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-3, atol=1e-4)
+    ours.save_weights(tmp_path / "a.weights.h5")
+    again = network_of_changed_layers(minicnn)
+    again.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(again(x), ours(x))
+
+
+def test_dropout_that_always_drops_does_so_in_inference():
+    class Always(minicnn.layers.Dropout):
+        def call(self, inputs, training=None):
+            return super().call(inputs, training=True)
+
+    x = np.ones((50, 20), "float32")
+    model = minicnn.Sequential([minicnn.Input((20,)), Always(0.5, seed=1)])
+    for found in (model.predict(x, verbose=0), model(x), Always(0.5, seed=1)(x)):
+        assert 0.4 < (np.asarray(found) == 0).mean() < 0.6
+    assert (np.asarray(model(x)) != np.asarray(model(x))).any()
+
+
+def test_a_call_above_finds_only_what_is_built():
+    class Forgetful(minicnn.layers.Dense):
+        def build(self, input_shape):
+            self.built = True
+
+        def call(self, x):
+            return super().call(x)
+
+    class Bare(minicnn.layers.Layer):
+        def call(self, x):
+            return super().call(x)
+
+    dense = minicnn.layers.Dense(3)
+    np.testing.assert_array_equal(dense.call(x), dense(x))
+    with pytest.raises(ValueError, match=r"has no weight 'kernel': let its `build` call `super\(\).build"):
+        Forgetful(3)(np.ones((2, 2), "float32"))
+    with pytest.raises(NotImplementedError, match=r"Layer Bare does not have a `call\(\)` method implemented"):
+        Bare()(np.ones((2, 2), "float32"))
+
+
+def test_inputs_may_be_given_by_the_name_that_call_has_for_them():
+    class Times(minicnn.layers.Layer):
+        def call(self, images, factor=2):
+            return images * factor
+
+    class Doubling(minicnn.Model):
+        def call(self, images, training=False):
+            return images + images
+
+    np.testing.assert_array_equal(Times()(images=x), 2 * x)
+    np.testing.assert_array_equal(Times()(factor=3, images=x), 3 * x)
+    np.testing.assert_array_equal(Doubling()(images=x), 2 * x)
+    np.testing.assert_array_equal(minicnn.layers.Flatten()(inputs=x), x.reshape(2, -1))
+    image = minicnn.Input((6, 7, 3))
+    model = minicnn.Model(image, Times()(factor=3, images=image))
+    np.testing.assert_array_equal(model(inputs=x), 3 * x)
+    with pytest.raises(TypeError, match="missing a required argument: 'images'"):
+        Times()(factor=3)
+    with pytest.raises(TypeError, match="missing a required argument: 'inputs'"):
+        minicnn.layers.Flatten()()
+
+
+@pytest.mark.parametrize("make", [lambda K: K.layers.CenterCrop(4, 5), lambda K: K.layers.Resizing(3, 3)])
+def test_a_list_of_images_is_a_batch(make):
+    np.testing.assert_allclose(make(minicnn)(list(x)), make(keras)(list(x)), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="images in a list must have one shape"):
+        make(minicnn)([x[0], x[0, 1:]])

@@ -352,3 +352,30 @@ def test_errors():
     for run in (plain.fit, plain.evaluate):
         with pytest.raises(ValueError, match="No loss to compute"):
             run(X, Y, verbose=0)
+
+
+def test_a_model_without_a_call_trains_by_its_step_with_the_loss_that_compile_was_given():
+    logs = []
+    draw = np.random.default_rng(2)
+    x, y = draw.normal(size=(8, 3)).astype("float32"), draw.normal(size=(8, 2)).astype("float32")
+    for K, tape in ((minicnn, minicnn.GradientTape), (keras, tf.GradientTape)):
+
+        class Holder(K.Model):
+            def __init__(self, inner):
+                super().__init__()
+                self.inner = inner
+
+            def train_step(self, data):
+                images, targets = data
+                with tape() as recorded:  # noqa: B023
+                    found = self.inner(images)
+                    loss = self.compute_loss(y=targets, y_pred=found)
+                weights = self.inner.trainable_weights
+                self.optimizer.apply_gradients(zip(recorded.gradient(loss, weights), weights))
+                return self.compute_metrics(images, targets, found) | {"error": loss}
+
+        model = Holder(K.Sequential([K.Input((3,)), K.layers.Dense(2, kernel_initializer="ones")]))
+        model.compile(K.optimizers.SGD(0.1), K.losses.MeanSquaredError(), metrics=["mae"])
+        history = model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0).history
+        logs.append([[float(value) for value in history[name]] for name in ("error", "mae")])
+    np.testing.assert_allclose(*logs, rtol=1e-5)

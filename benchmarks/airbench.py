@@ -110,18 +110,18 @@ def train_pytorch(recipe: recipes.Recipe, training: Arrays, test: Arrays, seed: 
     twin = Twin(recipe, training, half)
     biases = [module.bias for module in twin.net if isinstance(module, torch.nn.BatchNorm2d)]
     others = [weight for weight in twin.net.parameters() if all(weight is not bias for bias in biases) and weight.requires_grad]
-    rate = recipe.learning_rate * recipe.batch_size / (1024 * (1 + 1 / (1 - recipe.momentum)))
+    schedule, lookahead = recipes.schedule_of(recipe, steps), recipes.lookahead_of(steps)
     decay = recipe.weight_decay / recipe.learning_rate
     groups = [
         {"params": biases, "scale": recipe.bias_scaler, "weight_decay": decay / recipe.bias_scaler},
         {"params": others, "scale": 1.0, "weight_decay": decay},
     ]
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=True)
+    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=recipe.momentum, nesterov=True)
     loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     averaged = [array for array in twin.net.state_dict().values() if array.is_floating_point()]
     slow = [array.clone() for array in averaged]
     epochs = recipes.batches(recipe, images, labels)
-    step, warmup = 0, int(recipe.warmup_share * steps)
+    step = 0
     for epoch in range(math.ceil(recipe.epochs)):
         twin.whitening.bias.requires_grad = epoch < recipe.whitening_epochs
         twin.net.train()
@@ -129,20 +129,16 @@ def train_pytorch(recipe: recipes.Recipe, training: Arrays, test: Arrays, seed: 
         for x, y in epochs:
             if step == steps:
                 break
-            if step < warmup:
-                share = recipe.start_factor + (1 - recipe.start_factor) * step / warmup
-            else:
-                share = 1 + (recipe.end_factor - 1) * (step - warmup) / (steps - warmup)
             for group in optimizer.param_groups:
-                group["lr"] = rate * share * group["scale"]
+                group["lr"] = float(schedule(step)) * group["scale"]
             optimizer.zero_grad(set_to_none=True)
             loss(twin.logits(np.asarray(x)), torch.from_numpy(np.asarray(y)).long()).backward()
             optimizer.step()
             step += 1
-            if step % 5 == 0:
+            if step % lookahead.sync_period == 0:
                 with torch.no_grad():
                     for own, fast in zip(slow, averaged):
-                        own.lerp_(fast, 1 - 0.95**5 * (step / steps) ** 3)
+                        own.lerp_(fast, lookahead.slow_step_size(step))
                         fast.copy_(own)
     with torch.no_grad():
         for own, fast in zip(slow, averaged):

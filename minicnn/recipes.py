@@ -152,6 +152,18 @@ def initialize(network: Any, images: np.ndarray) -> None:
             layer.kernel.assign(as_in_pytorch.clone()(layer.kernel.shape))
 
 
+def schedule_of(recipe: Recipe, steps: int, scaler: float = 1.0) -> OneCycle:
+    """The learning rate of `SGD` over so many steps, times `scaler`; see `optimizer_of`."""
+    rate = recipe.learning_rate * recipe.batch_size / (1024 * (1 + 1 / (1 - recipe.momentum)))
+    warmup = int(recipe.warmup_share * steps) / steps
+    return OneCycle(rate * scaler, steps, warmup, recipe.start_factor, recipe.end_factor, shape="linear")
+
+
+def lookahead_of(steps: int) -> Lookahead:
+    """airbench's, for so many steps."""
+    return Lookahead(sync_period=5, slow_step_size=lambda step: 1 - 0.95**5 * (step / steps) ** 3)
+
+
 def optimizer_of(recipe: Recipe, steps: int) -> MultiOptimizer:
     """The optimizer for so many steps: one group of variables for the normalizations' biases, one for all else.
 
@@ -159,13 +171,12 @@ def optimizer_of(recipe: Recipe, steps: int) -> MultiOptimizer:
     larger by Nesterov's momentum, and takes the gradient of the sum over a batch. Of the mean, it is that times the batch
     size; and the decay of a step, learning_rate * weight_decay in `SGD`'s terms, shall be the same for both groups.
     """
-    rate = recipe.learning_rate * recipe.batch_size / (1024 * (1 + 1 / (1 - recipe.momentum)))
-    warmup = int(recipe.warmup_share * steps) / steps
 
     def group(scaler: float) -> SGD:
-        schedule = OneCycle(rate * scaler, steps, warmup, recipe.start_factor, recipe.end_factor, shape="linear")
         decay = recipe.weight_decay / recipe.learning_rate / scaler
-        return SGD(schedule, recipe.momentum, nesterov=True, weight_decay=decay, decoupled_weight_decay=False)
+        return SGD(
+            schedule_of(recipe, steps, scaler), recipe.momentum, nesterov=True, weight_decay=decay, decoupled_weight_decay=False
+        )
 
     return MultiOptimizer(OptimizerMap(group(1.0), {".*beta": group(recipe.bias_scaler)}))
 
@@ -241,7 +252,7 @@ def _train(recipe: Recipe, training: Arrays, test: Arrays, seed: int, say: Say) 
         epochs=math.ceil(recipe.epochs),
         callbacks=[
             LambdaCallback(on_epoch_begin=freeze, on_epoch_end=report),
-            Lookahead(sync_period=5, slow_step_size=lambda step: 1 - 0.95**5 * (step / steps) ** 3),
+            lookahead_of(steps),
             _Stop(steps),
         ],
         verbose=0,

@@ -151,6 +151,8 @@ class _Bordered(Spatial):
 class _Padding(_Bordered):
     """Base of the layers that put zeros around."""
 
+    second_order = "linear"
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("padding", "data_format")
     _sign = 1
 
@@ -163,6 +165,8 @@ class _Padding(_Bordered):
 
 class _Cropping(_Bordered):
     """Base of the layers that cut off what lies at the edges: each pass is the other's of a padding."""
+
+    second_order = "linear"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("cropping",)
     _sign = -1
@@ -184,8 +188,6 @@ class ZeroPadding2D(_Padding):
         data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
     """
 
-    second_order = "linear"
-
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, self.name)
@@ -201,8 +203,6 @@ class ZeroPadding1D(_Padding):
         padding: an int for both ends, or (at the beginning, at the end).
         data_format: as in `ZeroPadding2D`.
     """
-
-    second_order = "linear"
 
     rank = 1
 
@@ -226,8 +226,6 @@ class Cropping2D(_Cropping):
         ValueError: on an image of which nothing would be left.
     """
 
-    second_order = "linear"
-
     _own_arguments: ClassVar[tuple[str, ...]] = ("cropping", "data_format")
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any) -> None:
@@ -247,8 +245,6 @@ class Cropping1D(_Cropping):
     Args:
         cropping: an int for both ends, or (at the beginning, at the end).
     """
-
-    second_order = "linear"
 
     rank = 1
 

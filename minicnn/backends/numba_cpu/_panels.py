@@ -173,6 +173,15 @@ def clear(array: Any) -> None:
 
 
 @part
+def sum_rows(rows: Any, total: Any) -> None:
+    """total[c] = the sum of rows[:, c], one row after the other; rows may be longer than `total`."""
+    clear(total)
+    for row in range(rows.shape[0]):
+        for c in range(total.size):
+            total[c] += rows[row, c]
+
+
+@part
 def pack_columns(matrix: Any, row: int, rows: int, first: int, columns: int, packed: Any) -> None:
     """packed[tile, k, i] = matrix[row + k, first + tile*MR + i], for so many rows and columns from (row, first) on.
 

@@ -47,7 +47,16 @@ from minicnn.backends.numba_cpu._amx import (
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import NO_POOL, Geometry, geometry_of
 from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, address
-from minicnn.backends.numba_cpu._panels import NO_ARGMAX, NO_BIAS, OutputGradient, blocks_of, clear, fill_panels, start_row
+from minicnn.backends.numba_cpu._panels import (
+    NO_ARGMAX,
+    NO_BIAS,
+    OutputGradient,
+    blocks_of,
+    clear,
+    fill_panels,
+    start_row,
+    sum_rows,
+)
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
 from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_output
@@ -62,7 +71,7 @@ LINE = 64  # bytes of a cache line
 class Grid(NamedTuple):
     """How images lie flat: pixel (h, w) of image n is number n*area + h*pitch + w, and `margin` zeros stand around all.
 
-    Both x and dy lie so. The area is even, the margin a multiple of 32.
+    Both x and dy lie so. The margin is a multiple of 32.
     """
 
     pitch: int
@@ -75,9 +84,8 @@ def _grid(H: int, W: int, window: Window) -> tuple[Grid, Geometry]:
     geometry = geometry_of(H, W, window)
     top, bottom, left, right = window.pads
     pitch = W + max(left, right)
-    area = _up_to((H + max(top, bottom)) * pitch, 2)
     farthest = (geometry.KH - 1) * geometry.DH * pitch + (geometry.KW - 1) * geometry.DW
-    return Grid(pitch, area, _up_to(farthest, SIDE) + SIDE), geometry
+    return Grid(pitch, (H + max(top, bottom)) * pitch, _up_to(farthest, SIDE) + SIDE), geometry
 
 
 def _up_to(number: int, step: int) -> int:
@@ -522,7 +530,4 @@ def _backward(inputs, outputs, workspace, layout, flags, images):  # type: ignor
     begin = _aligned(workspace.sums[0]) - address(workspace.sums[0])
     sums = workspace.sums[0][begin : begin + 4 * taps * wide_out * wide_in].view(np.float32).reshape(taps, wide_out, wide_in)
     parallel_for(taps, 8 * dkernel.size, _exchange, (sums, dkernel.reshape(taps, C_in, C_out)))
-    clear(dbias)
-    for n in range(N):
-        for co in range(C_out):
-            dbias[co] += workspace.totals[n, co]
+    sum_rows(workspace.totals, dbias)

@@ -19,6 +19,7 @@ from minicnn.backends.numba_cpu._panels import (
     pack_transposed,
     row_offsets,
     start_row,
+    sum_rows,
 )
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
@@ -235,7 +236,4 @@ def _sum_rows(task: int, worker: int, rows: Any, partial: Any) -> None:
 def _backward_bias(dz, dbias, partial):  # type: ignore[no-untyped-def]
     # Rows are summed in runs of a fixed length, then the runs.
     parallel_for(partial.shape[0], dz.size * 4, _sum_rows, (dz, partial))
-    clear(dbias)
-    for task in range(partial.shape[0]):
-        for c in range(dbias.size):
-            dbias[c] += partial[task, c]
+    sum_rows(partial, dbias)

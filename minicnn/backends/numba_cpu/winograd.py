@@ -48,6 +48,7 @@ from minicnn.backends.numba_cpu._panels import (
     fill_panels,
     row_offsets,
     start_row,
+    sum_rows,
 )
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST, get_num_threads
@@ -520,7 +521,4 @@ def _backward(inputs, outputs, workspace, shape, flags):  # type: ignore[no-unty
     if dU.shape[0] > 1:
         parallel_for((dU.shape[1] + 7) // 8, dU.size, sum_chunks, (dU, dU_total))
     parallel_for(C_in, dU_total.size, _from_kernel_tiles, (dU_total, dkernel, tiling))
-    clear(dbias)
-    for row in range(workspace.totals.shape[0]):
-        for co in range(C_out):
-            dbias[co] += workspace.totals[row, co]
+    sum_rows(workspace.totals, dbias)

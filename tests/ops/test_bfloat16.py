@@ -154,6 +154,23 @@ def test_what_follows_is_done_as_by_its_own_ops(N: int, side: int, size: Any, st
 
 
 @tiles
+def test_groups_are_convolutions_of_their_own() -> None:
+    case = Case((8, 8, 8, 32), (3, 3, 32, 32), (1, 1, 1, 1), (1, 1))
+    x, kernel, _, dy = (np.repeat(array, 2, axis=-1) for array in case.arrays(7))
+    kernel = np.ascontiguousarray(kernel)
+    window = case.window._replace(groups=2)
+    assert OPS.conv2d_algorithm(x.shape, kernel.shape, window) == "bfloat16 tiles"
+    y, _ = OPS.conv2d_forward(x, kernel, None, window)
+    dx, dkernel, _ = OPS.conv2d_backward(dy, x, kernel, window)
+    for group in (slice(0, 32), slice(32, 64)):
+        own = [np.ascontiguousarray(array[..., group]) for array in (dy, x, kernel)]
+        np.testing.assert_array_equal(y[..., group], OPS.conv2d_forward(own[1], own[2], None, case.window)[0])
+        of_group = OPS.conv2d_backward(*own, case.window)
+        np.testing.assert_array_equal(dx[..., group], of_group[0])
+        np.testing.assert_array_equal(dkernel[..., group], of_group[1])
+
+
+@tiles
 def test_nan_and_infinity_stay() -> None:
     """NaNs of every kind: one whose bits are all ones would be 0 if a half were added to it."""
     case = Case((2, 6, 6, 32), (3, 3, 32, 32), (1, 1, 1, 1), (1, 1))

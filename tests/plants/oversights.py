@@ -31,8 +31,8 @@ PLANTS = [
     Plant(
         "grouped_convolution_forgets_its_relu",
         _NUMBA + "conv.py",
-        "convolve(x_g, kernel_g, bias_g, own, relu, pool)",
-        "convolve(x_g, kernel_g, bias_g, own, False, pool)",
+        "conv2d_forward)(x_g, kernel_g, bias_g, own, relu, pool)",
+        "conv2d_forward)(x_g, kernel_g, bias_g, own, False, pool)",
         ("tests/ops/test_epilogues.py::test_grouped_convolution",),
     ),
     Plant(

@@ -18,6 +18,7 @@ reference backend.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,7 @@ from minicnn.backends.numba_cpu._panels import (
     pack_taps,
     pixel_offsets,
     start_row,
+    sum_rows,
 )
 from minicnn.backends.numba_cpu._parallel import even_parts, parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
@@ -66,6 +68,13 @@ MANY_CHANNELS = 64  # of the input, from which the gradients of a 1x1 convolutio
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
 
 
+def _other_way(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> ModuleType | None:
+    """The module that convolves one group faster than the loops of this file do; None for these loops."""
+    if bfloat16.pays(x_shape, kernel_shape, window):
+        return bfloat16
+    return winograd if winograd.pays(x_shape, kernel_shape, window) else None
+
+
 # --- forward ------------------------------------------------------------------------
 
 
@@ -82,15 +91,13 @@ def conv2d_forward(
         ys, argmaxes = [], []
         own = window._replace(groups=1)
         for x_g, kernel_g, bias_g in _of_groups(window, x, kernel, bias):
-            convolve = winograd.forward if winograd.pays(x_g.shape, kernel_g.shape, own) else conv2d_forward
-            y, argmax = convolve(x_g, kernel_g, bias_g, own, relu, pool)
+            other = _other_way(x_g.shape, kernel_g.shape, own)
+            y, argmax = (other.forward if other else conv2d_forward)(x_g, kernel_g, bias_g, own, relu, pool)
             ys.append(y)
             argmaxes.append(argmax)
         return _joined(ys), None if pool is None else _joined(argmaxes)
-    if bfloat16.pays(x.shape, kernel.shape, window):
-        return bfloat16.forward(x, kernel, bias, window, relu, pool)
-    if winograd.pays(x.shape, kernel.shape, window):
-        return winograd.forward(x, kernel, bias, window, relu, pool)
+    if other := _other_way(x.shape, kernel.shape, window):
+        return other.forward(x, kernel, bias, window, relu, pool)
     geometry = geometry_of(x.shape[1], x.shape[2], window)
     y, argmax, pooling = memory_for_output(x.shape[0], kernel.shape[3], window, pool)
     band, workspace = _forward_workspace(x.shape, kernel.shape, geometry, None if pool is None else pooling)
@@ -255,14 +262,12 @@ def conv2d_backward(
             return dx, dkernel.reshape(kernel.shape), dbias
         own, results = window._replace(groups=1), []
         for dy_g, x_g, kernel_g in _of_groups(window, dy, x, kernel):
-            back = winograd.backward if winograd.pays(x_g.shape, kernel_g.shape, own) else conv2d_backward
-            results.append(back(dy_g, x_g, kernel_g, own, None, None, None, need_dx))
+            other = _other_way(x_g.shape, kernel_g.shape, own)
+            results.append((other.backward if other else conv2d_backward)(dy_g, x_g, kernel_g, own, None, None, None, need_dx))
         dxs, dkernels, dbiases = zip(*results)
         return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
-    if bfloat16.pays(x.shape, kernel.shape, window):
-        return bfloat16.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
-    if winograd.pays(x.shape, kernel.shape, window):
-        return winograd.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
+    if other := _other_way(x.shape, kernel.shape, window):
+        return other.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     if _is_pointwise(window, x) and pool is None and pointwise.pays(x.size // x.shape[3], *kernel.shape[2:]):
         rows = [None if array is None else array.reshape(-1, array.shape[3]) for array in (dy, x, y)]
         dx, dkernel, dbias = pointwise.backward(rows[0], rows[1], kernel[0, 0], rows[2], need_dx)
@@ -454,10 +459,7 @@ def _backward(inputs, outputs, workspace, geometry, pool, flags):  # type: ignor
     work = x.shape[0] * OH * OW * kernel.size
     parallel_for(chunks, work, _backward_chunk, (x, gradient, dx, workspace, geometry, tables))
     parallel_for((taps + 7) // 8, workspace.partial.size, sum_chunks, (workspace.partial, dkernel.reshape(taps, C_out)))
-    clear(dbias)
-    for chunk in range(chunks):
-        for co in range(C_out):
-            dbias[co] += workspace.totals[chunk, co]
+    sum_rows(workspace.totals, dbias)
 
 
 # --- groups -------------------------------------------------------------------------
@@ -497,7 +499,8 @@ def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], wi
     (N, H, W, C_in), (r, KW, C_in_of_group, C_out), G = x_shape, kernel_shape, window.groups
     if G != 1 and C_in_of_group == 1:
         return depthwise_conv2d_algorithm(x_shape, (r, KW, C_in, C_out // G), window)
-    if bfloat16.pays(x_shape, kernel_shape, window):
-        return "bfloat16 tiles"
-    m, shapes = winograd.SIDE + 1 - r, ((N, H, W, C_in // G), (r, KW, C_in_of_group, C_out // G))
-    return f"Winograd F({m}x{m}, {r}x{r})" if winograd.pays(*shapes, window._replace(groups=1)) else "direct"
+    other = _other_way((N, H, W, C_in // G), (r, KW, C_in_of_group, C_out // G), window._replace(groups=1))
+    if other is None:
+        return "direct"
+    m = winograd.SIDE + 1 - r
+    return "bfloat16 tiles" if other is bfloat16 else f"Winograd F({m}x{m}, {r}x{r})"

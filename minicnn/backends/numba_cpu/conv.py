@@ -68,7 +68,7 @@ MANY_CHANNELS = 64  # of the input, from which the gradients of a 1x1 convolutio
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
 
 
-def _other_way(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> ModuleType | None:
+def other_way(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> ModuleType | None:
     """The module that convolves one group faster than the loops of this file do; None for these loops."""
     if bfloat16.pays(x_shape, kernel_shape, window):
         return bfloat16
@@ -91,12 +91,12 @@ def conv2d_forward(
         ys, argmaxes = [], []
         own = window._replace(groups=1)
         for x_g, kernel_g, bias_g in _of_groups(window, x, kernel, bias):
-            other = _other_way(x_g.shape, kernel_g.shape, own)
+            other = other_way(x_g.shape, kernel_g.shape, own)
             y, argmax = (other.forward if other else conv2d_forward)(x_g, kernel_g, bias_g, own, relu, pool)
             ys.append(y)
             argmaxes.append(argmax)
         return _joined(ys), None if pool is None else _joined(argmaxes)
-    if other := _other_way(x.shape, kernel.shape, window):
+    if other := other_way(x.shape, kernel.shape, window):
         return other.forward(x, kernel, bias, window, relu, pool)
     geometry = geometry_of(x.shape[1], x.shape[2], window)
     y, argmax, pooling = memory_for_output(x.shape[0], kernel.shape[3], window, pool)
@@ -262,11 +262,11 @@ def conv2d_backward(
             return dx, dkernel.reshape(kernel.shape), dbias
         own, results = window._replace(groups=1), []
         for dy_g, x_g, kernel_g in _of_groups(window, dy, x, kernel):
-            other = _other_way(x_g.shape, kernel_g.shape, own)
+            other = other_way(x_g.shape, kernel_g.shape, own)
             results.append((other.backward if other else conv2d_backward)(dy_g, x_g, kernel_g, own, None, None, None, need_dx))
         dxs, dkernels, dbiases = zip(*results)
         return _joined(dxs) if need_dx else None, _joined(dkernels), np.concatenate(dbiases)
-    if other := _other_way(x.shape, kernel.shape, window):
+    if other := other_way(x.shape, kernel.shape, window):
         return other.backward(dy, x, kernel, window, y, pool, argmax, need_dx)
     if _is_pointwise(window, x) and pool is None and pointwise.pays(x.size // x.shape[3], *kernel.shape[2:]):
         rows = [None if array is None else array.reshape(-1, array.shape[3]) for array in (dy, x, y)]
@@ -499,7 +499,7 @@ def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], wi
     (N, H, W, C_in), (r, KW, C_in_of_group, C_out), G = x_shape, kernel_shape, window.groups
     if G != 1 and C_in_of_group == 1:
         return depthwise_conv2d_algorithm(x_shape, (r, KW, C_in, C_out // G), window)
-    other = _other_way((N, H, W, C_in // G), (r, KW, C_in_of_group, C_out // G), window._replace(groups=1))
+    other = other_way((N, H, W, C_in // G), (r, KW, C_in_of_group, C_out // G), window._replace(groups=1))
     if other is None:
         return "direct"
     m = winograd.SIDE + 1 - r

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from minicnn.backends.memory import empty
-from minicnn.backends.numba_cpu import winograd
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import Geometry, geometry_of
 from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, Panel, Rows, Start, Tile, address, multiply
 from minicnn.backends.numba_cpu._panels import NO_BIAS, blocks_of, pack_transposed, pixel_offsets, start_row
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
-from minicnn.backends.numba_cpu.conv import conv2d_algorithm, conv2d_backward, conv2d_forward
+from minicnn.backends.numba_cpu.conv import conv2d_algorithm, conv2d_backward, conv2d_forward, other_way
 from minicnn.backends.numba_cpu.dense import sum_of_rows
 from minicnn.backends.numba_cpu.elementwise import relu_backward
 from minicnn.backends.reference import conv_transpose as reference
@@ -38,8 +37,8 @@ def conv2d_transpose_forward(
     if turned is not None:
         turned_kernel = empty((KH, KW, C_in, C_out))
         np.copyto(turned_kernel, kernel[::-1, ::-1].swapaxes(2, 3))
-        convolve = winograd.forward if winograd.pays(x.shape, turned_kernel.shape, turned) else conv2d_forward
-        return convolve(x, turned_kernel, bias, turned, relu, None)[0]
+        other = other_way(x.shape, turned_kernel.shape, turned)
+        return (other.forward if other else conv2d_forward)(x, turned_kernel, bias, turned, relu, None)[0]
     geometry = geometry_of(*image, window)
     # Whether each pixel of y is under one place of the window: then nothing needs adding up.
     once = window.size == window.strides and image == (geometry.OH * geometry.SH, geometry.OW * geometry.SW)
@@ -119,8 +118,8 @@ def conv2d_transpose_backward(
     if dy.dtype != np.float32:
         return reference.conv2d_transpose_backward(dy, x, kernel, window, y, need_dx)
     dz = dy if y is None else relu_backward(dy, y)
-    pays = winograd.pays(dz.shape, kernel.shape, window)
-    convolve, back = (winograd.forward, winograd.backward) if pays else (conv2d_forward, conv2d_backward)
+    other = other_way(dz.shape, kernel.shape, window)
+    convolve, back = (other.forward, other.backward) if other else (conv2d_forward, conv2d_backward)
     dx = convolve(dz, kernel, None, window, False, None)[0] if need_dx else None
     _, dkernel, _ = back(x, dz, kernel, window, None, None, None, False)
     return dx, dkernel, sum_of_rows(dz.reshape(-1, dz.shape[3]))

@@ -219,16 +219,16 @@ def test_large_batches(C: int) -> None:
         FLOAT32.check(actual, wanted)
 
 
-@pytest.mark.parametrize("window", [(16, 16), (1, 257), (257, 1), (17, 17)])
-def test_pooling_of_more_than_256_taps(window: tuple[int, int]) -> None:
+def test_pooling_of_256_taps() -> None:
     """Also the last of them, which is the largest in one channel."""
+    window = (16, 16)
     case = Case((1, window[0] + 1, window[1] + 2, 8), (3, 3, 8, 8), "same", (1, 1, 1, 1), window, (1, 1))
     x, kernel, _ = case.arrays(0)
     x[0, window[0] - 1, window[1] - 1] = 100 * np.sign(kernel[1, 1, :, 0])
     kernel[:, :, :, 0] *= np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32)[:, :, None]
     y, argmax = winograd.forward(x, kernel, None, case.window, False, case.pool)
     assert argmax is not None
-    assert argmax.dtype == (np.uint8 if window == (16, 16) else np.int32)
+    assert argmax.dtype == np.uint8
     assert argmax[0, 0, 0, 0] == window[0] * window[1] - 1
     expected = tf_convolution(case, x, kernel, 0).numpy()
     scale = float(np.max(np.abs(expected)))

@@ -56,23 +56,23 @@ PLANTS = [
     Plant(
         "max_pooling_argmax_in_8_bits",  # windows of more than 256 taps
         _NUMBA + "pool.py",
-        "np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32",
+        "np.uint8 if places_fit_a_byte(window) else np.int32",
         "np.uint8",
         ("tests/ops/test_pool.py",),
     ),
     Plant(
         "fused_max_pooling_argmax_in_8_bits",
         _NUMBA + "pool.py",
-        "np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32",
+        "np.uint8 if places_fit_a_byte(window) else np.int32",
         "np.uint8",
         ("tests/ops/test_epilogues.py",),
     ),
     Plant(
-        "winograd_max_pooling_argmax_in_8_bits",
+        "a_byte_counts_to_257",
         _NUMBA + "pool.py",
-        "np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32",
-        "np.uint8",
-        ("tests/ops/test_winograd.py",),
+        "return window.size[0] * window.size[1] <= 256",
+        "return window.size[0] * window.size[1] <= 257",
+        ("tests/ops/test_epilogues.py",),
     ),
     Plant(
         "max_pooling_gradient_leaves_uncovered_columns",  # as the memory was

@@ -58,7 +58,13 @@ from minicnn.backends.numba_cpu.depthwise import (
     depthwise_conv2d_forward,
 )
 from minicnn.backends.numba_cpu.elementwise import relu_backward
-from minicnn.backends.numba_cpu.pool import max_of_rows, maxpool2d_backward, maxpool2d_forward, memory_for_output
+from minicnn.backends.numba_cpu.pool import (
+    max_of_rows,
+    maxpool2d_backward,
+    maxpool2d_forward,
+    memory_for_output,
+    places_fit_a_byte,
+)
 from minicnn.backends.reference import conv as reference
 from minicnn.backends.types import Array, Window
 
@@ -84,6 +90,8 @@ def conv2d_forward(
     """Parallel over bands of output rows; a tile is MR output pixels by NR output channels."""
     if x.dtype != np.float32:
         return reference.conv2d_forward(x, kernel, bias, window, relu, pool)
+    if pool is not None and not places_fit_a_byte(pool):
+        return maxpool2d_forward(conv2d_forward(x, kernel, bias, window, relu)[0], pool)
     if window.groups != 1:
         if kernel.shape[2] == 1:
             y = depthwise_conv2d_forward(x, _depthwise(kernel, window), bias, window, relu)
@@ -252,11 +260,13 @@ def conv2d_backward(
     """Parallel over chunks of images: a thread owns dx[n] and its chunk's sums, so there are no races."""
     if dy.dtype != np.float32:
         return reference.conv2d_backward(dy, x, kernel, window, y, pool, argmax, need_dx)
-    if window.groups != 1:
+    if window.groups != 1 or not (pool is None or places_fit_a_byte(pool)):
         if y is not None:
             dy = relu_backward(dy, y)
         if pool is not None:
             dy = maxpool2d_backward(dy, argmax, (len(x), *window.output, kernel.shape[3]), pool)
+        y = pool = argmax = None
+    if window.groups != 1:
         if kernel.shape[2] == 1:
             dx, dkernel, dbias = depthwise_conv2d_backward(dy, x, _depthwise(kernel, window), window, None, need_dx)
             return dx, dkernel.reshape(kernel.shape), dbias

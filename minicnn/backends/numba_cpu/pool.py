@@ -15,9 +15,14 @@ from minicnn.backends.reference import pool as reference
 from minicnn.backends.types import Array, Window
 
 
+def places_fit_a_byte(window: Window) -> bool:
+    """Whether uint8 numbers the window's pixels. The kernels that pool as an epilogue are compiled for these windows alone."""
+    return window.size[0] * window.size[1] <= 256
+
+
 def memory_for_argmax(shape: tuple[int, ...], window: Window) -> np.ndarray:
     """For the places of the largest pixels, of the smallest type that numbers them."""
-    return empty(shape, np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32)
+    return empty(shape, np.uint8 if places_fit_a_byte(window) else np.int32)
 
 
 def memory_for_output(N: int, C_out: int, window: Window, pool: Window | None) -> tuple[Array, Array, Geometry]:

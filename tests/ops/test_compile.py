@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from minicnn.backends.numba_cpu._compile import vectors_of
 from minicnn.backends.numba_cpu._parallel import _flush_by_fpcr
+from minicnn.backends.numba_cpu.loss import clip
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86's processors")
@@ -70,6 +71,12 @@ def test_a_named_processor_has_its_own_vectors_and_features() -> None:
     )
     if platform.machine() in ("x86_64", "AMD64"):
         assert answer(python(script, NUMBA_CPU_NAME="haswell")) == "8 16 False"
+
+
+def test_a_part_of_kernels_says_so_to_python() -> None:
+    """It has no entry for Python; a call would end the process."""
+    with pytest.raises(TypeError, match="clip is a part of kernels: only jitted functions can call it"):
+        clip(1.0, 0.1)
 
 
 KERNEL = """

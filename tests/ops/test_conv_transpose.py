@@ -75,6 +75,13 @@ def test_places_overlap_where_a_window_as_large_as_its_stride_is_dilated(target:
     check_against_tensorflow(target, Windows(2, (6, 4), (2, 2), (2, 2), (2, 2), "explicit", (1, 0, 1, 0)), 3, 5, True, relu, 0)
 
 
+@pytest.mark.parametrize("side", range(4))
+def test_pads_wider_than_the_kernel_cut_the_result(target: Target, side: int) -> None:
+    """At one side: it is no convolution with the kernel turned round, whose pads would be negative there."""
+    pads = tuple(3 if i == side else 0 for i in range(4))
+    check_against_tensorflow(target, Windows(2, (6, 5), (2, 2), (1, 1), (1, 1), "explicit", pads), 9, NR + 1, True, False, side)
+
+
 @update_cases
 @given(case=windows(dilated=True), C_in=channels, C_out=channels, seed=seeds)
 def test_it_is_the_adjoint_of_the_convolution(target: Target, case: Windows, C_in: int, C_out: int, seed: int) -> None:

@@ -127,6 +127,15 @@ def test_binary_cross_entropy_equals_tensorflow(target: Target, M: int, C: int, 
     target.check(target.ops.binary_cross_entropy_backward(probabilities, targets, weights, epsilon), gradient)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy_forward", "binary_cross_entropy_forward"])
+def test_a_nan_is_not_clipped_to_a_probability(target: Target, name: str) -> None:
+    """A network that diverged must not look as if it were only very wrong."""
+    probabilities = np.full((3, 2), 0.5, target.dtype)
+    probabilities[1, 0] = np.nan
+    losses = getattr(target.ops, name)(probabilities, np.eye(3, 2, dtype=target.dtype), 1e-7)
+    np.testing.assert_array_equal(np.isnan(losses), [False, True, False])
+
+
 @gradient_cases
 @given(M=rows, C=columns, far=st.booleans(), seed=seeds)
 def test_sigmoid_cross_entropy_equals_tensorflow(target: Target, M: int, C: int, far: bool, seed: int) -> None:

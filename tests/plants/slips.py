@@ -65,7 +65,7 @@ PLANTS = [
         _NUMBA + "conv_transpose.py",
         "if min(pads) >= 0 else None",
         "if min(pads[:2]) >= 0 else None",
-        ("tests/ops/test_conv_transpose.py",),
+        ("tests/ops/test_conv_transpose.py::test_pads_wider_than_the_kernel_cut_the_result",),
     ),
     Plant(
         "max_pooling_of_padding_alone_keeps_the_window_before",
@@ -86,7 +86,7 @@ PLANTS = [
         _NUMBA + "loss.py",
         "return epsilon if p < epsilon else (",
         "return epsilon if not p >= epsilon else (",
-        ("tests/ops/test_loss.py",),
+        ("tests/ops/test_loss.py::test_a_nan_is_not_clipped_to_a_probability",),
     ),
     Plant(
         "norm_of_large_gradients_overflows",  # squares in float32

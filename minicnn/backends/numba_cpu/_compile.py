@@ -31,6 +31,7 @@ from llvmlite import ir
 from numba.core import caching, cgutils, event
 from numba.core.ccallback import CFunc
 from numba.core.codegen import get_host_cpu_features
+from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 
 try:
@@ -221,18 +222,30 @@ def _locked(path: Path) -> Iterator[None]:
                 file.close()
 
 
-def part(function: Callable[..., Any]) -> Any:
+class _Part(CPUDispatcher):
+    """A function that has no entry for Python."""
+
+    def __call__(self, *args: Any) -> Any:
+        raise TypeError(f"{self.py_func.__name__} is a part of kernels: only jitted functions can call it.")
+
+
+def part(function: Callable[..., Any], **options: Any) -> Any:
     """Decorator of a jitted function that only jitted functions call: it is cached within its callers.
 
     `error_model="numpy"`: a division by zero gives inf as in NumPy, and no branch that would keep
     LLVM from vectorising.
+
+    Numba would compile an entry for Python and one for C with each, which took a third of the time of all compilation.
     """
-    return numba.njit(error_model="numpy")(function)
+    jit = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+    dispatcher = jit(function)
+    dispatcher.__class__ = _Part
+    return dispatcher
 
 
 def reassociated(function: Callable[..., Any]) -> Any:
     """`part` for a sum along a row: LLVM may take its terms in another order, and so in vectors, the same for every call."""
-    return numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})(function)
+    return part(function, fastmath={"reassoc", "contract"})
 
 
 def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = None) -> Any:
@@ -246,7 +259,7 @@ def compiled(function: Callable[..., Any], source: Callable[..., Any] | None = N
     Named tuples cost a call some 3 us each, plain ones next to nothing: callers pass `tuple(window)`, and the
     function begins with `window = Window(*window)`.
     """
-    dispatcher: Any = numba.njit(error_model="numpy", nogil=True)(function)
+    dispatcher: Any = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function)
     with contextlib.suppress(RuntimeError):  # no folder can be written: compile anew in every process
         dispatcher._cache = _Cache(source or function)
     compile_for = dispatcher._compile_for_args

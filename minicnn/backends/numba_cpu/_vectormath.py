@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 
-from minicnn.backends.numba_cpu._compile import instruction, reassociated
+from minicnn.backends.numba_cpu._compile import instruction, part, reassociated
 
 F, I = np.float32, np.int32  # noqa: E741
 
@@ -29,7 +28,7 @@ EXPONENT_BIAS, FRACTION_BITS = I(127), I(23)
 
 def formula(function: Any) -> Any:
     """Decorator of a function for kernels, whose multiplications and additions may become one instruction."""
-    return numba.njit(error_model="numpy", fastmath={"contract"}, inline="never")(function)
+    return part(function, fastmath={"contract"})
 
 
 @instruction(types.int32(types.float32))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, registry
+from minicnn.shapes import TensorShape
 
 __all__ = ["Symbolic", "Tensor", "as_op", "as_tensor", "is_watched", "watching"]
 
@@ -63,12 +64,28 @@ def as_op(ufunc: Callable[..., Any], method: str, inputs: tuple[Any, ...], kwarg
     return registry.lookup("operation", name)(*inputs)
 
 
+_sizes = np.ndarray.shape.__get__
+
+
 class Tensor(np.ndarray):
     """A `numpy.ndarray` with Keras's `numpy()` method."""
 
     def numpy(self) -> np.ndarray:
         """The same values as a plain `numpy.ndarray`."""
         return np.asarray(self)
+
+    @property
+    def shape(self) -> TensorShape:  # type: ignore[override]
+        """The sizes of the axes."""
+        return tuple.__new__(TensorShape, _sizes(self))  # past `TensorShape.__new__`: asked for often
+
+    @shape.setter
+    def shape(self, value: Any) -> None:
+        np.ndarray.shape.__set__(self, value)
+
+    def get_shape(self) -> TensorShape:
+        """`shape`."""
+        return self.shape
 
     @property
     def device(self) -> str:  # type: ignore[override]

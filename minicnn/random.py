@@ -19,6 +19,7 @@ from minicnn.ops import shape as size_of
 from minicnn.ops.base import op
 from minicnn.ops.shaping import _ints
 from minicnn.seeds import SeedGenerator
+from minicnn.tensor import watching
 
 __all__ = [
     "Generator",
@@ -38,6 +39,20 @@ __all__ = [
     "truncated_normal",
     "uniform",
 ]
+
+
+def _known(shape: Any) -> Any:
+    """The shape with a number for the batch's size where it is None, as in `normal(x.shape)` in a `call` that is traced.
+
+    Raises:
+        ValueError: where another size is unknown, or there is no such call.
+    """
+    if not isinstance(shape, (tuple, list)) or None not in shape:
+        return shape
+    first = watching.tracing[-1].inputs[0] if watching.tracing else None
+    if shape[0] is not None or None in shape[1:] or first is None:
+        raise ValueError(f"Random numbers need a shape of known sizes: `ops.shape(x)` has them. Received: shape={tuple(shape)}")
+    return (size_of(first)[0], *shape[1:])
 
 
 def _generator(seed: Any) -> SeedGenerator:
@@ -60,7 +75,7 @@ def _uniform(shape: Any, dtype: str, generator: SeedGenerator) -> Any:
 
 def normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None, name: Any = None) -> Any:
     """Normally distributed numbers."""
-    numbers = _normal(shape, stddev, dtype or config.floatx(), _generator(seed))
+    numbers = _normal(_known(shape), stddev, dtype or config.floatx(), _generator(seed))
     return numbers if isinstance(mean, float) and mean == 0 else numbers + mean
 
 
@@ -68,7 +83,7 @@ def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None,
     """Numbers from `minval` to below `maxval`; whole ones for a dtype of integers."""
     if dtype is not None and np.dtype(dtype).kind in "iu":
         return randint(shape, minval, maxval, dtype, seed)
-    numbers = _uniform(shape, dtype or config.floatx(), _generator(seed))
+    numbers = _uniform(_known(shape), dtype or config.floatx(), _generator(seed))
     return numbers * (maxval - minval) + minval
 
 

@@ -75,13 +75,13 @@ class Tensor(np.ndarray):
         return np.asarray(self)
 
     @property
-    def shape(self) -> TensorShape:  # type: ignore[override]
+    def shape(self) -> TensorShape:
         """The sizes of the axes."""
         return tuple.__new__(TensorShape, _sizes(self))  # past `TensorShape.__new__`: asked for often
 
     @shape.setter
     def shape(self, value: Any) -> None:
-        np.ndarray.shape.__set__(self, value)
+        np.ndarray.shape.__set__(self, value)  # type: ignore[attr-defined]
 
     def get_shape(self) -> TensorShape:
         """`shape`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import math
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -189,6 +190,16 @@ def matrix_transpose(a: Any) -> Any:
     return ops.swapaxes(a, -1, -2)
 
 
+class constant_initializer(initializers.Constant):
+    """`initializers.Constant`, whose array, where it does not broadcast, is put into the shape row by row."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        values = np.asarray(self.value)
+        if values.size == math.prod(shape) > 1:
+            return initializers.Constant(values.reshape(tuple(shape)))(shape, dtype)
+        return super().__call__(shape, dtype)
+
+
 class UnconnectedGradients(enum.Enum):
     """What `GradientTape.gradient` returns where nothing leads from the target to a source."""
 
@@ -219,10 +230,25 @@ def random_uniform_initializer(minval: float = -0.05, maxval: float = 0.05, seed
 
 
 _OWN = (
-    *(UnconnectedGradients, add_n, argmax, argmin, constant, cumprod, cumsum, gather, identity, is_tensor, matmul, one_hot),
+    *(
+        UnconnectedGradients,
+        add_n,
+        argmax,
+        argmin,
+        constant,
+        constant_initializer,
+        cumprod,
+        cumsum,
+        gather,
+        identity,
+        is_tensor,
+        matmul,
+        one_hot,
+    ),
     *(pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference, unique),
+    constant_initializer,
 )
-_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "constant_initializer": initializers.Constant, "newaxis": None}
+_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "newaxis": None}
 _MORE |= {"ones_initializer": initializers.Ones, "zeros_initializer": initializers.Zeros}
 _MORE |= {"custom_gradient": ops.custom_gradient, "as_dtype": np.dtype, "recompute_grad": _as_it_is, **RUN}
 _DTYPES = "bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 half double"

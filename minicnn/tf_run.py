@@ -169,7 +169,13 @@ class TensorSpec:
 
 
 class IndexedSlices:
-    """TensorFlow's gradient of a part of a variable. minicnn's gradients are whole tensors, so that nothing is one."""
+    """Some rows of a tensor: `values`, one for each of `indices`; a variable's `scatter_update` takes them.
+
+    minicnn's own gradients are whole tensors, never these.
+    """
+
+    def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
+        self.values, self.indices, self.dense_shape = values, indices, dense_shape
 
 
 # --- several devices, of which there is one ----------------------------------------------

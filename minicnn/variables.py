@@ -222,6 +222,10 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         """Replace the elements (or slices) at places, in place; `indices` (..., axes), as of `ops.scatter_update`."""
         return self._assign_at(tuple(np.moveaxis(np.asarray(indices), -1, 0)), updates)
 
+    def scatter_update(self, sparse_delta: Any) -> Variable:
+        """Replace the rows that a `tf.IndexedSlices` names, in place."""
+        return self._assign_at(np.asarray(sparse_delta.indices), sparse_delta.values)
+
     def __len__(self) -> int:
         return len(self._value)
 

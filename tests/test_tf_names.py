@@ -514,6 +514,21 @@ def test_a_variable_takes_tensorflows_arguments():
         minicnn.Variable(1.0, initial=2.0)
 
 
+def test_a_variable_s_rows_are_replaced_by_slices():
+    values = []
+    for root in (minicnn, tf):
+        v = root.Variable(IMAGES[0])
+        v.scatter_update(root.IndexedSlices(values=IMAGES[1, :2], indices=[4, 1]))
+        values.append(v.numpy())
+    np.testing.assert_array_equal(*values)
+
+
+def test_a_constant_initializer_fills_a_shape_row_by_row():
+    for value, shape in ((IMAGES[0, :2, :2], (3, 2, 2, 1)), (0.5, (2, 2))):
+        ours, theirs = (root.constant_initializer(value)(shape, "float32") for root in (minicnn, tf))
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_what_runs_programs_runs_them_here():
     strategy = minicnn.distribute.MirroredStrategy()
     with strategy.scope(), minicnn.name_scope("model"), minicnn.device("/GPU:0"):

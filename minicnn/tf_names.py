@@ -24,6 +24,7 @@ from minicnn.tf_math import LINALG, MATH
 from minicnn.tf_module import Module
 from minicnn.tf_nn import NN, l2_normalize
 from minicnn.tf_run import RUN
+from minicnn.tf_saved_model import SAVED_MODEL
 from minicnn.tf_summary import SUMMARY
 from minicnn.tf_train import TRAIN
 from minicnn.variables import Variable
@@ -264,7 +265,16 @@ _LINALG = SimpleNamespace(
 )
 _LINALG.__dict__.update(**LINALG, l2_normalize=l2_normalize, norm=_NAMES["norm"], tensordot=ops.tensordot)
 IMAGE.__dict__.update({name: named(function) for name, function in IMAGES.items()})
-_NAMES |= {"image": IMAGE, "io": IO, "linalg": _LINALG, "math": _MATH, "nn": NN, "summary": SUMMARY, "train": TRAIN}
+_NAMES |= {
+    "image": IMAGE,
+    "io": IO,
+    "linalg": _LINALG,
+    "math": _MATH,
+    "nn": NN,
+    "saved_model": SAVED_MODEL,
+    "summary": SUMMARY,
+    "train": TRAIN,
+}
 _NAMES["dtypes"] = SimpleNamespace(**{name: _NAMES[name] for name in (*_DTYPES.split(), "as_dtype", "cast", "saturate_cast")})
 
 

@@ -140,7 +140,7 @@ RANKS: list[list[str]] = [
     ["callbacks", "saving"],
     ["models"],
     ["data", "datasets", "preprocessing"],
-    ["tf_files", "tf_image", "tf_module", "tf_names", "tf_run", "tf_summary", "tf_train"],
+    ["tf_files", "tf_image", "tf_module", "tf_names", "tf_run", "tf_saved_model", "tf_summary", "tf_train"],
     ["utils"],
     ["backend"],
     ["zoo"],

@@ -523,6 +523,18 @@ def test_a_variable_s_rows_are_replaced_by_slices():
     np.testing.assert_array_equal(*values)
 
 
+def test_a_saved_model_is_a_folder_with_a_model(tmp_path):
+    layers = minicnn.layers
+    model = minicnn.Sequential([layers.Input((4,)), layers.Dense(2)])
+    minicnn.saved_model.save(model, tmp_path / "saved" / "1")
+    assert minicnn.saved_model.contains_saved_model(tmp_path / "saved" / "1")
+    again = minicnn.saved_model.load(tmp_path / "saved" / "1")
+    x = DRAW.random((3, 4), np.float32)
+    np.testing.assert_array_equal(again(x), model(x))
+    with pytest.raises(ValueError, match=r"takes a model.*Received: Module"):
+        minicnn.saved_model.save(minicnn.Module(), tmp_path / "module")
+
+
 def test_a_constant_initializer_fills_a_shape_row_by_row():
     for value, shape in ((IMAGES[0, :2, :2], (3, 2, 2, 1)), (0.5, (2, 2))):
         ours, theirs = (root.constant_initializer(value)(shape, "float32") for root in (minicnn, tf))

@@ -98,7 +98,7 @@ class Conv2D(Sliding):
         """A class that replaces `convolution_op`, and nothing around it, computes by that."""
         super().__init_subclass__(**kwargs)
         if "convolution_op" in vars(cls) and not {"call", "forward"} & set(vars(cls)):
-            cls.call = _call_by_convolution_op  # type: ignore[attr-defined]
+            cls.call = _call_by_convolution_op  # type: ignore[assignment]
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """The convolution alone, without bias and activation, by any kernel: for a `call` of one's own. See `ops.conv`."""

@@ -169,6 +169,9 @@ def backend_name() -> str:
     return os.environ.get("MINICNN_BACKEND", "numba")
 
 
+backend = backend_name  # Keras's name
+
+
 def list_physical_devices(device_type: str | None = None) -> list[Any]:
     """TensorFlow's question for processors: this one, and a GPU where MINICNN_BACKEND asks for one.
 

@@ -29,6 +29,7 @@ __all__ = [
     "categorical",
     "dropout",
     "gamma",
+    "get_global_generator",
     "normal",
     "randint",
     "set_seed",
@@ -185,6 +186,11 @@ class Generator:
     def make_seeds(self, count: int = 1) -> Any:
         """Seeds for the stateless functions, (2, count)."""
         return randint((2, count), 0, 2**31 - 1, "int64", self._seeds)
+
+
+def get_global_generator() -> Generator:
+    """A generator that follows `set_random_seed`."""
+    return Generator()
 
 
 def _of_pair(seed: Any) -> int:

@@ -92,6 +92,12 @@ class Tensor(np.ndarray):
         """Where the values are, as TensorFlow calls it: in the host's memory, for every backend."""
         return "/device:CPU:0"
 
+    def __float__(self) -> float:
+        return float(self.item())  # of one element in any shape; a NumPy array must have no axes
+
+    def __int__(self) -> int:
+        return int(self.item())
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if watching.tapes and self.dtype.kind == "f":
             return as_op(ufunc, method, inputs, kwargs)

@@ -92,6 +92,12 @@ def rank(input: Any) -> Any:
     return ops.array(ops.ndim(input), "int32")
 
 
+def size(input: Any, out_type: Any = "int32") -> Any:
+    """How many elements there are, as a tensor."""
+    count = ops.size(input)
+    return count if isinstance(count, Symbolic) else ops.array(count, out_type)
+
+
 def ensure_shape(x: Any, shape: Any) -> Any:
     """The tensor, whose sizes are checked; None stands for any.
 
@@ -266,19 +272,8 @@ MATH: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         *(boolean_mask, case, clip_by_global_norm, clip_by_norm, cond, confusion_matrix, ensure_shape, foldl, gather_nd),
-        *(
-            histogram_fixed_width,
-            map_fn,
-            rank,
-            reduce_euclidean_norm,
-            scalar_mul,
-            scan,
-            scatter_nd,
-            sequence_mask,
-            shape,
-            slice,
-        ),
-        *(switch_case, tensor_scatter_nd_add, tensor_scatter_nd_sub, tensor_scatter_nd_update, unsorted_segment_sum),
+        *(histogram_fixed_width, map_fn, rank, reduce_euclidean_norm, scalar_mul, scan, scatter_nd, sequence_mask, shape, size),
+        *(slice, switch_case, tensor_scatter_nd_add, tensor_scatter_nd_sub, tensor_scatter_nd_update, unsorted_segment_sum),
         *(vectorized_map, while_loop, xlogy),
     )
 }

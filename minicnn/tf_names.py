@@ -44,7 +44,7 @@ _ARGUMENTS = """
     linspace start stop num; norm norm tensor ord axis keepdims; pow power x y; repeat repeat input repeats axis; reshape
     reshape tensor shape; reverse flip tensor axis; truediv divide x y; is_nan isnan x; is_inf isinf x; is_finite isfinite
     x; searchsorted searchsorted sorted_sequence values side; space_to_depth space_to_depth input block_size;
-    depth_to_space depth_to_space input block_size; roll roll input shift axis; size size input; sort sort values axis;
+    depth_to_space depth_to_space input block_size; roll roll input shift axis;  sort sort values axis;
     squeeze squeeze input axis; stack stack values axis; tile tile input multiples; transpose transpose a perm; unstack
     unstack value num axis; where where condition x y"""
 _REDUCTIONS = "all any logsumexp max mean min prod std sum var:variance"

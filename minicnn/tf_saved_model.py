@@ -36,5 +36,8 @@ def load(export_dir: Any, tags: Any = None, options: Any = None) -> Any:
 
 
 SAVED_MODEL = SimpleNamespace(
-    save=save, load=load, contains_saved_model=lambda export_dir: os.path.isfile(os.path.join(export_dir, _FILE))
+    SaveOptions=SimpleNamespace,
+    save=save,
+    load=load,
+    contains_saved_model=lambda export_dir: os.path.isfile(os.path.join(export_dir, _FILE)),
 )

@@ -137,6 +137,7 @@ CALLS = [  # the name, its arguments, and those by name
     ("switch_case", (np.array(1), [lambda: IMAGES, lambda: IMAGES + 1]), {}),
     ("shape", (IMAGES,), {}),
     ("rank", (IMAGES,), {}),
+    ("size", (IMAGES,), {}),
     ("image.draw_bounding_boxes", (IMAGES, BOXES[:2].reshape(2, 1, 4).repeat(2, 1)), {"colors": None}),
     ("image.draw_bounding_boxes", (IMAGES, BOXES.reshape(2, 2, 4), np.float32([[1, 0, 0.5], [0, 0, 1]])), {}),
     ("image.non_max_suppression", (BOXES, np.float32([0.3, 0.9, 0.5, 0.7]), 3), {"iou_threshold": 0.3}),
@@ -499,6 +500,7 @@ def test_a_shape_has_tensorflows_methods():
         assert (known.shape.as_list(), known.shape.num_elements()) == ([2, 6, 9, 3], 324)
     assert minicnn.TensorShape(None).as_list() == [None]
     tensor = minicnn.constant(IMAGES)
+    assert (float(tensor[:1, :1, :1, 0]), int(tensor[:1, :1, 0, 0] * 10)) == (IMAGES[0, 0, 0, 0], int(IMAGES[0, 0, 0, 0] * 10))
     tensor.shape = (12, 27)
     assert tensor.shape.as_list() == [12, 27]
 

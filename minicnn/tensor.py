@@ -112,10 +112,16 @@ class Tensor(np.ndarray):
     def __getitem__(self, key: Any) -> Any:
         if watching.tapes:
             return registry.lookup("operation", "get_item")(self, key)
-        return super().__getitem__(key)
+        found = super().__getitem__(key)
+        return found if isinstance(found, np.ndarray) else np.asarray(found).view(Tensor)  # one element has `numpy()`, too
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self))) if watching.tapes else super().__iter__()
+        return (self[i] for i in range(len(self)))
+
+    def __hash__(self) -> int:  # an element counts as the number that it is, as one of NumPy's arrays does
+        if self.ndim:
+            raise TypeError("unhashable type: 'Tensor'")
+        return hash(self.item())
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         """`numpy.ndarray.reshape`, recorded where a tape records."""

@@ -525,6 +525,20 @@ def test_a_variable_s_rows_are_replaced_by_slices():
     np.testing.assert_array_equal(*values)
 
 
+def test_an_element_of_a_tensor_is_a_tensor_and_a_number():
+    vector = minicnn.constant([3, 1, 2])
+    assert [one.numpy() for one in vector] == [vector[i].numpy() for i in range(3)] == [3, 1, 2]
+    assert ("abcd"[vector[0]], {1: "one"}[vector[1]], f"{vector[2] / 4:.2f}", max(vector), sum(vector)) == (
+        "d",
+        "one",
+        "0.50",
+        3,
+        6,
+    )
+    with pytest.raises(TypeError, match="unhashable type: 'Tensor'"):
+        hash(vector)
+
+
 def test_a_saved_model_is_a_folder_with_a_model(tmp_path):
     layers = minicnn.layers
     model = minicnn.Sequential([layers.Input((4,)), layers.Dense(2)])

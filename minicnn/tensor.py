@@ -118,7 +118,7 @@ class Tensor(np.ndarray):
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
-    def __hash__(self) -> int:  # an element counts as the number that it is, as one of NumPy's arrays does
+    def __hash__(self) -> int:  # type: ignore[override] # an element counts as the number that it is, as one of NumPy's arrays does
         if self.ndim:
             raise TypeError("unhashable type: 'Tensor'")
         return hash(self.item())

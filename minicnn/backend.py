@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, ops
+from minicnn import backends, config, ops, random
 from minicnn.backends import backend
 from minicnn.config import (
     epsilon,
@@ -41,11 +41,18 @@ __all__ = [
     "backend",
     "batch_dot",
     "batch_flatten",
+    "batch_get_value",
+    "batch_set_value",
+    "bias_add",
     "cast_to_floatx",
     "clear_session",
     "concatenate",
+    "constant",
     "count_params",
+    "depthwise_conv2d",
+    "dropout",
     "epsilon",
+    "eval",
     "expand_dims",
     "flatten",
     "floatx",
@@ -57,14 +64,27 @@ __all__ = [
     "is_int_dtype",
     "is_keras_tensor",
     "l2_normalize",
+    "moving_average_update",
     "ndim",
+    "pool2d",
+    "random_bernoulli",
     "random_normal",
     "random_uniform",
+    "repeat_elements",
+    "resize_images",
+    "reverse",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
     "set_value",
+    "spatial_2d_padding",
     "standardize_dtype",
+    "switch",
+    "temporal_padding",
+    "update",
+    "update_add",
+    "update_sub",
+    "variable",
 ]
 
 
@@ -188,6 +208,123 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     return ops.expand_dims(product, 1) if len(left) == 1 else product
 
 
+def variable(value: Any, dtype: Any = None, name: Any = None, constraint: Any = None) -> Variable:
+    """A variable of this value."""
+    return Variable(value, dtype=dtype, name=name, constraint=constraint)
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> Any:
+    """A tensor of these values, of the type `floatx()` by default."""
+    tensor = ops.convert_to_tensor(value, dtype or config.floatx())
+    return tensor if shape is None else ops.broadcast_to(tensor, shape)
+
+
+def update(x: Variable, new_x: Any) -> Variable:
+    """Give a variable another value."""
+    return x.assign(new_x)
+
+
+def update_add(x: Variable, increment: Any) -> Variable:
+    """Add to a variable."""
+    return x.assign_add(increment)
+
+
+def update_sub(x: Variable, decrement: Any) -> Variable:
+    """Subtract from a variable."""
+    return x.assign_sub(decrement)
+
+
+def moving_average_update(x: Variable, value: Any, momentum: float) -> Variable:
+    """x = momentum * x + (1 - momentum) * value."""
+    return x.assign(x.numpy() * momentum + np.asarray(value) * (1 - momentum))
+
+
+def batch_get_value(tensors: Any) -> list[Any]:
+    """The values of variables."""
+    return [get_value(one) for one in tensors]
+
+
+def batch_set_value(tuples: Any) -> None:
+    """Give variables other values: pairs of both."""
+    for one, value in tuples:
+        set_value(one, value)
+
+
+def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
+    """One where the condition holds, the other elsewhere; functions without arguments are called for theirs."""
+    chosen = [one() if callable(one) else one for one in (then_expression, else_expression)]
+    for _ in range(len(chosen[0].shape) - len(condition.shape)):
+        condition = ops.expand_dims(condition, -1)
+    return ops.where(ops.cast(condition, "bool"), *chosen)
+
+
+def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
+    """A bias for each channel added."""
+    if (data_format or config.image_data_format()) == "channels_last":
+        return x + bias
+    return x + ops.reshape(bias, (-1, *(1 for _ in x.shape[2:])))
+
+
+def depthwise_conv2d(
+    x: Any, depthwise_kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None, dilation_rate: Any = 1
+) -> Any:
+    """`ops.depthwise_conv`."""
+    return ops.depthwise_conv(x, depthwise_kernel, strides, padding, data_format, dilation_rate)
+
+
+def pool2d(
+    x: Any, pool_size: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None, pool_mode: str = "max"
+) -> Any:
+    """`ops.max_pool`, or `ops.average_pool` where `pool_mode` is "avg"."""
+    if pool_mode not in ("max", "avg"):
+        raise ValueError(f"Invalid pooling mode: {pool_mode}")
+    return (ops.max_pool if pool_mode == "max" else ops.average_pool)(x, pool_size, strides, padding, data_format)
+
+
+def resize_images(x: Any, height_factor: int, width_factor: int, data_format: str, interpolation: str = "nearest") -> Any:
+    """Images so many times as high and as wide."""
+    rows, columns = x.shape[2:4] if data_format == "channels_first" else x.shape[1:3]
+    size = (rows * height_factor, columns * width_factor)
+    return ops.image.resize(x, size, interpolation, data_format=data_format)
+
+
+def repeat_elements(x: Any, rep: int, axis: int) -> Any:
+    """Each element of an axis so many times."""
+    return ops.repeat(x, rep, axis)
+
+
+def spatial_2d_padding(x: Any, padding: Any = ((1, 1), (1, 1)), data_format: Any = None) -> Any:
+    """Zeros around images: ((top, bottom), (left, right))."""
+    first = (data_format or config.image_data_format()) == "channels_first"
+    border = [tuple(side) for side in padding]
+    return ops.pad(x, [(0, 0), (0, 0), *border] if first else [(0, 0), *border, (0, 0)])
+
+
+def temporal_padding(x: Any, padding: tuple[int, int] = (1, 1)) -> Any:
+    """Zeros before and after signals (N, L, C)."""
+    return ops.pad(x, [(0, 0), tuple(padding), (0, 0)])
+
+
+def reverse(x: Any, axes: Any) -> Any:
+    """x turned over along axes."""
+    return ops.flip(x, axes)
+
+
+def dropout(x: Any, level: float, noise_shape: Any = None, seed: Any = None) -> Any:
+    """x / (1 - level) where kept, else 0."""
+    return random.dropout(x, level, noise_shape, seed)
+
+
+def random_bernoulli(shape: Any, p: float = 0.0, dtype: Any = None, seed: Any = None) -> Any:
+    """1 with probability p, else 0."""
+    return random.bernoulli(shape, p, dtype, seed)
+
+
+def eval(x: Any) -> Any:
+    """`get_value`."""
+    return get_value(x)
+
+
 _OLDER = {"pow": "power", "permute_dimensions": "transpose", "conv1d": "conv", "conv2d": "conv"}
 
 
@@ -202,6 +339,8 @@ class _Backend(types.ModuleType):
         for home in () if name.startswith("_") else (ops, ops.nn):
             if hasattr(home, _OLDER.get(name, name)):
                 return getattr(home, _OLDER.get(name, name))
+        if name in ("map_fn", "foldl", "name_scope", "truncated_normal"):
+            return getattr(sys.modules["minicnn"].random if name == "truncated_normal" else sys.modules["minicnn"], name)
         raise AttributeError(f"module 'minicnn.backend' has no attribute {name!r}")
 
 

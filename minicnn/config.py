@@ -7,6 +7,7 @@ many threads) live in `minicnn.backends`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -168,6 +169,9 @@ def backend_name() -> str:
     return os.environ.get("MINICNN_BACKEND", "numba")
 
 
+backend = backend_name  # Keras's name
+
+
 def list_physical_devices(device_type: str | None = None) -> list[Any]:
     """TensorFlow's question for processors: this one, and a GPU where MINICNN_BACKEND asks for one.
 
@@ -181,6 +185,43 @@ def list_physical_devices(device_type: str | None = None) -> list[Any]:
     return [
         SimpleNamespace(name=f"/physical_device:{kind}:0", device_type=kind) for kind in kinds if device_type in (None, kind)
     ]
+
+
+def _no_effect(what: str) -> Callable[..., None]:
+    def call(*args: Any, **kwargs: Any) -> None:
+        pass
+
+    call.__name__, call.__doc__ = what, f"TensorFlow's switch {what}, which says nothing to minicnn."
+    return call
+
+
+_SWITCHES = "set_visible_devices set_logical_device_configuration run_functions_eagerly set_soft_device_placement"
+globals().update({name: _no_effect(name) for name in _SWITCHES.split()})
+list_logical_devices = get_visible_devices = list_physical_devices
+LogicalDeviceConfiguration = SimpleNamespace
+experimental = SimpleNamespace(
+    list_physical_devices=list_physical_devices,
+    list_logical_devices=list_physical_devices,
+    get_visible_devices=list_physical_devices,
+    VirtualDeviceConfiguration=SimpleNamespace,
+    **{
+        name: _no_effect(name)
+        for name in (
+            *("enable_op_determinism", "set_memory_growth", "set_synchronous_execution", "set_visible_devices"),
+            *("set_virtual_device_configuration", "enable_tensor_float_32_execution", "run_functions_eagerly"),
+        )
+    },
+)
+optimizer = SimpleNamespace(set_jit=_no_effect("set_jit"), set_experimental_options=_no_effect("set_experimental_options"))
+threading = SimpleNamespace(
+    set_inter_op_parallelism_threads=_no_effect("set_inter_op_parallelism_threads"),
+    set_intra_op_parallelism_threads=_no_effect("set_intra_op_parallelism_threads"),
+)
+
+
+def functions_run_eagerly() -> bool:
+    """True: functions run as they stand."""
+    return True
 
 
 def random_seed() -> int:

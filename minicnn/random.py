@@ -1,6 +1,7 @@
 """`minicnn.random`: tensors of random numbers, by the generator that all random layers draw from.
 
-A seed is an int (the same numbers in every call), a `SeedGenerator` (other ones in each), or None.
+A seed is an int (the same numbers in every call), a `SeedGenerator` (other ones in each), or None; `name` is TensorFlow's,
+without effect.
 """
 
 from __future__ import annotations
@@ -18,21 +19,41 @@ from minicnn.ops import shape as size_of
 from minicnn.ops.base import op
 from minicnn.ops.shaping import _ints
 from minicnn.seeds import SeedGenerator
+from minicnn.tensor import watching
 
 __all__ = [
+    "Generator",
     "SeedGenerator",
     "bernoulli",
     "beta",
     "categorical",
     "dropout",
     "gamma",
+    "get_global_generator",
     "normal",
     "randint",
     "set_seed",
     "shuffle",
+    "stateless_normal",
+    "stateless_truncated_normal",
+    "stateless_uniform",
     "truncated_normal",
     "uniform",
 ]
+
+
+def _known(shape: Any) -> Any:
+    """The shape with a number for the batch's size where it is None, as in `normal(x.shape)` in a `call` that is traced.
+
+    Raises:
+        ValueError: where another size is unknown, or there is no such call.
+    """
+    if not isinstance(shape, (tuple, list)) or None not in shape:
+        return shape
+    first = watching.tracing[-1].inputs[0] if watching.tracing else None
+    if shape[0] is not None or None in shape[1:] or first is None:
+        raise ValueError(f"Random numbers need a shape of known sizes: `ops.shape(x)` has them. Received: shape={tuple(shape)}")
+    return (size_of(first)[0], *shape[1:])
 
 
 def _generator(seed: Any) -> SeedGenerator:
@@ -53,17 +74,17 @@ def _uniform(shape: Any, dtype: str, generator: SeedGenerator) -> Any:
     return (words >> 8).astype(dtype) * np.dtype(dtype).type(2.0**-24)
 
 
-def normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+def normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None, name: Any = None) -> Any:
     """Normally distributed numbers."""
-    numbers = _normal(shape, stddev, dtype or config.floatx(), _generator(seed))
+    numbers = _normal(_known(shape), stddev, dtype or config.floatx(), _generator(seed))
     return numbers if isinstance(mean, float) and mean == 0 else numbers + mean
 
 
-def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None, name: Any = None) -> Any:
     """Numbers from `minval` to below `maxval`; whole ones for a dtype of integers."""
     if dtype is not None and np.dtype(dtype).kind in "iu":
         return randint(shape, minval, maxval, dtype, seed)
-    numbers = _uniform(shape, dtype or config.floatx(), _generator(seed))
+    numbers = _uniform(_known(shape), dtype or config.floatx(), _generator(seed))
     return numbers * (maxval - minval) + minval
 
 
@@ -72,7 +93,9 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
     return cast(floor(_uniform(shape, "float64", _generator(seed)) * (maxval - minval)) + minval, dtype)
 
 
-def truncated_normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+def truncated_normal(
+    shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None, name: Any = None
+) -> Any:
     """Normally distributed numbers, those further than two standard deviations from the mean drawn again."""
     generator = _generator(seed)
     numbers = _normal(shape, stddev, dtype or config.floatx(), generator)
@@ -91,8 +114,13 @@ def _log_gamma(shape: Any, alpha: Any, generator: SeedGenerator) -> Any:
     return log_gamma(backends.to_numpy(words), np.broadcast_to(alpha, shape).reshape(-1)).reshape(shape)
 
 
-def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
-    """Numbers of a gamma distribution of shape `alpha` (a number, or an array that broadcasts to `shape`) and scale 1."""
+def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None, name: Any = None) -> Any:
+    """Numbers of a gamma distribution of shape `alpha` (a number, or an array that broadcasts to `shape`) and scale 1.
+
+    Where `alpha` is a list, it is TensorFlow's: so many numbers of each, in the shape (*shape, *alpha's).
+    """
+    if isinstance(alpha, (list, tuple)):
+        shape = (*_ints(shape), *np.shape(alpha))
     return cast(exp(_log_gamma(shape, alpha, _generator(seed))), dtype or config.floatx())
 
 
@@ -112,13 +140,75 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     return inputs * bernoulli(noise_shape or size_of(inputs), 1 - rate, seed=seed) / (1 - rate)
 
 
-def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
+def shuffle(x: Any, axis: int = 0, seed: Any = None, name: Any = None) -> Any:
     """The slices of x along an axis in an order drawn by chance."""
     return take(x, argsort(_uniform((size_of(x)[axis],), "float64", _generator(seed))), axis)
 
 
-def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:
+def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None, name: Any = None) -> Any:
     """Classes drawn by their logits, (N, C) -> (N, num_samples): the largest of logits plus Gumbel noise."""
     N, C = logits.shape
     noise = -log(-log(uniform((N, num_samples, C), 1e-7, 1.0, seed=seed)))
     return argmax(np.asarray(logits)[:, None] + noise, axis=-1)
+
+
+# --- TensorFlow's ------------------------------------------------------------------------
+
+
+class Generator:
+    """A generator that is seeded by itself, as TensorFlow's; its numbers are minicnn's."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seeds = SeedGenerator(seed)
+
+    @classmethod
+    def from_seed(cls, seed: int, alg: Any = None) -> Generator:
+        """One that draws the same numbers each time."""
+        return cls(int(seed))
+
+    @classmethod
+    def from_non_deterministic_state(cls, alg: Any = None) -> Generator:
+        """One that follows `set_random_seed` alone."""
+        return cls()
+
+    def normal(self, shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None) -> Any:
+        """`normal`."""
+        return normal(shape, mean, stddev, dtype, self._seeds)
+
+    def truncated_normal(self, shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None) -> Any:
+        """`truncated_normal`."""
+        return truncated_normal(shape, mean, stddev, dtype, self._seeds)
+
+    def uniform(self, shape: Any, minval: Any = 0, maxval: Any = 1, dtype: Any = None) -> Any:
+        """`uniform`."""
+        return uniform(shape, minval, maxval, dtype, self._seeds)
+
+    def make_seeds(self, count: int = 1) -> Any:
+        """Seeds for the stateless functions, (2, count)."""
+        return randint((2, count), 0, 2**31 - 1, "int64", self._seeds)
+
+
+def get_global_generator() -> Generator:
+    """A generator that follows `set_random_seed`."""
+    return Generator()
+
+
+def _of_pair(seed: Any) -> int:
+    """One seed of TensorFlow's two."""
+    first, second = (int(one) & 0x7FFFFFFF for one in np.ravel(seed))
+    return (first * 2654435761 + second) & 0x7FFFFFFF
+
+
+def stateless_normal(shape: Any, seed: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None) -> Any:
+    """`normal` of TensorFlow's two seeds: the same numbers in each call."""
+    return normal(shape, mean, stddev, dtype, _of_pair(seed))
+
+
+def stateless_truncated_normal(shape: Any, seed: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None) -> Any:
+    """`truncated_normal` of TensorFlow's two seeds."""
+    return truncated_normal(shape, mean, stddev, dtype, _of_pair(seed))
+
+
+def stateless_uniform(shape: Any, seed: Any, minval: Any = 0, maxval: Any = 1, dtype: Any = None) -> Any:
+    """`uniform` of TensorFlow's two seeds."""
+    return uniform(shape, minval, maxval, dtype, _of_pair(seed))

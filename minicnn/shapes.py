@@ -5,10 +5,44 @@ Ground level: ints and tuples only, so that layers, ops and tests can all stand 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 Pads = tuple[int, int, int, int]  # (top, bottom, left, right)
+
+
+class TensorShape(tuple):
+    """The shape of a tensor or a variable: a tuple of sizes (None: unknown), with TensorFlow's methods of a shape.
+
+    Examples:
+        >>> TensorShape([None, 28, 28]).as_list()
+        [None, 28, 28]
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, dims: int | Iterable[int | None] | None = ()) -> TensorShape:
+        return super().__new__(cls, (dims,) if dims is None or isinstance(dims, int) else dims)
+
+    def as_list(self) -> list[int | None]:
+        """The sizes."""
+        return list(self)
+
+    @property
+    def rank(self) -> int:
+        """How many axes there are."""
+        return len(self)
+
+    ndims = rank
+
+    def is_fully_defined(self) -> bool:
+        """Whether every size is known."""
+        return None not in self
+
+    def num_elements(self) -> int | None:
+        """The product of the sizes; None where one is unknown."""
+        return math.prod(self) if self.is_fully_defined() else None
 
 
 def integers(value: int | Sequence[int], count: int, argument: str, *, allow_zero: bool = False) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -230,13 +230,40 @@ class GradientTape:
                 add(one, gradient)
         return gradients
 
-    def jacobian(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not there: a call of `gradient` with `output_gradients` for each element of the target computes its rows."""
-        raise NotImplementedError(
-            "minicnn has no `jacobian`: call `gradient(target, sources, output_gradients=...)` of a persistent tape for a row."
-        )
+    def jacobian(self, target: Any, sources: Any, unconnected_gradients: Any = "none", **kwargs: Any) -> Any:
+        """The gradient of each element of the target with respect to each source, one `gradient` after the other.
 
-    batch_jacobian = jacobian
+        Returns:
+            arrays (*target's shape, *source's shape) in the structure of the sources. TensorFlow's other arguments have no
+            effect.
+        """
+        units = np.eye(int(np.prod(target.shape)), dtype=target.dtype).reshape(-1, *target.shape)
+        return self._rows(target, sources, units, unconnected_gradients, target.shape)
+
+    def batch_jacobian(self, target: Any, source: Any, unconnected_gradients: Any = "none", **kwargs: Any) -> Any:
+        """The `jacobian` of each sample: the target's sample n was computed from the source's sample n alone.
+
+        Returns:
+            (N, *target's shape without the batch, *source's shape without the batch).
+        """
+        count, *rest = target.shape
+        units = np.eye(int(np.prod(rest)), dtype=target.dtype).reshape(-1, 1, *rest)
+        rows = self._rows(target, source, np.broadcast_to(units, (len(units), count, *rest)), unconnected_gradients, rest)
+        return None if rows is None else as_tensor(np.moveaxis(np.asarray(rows), len(rest), 0))
+
+    def _rows(self, target: Any, sources: Any, units: Any, unconnected_gradients: Any, shape: Any) -> Any:
+        """The gradients for each of the `units` in the place of dy, (*shape, *source's shape)."""
+        persistent, self._persistent = self._persistent, True
+        try:
+            found = [flatten_struct(self.gradient(target, sources, unit, unconnected_gradients)) for unit in units]
+        finally:
+            self._persistent = persistent
+        if not persistent:
+            self.reset()
+        stacked = [
+            None if parts[0] is None else as_tensor(np.stack(parts).reshape(*shape, *parts[0].shape)) for parts in zip(*found)
+        ]
+        return pack_struct(sources, stacked) if isinstance(sources, (list, tuple, dict)) else stacked[0]
 
 
 def function(func: Any = None, **kwargs: Any) -> Any:

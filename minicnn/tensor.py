@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, registry
+from minicnn.shapes import TensorShape
 
 __all__ = ["Symbolic", "Tensor", "as_op", "as_tensor", "is_watched", "watching"]
 
@@ -63,6 +64,9 @@ def as_op(ufunc: Callable[..., Any], method: str, inputs: tuple[Any, ...], kwarg
     return registry.lookup("operation", name)(*inputs)
 
 
+_sizes = np.ndarray.shape.__get__
+
+
 class Tensor(np.ndarray):
     """A `numpy.ndarray` with Keras's `numpy()` method."""
 
@@ -71,9 +75,28 @@ class Tensor(np.ndarray):
         return np.asarray(self)
 
     @property
+    def shape(self) -> TensorShape:
+        """The sizes of the axes."""
+        return tuple.__new__(TensorShape, _sizes(self))  # past `TensorShape.__new__`: asked for often
+
+    @shape.setter
+    def shape(self, value: Any) -> None:
+        np.ndarray.shape.__set__(self, value)  # type: ignore[attr-defined]
+
+    def get_shape(self) -> TensorShape:
+        """`shape`."""
+        return self.shape
+
+    @property
     def device(self) -> str:  # type: ignore[override]
         """Where the values are, as TensorFlow calls it: in the host's memory, for every backend."""
         return "/device:CPU:0"
+
+    def __float__(self) -> float:
+        return float(self.item())  # of one element in any shape; a NumPy array must have no axes
+
+    def __int__(self) -> int:
+        return int(self.item())
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if watching.tapes and self.dtype.kind == "f":
@@ -89,10 +112,16 @@ class Tensor(np.ndarray):
     def __getitem__(self, key: Any) -> Any:
         if watching.tapes:
             return registry.lookup("operation", "get_item")(self, key)
-        return super().__getitem__(key)
+        found = super().__getitem__(key)
+        return found if isinstance(found, np.ndarray) else np.asarray(found).view(Tensor)  # one element has `numpy()`, too
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self))) if watching.tapes else super().__iter__()
+        return (self[i] for i in range(len(self)))
+
+    def __hash__(self) -> int:  # type: ignore[override] # an element counts as the number that it is, as one of NumPy's arrays does
+        if self.ndim:
+            raise TypeError("unhashable type: 'Tensor'")
+        return hash(self.item())
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         """`numpy.ndarray.reshape`, recorded where a tape records."""

@@ -1,4 +1,4 @@
-"""TensorFlow's `tf.image`, and of `tf.io` what reads pictures: whole images cut, padded, turned, recoloured, one or a batch.
+"""TensorFlow's `tf.image`: whole images cut, padded, turned, recoloured, one or a batch.
 
 Images are (H, W, C) or (N, H, W, C). What is drawn by chance comes from minicnn's generator: other numbers than TensorFlow's
 for the same seed, as everywhere.
@@ -6,20 +6,18 @@ for the same seed, as everywhere.
 
 from __future__ import annotations
 
-import io
-import os
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from minicnn import ops, random
-from minicnn.data.pictures import read_picture
 from minicnn.ops.image_filters import batched, resize_by_area
 from minicnn.tensor import as_tensor
-from minicnn.untrusted import reading, require_regular_file
+from minicnn.tf_arguments import named
 
-__all__ = ["IMAGE", "IO"]
+__all__ = ["IMAGE", "between", "convert_image_dtype"]
 
 # --- sizes and places ------------------------------------------------------------------
 
@@ -351,7 +349,8 @@ def random_flip_up_down(image: Any, seed: Any = None) -> Any:
     return ops.where(_coins(image, seed), flip_up_down(image), image)
 
 
-def _between(lower: Any, upper: Any, seed: Any) -> float:
+def between(lower: Any, upper: Any, seed: Any) -> float:
+    """A number drawn from that range."""
     if lower > upper:
         raise ValueError(f"`upper` must be at least `lower`. Received: lower={lower}, upper={upper}")
     return float(random.uniform((), lower, upper, seed=_one_seed(seed)))
@@ -359,62 +358,79 @@ def _between(lower: Any, upper: Any, seed: Any) -> float:
 
 def random_brightness(image: Any, max_delta: float, seed: Any = None) -> Any:
     """`adjust_brightness` by something from -max_delta to max_delta."""
-    return adjust_brightness(image, _between(-max_delta, max_delta, seed))
+    return adjust_brightness(image, between(-max_delta, max_delta, seed))
 
 
 def random_contrast(image: Any, lower: float, upper: float, seed: Any = None) -> Any:
     """`adjust_contrast` by a factor from `lower` to `upper`."""
-    return adjust_contrast(image, _between(lower, upper, seed))
+    return adjust_contrast(image, between(lower, upper, seed))
 
 
 def random_saturation(image: Any, lower: float, upper: float, seed: Any = None) -> Any:
     """`adjust_saturation` by a factor from `lower` to `upper`."""
-    return adjust_saturation(image, _between(lower, upper, seed))
+    return adjust_saturation(image, between(lower, upper, seed))
 
 
 def random_hue(image: Any, max_delta: float, seed: Any = None) -> Any:
     """`adjust_hue` by something from -max_delta to max_delta."""
-    return adjust_hue(image, _between(-max_delta, max_delta, seed))
+    return adjust_hue(image, between(-max_delta, max_delta, seed))
 
 
-# --- files -------------------------------------------------------------------------------
+# --- boxes -------------------------------------------------------------------------------
 
 
-def read_file(filename: Any) -> bytes:
-    """What is in a file."""
-    name = os.fspath(filename) if isinstance(filename, os.PathLike) else _text(filename)
-    with reading(f"{name} cannot be read"):
-        require_regular_file(name)
-        with open(name, "rb") as file:
-            return file.read()
-
-
-def _text(value: Any) -> str:
-    """A name that a data set may hand over as an array of one."""
-    value = value.item() if isinstance(value, np.ndarray) else value
-    return os.fsdecode(value)
-
-
-_MODES = {0: None, 1: "grayscale", 3: "rgb", 4: "rgba"}
-
-
-def decode_image(contents: Any, channels: int = 0, dtype: Any = "uint8", expand_animations: bool = True) -> Any:
-    """A picture's pixels, (H, W, C), from the bytes of its file.
+def draw_bounding_boxes(images: Any, boxes: Any, colors: Any = None) -> Any:
+    """Images with frames of one pixel.
 
     Args:
-        contents: of a PNG, JPEG, GIF, BMP or WebP file; of a GIF the first picture is taken.
-        channels: 1, 3 or 4; 0 for as many as it has.
-        dtype: "uint8" for 0 to 255; of floats for 0 to 1.
-        expand_animations: no effect.
+        images: (N, H, W, C). boxes: (N, B, 4), of (top, left, bottom, right) as shares of the image.
+        colors: (K, C), taken in turn; by default yellow, blue, red, lime.
     """
-    if channels not in _MODES:
-        raise ValueError(f"`channels` must be 0, 1, 3 or 4. Received: channels={channels}")
-    data = contents.item() if isinstance(contents, np.ndarray) else contents
-    return convert_image_dtype(as_tensor(read_picture(io.BytesIO(data), _MODES[channels])), dtype)
+    drawn = np.array(images)
+    H, W, C = drawn.shape[1:]
+    default = [[1, 1, 0, 1], [0, 0, 1, 1], [1, 0, 0, 1], [0, 1, 0, 1]]
+    palette = np.asarray(default if colors is None else colors, drawn.dtype)[:, :C]
+    for image, of_image in zip(drawn, np.asarray(boxes)):
+        for i, box in enumerate(of_image):
+            top, left, bottom, right = (int(share * (size - 1)) for share, size in zip(box, (H, W, H, W)))
+            if top > bottom or left > right or bottom < 0 or right < 0 or top >= H or left >= W:
+                continue
+            rows, columns = slice(max(top, 0), min(bottom, H - 1) + 1), slice(max(left, 0), min(right, W - 1) + 1)
+            for row in {top, bottom} & set(range(H)):
+                image[row, columns] = palette[i % len(palette)]
+            for column in {left, right} & set(range(W)):
+                image[rows, column] = palette[i % len(palette)]
+    return as_tensor(drawn)
 
 
-_DECODERS = {f"decode_{kind}": decode_image for kind in ("bmp", "image", "jpeg", "png")}
+def non_max_suppression(
+    boxes: Any, scores: Any, max_output_size: Any, iou_threshold: float = 0.5, score_threshold: float = float("-inf")
+) -> Any:
+    """Which boxes (B, 4), of (y1, x1, y2, x2), to keep: the best first, none that overlaps a kept one by more.
+
+    Args:
+        scores: (B,); boxes of at most `score_threshold` go at once. max_output_size: how many are kept at most.
+        iou_threshold: the largest intersection, divided by the union, of two that are kept.
+
+    Returns:
+        their places, int32.
+    """
+    boxes, scores = np.asarray(boxes, "float64"), np.asarray(scores)
+    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+    areas = (high - low).prod(1)
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable").tolist():
+        if len(kept) >= int(max_output_size) or not scores[i] > score_threshold:
+            break
+        common = np.clip(np.minimum(high[i], high[kept]) - np.maximum(low[i], low[kept]), 0, None).prod(1)
+        union = areas[i] + areas[kept] - common
+        if not (common > iou_threshold * union).any():
+            kept.append(i)
+    return as_tensor(np.array(kept, "int32"))
+
+
 _OWN = (
+    *(draw_bounding_boxes, non_max_suppression),
     *(adjust_brightness, adjust_contrast, adjust_gamma, adjust_hue, adjust_saturation, central_crop, convert_image_dtype),
     *(crop_and_resize, crop_to_bounding_box, extract_patches, flip_left_right, flip_up_down, grayscale_to_rgb),
     *(image_gradients, pad_to_bounding_box, per_image_standardization, psnr, random_brightness, random_contrast),
@@ -425,6 +441,5 @@ _OWN = (
 _STATELESS = (random_brightness, random_contrast, random_crop, random_flip_left_right, random_flip_up_down, random_hue)
 _NAMED = {own.__name__: own for own in _OWN} | {f"stateless_{own.__name__}": own for own in (*_STATELESS, random_saturation)}
 
-IMAGE = SimpleNamespace(**{name: getattr(ops.image, name) for name in ops.image.__all__}, **_DECODERS)
-IMAGE.__dict__.update(_NAMED)
-IO = SimpleNamespace(read_file=read_file, **_DECODERS)
+IMAGE = SimpleNamespace(**{name: getattr(ops.image, name) for name in ops.image.__all__})
+IMAGE.__dict__.update({name: named(own) if inspect.isfunction(own) else own for name, own in _NAMED.items()})

@@ -5,23 +5,27 @@ Looked up when used: `minicnn.reduce_mean` is `minicnn.ops.mean`, which takes Te
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import inspect
-import operator
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from minicnn import initializers, ops
-from minicnn.structure import map_struct
-from minicnn.tensor import Tensor
-from minicnn.tf_image import IMAGE, IO
+from minicnn.tensor import Tensor, as_tensor
+from minicnn.tf_arguments import named
+from minicnn.tf_files import IMAGES, IO
+from minicnn.tf_image import IMAGE
+from minicnn.tf_math import LINALG, MATH
 from minicnn.tf_module import Module
 from minicnn.tf_nn import NN, l2_normalize
+from minicnn.tf_run import RUN
+from minicnn.tf_saved_model import SAVED_MODEL
+from minicnn.tf_summary import SUMMARY
 from minicnn.tf_train import TRAIN
 from minicnn.variables import Variable
 
@@ -29,39 +33,31 @@ __all__ = ["lookup"]
 
 # Of the same meaning as the op of this name, whose arguments have these names too.
 _SAME = """abs add broadcast_to cast ceil cos divide einsum equal exp expm1 eye floor greater greater_equal
-    is_tensor isnan less less_equal log log1p logical_and logical_not logical_or maximum meshgrid minimum mod multiply negative
-    not_equal ones ones_like round rsqrt shape sigmoid sign sin softplus sqrt square stop_gradient subtract tan tanh tensordot
-    transpose where zeros zeros_like"""
+    is_tensor isnan less less_equal log log1p logical_and logical_not logical_or logical_xor maximum meshgrid minimum mod
+    multiply negative not_equal ones ones_like round rsqrt saturate_cast sigmoid sign sin softplus sqrt square stop_gradient
+    subtract tan tanh tensordot transpose where zeros zeros_like"""
 # TensorFlow's name, the op's, and TensorFlow's names of the op's arguments, in their order.
-_ARGUMENTS = """acos arccos x; asin arcsin x; atan arctan x; atan2 arctan2 y x; argsort argsort values axis;
-    clip_by_value clip t clip_value_min clip_value_max; concat concatenate values axis;
-    convert_to_tensor convert_to_tensor value dtype; expand_dims expand_dims input axis;
-    fill full dims value; linspace linspace start stop num; norm norm tensor ord axis keepdims;
-    pow power x y; repeat repeat input repeats axis; reshape reshape tensor shape; reverse flip tensor axis;
-    roll roll input shift axis; size size input; sort sort values axis; squeeze squeeze input axis; stack stack values axis;
-    tile tile input multiples; transpose transpose a perm; unstack unstack value num axis; where where condition x y"""
+_ARGUMENTS = """
+    acos arccos x; asin arcsin x; atan arctan x; atan2 arctan2 y x; argsort argsort values axis; clip_by_value clip t
+    clip_value_min clip_value_max; concat concatenate values axis; convert_to_tensor convert_to_tensor value dtype;
+    expand_dims expand_dims input axis; fill full dims value; floordiv floor_divide x y; floormod mod x y; linspace
+    linspace start stop num; norm norm tensor ord axis keepdims; pow power x y; repeat repeat input repeats axis; reshape
+    reshape tensor shape; reverse flip tensor axis; truediv divide x y; is_nan isnan x; is_inf isinf x; is_finite isfinite
+    x; searchsorted searchsorted sorted_sequence values side; space_to_depth space_to_depth input block_size;
+    depth_to_space depth_to_space input block_size; roll roll input shift axis;  sort sort values axis;
+    squeeze squeeze input axis; stack stack values axis; tile tile input multiples; transpose transpose a perm; unstack
+    unstack value num axis; where where condition x y"""
 _REDUCTIONS = "all any logsumexp max mean min prod std sum var:variance"
 
 
-def _named(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
-    """A function that takes its first arguments by these names, too, and TensorFlow's `name`, which has no effect."""
-    own = dict(zip(names, inspect.signature(function).parameters))
-
-    def renamed(*args: Any, name: Any = None, **kwargs: Any) -> Any:
-        return function(*args, **{own.get(key, key): value for key, value in kwargs.items()})
-
-    renamed.__name__, renamed.__doc__ = function.__name__, function.__doc__
-    return renamed
-
-
 def _table() -> dict[str, Callable[..., Any]]:
-    table: dict[str, Callable[..., Any]] = {name: _named(getattr(ops, name), []) for name in _SAME.split()}
+    table: dict[str, Callable[..., Any]] = {name: named(getattr(ops, name), []) for name in _SAME.split()}
     for entry in _ARGUMENTS.split(";"):
         name, op, *arguments = entry.split()
-        table[name] = _named(getattr(ops, op), arguments)
+        table[name] = named(getattr(ops, op), arguments)
     for pair in _REDUCTIONS.split():
         op, _, other = pair.partition(":")
-        table[f"reduce_{other or op}"] = _named(getattr(ops, op), ["input_tensor"])
+        table[f"reduce_{other or op}"] = named(getattr(ops, op), ["input_tensor"])
     return table
 
 
@@ -81,12 +77,12 @@ def identity(input: Any, name: Any = None) -> Any:
     return ops.elementwise.constant(input)
 
 
-def argmax(input: Any, axis: int = 0, output_type: Any = "int64") -> Any:
+def argmax(input: Any, axis: int = 0, output_type: Any = "int64", name: Any = None) -> Any:
     """The place of the largest number along an axis, by default the first."""
     return ops.cast(ops.argmax(input, axis), output_type)
 
 
-def argmin(input: Any, axis: int = 0, output_type: Any = "int64") -> Any:
+def argmin(input: Any, axis: int = 0, output_type: Any = "int64", name: Any = None) -> Any:
     """The place of the smallest number along an axis, by default the first."""
     return ops.cast(ops.argmin(input, axis), output_type)
 
@@ -113,7 +109,7 @@ def cumprod(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = Fals
     return _running(ops.cumprod, 1, x, axis, exclusive, reverse)
 
 
-def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[Any]:
+def split(value: Any, num_or_size_splits: Any, axis: int = 0, num: Any = None, name: Any = None) -> list[Any]:
     """The tensor cut along an axis, into so many parts of one size, or into parts of these sizes; -1 stands for the rest."""
     if isinstance(num_or_size_splits, (int, np.integer)):
         return ops.split(value, num_or_size_splits, axis)
@@ -132,7 +128,7 @@ def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any
     return ops.pad(tensor, paddings, mode.lower(), **({"constant_values": constant_values} if mode == "CONSTANT" else {}))
 
 
-def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, name: Any = None) -> Any:
     """The product of matrices, of which either may be transposed first."""
     return ops.matmul(matrix_transpose(a) if transpose_a else a, matrix_transpose(b) if transpose_b else b)
 
@@ -158,7 +154,7 @@ def gather(params: Any, indices: Any, axis: int | None = None, batch_dims: int =
     return ops.take_along_axis(params, ops.broadcast_to(indices, (*ops.shape(indices)[:own], *sizes[own:])), axis)
 
 
-def add_n(inputs: Any) -> Any:
+def add_n(inputs: Any, name: Any = None) -> Any:
     """The sum of tensors of one shape."""
     total, *rest = inputs
     for item in rest:
@@ -166,7 +162,7 @@ def add_n(inputs: Any) -> Any:
     return total
 
 
-def squared_difference(x: Any, y: Any) -> Any:
+def squared_difference(x: Any, y: Any, name: Any = None) -> Any:
     """(x - y)**2."""
     return ops.square(x - y)
 
@@ -195,24 +191,14 @@ def matrix_transpose(a: Any) -> Any:
     return ops.swapaxes(a, -1, -2)
 
 
-def map_fn(fn: Any, elems: Any, **kwargs: Any) -> Any:
-    """`fn` of each slice along the first axis, the results stacked; slices and results may be structures."""
-    first = elems[0] if isinstance(elems, (list, tuple)) else elems
-    results = [fn(map_struct(operator.itemgetter(i), elems)) for i in np.arange(len(first)).tolist()]
-    if not isinstance(results[0], (list, tuple)):
-        return ops.stack(results)
-    return type(results[0])(ops.stack(list(parts)) for parts in zip(*results))
+class constant_initializer(initializers.Constant):
+    """`initializers.Constant`, whose array, where it does not broadcast, is put into the shape row by row."""
 
-
-def cond(pred: Any, true_fn: Any = None, false_fn: Any = None) -> Any:
-    """What one of two functions without arguments returns."""
-    return true_fn() if pred else false_fn()
-
-
-@contextlib.contextmanager
-def device(name: Any) -> Iterator[None]:
-    """No effect: `set_backend` says where minicnn computes."""
-    yield
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        values = np.asarray(self.value)
+        if values.size == math.prod(shape) > 1:
+            return initializers.Constant(values.reshape(tuple(shape)))(shape, dtype)
+        return super().__call__(shape, dtype)
 
 
 class UnconnectedGradients(enum.Enum):
@@ -220,6 +206,18 @@ class UnconnectedGradients(enum.Enum):
 
     NONE = "none"
     ZERO = "zero"
+
+
+def unique(x: Any, out_idx: Any = "int32") -> tuple[Any, Any]:
+    """The different elements of a vector in the order of their first places, and which of them each element is."""
+    values, first, inverse = np.unique(np.asarray(ops.convert_to_tensor(x)), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return as_tensor(values[order]), as_tensor(np.argsort(order)[inverse].astype(out_idx))
+
+
+def _as_it_is(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`tf.recompute_grad`: saves no memory here."""
+    return f
 
 
 def random_normal_initializer(mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> Any:
@@ -233,22 +231,58 @@ def random_uniform_initializer(minval: float = -0.05, maxval: float = 0.05, seed
 
 
 _OWN = (
-    *(UnconnectedGradients, add_n, argmax, argmin, cond, constant, cumprod, cumsum, device, gather, identity, is_tensor),
-    *(map_fn, matmul, one_hot, pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference),
+    *(
+        UnconnectedGradients,
+        add_n,
+        argmax,
+        argmin,
+        constant,
+        constant_initializer,
+        cumprod,
+        cumsum,
+        gather,
+        identity,
+        is_tensor,
+        matmul,
+        one_hot,
+    ),
+    *(pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference, unique),
+    constant_initializer,
 )
-_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "constant_initializer": initializers.Constant, "newaxis": None}
+_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "newaxis": None}
 _MORE |= {"ones_initializer": initializers.Ones, "zeros_initializer": initializers.Zeros}
-_DTYPES = "bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+_MORE |= {"custom_gradient": ops.custom_gradient, "as_dtype": np.dtype, "recompute_grad": _as_it_is, **RUN}
+_DTYPES = "bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 half double"
 _NAMES: dict[str, Any] = _table() | {own.__name__: own for own in _OWN} | _MORE
-_NAMES |= {name: np.dtype(name) for name in _DTYPES.split()}
+_NAMES |= {name: named(function) for name, function in MATH.items()}
+_NAMES |= {name: np.dtype(name) for name in _DTYPES.split()} | {"string": np.dtype(object)}
 
 _MATH = SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__})
 _MATH.__dict__.update({name: item for name, item in _NAMES.items() if inspect.isfunction(item)})
 _MATH.__dict__.update(divide_no_nan=divide_no_nan, l2_normalize=l2_normalize)
 _LINALG = SimpleNamespace(
-    diag_part=ops.diagonal, einsum=ops.einsum, matmul=matmul, matrix_transpose=matrix_transpose, norm=_NAMES["norm"]
+    diag_part=ops.diagonal, einsum=ops.einsum, eye=ops.eye, trace=ops.trace, matmul=matmul, matrix_transpose=matrix_transpose
 )
-_NAMES |= {"image": IMAGE, "io": IO, "linalg": _LINALG, "math": _MATH, "nn": NN, "train": TRAIN}
+_LINALG.__dict__.update(**LINALG, l2_normalize=l2_normalize, norm=_NAMES["norm"], tensordot=ops.tensordot)
+IMAGE.__dict__.update({name: named(function) for name, function in IMAGES.items()})
+_NAMES |= {
+    "image": IMAGE,
+    "io": IO,
+    "linalg": _LINALG,
+    "math": _MATH,
+    "nn": NN,
+    "saved_model": SAVED_MODEL,
+    "summary": SUMMARY,
+    "train": TRAIN,
+}
+_NAMES["dtypes"] = SimpleNamespace(**{name: _NAMES[name] for name in (*_DTYPES.split(), "as_dtype", "cast", "saturate_cast")})
+
+
+class _Version(SimpleNamespace):
+    """TensorFlow's `tf.version.VERSION`, and Keras's `keras.version()`."""
+
+    def __call__(self) -> str:
+        return str(self.VERSION)
 
 
 def lookup(name: str) -> Any:
@@ -258,7 +292,7 @@ def lookup(name: str) -> Any:
         AttributeError: if it is not here.
     """
     if name == "version":  # of minicnn, which is loaded by now
-        return SimpleNamespace(VERSION=sys.modules["minicnn"].__version__)
+        return _Version(VERSION=sys.modules["minicnn"].__version__)
     if name in _NAMES:
         return _NAMES[name]
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # else loaded when first used, see _LAZY
     from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
 
 __all__ = [
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "CustomObjectScope",
     "Progbar",
     "PyDataset",
@@ -173,3 +175,10 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
         )
     x, y, sample_weight = (*data, None, None)[:3]
     return x, y, sample_weight
+
+
+def enable_interactive_logging() -> None:
+    """Nothing: minicnn prints its progress where `verbose` says so."""
+
+
+disable_interactive_logging = enable_interactive_logging

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, config, registry, serialization
+from minicnn.shapes import TensorShape
 from minicnn.tensor import as_op, as_tensor, watching
 
 _alive: weakref.WeakSet[Variable] = weakref.WeakSet()
 _frozen_or_freed = [0]
 # [bytes that new variables may still take], of what is being read here; other threads have their own.
 _allowance: ContextVar[list[int] | None] = ContextVar("allowance", default=None)
+
+
+_TENSORFLOW = {"aggregation", "caching_device", "import_scope", "synchronization", "validate_shape", "variable_def"}
 
 
 def trainable_changes() -> int:
@@ -63,6 +67,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         trainable: whether optimizers update it.
         name: default "variable", "variable_1", ...
         regularizer, constraint: what `Layer.add_weight` was given.
+        **tensorflow: TensorFlow's name of the first, `initial_value`; and what of its arguments has no effect here.
 
     Attributes:
         value: the array itself, of the current backend. Ops read this.
@@ -73,7 +78,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(
         self,
-        initializer: Any,
+        initializer: Any = None,
         shape: Sequence[int] | None = None,
         dtype: Any = None,
         trainable: bool = True,
@@ -82,7 +87,14 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         path: str | None = None,
         regularizer: Any = None,
         constraint: Any = None,
+        **tensorflow: Any,
     ) -> None:
+        initializer = tensorflow.pop("initial_value", initializer)
+        if initializer is None or not _TENSORFLOW.issuperset(tensorflow):
+            raise TypeError(
+                "`Variable` takes an `initializer` (TensorFlow's `initial_value`), and none of the arguments "
+                f"{sorted(tensorflow.keys() - _TENSORFLOW)}. Received: initializer={initializer}"
+            )
         self.name = name or registry.unique_name("variable")
         self.path = path or self.name
         self._trainable = bool(trainable)
@@ -121,8 +133,12 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         return self._value
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self._value.shape)
+    def shape(self) -> TensorShape:
+        return TensorShape(self._value.shape)
+
+    def get_shape(self) -> TensorShape:
+        """`shape`."""
+        return self.shape
 
     @property
     def dtype(self) -> str:
@@ -140,8 +156,12 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         """A copy of the value as a NumPy array."""
         return np.array(backends.to_numpy(self._value))
 
-    def assign(self, value: Any) -> Variable:
-        """Replace the value, in place; the shape must match.
+    def read_value(self) -> Any:
+        """A copy of the value as a tensor, through which gradients reach the variable."""
+        return registry.lookup("operation", "constant")(self)
+
+    def assign(self, value: Any, use_locking: Any = None, name: Any = None, read_value: Any = None) -> Variable:
+        """Replace the value, in place; the shape must match. TensorFlow's other arguments have no effect.
 
         Raises:
             ValueError: for another shape (Keras's wording); nothing has changed then.
@@ -201,6 +221,10 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     def scatter_nd_update(self, indices: Any, updates: Any) -> Variable:
         """Replace the elements (or slices) at places, in place; `indices` (..., axes), as of `ops.scatter_update`."""
         return self._assign_at(tuple(np.moveaxis(np.asarray(indices), -1, 0)), updates)
+
+    def scatter_update(self, sparse_delta: Any) -> Variable:
+        """Replace the rows that a `tf.IndexedSlices` names, in place."""
+        return self._assign_at(np.asarray(sparse_delta.indices), sparse_delta.values)
 
     def __len__(self) -> int:
         return len(self._value)

@@ -47,8 +47,7 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
     "initializers": {AUDIO: "STFT STFTInitializer stft"},
     "callbacks": {SERVERS: "OrbaxCheckpoint RemoteMonitor"},
     "ops": {
-        AUDIO: "bartlett blackman ctc_decode ctc_loss extract_sequences fft fft2 hamming hanning ifft2 irfft istft kaiser rfft"
-        " stft",
+        AUDIO: "bartlett blackman ctc_decode ctc_loss extract_sequences hamming hanning irfft istft kaiser rfft stft",
         COMPLEX: "angle conj conjugate imag isreal polar real view_as_complex view_as_real",
         LINEAR: "cholesky cholesky_inverse det eig eigh inv logdet lstsq lu_factor matrix_rank pinv qr slogdet solve"
         " solve_triangular svd",

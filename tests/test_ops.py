@@ -400,6 +400,8 @@ case("rearrange")(
     ][d.number(0, 3)]
 )
 
+case("fft")(lambda d: (lambda x: ([(x, d.normal(x.shape))], {}))(d.normal()))
+case("fft2", "ifft2")(lambda d: ([(d.normal((3, 2, 5)), d.normal((3, 2, 5)))], {}))
 case("inner")(lambda d: ([d.normal((2, 3)), d.normal((4, 3))], {}))
 case("vdot")(lambda d: ([d.normal((2, 3)), d.normal((2, 3))], {}))
 case("cross")(

@@ -1098,3 +1098,13 @@ def test_a_class_of_built_models_has_weights_to_save(tmp_path):
     one.second = minicnn.Sequential([minicnn.layers.Dense(1)])
     with pytest.raises(ValueError, match="not yet been built"):
         one.save_weights(tmp_path / "other.weights.h5")
+
+
+def test_assets_that_are_not_saved_are_told_of(tmp_path):
+    class Words(minicnn.layers.Dense):
+        def save_assets(self, inner_path):
+            raise AssertionError("nobody calls this")
+
+    model = minicnn.Sequential([minicnn.layers.Input((2,)), Words(1)])
+    with pytest.warns(UserWarning, match="What `save_assets` of layers/words writes is not saved"):
+        model.save(tmp_path / "words.keras")

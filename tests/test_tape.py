@@ -309,8 +309,22 @@ def test_errors():
         minicnn.GradientTape().gradient(y, x, unconnected_gradients="ones")
     with pytest.raises(ValueError, match="source of a gradient is a tensor"):
         minicnn.GradientTape().gradient(y, X)
-    with pytest.raises(NotImplementedError, match="no `jacobian`"):
-        tape.jacobian(y, x)
+
+
+def test_jacobians_are_tensorflows():
+    x, w = X[0, :3, :4, 0], X[1, :4, :2, 0]
+    found = []
+    for root, tapes in ((minicnn, minicnn.GradientTape), (tf, tf.GradientTape)):
+        one, two, unused = root.convert_to_tensor(x), root.convert_to_tensor(w), root.Variable(1.0)
+        with tapes() as tape, tapes(persistent=True) as again:
+            for each in (tape, again):
+                each.watch([one, two])
+            y = root.tanh(root.matmul(one, two))
+        of_x, of_w, of_none = tape.jacobian(y, [one, two, unused])
+        assert of_none is None
+        found.append((of_x, of_w, again.jacobian(y, two), again.batch_jacobian(y, one)))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_a_gradient_of_a_gradient_is_refused_where_it_is_asked_for():

@@ -95,6 +95,53 @@ CALLS = [  # the name, its arguments, and those by name
     ("add_n", ([IMAGES, IMAGES, IMAGES],), {}),
     ("one_hot", ([0, 2, 1], 3), {"on_value": 0.9, "off_value": 0.05}),
     ("linalg.diag_part", (IMAGES[0, :6, :6, 0],), {}),
+    ("nn.relu", (), {"features": IMAGES - 0.5, "name": "passed"}),
+    ("nn.local_response_normalization", (IMAGES, 1), {"bias": 2.0, "alpha": 1e-2, "beta": 0.75}),
+    ("nn.lrn", (IMAGES,), {}),
+    ("nn.weighted_cross_entropy_with_logits", (IMAGES, IMAGES * 4 - 2, 3.0), {}),
+    ("nn.crelu", (IMAGES - 0.5,), {}),
+    ("nn.max_pool", (IMAGES, (1, 1, 1, 3), (1, 1, 1, 3), "VALID"), {}),
+    ("nn.conv1d", (IMAGES[0], KERNEL[0], 2, "SAME"), {}),
+    ("nn.max_pool1d", (IMAGES[0], 2, 2, "VALID"), {}),
+    ("nn.avg_pool1d", (IMAGES[0], 3, [1, 2, 1], "SAME"), {}),
+    ("nn.pool", (IMAGES, (2, 2), "AVG"), {"strides": (2, 2)}),
+    ("nn.atrous_conv2d", (IMAGES, KERNEL, 2, "SAME"), {}),
+    ("nn.separable_conv2d", (IMAGES, DEPTHWISE, KERNEL[:1, :1].repeat(2, 2), (1, 1, 1, 1), "SAME"), {}),
+    ("nn.zero_fraction", (np.float32([0, 1, 0]),), {}),
+    ("nn.compute_average_loss", (IMAGES[0, 0, :, 0],), {"global_batch_size": 4}),
+    ("clip_by_norm", (IMAGES, 2.0), {"axes": [1]}),
+    ("gather_nd", (IMAGES, [[0, 1], [1, 2]]), {}),
+    ("gather_nd", (IMAGES, [[[1]], [[2]]]), {"batch_dims": 1}),
+    ("boolean_mask", (IMAGES, IMAGES[..., 0] > 0.5), {}),
+    ("boolean_mask", (IMAGES, IMAGES[0, :, :, 0] > 0.5), {"axis": 1}),
+    ("scatter_nd", ([[0], [2]], IMAGES[0, :2], (4, 9, 3)), {}),
+    ("tensor_scatter_nd_add", (IMAGES[0], [[0], [2]], IMAGES[1, :2]), {}),
+    ("tensor_scatter_nd_sub", (IMAGES[0], [[0], [2]], IMAGES[1, :2]), {}),
+    ("tensor_scatter_nd_update", (IMAGES[0], [[0], [2]], IMAGES[1, :2]), {}),
+    ("slice", (IMAGES, [0, 1, 0, 0], [1, -1, 2, 3]), {}),
+    ("sequence_mask", ([1, 3], 4), {}),
+    ("math.confusion_matrix", ([0, 1, 2, 2], [0, 2, 2, 2]), {"num_classes": 4}),
+    ("histogram_fixed_width", (IMAGES, [0.0, 0.8]), {"nbins": 5}),
+    ("unique", ([3, 1, 3, 2],), {}),
+    ("math.xlogy", (np.float32([0, 2]), np.float32([0, 3])), {}),
+    ("math.unsorted_segment_sum", (IMAGES[0], [0, 2, 0, 1, 1, 2], 4), {}),
+    ("math.reduce_euclidean_norm", (IMAGES,), {"axis": 1}),
+    ("linalg.global_norm", ([IMAGES, IMAGES],), {}),
+    ("linalg.band_part", (IMAGES, 1, 0), {}),
+    ("linalg.diag", (IMAGES[0, 0],), {}),
+    ("linalg.normalize", (IMAGES,), {"axis": 1}),
+    ("linalg.matvec", (IMAGES[0], IMAGES[1, :, 0]), {}),
+    ("scan", (lambda a, b: a + b, IMAGES), {}),
+    ("foldl", (lambda a, b: a * b, IMAGES), {"initializer": np.float32(2)}),
+    ("while_loop", (lambda i, x: i < 3, lambda i, x: (i + 1, x * 2), (np.int32(0), IMAGES)), {}),
+    ("switch_case", (np.array(1), [lambda: IMAGES, lambda: IMAGES + 1]), {}),
+    ("shape", (IMAGES,), {}),
+    ("rank", (IMAGES,), {}),
+    ("size", (IMAGES,), {}),
+    ("image.draw_bounding_boxes", (IMAGES, BOXES[:2].reshape(2, 1, 4).repeat(2, 1)), {"colors": None}),
+    ("image.draw_bounding_boxes", (IMAGES, BOXES.reshape(2, 2, 4), np.float32([[1, 0, 0.5], [0, 0, 1]])), {}),
+    ("image.non_max_suppression", (BOXES, np.float32([0.3, 0.9, 0.5, 0.7]), 3), {"iou_threshold": 0.3}),
+    ("image.non_max_suppression", (BOXES, np.float32([0.3, 0.9, 0.5, 0.7]), 9, 0.9, 0.4), {}),
 ]
 
 
@@ -202,7 +249,7 @@ def test_a_picture_is_read_and_decoded_as_tensorflow_does(tmp_path, mode, channe
         (lambda: minicnn.image.random_contrast(IMAGE, 2.0, 1.0), "lower=2.0, upper=1.0"),
         (lambda: minicnn.image.crop_and_resize(IMAGES, BOXES, [0] * 4, (2, 2), "cubic"), "method='cubic'"),
         (lambda: minicnn.io.decode_png(b"", channels=2), "channels=2"),
-        (lambda: minicnn.nn.max_pool(IMAGES, (1, 1, 1, 3), 1, "VALID"), r"Received: \(1, 1, 1, 3\)"),
+        (lambda: minicnn.nn.conv2d(IMAGES, KERNEL, (1, 1, 1, 3), "VALID"), r"Received: \(1, 1, 1, 3\)"),
         (lambda: minicnn.nn.conv2d(IMAGES, KERNEL, 1, "SAME", data_format="NCHW"), "data_format='NCHW'"),
         (lambda: minicnn.nn.conv2d_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), (2, 5, 5, 4), 2), "output_shape="),
         (lambda: minicnn.gather(IMAGES, np.zeros((2, 3)), axis=2, batch_dims=1), "axis=2, batch_dims=1"),
@@ -442,3 +489,180 @@ def test_a_clone_has_functions_and_classes_that_nobody_registered():
     clone = minicnn.models.clone_model(model)
     np.testing.assert_allclose(clone(np.ones((1, 3))), np.full((1, 3), 2.0))
     assert type(clone.layers[1]) is Doubled
+
+
+def test_a_shape_has_tensorflows_methods():
+    image = minicnn.Input((8, None, 3))
+    assert image.get_shape().as_list() == [None, 8, None, 3]
+    assert (image.shape.rank, image.shape.num_elements(), image.shape.is_fully_defined()) == (4, None, False)
+    for known in (minicnn.constant(IMAGES), minicnn.Variable(IMAGES)):
+        assert known.get_shape() == known.shape == IMAGES.shape
+        assert (known.shape.as_list(), known.shape.num_elements()) == ([2, 6, 9, 3], 324)
+    assert minicnn.TensorShape(None).as_list() == [None]
+    tensor = minicnn.constant(IMAGES)
+    assert (float(tensor[:1, :1, :1, 0]), int(tensor[:1, :1, 0, 0] * 10)) == (IMAGES[0, 0, 0, 0], int(IMAGES[0, 0, 0, 0] * 10))
+    tensor.shape = (12, 27)
+    assert tensor.shape.as_list() == [12, 27]
+
+
+def test_a_variable_takes_tensorflows_arguments():
+    v = minicnn.Variable(initial_value=[1.0, 2.0], trainable=False, name="v", aggregation=None)
+    assert (v.name, v.trainable, v.assign(v + 1, read_value=False).numpy().tolist()) == ("v", False, [2.0, 3.0])
+    with GradientTape() as tape:
+        tape.watch(v)
+        y = minicnn.reduce_sum(v.read_value() ** 2)
+    assert tape.gradient(y, v).tolist() == [4.0, 6.0]
+    with pytest.raises(TypeError, match=r"none of the arguments \['initial'\]"):
+        minicnn.Variable(1.0, initial=2.0)
+
+
+def test_a_variable_s_rows_are_replaced_by_slices():
+    values = []
+    for root in (minicnn, tf):
+        v = root.Variable(IMAGES[0])
+        v.scatter_update(root.IndexedSlices(values=IMAGES[1, :2], indices=[4, 1]))
+        values.append(v.numpy())
+    np.testing.assert_array_equal(*values)
+
+
+def test_an_element_of_a_tensor_is_a_tensor_and_a_number():
+    vector = minicnn.constant([3, 1, 2])
+    assert [one.numpy() for one in vector] == [vector[i].numpy() for i in range(3)] == [3, 1, 2]
+    assert ("abcd"[vector[0]], {1: "one"}[vector[1]], f"{vector[2] / 4:.2f}", max(vector), sum(vector)) == (
+        "d",
+        "one",
+        "0.50",
+        3,
+        6,
+    )
+    with pytest.raises(TypeError, match="unhashable type: 'Tensor'"):
+        hash(vector)
+
+
+def test_a_saved_model_is_a_folder_with_a_model(tmp_path):
+    layers = minicnn.layers
+    model = minicnn.Sequential([layers.Input((4,)), layers.Dense(2)])
+    minicnn.saved_model.save(model, tmp_path / "saved" / "1")
+    assert minicnn.saved_model.contains_saved_model(tmp_path / "saved" / "1")
+    again = minicnn.saved_model.load(tmp_path / "saved" / "1")
+    x = DRAW.random((3, 4), np.float32)
+    np.testing.assert_array_equal(again(x), model(x))
+    with pytest.raises(ValueError, match=r"takes a model.*Received: Module"):
+        minicnn.saved_model.save(minicnn.Module(), tmp_path / "module")
+
+
+def test_a_constant_initializer_fills_a_shape_row_by_row():
+    for value, shape in ((IMAGES[0, :2, :2], (3, 2, 2, 1)), (0.5, (2, 2))):
+        ours, theirs = (root.constant_initializer(value)(shape, "float32") for root in (minicnn, tf))
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_runs_programs_runs_them_here():
+    strategy = minicnn.distribute.MirroredStrategy()
+    with strategy.scope(), minicnn.name_scope("model"), minicnn.device("/GPU:0"):
+        total = strategy.run(lambda x: x * 2, args=(minicnn.constant([1.0, 2.0]),))
+    assert strategy.num_replicas_in_sync == 1
+    assert strategy.reduce(minicnn.distribute.ReduceOp.SUM, total, axis=None).tolist() == [2.0, 4.0]
+    assert strategy.reduce(minicnn.distribute.ReduceOp.MEAN, total, axis=0) == 3.0
+    assert minicnn.numpy_function(lambda x: x + 1, [total], "float32").numpy().tolist() == [3.0, 5.0]
+    assert minicnn.vectorized_map(lambda x: x * x, total).tolist() == [4.0, 16.0]
+    assert minicnn.case([(False, lambda: 1), (True, lambda: 2)], default=lambda: 3) == 2
+    assert minicnn.config.list_logical_devices("GPU") == minicnn.config.experimental.get_visible_devices("GPU")
+    assert minicnn.config.experimental.enable_op_determinism() is None
+    assert minicnn.executing_eagerly()
+    assert minicnn.version.VERSION == minicnn.keras.version() == minicnn.__version__
+    metric = minicnn.metrics.Mean()
+    metric.update_state(3.0)
+    metric.reset_states()
+    assert metric.count.numpy() == 0
+
+
+def test_printing_shows_tensors(capsys):
+    minicnn.print("loss", minicnn.constant([1.0, 2.0]), sep="=")
+    assert capsys.readouterr().err == "loss=[1. 2.]\n"
+
+
+def test_gradients_reach_what_is_gathered_and_clipped():
+    image, indices = IMAGES[0], [[0, 1], [3, 2], [0, 1]]
+    results = []
+    for root, tape in ((minicnn, GradientTape()), (tf, tf.GradientTape())):
+        x = root.constant(image)
+        with tape:
+            tape.watch(x)
+            masked = root.boolean_mask(x, image[..., 0] > 0.4)
+            (clipped, _), near = root.clip_by_global_norm([x * x, x], 1.5), root.nn.lrn(x[None] * 2.0, 1)
+            parts = (
+                root.gather_nd(x, indices) ** 2,
+                masked**3,
+                clipped[0] * 0.7 + clipped[1],
+                near,
+                root.clip_by_norm(x, 2.0, axes=[2]),
+            )
+            y = root.add_n([root.reduce_sum(part) for part in parts])
+        results.append(np.asarray(tape.gradient(y, x)))
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
+
+
+def test_seeds_of_tensorflows_two_numbers_draw_the_same_numbers_again():
+    random = minicnn.random
+    for draw in (random.stateless_uniform, random.stateless_normal, random.stateless_truncated_normal):
+        first, again, other = (np.asarray(draw((50,), seed=seed)) for seed in ((1, 2), (1, 2), (2, 1)))
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
+    one, two = (random.Generator.from_seed(3) for _ in range(2))
+    assert np.array_equal(one.normal((4,)), two.normal((4,)))
+    assert not np.array_equal(one.uniform((4,)), one.uniform((4,)))
+    assert random.gamma([3], [0.5, 2.0]).shape == (3, 2) == tf.random.gamma([3], [0.5, 2.0]).shape
+
+
+def test_pictures_are_written_and_found(tmp_path):
+    name = str(tmp_path / "new" / "picture.png")
+    minicnn.io.write_file(name, minicnn.io.encode_png(BYTES))
+    np.testing.assert_array_equal(tf.io.decode_png(tf.io.read_file(name)), BYTES)
+    assert minicnn.io.gfile.exists(name)
+    assert minicnn.io.gfile.glob(str(tmp_path / "new" / "*")) == [name]
+    ours, theirs = (np.asarray(root.image.adjust_jpeg_quality(BYTES, 60), "float64") for root in (minicnn, tf))
+    assert np.abs(ours - theirs).mean() < 2 < np.abs(ours - BYTES).mean()
+
+
+def test_summaries_are_read_by_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    assert minicnn.summary.scalar("nowhere", 1.0, step=0) is False  # no writer is the default one
+    writer = minicnn.summary.create_file_writer(tmp_path)
+    with writer.as_default():
+        minicnn.summary.scalar("loss", minicnn.constant(0.5), step=3)
+        minicnn.summary.image("digits", IMAGES, step=3)
+        minicnn.summary.text("note", "begun", step=3)
+        with pytest.raises(ValueError, match="'loss' needs a `step`"):
+            minicnn.summary.scalar("loss", 1.0)
+    writer.close()
+    found = EventAccumulator(str(tmp_path)).Reload()
+    (loss,), (digits,), (note,) = (found.Tensors(tag) for tag in ("loss", "digits", "note"))
+    assert (loss.step, float(make_ndarray(loss.tensor_proto))) == (3, 0.5)
+    assert [make_ndarray(one.tensor_proto).ravel()[:2].tolist() for one in (digits, note)] == [[b"9", b"6"], [b"begun"]]
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_a_loss_within_a_layer_takes_weights(reduction):
+    loss_of = minicnn.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
+
+    class Endpoint(minicnn.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = minicnn.layers.Dense(1)
+
+        def call(self, x, targets, weight):
+            logits = self.dense(x)
+            self.add_loss(loss_of(targets, logits, weight))
+            return logits
+
+    inputs = [minicnn.Input((4,)), minicnn.Input((1,)), minicnn.Input((1,))]
+    model = minicnn.Model(inputs, Endpoint()(*inputs))
+    model.compile("sgd")
+    x, targets, weight = DRAW.random((6, 4)), DRAW.integers(0, 2, (6, 1)), DRAW.random((6, 1))
+    logits = model.predict([x, targets, weight], verbose=0)
+    theirs = tf.keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
+    expected = float(theirs(targets.astype("float32"), logits, weight.astype("float32")))
+    np.testing.assert_allclose(model.evaluate([x, targets, weight], verbose=0), expected, rtol=1e-5)

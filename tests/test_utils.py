@@ -540,6 +540,16 @@ def test_a_user_s_batches_and_the_older_names_of_fit_evaluate_and_predict():
     assert model.evaluate_generator(data, verbose=0, workers=2) == model.evaluate(data, verbose=0)
     np.testing.assert_array_equal(model.predict_generator(data, verbose=0), model.predict(data, verbose=0))
     assert utils.PyDataset is utils.Sequence
+
+    class Counted(utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.num_batches = 3
+
+        def __len__(self):
+            return self.num_batches
+
+    assert len(Counted()) == Counted().num_batches == 3
     with pytest.raises(NotImplementedError, match="needs a method `__getitem__"):
         utils.PyDataset()[0]
     with pytest.raises(NotImplementedError, match="needs a method `__len__"):

@@ -18,7 +18,7 @@ from minicnn.callbacks.base import Callback, Logs
 _numbers = itertools.count()
 
 
-class _EventFile:
+class EventFile:
     """A new file of events in a folder, which TensorBoard reads while it grows."""
 
     def __init__(self, folder: str) -> None:
@@ -58,11 +58,17 @@ class _EventFile:
 
     def graph(self, description: str) -> None:
         """A model's JSON, which TensorBoard draws."""
+        self._plugin("keras", description, "graph_keras_model", b"1", 0)
+
+    def text(self, tag: str, text: str, step: int) -> None:
+        self._plugin(tag, text, "text", b"", step)
+
+    def _plugin(self, tag: str, text: str, plugin: str, content: bytes, step: int) -> None:
         from tensorboard.compat.proto.summary_pb2 import SummaryMetadata
 
         metadata = SummaryMetadata()
-        metadata.plugin_data.plugin_name, metadata.plugin_data.content = "graph_keras_model", b"1"
-        self._strings("keras", [description.encode()], metadata, 0, shape=())
+        metadata.plugin_data.plugin_name, metadata.plugin_data.content = plugin, content
+        self._strings(tag, [text.encode()], metadata, step, shape=())
 
     def _strings(self, tag: str, values: list[bytes], metadata: Any, step: int, shape: tuple[int, ...] | None = None) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -79,6 +85,10 @@ class _EventFile:
 
         with naming(self._path):
             self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
+            self._records.flush()
+
+    def flush(self) -> None:
+        with naming(self._path):
             self._records.flush()
 
     def close(self) -> None:
@@ -135,16 +145,16 @@ class TensorBoard(Callback):
         self.histogram_freq, self.write_graph, self.write_images = histogram_freq, write_graph, write_images
         self.write_steps_per_second = write_steps_per_second
         self.update_freq = 1 if update_freq == "batch" else update_freq
-        self._files: dict[str, _EventFile] = {}
+        self._files: dict[str, EventFile] = {}
         self._global_train_batch = self._global_test_batch = 0
         if self.update_freq != "epoch":
             # Instance attributes: curves by epoch cost a batch nothing.
             self.on_train_batch_begin = self._before_batch  # type: ignore[method-assign]
             self.on_train_batch_end = self._after_batch  # type: ignore[method-assign]
 
-    def _file(self, name: str) -> _EventFile:
+    def _file(self, name: str) -> EventFile:
         if name not in self._files:
-            self._files[name] = _EventFile(os.path.join(self.log_dir, name))
+            self._files[name] = EventFile(os.path.join(self.log_dir, name))
         return self._files[name]
 
     def _scalars(self, file: str, form: str, logs: Mapping[str, Any], step: int) -> None:

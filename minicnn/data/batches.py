@@ -45,7 +45,11 @@ class PyDataset:
     @property
     def num_batches(self) -> int:
         """How many batches there are."""
-        return len(self)
+        return self.__dict__["num_batches"] if "num_batches" in self.__dict__ else len(self)
+
+    @num_batches.setter
+    def num_batches(self, value: int) -> None:  # programs keep their count under this name, for `__len__` to return
+        self.__dict__["num_batches"] = value
 
     def on_epoch_begin(self) -> None:
         """Called before each epoch."""

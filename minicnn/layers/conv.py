@@ -94,6 +94,17 @@ class Conv2D(Sliding):
         self._reject_strides_with_dilation()
         reject_unsupported(self.name, lora_rank=lora_rank, lora_alpha=lora_alpha)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A class that replaces `convolution_op`, and nothing around it, computes by that."""
+        super().__init_subclass__(**kwargs)
+        if "convolution_op" in vars(cls) and not {"call", "forward"} & set(vars(cls)):
+            cls.call = _call_by_convolution_op  # type: ignore[assignment]
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """The convolution alone, without bias and activation, by any kernel: for a `call` of one's own. See `ops.conv`."""
+        convolve = registry.lookup("convolution", "conv")
+        return convolve(inputs, kernel, self.strides, self.padding, self.data_format, self.dilation_rate)
+
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # an input that does not fit is refused before there are weights
         C_in = defined_channels(self.image_shape(input_shape), self.name)
@@ -151,6 +162,13 @@ class Conv2D(Sliding):
         x_shape = self.image_shape(input_shape)
         kernel_shape = (*self._of_image(self.kernel_size), x_shape[3] // self.groups, self.filters)
         return ops.conv2d_algorithm(x_shape, kernel_shape, self.window_over(input_shape))
+
+
+def _call_by_convolution_op(layer: Any, inputs: Any) -> Any:
+    y = layer.convolution_op(inputs, layer.kernel)
+    if layer.use_bias:
+        y = y + (layer.bias if layer.data_format == "channels_last" else layer.bias[:, None, None])
+    return layer.activation(y)
 
 
 @registry.register("layer", "Convolution1D")

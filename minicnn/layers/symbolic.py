@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minicnn import registry
+from minicnn.shapes import TensorShape
 from minicnn.tensor import Symbolic, as_op
 
 Shape = tuple[int | None, ...]
@@ -45,7 +46,7 @@ class KerasTensor(Symbolic, np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(
         self, shape: Sequence[int | None], dtype: str = "float32", name: str | None = None, node: Node | None = None
     ) -> None:
-        self.shape: Shape = tuple(None if size is None else int(size) for size in shape)
+        self.shape = TensorShape(None if size is None else int(size) for size in shape)
         self.dtype = dtype
         self.name = name or registry.unique_name("keras_tensor")
         self.node = node
@@ -54,6 +55,10 @@ class KerasTensor(Symbolic, np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    def get_shape(self) -> TensorShape:
+        """`shape`."""
+        return self.shape
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         shapes = {item.shape for item in inputs if isinstance(item, KerasTensor)}

@@ -66,6 +66,15 @@ from minicnn.losses.similarity import (
 )
 from minicnn.losses.targets import Shape, check_labels, target_kind
 
+
+class Reduction:
+    """The names of the reductions, as older programs have them."""
+
+    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+    NONE = "none"
+    SUM = "sum"
+
+
 __all__ = [
     "BCE",
     "BinaryCrossentropy",
@@ -93,6 +102,7 @@ __all__ = [
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Poisson",
+    "Reduction",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
     "Tversky",

@@ -70,13 +70,26 @@ class Loss:
         if not isinstance(losses, Symbolic):
             ignored = self._ignored(y_true, losses)
             losses = losses * as_tensor(self._weights(losses.shape, sample_weight, self.dtype, ignored))
-        elif sample_weight is not None or self.reduction not in ("sum_over_batch_size", "mean", "sum", "none", None):
-            raise ValueError(
-                f"Loss {self.name!r}: of symbolic tensors it takes no weights. Received: reduction={self.reduction}"
-            )
-        elif self.reduction in ("sum_over_batch_size", "mean"):
-            return registry.lookup("operation", "mean")(losses)
+        else:
+            return self._of_symbols(losses, sample_weight)
         return losses if self.reduction in ("none", None) else registry.lookup("operation", "sum")(losses)
+
+    def _of_symbols(self, losses: Any, sample_weight: Any) -> Any:
+        """The reduction as layers of a graph. The weights have a sample's axes, and perhaps one of size 1 more."""
+        weight: Any = 1.0
+        if sample_weight is not None:
+            weight, ops_of = cast_op(sample_weight, self.dtype), registry.lookup
+            if len(weight.shape) == len(losses.shape) + 1:
+                weight = ops_of("operation", "squeeze")(weight, -1)
+            for _ in range(len(losses.shape) - len(weight.shape)):
+                weight = ops_of("operation", "expand_dims")(weight, -1)
+            losses = losses * weight
+        if self.reduction in ("none", None):
+            return losses
+        total = registry.lookup("operation", "mean" if self.reduction in ("sum_over_batch_size", "mean") else "sum")(losses)
+        if self.reduction == "mean_with_sample_weight":
+            total = total / registry.lookup("operation", "sum")(losses * 0 + weight)
+        return total
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The losses, not yet reduced."""

@@ -78,6 +78,10 @@ class Metric:
         for variable in self.variables:
             variable.value.fill(0)
 
+    def reset_states(self) -> None:
+        """`reset_state`, by its older name."""
+        self.reset_state()
+
     def update_state(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch."""
         raise NotImplementedError(f"Metric {type(self).__name__!r} must implement `update_state()`.")

@@ -97,6 +97,7 @@ from minicnn.ops.elementwise import (
     view,
     where,
 )
+from minicnn.ops.fourier import fft, fft2, ifft2
 from minicnn.ops.indexing import (
     argpartition,
     isin,
@@ -381,6 +382,8 @@ __all__ = [
     "exponential",
     "eye",
     "fabs",
+    "fft",
+    "fft2",
     "flip",
     "fliplr",
     "flipud",
@@ -407,6 +410,7 @@ __all__ = [
     "hstack",
     "hypot",
     "identity",
+    "ifft2",
     "image",
     "in_top_k",
     "inner",

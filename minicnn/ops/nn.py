@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import activations, backends, config, losses, shapes
+from minicnn import activations, backends, config, losses, registry, shapes
 from minicnn.backends import ops as kernels
 from minicnn.backends.reference.im2col import col2im, im2col
 from minicnn.backends.types import Window, transposed_window, window_over
@@ -90,6 +90,7 @@ def _(dy: Any, saved: Any) -> Any:
     return dx, dkernel
 
 
+@registry.register("convolution")
 def conv(
     inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
 ) -> Any:

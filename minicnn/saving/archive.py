@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import warnings
 import zipfile
 from typing import Any
 
 from minicnn.saving.objects import LARGEST_CONFIG, parse_config, serialize_keras_object
-from minicnn.saving.weights_file import expected_bytes, read_weights, weights_bytes
+from minicnn.saving.weights_file import expected_bytes, read_weights, saved_objects, weights_bytes
 from minicnn.untrusted import open_zip, reading
 
 __all__ = [
@@ -33,6 +34,13 @@ def archive_bytes(model: Any, keras_version: str) -> memoryview:
     }
     if model.input_range is not None:  # Keras reads nothing from here
         metadata[_RANGE] = [float(end) for end in model.input_range]
+    for path, part in saved_objects(model):
+        if hasattr(part, "save_assets"):
+            warnings.warn(
+                f"What `save_assets` of {path or type(part).__name__} writes is not saved: a `.keras` file of minicnn's holds "
+                "a configuration and variables. Text can stand in `get_config`, arrays in `save_own_variables`.",
+                stacklevel=4,
+            )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(_METADATA, json.dumps(metadata))

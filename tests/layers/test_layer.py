@@ -260,6 +260,14 @@ def network_of_changed_layers(K):
         def call(self, inputs):
             return K.ops.tanh(super().call(inputs)) + inputs
 
+    class Doubled(K.layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, kernel * 2)
+
+    class Centred(K.layers.Conv2D):
+        def call(self, inputs):
+            return self.convolution_op(inputs, self.kernel - K.ops.mean(self.kernel, axis=(0, 1, 2))) + self.bias
+
     class Squared(K.layers.BatchNormalization):
         def build(self, input_shape):
             self.factor = self.add_weight(shape=(1,), initializer="ones", name="factor")
@@ -276,6 +284,8 @@ def network_of_changed_layers(K):
         [
             K.Input((5, 5, 2)),
             Residual(2, 3, padding="same"),
+            Doubled(2, 3, padding="same", activation="relu"),
+            Centred(2, 2, padding="same"),
             Squared(),
             Quiet(0.5),
             K.layers.Flatten(),

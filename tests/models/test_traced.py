@@ -433,3 +433,16 @@ def test_a_layer_and_a_model_hand_a_mask_to_a_call_that_takes_one():
     np.testing.assert_array_equal(Model()(minicnn.ops.convert_to_tensor(x), mask=mask), [mask, mask])
     with pytest.raises(ValueError, match=r"minicnn has no masking. Received: mask="):
         minicnn.layers.Dense(2)(x, mask=mask)
+
+
+def test_random_numbers_of_a_traced_shape_are_drawn_for_the_batch():
+    class Noisy(minicnn.Model):
+        def call(self, x):
+            return x + minicnn.random.normal(x.shape) + minicnn.random.uniform((x.shape[0], 1))
+
+    noisy = Noisy()
+    drawn = [noisy.predict(np.zeros((count, 4)), verbose=0) for count in (5, 3)]
+    assert [one.shape for one in drawn] == [(5, 4), (3, 4)]
+    assert np.unique(drawn[0]).size == 20
+    with pytest.raises(ValueError, match=r"shape of known sizes.*Received: shape=\(None, 4\)"):
+        minicnn.random.normal(minicnn.Input((4,)).shape)

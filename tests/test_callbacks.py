@@ -295,6 +295,17 @@ def test_model_checkpoint_has_to_beat_its_threshold(tmp_path, mode, epochs):
     assert model.saved == [str(tmp_path / f"{epoch}.keras") for epoch in epochs]
 
 
+def test_what_a_checkpoint_cannot_do(tmp_path):
+    (tmp_path / "taken.keras").mkdir()
+    with pytest.raises(OSError, match="Please specify a non-directory filepath"):
+        run(callbacks.ModelCheckpoint(tmp_path / "taken.keras"), [{"loss": 1.0}])
+    for module in (callbacks, keras.callbacks):
+        checkpoint = module.ModelCheckpoint(str(tmp_path / "{epoch}.keras"), "loss", save_best_only=True, mode="min")
+        with pytest.warns(UserWarning, match="Can save best model only when `monitor` is a scalar value"):
+            model, _ = run(checkpoint, [{"loss": np.array([1.0, 2.0])}] * 2)
+        assert len(model.saved) == 2
+
+
 def test_auto_mode_asks_the_metric():
     stopping = callbacks.EarlyStopping("val_accuracy")
     model = FakeModel()
@@ -936,6 +947,23 @@ def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
         assert Image.open(io.BytesIO(picture[2])).size == (int(picture[0]), int(picture[1])) == (4, 3)
 
 
+@pytest.mark.parametrize(
+    "shape", [(3,), (1, 4), (4, 2), (2, 4), (2, 3, 4), (3, 3, 1, 2), (2, 4, 5, 3), (2, 4, 5, 2), (1, 1, 3, 5)]
+)
+def test_weights_become_pictures_as_in_keras(shape):
+    """Keras's lines write at once: they are given a writer that keeps what it gets."""
+    from minicnn.callbacks.tensorboard import _as_pictures
+
+    weight, kept = np.random.default_rng(0).random(shape).astype("float32"), []
+    writer = SimpleNamespace(image=lambda name, pictures, step: kept.append(np.asarray(pictures)))
+    board = type("Board", (keras.callbacks.TensorBoard,), {"summary": writer})
+    board("unused")._log_weight_as_image(weight, "w", 0)
+    ours = _as_pictures(weight)
+    assert (ours is None) == (not kept)
+    if kept:
+        np.testing.assert_array_equal(ours, kept[0])
+
+
 def test_tensorboard_writes_every_so_many_batches(tmp_path):
     pytest.importorskip("tensorboard")
     watched_training(minicnn, tmp_path, update_freq=2)
@@ -992,7 +1020,9 @@ def test_averages_are_swapped_in_as_keras_does(swap_on_epoch, wrapped):
         x, y = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
         swap = k.callbacks.SwapEMAWeights(swap_on_epoch)
         history = model.fit(x, y, batch_size=2, epochs=3, validation_data=(x, y), verbose=0, callbacks=[swap, note])
-        found.append([*history.history["val_loss"], *map(np.asarray, seen), *model.get_weights(), model.predict(x, verbose=0)])
+        of_averages = model.predict(x, verbose=0, callbacks=[k.callbacks.SwapEMAWeights()])
+        found.append([*history.history["val_loss"], *map(np.asarray, seen), *model.get_weights(), of_averages])
+        found[-1].append(model.predict(x, verbose=0))  # swapped back
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     model = minicnn.Sequential([minicnn.layers.Input((3,)), minicnn.layers.Dense(2)])

@@ -282,6 +282,82 @@ def test_summary_lists_layers_shapes_parameters_and_flops():
         assert part in table
 
 
+def test_what_a_summary_is_asked_to_show():
+    inner = minicnn.Sequential([minicnn.Input((4,)), minicnn.layers.Dense(3, name="inside")], name="inner")
+    x = minicnn.Input((4,), name="x")
+    frozen = minicnn.layers.Dense(4, name="frozen", trainable=False)
+    model = minicnn.Model(x, minicnn.layers.Dense(2, name="last")(inner(frozen(x))))
+    model.compile(minicnn.optimizers.SGD(momentum=0.9), "mse")
+
+    def shown(**options):
+        text = []
+        model.summary(print_fn=text.append, **options)
+        rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text[0].splitlines() if line.startswith("│")]
+        return text[0], {row[0]: row[1:] for row in rows if row[0]}
+
+    text, rows = shown()
+    assert list(rows) == ["x (InputLayer)", "frozen (Dense)", "inner (Sequential)", "last (Dense)"]
+    assert rows["last (Dense)"] == ["(None, 2)", "8", "12", "inner[0][0]"]
+    assert "Total params: 43 " in text
+    assert " Trainable params: 23 " in text
+    assert "Non-trainable params: 20 " in text
+    assert "Optimizer params" not in text
+    _, rows = shown(expand_nested=True)
+    assert "inside (Dense)" in rows
+    _, rows = shown(layer_range=("frozen", "inner"))
+    assert list(rows) == ["frozen (Dense)", "inner (Sequential)"]
+    _, rows = shown(show_trainable=True)
+    assert [row[-1] for row in rows.values()] == ["Y", "N", "Y", "Y"]
+    assert max(map(len, shown(line_length=60)[0].splitlines())) <= 60 < max(map(len, text.splitlines()))
+    model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+    text, _ = shown()
+    assert "Total params: 68 " in text  # the iteration and the rate, too
+    assert "Optimizer params: 25 " in text
+
+
+def test_a_model_from_its_json_and_a_clone_of_it():
+    class Doubled(minicnn.layers.Layer):
+        def call(self, x):
+            return x * 2
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2), Doubled()])
+    again = minicnn.models.model_from_json(model.to_json(), custom_objects={"Doubled": Doubled})
+    clone = minicnn.models.clone_model(model)
+    for copied in (again, clone):
+        assert [type(layer).__name__ for layer in copied.layers] == ["Dense", "Doubled"]
+        assert not np.array_equal(copied.get_weights()[0], model.get_weights()[0])
+        copied.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copied.predict(np.ones((2, 3)), verbose=0), model.predict(np.ones((2, 3)), verbose=0))
+
+
+def test_a_metric_of_several_numbers_has_several_names():
+    class Ends(minicnn.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="ends")
+            self.least = self.add_weight(name="least", initializer="zeros")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.least.assign(np.min(y_pred))
+
+        def result(self):
+            return {"least": self.least, "twice": self.least * 2}
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2, kernel_initializer="ones")])
+    model.compile("sgd", "mse", metrics=[Ends()])
+    logs = model.evaluate(np.ones((4, 3)), np.ones((4, 2)), verbose=0, return_dict=True)
+    assert (logs["least"], logs["twice"]) == (3, 6)
+
+
+def test_one_array_of_weights_serves_every_output():
+    x = minicnn.Input((3,))
+    model = minicnn.Model(x, [minicnn.layers.Dense(2)(x), minicnn.layers.Dense(1)(x)])
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    data, targets, weight = rng.random((4, 3)), [rng.random((4, 2)), rng.random((4, 1))], rng.random(4)
+    one, both = (model.evaluate(data, targets, sample_weight=given, verbose=0) for given in (weight, [weight, weight]))
+    assert one == pytest.approx(both)
+
+
 def test_get_layer_and_counts():
     model = compiled()
     assert model.get_layer(index=0) is model.layers[0]

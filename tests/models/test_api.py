@@ -321,13 +321,90 @@ def test_a_model_from_its_json_and_a_clone_of_it():
             return x * 2
 
     model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2), Doubled()])
-    again = minicnn.models.model_from_json(model.to_json(), custom_objects={"Doubled": Doubled})
+    again = minicnn.models.model_from_json(model.to_json(indent=2), custom_objects={"Doubled": Doubled})
+    assert model.to_json(indent=2).startswith('{\n  "')
     clone = minicnn.models.clone_model(model)
     for copied in (again, clone):
         assert [type(layer).__name__ for layer in copied.layers] == ["Dense", "Doubled"]
         assert not np.array_equal(copied.get_weights()[0], model.get_weights()[0])
         copied.set_weights(model.get_weights())
         np.testing.assert_array_equal(copied.predict(np.ones((2, 3)), verbose=0), model.predict(np.ones((2, 3)), verbose=0))
+
+
+def test_models_are_named_as_in_keras():
+    minicnn.utils.clear_session()
+    keras.utils.clear_session()
+    found = []
+    for k in (minicnn, keras):
+
+        class MyOwn(k.Model):
+            def call(self, x):
+                return x
+
+        x = k.Input((3,))
+        models = [k.Sequential(), k.Sequential(name="mine"), k.Model(x, k.layers.Dense(1)(x)), k.Sequential(), MyOwn()]
+        models += [k.Model(x, k.layers.Dense(1)(x), name="other"), k.Model(x, k.layers.Dense(1)(x)), MyOwn(name="own")]
+        found.append([model.name for model in models])
+    assert found[0] == found[1]
+
+
+def test_a_class_of_a_model_takes_its_inputs_in_a_list():
+    class Joined(minicnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = minicnn.layers.Dense(2)
+
+        def call(self, inputs):
+            a, b = inputs
+            return self.dense(a) + b
+
+    rng = np.random.default_rng(0)
+    a, b, y = rng.random((6, 3)), rng.random((6, 2)), rng.random((6, 2))
+    model = Joined()
+    model.compile("sgd", "mse")
+    model.fit([a, b], y, epochs=2, verbose=0)
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose(model.predict([a, b], verbose=0), a @ kernel + bias + b, rtol=1e-5)
+
+
+def test_batches_to_validate_on_are_taken_once_from_an_iterator_of_one_s_own():
+    class Once:
+        def __init__(self):
+            self.left = 3
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if not self.left:
+                raise StopIteration
+            self.left -= 1
+            return np.ones((2, 3)), np.ones((2, 2))
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    once = Once()
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), validation_data=once, validation_steps=2, verbose=0)
+    assert once.left == 1
+
+
+@pytest.mark.parametrize("name", ["crossentropy", "ce"])
+@pytest.mark.parametrize("targets", ["labels", "one-hot", "binary"])
+def test_a_cross_entropy_is_the_one_that_the_targets_need(name, targets):
+    x, labels = np.random.default_rng(0).random((6, 4)), np.array([0, 1, 2, 2, 1, 0])
+    units, y, kind = {
+        "labels": (3, labels, "sparse_categorical_crossentropy"),
+        "one-hot": (3, np.eye(3)[labels], "categorical_crossentropy"),
+        "binary": (1, labels[:, None] % 2, "binary_crossentropy"),
+    }[targets]
+    losses = []
+    for loss in (name, kind):
+        minicnn.set_random_seed(1)
+        activation = "sigmoid" if units == 1 else "softmax"
+        model = minicnn.Sequential([minicnn.Input((4,)), minicnn.layers.Dense(units, activation=activation)])
+        model.compile("sgd", loss)
+        losses.append(model.fit(x, y, epochs=2, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
 
 
 def test_a_metric_of_several_numbers_has_several_names():

@@ -213,6 +213,16 @@ def test_a_callback_serves_a_second_fit_as_keras_s_does(name, arguments):
     assert found[0] == found[1]
 
 
+def test_a_history_that_is_passed_twice_goes_on_with_its_values_and_not_its_epochs():
+    found = []
+    for module in (callbacks, keras.callbacks):
+        history = module.History()
+        for values in ([0.5, 0.25], [0.125]):
+            run(history, [{"loss": loss} for loss in values])
+        found.append((history.epoch, history.history))
+    assert found[0] == found[1] == ([0], {"loss": [0.5, 0.25, 0.125]})
+
+
 def test_rows_of_a_second_fit_have_its_own_columns(tmp_path):
     for name, module in (("ours", callbacks), ("theirs", keras.callbacks)):
         logger = module.CSVLogger(str(tmp_path / name), append=True)

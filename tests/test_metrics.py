@@ -388,6 +388,21 @@ def test_a_wrapped_function_survives_its_config():
     assert again(np.zeros((2, 2)), np.ones((2, 2))).numpy() == 1
 
 
+def test_the_arguments_of_a_wrapped_function_come_back():
+    y_true, y_pred = np.zeros((2, 2), "float32"), np.array([[0.1, 2], [1, 3]], "float32")
+    ours, theirs = (
+        m.MeanMetricWrapper(f, name="w", delta=0.25) for m, f in ((metrics, losses.huber), (keras.metrics, keras.losses.huber))
+    )
+    assert metrics.serialize(ours)["config"]["delta"] == keras.metrics.serialize(theirs)["config"]["delta"] == 0.25
+    expected = float(theirs(y_true, y_pred))
+    for metric in (
+        ours,
+        metrics.deserialize(metrics.serialize(ours)),
+        metrics.MeanMetricWrapper.from_config(ours.get_config()),
+    ):
+        assert float(metric(y_true, y_pred)) == pytest.approx(expected)
+
+
 class Largest(metrics.Metric):
     """The largest prediction so far, by way of Keras's subclassing."""
 

@@ -441,6 +441,10 @@ class TestShuffle:
         assert self.numbers(fixed) == self.numbers(fixed)
         assert self.numbers(data.repeat(2))[:50] != self.numbers(data.repeat(2))[50:]
 
+    def test_every_part_of_a_seed_counts(self):
+        seeds = [3, *(3 + 2**bit for bit in (1, 8, 16, 31, 32, 48, 63))]
+        assert len({tuple(self.numbers(Dataset.range(50).shuffle(50, seed=seed))) for seed in seeds}) == len(seeds)
+
     def test_one_global_seed_decides_all(self):
         def run():
             config.set_random_seed(7)

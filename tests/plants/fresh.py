@@ -35,4 +35,11 @@ PLANTS = [
         "gradient(y_true, matched)",
         ("tests/test_losses.py::test_a_gradient_that_is_written_takes_the_arguments_of_its_function",),
     ),
+    Plant(
+        "seeds_of_a_shuffle_have_a_byte",
+        "data/dataset.py",
+        "int(seed) % 2**64",
+        "int(seed) % 2**8",
+        ("tests/test_data.py::TestShuffle::test_every_part_of_a_seed_counts",),
+    ),
 ]

@@ -1,4 +1,7 @@
-"""What escaped of 32 plants that were written down before any was tried, after the arguments had been compared with Keras's."""
+"""Six of 32 plants that escaped the tests of their areas at first go; all 32 were written down before any was tried.
+
+That was after every argument of every public function had been compared with Keras's. The tests that they got are named.
+"""
 
 from __future__ import annotations
 
@@ -41,5 +44,12 @@ PLANTS = [
         "int(seed) % 2**64",
         "int(seed) % 2**8",
         ("tests/test_data.py::TestShuffle::test_every_part_of_a_seed_counts",),
+    ),
+    Plant(
+        "pixels_up_to_255_are_swapped_about_one",
+        "cli/predict.py",
+        "given.input_range[1] - picture.pixels if invert",
+        "1.0 - picture.pixels if invert",
+        ("tests/test_cli.py::test_light_and_dark_are_swapped_within_the_range_of_the_pixels",),
     ),
 ]

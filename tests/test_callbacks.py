@@ -113,9 +113,12 @@ def test_early_stopping_does_what_keras_does(values, patience, min_delta, mode, 
     cooldown=st.integers(0, 2),
     min_lr=st.sampled_from([0.0, 0.2]),
     mode=st.sampled_from(["auto", "min", "max"]),
+    factor=st.sampled_from([0.5, 0.1]),
+    min_delta=st.sampled_from([0.01, 0.3, -0.3]),
 )
-def test_reduce_lr_on_plateau_does_what_keras_does(values, patience, cooldown, min_lr, mode):
-    arguments = {"factor": 0.5, "patience": patience, "cooldown": cooldown, "min_lr": min_lr, "mode": mode, "min_delta": 0.01}
+def test_reduce_lr_on_plateau_does_what_keras_does(values, patience, cooldown, min_lr, mode, factor, min_delta):
+    arguments = {"patience": patience, "cooldown": cooldown, "min_lr": min_lr, "mode": mode}
+    arguments |= {"factor": factor, "min_delta": min_delta}
     both("ReduceLROnPlateau", arguments, [{"val_loss": value} for value in values])
 
 
@@ -210,6 +213,16 @@ def test_a_callback_serves_a_second_fit_as_keras_s_does(name, arguments):
     assert found[0] == found[1]
 
 
+def test_a_history_that_is_passed_twice_goes_on_with_its_values_and_not_its_epochs():
+    found = []
+    for module in (callbacks, keras.callbacks):
+        history = module.History()
+        for values in ([0.5, 0.25], [0.125]):
+            run(history, [{"loss": loss} for loss in values])
+        found.append((history.epoch, history.history))
+    assert found[0] == found[1] == ([0], {"loss": [0.5, 0.25, 0.125]})
+
+
 def test_rows_of_a_second_fit_have_its_own_columns(tmp_path):
     for name, module in (("ours", callbacks), ("theirs", keras.callbacks)):
         logger = module.CSVLogger(str(tmp_path / name), append=True)
@@ -242,6 +255,39 @@ def test_csv_logger_writes_keras_s_bytes(tmp_path, logs, separator):
     assert len(list(csv.reader(io.StringIO((tmp_path / "ours").read_text()), delimiter=separator))) == 1 + 2 * len(logs)
 
 
+def test_rows_are_in_the_file_when_their_epochs_end(tmp_path):
+    logger = callbacks.CSVLogger(tmp_path / "run.csv")
+    logger.on_train_begin()
+    for epoch in range(2):
+        logger.on_epoch_end(epoch, {"loss": 0.5})
+        assert (tmp_path / "run.csv").read_text().splitlines()[1:] == ["0,0.5,NA", "1,0.5,NA"][: epoch + 1]
+    logger.close()
+
+
+def test_logs_may_be_left_out(tmp_path):
+    """As in a loop of a user's own."""
+    for make in (
+        lambda k: k.History(),
+        lambda k: k.LearningRateScheduler(lambda epoch: 0.25),
+        lambda k: k.TerminateOnNaN(),
+        lambda k: k.CSVLogger(str(tmp_path / "run.csv")),
+        lambda k: k.LambdaCallback(),
+    ):
+        found = []
+        for module in (callbacks, keras.callbacks):
+            callback, model = make(module), FakeModel()
+            callback.set_model(model)
+            callback.on_train_begin()
+            for epoch in range(2):
+                callback.on_epoch_begin(epoch)
+                callback.on_train_batch_begin(0)
+                callback.on_train_batch_end(0)
+                callback.on_epoch_end(epoch)
+            callback.on_train_end()
+            found.append((model.saved, model.optimizer.learning_rate, getattr(callback, "epoch", None), model.stop_training))
+        assert found[0] == found[1]
+
+
 def test_a_missing_monitor_warns_and_names_what_there_is():
     with pytest.warns(UserWarning, match=r"Early stopping conditioned on metric `val_loss` .*not available. .* are: loss"):
         run(callbacks.EarlyStopping(), [{"loss": 1.0}])
@@ -257,6 +303,17 @@ def test_model_checkpoint_has_to_beat_its_threshold(tmp_path, mode, epochs):
     logs = [{"val_loss": value} for value in (0.7, 0.65, 0.5, 0.75)]
     model, _ = both("ModelCheckpoint", {"filepath": str(tmp_path / "{epoch}.keras"), **arguments}, logs)
     assert model.saved == [str(tmp_path / f"{epoch}.keras") for epoch in epochs]
+
+
+def test_what_a_checkpoint_cannot_do(tmp_path):
+    (tmp_path / "taken.keras").mkdir()
+    with pytest.raises(OSError, match="Please specify a non-directory filepath"):
+        run(callbacks.ModelCheckpoint(tmp_path / "taken.keras"), [{"loss": 1.0}])
+    for module in (callbacks, keras.callbacks):
+        checkpoint = module.ModelCheckpoint(str(tmp_path / "{epoch}.keras"), "loss", save_best_only=True, mode="min")
+        with pytest.warns(UserWarning, match="Can save best model only when `monitor` is a scalar value"):
+            model, _ = run(checkpoint, [{"loss": np.array([1.0, 2.0])}] * 2)
+        assert len(model.saved) == 2
 
 
 def test_auto_mode_asks_the_metric():
@@ -431,17 +488,19 @@ def test_nested_lists_defaults_and_params():
     assert (bar.verbose, bar.epochs, bar.target) == (2, 3, 7)
 
 
-def test_lambda_callback_takes_functions_for_any_hook():
+@pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook not in ("on_batch_begin", "on_batch_end")])
+def test_lambda_callback_calls_a_function_at_its_own_hook_alone(hook):
     calls = []
-    every = callbacks.CallbackList(
-        callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: calls.append((epoch, logs)), on_test_begin=lambda logs: calls.append("test")
-        )
-    )
-    every.on_epoch_end(1, {"loss": 2})
-    every.on_test_begin()
-    every.on_train_begin()
-    assert calls == [(1, {"loss": 2.0}), "test"]
+    every = callbacks.CallbackList(callbacks.LambdaCallback(**{hook: lambda *given, **named: calls.append((*given, named))}))
+    for other in HOOKS:
+        if "batch" in other or "epoch" in other:
+            getattr(every, other)(HOOKS.index(other), {"loss": 2})
+        else:
+            getattr(every, other)({"loss": 2})
+    expected = [HOOKS.index(hook)] if "batch" in hook or "epoch" in hook else []
+    assert len(calls) == 1
+    *given, named = calls[0]
+    assert [*given, *named.values()] == [*expected, {"loss": 2.0}]
 
 
 @pytest.mark.parametrize("frozen", ["a bias", "a layer", "a bias, averaged"])
@@ -549,8 +608,12 @@ def test_lookahead_counts_the_steps_of_each_fit():
 
 
 def test_lookahead_names_bad_arguments():
-    with pytest.raises(ValueError, match=r"`sync_period` must be a positive integer. Received: sync_period=0"):
-        callbacks.Lookahead(0)
+    for period in (0, True, 2.5):
+        with pytest.raises(ValueError, match=rf"`sync_period` must be a positive integer. Received: sync_period={period}"):
+            callbacks.Lookahead(period)
+    assert (callbacks.Lookahead().sync_period, callbacks.Lookahead().slow_step_size) == (6, 0.5)  # TensorFlow Addons'
+    with pytest.raises(ValueError, match=r"`slow_step_size` must be in .*Received: slow_step_size=-0.1"):
+        callbacks.Lookahead(5, -0.1)
     with pytest.raises(ValueError, match=r"`slow_step_size` must be in \[0, 1\], or a function. Received: slow_step_size=2"):
         callbacks.Lookahead(5, 2)
 
@@ -667,20 +730,57 @@ def test_drawing_is_throttled_and_logs_are_read_only_then(terminal, monkeypatch)
         asked.append(now[0])
         return {"loss": 0.5}
 
-    bar = logger(steps=1000)
+    every = callbacks.CallbackList(callbacks.ProgbarLogger(), verbose=1, epochs=1, steps=1000)
     with redirect_stdout(terminal):
-        bar.on_epoch_begin(0)
+        every.on_epoch_begin(0)
         for batch in range(500):
             now[0] += 0.004
-            bar.on_train_batch_end(batch, logs)
+            every.on_train_batch_end(batch, logs)
     assert len(asked) in (20, 21)  # 2 seconds at 10 a second, and the first
     assert np.diff(asked).min() > 0.0999
     assert re.fullmatch(r" 4\d\d/1000 ━{20} 2s 4ms/step - loss: 0.5000", shown(terminal)[-1])
 
 
-@pytest.mark.parametrize(("seconds", "clock"), [(0.4, "0s"), (59, "59s"), (65, "1:05"), (7207, "2:00:07")])
-def test_clock(seconds, clock):
-    assert progbar._clock(seconds) == clock
+def test_a_bar_knows_little_of_a_call_that_says_nothing():
+    bar = callbacks.ProgbarLogger()
+    bar.set_params({})
+    assert (bar.verbose, bar.epochs, bar.target) == (1, 1, None)
+
+
+CLOCKS = {0.4: "0s", 59: "59s", 60: "60s", 61: "1:01", 65: "1:05", 3600: "60:00", 3601: "1:00:01", 7207: "2:00:07"}  # Keras's
+
+
+@pytest.mark.parametrize("seconds", CLOCKS)
+def test_clock(seconds):
+    assert progbar._clock(seconds) == CLOCKS[seconds]
+
+
+@pytest.mark.parametrize(("width", "unit_name", "seconds"), [(10, "step", 2.0), (30, "file", 0.25), (20, "batch", 3e-5)])
+def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds):
+    now = [0.0]
+    monkeypatch.setattr(progbar.time, "perf_counter", lambda: now[0])
+    with redirect_stdout(terminal):
+        bar = progbar.Progbar(8, width=width, unit_name=unit_name, interval=0)
+        for step in (1, 2):
+            now[0] += seconds
+            bar.update(step)
+    pace = {2.0: "2s", 0.25: "250ms", 3e-5: "30us"}[seconds]
+    left = f"{6 * seconds:.0f}s" if seconds != 0.25 else "1s"
+    assert shown(terminal)[-1] == f"2/8 {'━' * width} {left} {pace}/{unit_name}"
+
+
+def test_a_bar_draws_as_often_as_its_interval_says(terminal, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progbar.time, "perf_counter", lambda: now[0])
+    drawn = []
+    with redirect_stdout(terminal):
+        bar = progbar.Progbar(100, interval=2)
+        for step in range(1, 12):
+            before = terminal.tell()
+            bar.update(step)
+            now[0] += 1
+            drawn.append(terminal.tell() > before)
+    assert drawn == [step % 2 == 0 for step in range(11)]
 
 
 def test_a_running_line_never_wraps(terminal):
@@ -798,6 +898,19 @@ def events(folder):
     return found
 
 
+def content_of(value):
+    """The numbers of a summary: a scalar, a histogram, or its pictures' pixels."""
+    tensor = value.tensor
+    if value.tag.endswith("/image"):
+        return np.stack([np.asarray(Image.open(io.BytesIO(png)), int) for png in tensor.string_val[2:]]).ravel() / 255
+    if tensor.float_val:
+        return np.array(tensor.float_val)
+    kind = {1: "float32", 2: "float64"}.get(tensor.dtype)
+    if kind is None:  # a text
+        return np.zeros(0)
+    return np.frombuffer(tensor.tensor_content, kind) if tensor.tensor_content else np.array(tensor.double_val)
+
+
 def watched_training(k, folder, **options):
     """A small training with TensorBoard among the callbacks, of minicnn or of Keras."""
     k.utils.set_random_seed(3)
@@ -806,6 +919,8 @@ def watched_training(k, folder, **options):
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     rng = np.random.default_rng(0)
     data = rng.normal(size=(6, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 6)
+    weights = np.random.default_rng(1)
+    model.set_weights([weights.normal(size=weight.shape).astype("float32") for weight in model.get_weights()])
     board = k.callbacks.TensorBoard(str(folder), **options)
     model.fit(*data, batch_size=2, epochs=2, validation_data=data, verbose=0, callbacks=[board], shuffle=False)
     return model
@@ -830,6 +945,8 @@ def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
         for key, value in ours.items():
             assert value.metadata.plugin_data.plugin_name == theirs[key].metadata.plugin_data.plugin_name
             assert value.tensor.dtype == theirs[key].tensor.dtype
+            if "steps_per_second" not in key[0]:
+                np.testing.assert_allclose(content_of(value), content_of(theirs[key]), rtol=1e-4, atol=1e-5, err_msg=str(key))
     written = events(tmp_path / "ours" / "train")
     rates = [written["epoch_learning_rate", epoch].tensor.float_val[0] for epoch in range(2)]
     assert rates == [np.float32(0.01)] * 2
@@ -838,6 +955,23 @@ def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
         assert np.frombuffer(kernel.tensor.tensor_content, "float64").reshape(-1, 3)[:, 2].sum() == model.get_weights()[2].size
         picture = written["dense/kernel/image", 1].tensor.string_val
         assert Image.open(io.BytesIO(picture[2])).size == (int(picture[0]), int(picture[1])) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3,), (1, 4), (4, 2), (2, 4), (2, 3, 4), (3, 3, 1, 2), (2, 4, 5, 3), (2, 4, 5, 2), (1, 1, 3, 5)]
+)
+def test_weights_become_pictures_as_in_keras(shape):
+    """Keras's lines write at once: they are given a writer that keeps what it gets."""
+    from minicnn.callbacks.tensorboard import _as_pictures
+
+    weight, kept = np.random.default_rng(0).random(shape).astype("float32"), []
+    writer = SimpleNamespace(image=lambda name, pictures, step: kept.append(np.asarray(pictures)))
+    board = type("Board", (keras.callbacks.TensorBoard,), {"summary": writer})
+    board("unused")._log_weight_as_image(weight, "w", 0)
+    ours = _as_pictures(weight)
+    assert (ours is None) == (not kept)
+    if kept:
+        np.testing.assert_array_equal(ours, kept[0])
 
 
 def test_tensorboard_writes_every_so_many_batches(tmp_path):
@@ -896,7 +1030,9 @@ def test_averages_are_swapped_in_as_keras_does(swap_on_epoch, wrapped):
         x, y = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
         swap = k.callbacks.SwapEMAWeights(swap_on_epoch)
         history = model.fit(x, y, batch_size=2, epochs=3, validation_data=(x, y), verbose=0, callbacks=[swap, note])
-        found.append([*history.history["val_loss"], *map(np.asarray, seen), *model.get_weights(), model.predict(x, verbose=0)])
+        of_averages = model.predict(x, verbose=0, callbacks=[k.callbacks.SwapEMAWeights()])
+        found.append([*history.history["val_loss"], *map(np.asarray, seen), *model.get_weights(), of_averages])
+        found[-1].append(model.predict(x, verbose=0))  # swapped back
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     model = minicnn.Sequential([minicnn.layers.Input((3,)), minicnn.layers.Dense(2)])

@@ -17,7 +17,7 @@ from minicnn import config, data, datasets, models, recipes, study, zoo
 from minicnn.callbacks import History
 from minicnn.cli.given_model import GivenModel, input_range, refuse_fewer_outputs
 from minicnn.cli.main import main
-from minicnn.layers import Conv2D, Dense, Flatten, Input, RandomFlip, Rescaling
+from minicnn.layers import Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, RandomFlip, Rescaling
 from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from minicnn.models import Sequential
 from minicnn.optimizers import SGD
@@ -448,8 +448,21 @@ def test_a_picture_of_black_on_white_gets_a_hint(cli, trained, tmp_path):
     assert "digits:4" not in err
     code, inverted, err = cli("predict", trained, tmp_path / "ink.png", "--invert")
     assert err == ""
-    row = models.load_model(trained / "model.keras").predict(digits[4:5].astype(np.float32) / 255, verbose=0)[0]
+    model = models.load_model(trained / "model.keras")
+    row = model.predict(digits[4:5].astype(np.float32) / 255, verbose=0)[0]
     assert f"{100 * row.max():.1f}%" in inverted
+
+
+def test_light_and_dark_are_swapped_within_the_range_of_the_pixels(cli, tmp_path):
+    """A model whose probabilities are shares of the mean pixel, from 0 to 255, and of what is left to that."""
+    model = Sequential([Input((4, 4, 1)), GlobalAveragePooling2D(), Dense(2, activation="softmax")])
+    model.set_weights([np.array([[0.01, 0]], "float32"), np.zeros(2, "float32")])
+    model.save(tmp_path / "model.keras")
+    Image.fromarray(np.full((4, 4), 55, np.uint8)).save(tmp_path / "grey.png")
+    for options, mean in (((), 55), (("--invert",), 200)):
+        code, out, _ = cli("predict", tmp_path / "model.keras", tmp_path / "grey.png", "--range", "0-255", *options)
+        assert code == 0
+        assert f"{100 / (1 + np.exp(-0.01 * mean)):.1f}%" in out
 
 
 def test_predict_refuses_names_that_are_not_the_models(cli, trained, tmp_path):

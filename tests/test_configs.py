@@ -13,13 +13,21 @@ import keras
 import numpy as np
 import pytest
 
-from minicnn import constraints, initializers, optimizers, regularizers
+from minicnn import constraints, initializers, layers, losses, metrics, optimizers, regularizers
+from minicnn.optimizers import schedules
+from tests.layers.checks import plain_config
 
 MODULES = [
     (ours, getattr(keras, ours.__name__.rpartition(".")[2])) for ours in (constraints, initializers, optimizers, regularizers)
 ]
 NO_TABLE = ("Constraint", "Initializer", "LossScaleOptimizer", "MultiOptimizer", "Optimizer", "OptimizerMap", "Regularizer")
-FORGOTTEN = [("Identity", "gain"), ("IdentityInitializer", "gain")]  # by Keras's own configs
+FORGOTTEN = [  # by Keras's own configs
+    ("Identity", "gain"),
+    ("IdentityInitializer", "gain"),
+    ("CosineSimilarity", "axis"),
+    ("Huber", "delta"),
+    ("MaxNumBoundingBoxes", "fill_value"),
+]
 OTHER_TEXTS = {"fan_in": "fan_out", "rows": "columns", "truncated_normal": "uniform"}
 INSTEAD_OF_NONE: dict[str, Any] = {
     "ema_overwrite_frequency": 3,
@@ -69,3 +77,172 @@ def test_an_argument_comes_back_from_a_config(ours, theirs, name, argument, valu
     for again in (ours.deserialize(theirs.serialize(there)), type(here).from_config(here.get_config())):
         assert type(again) is type(here)
         assert in_float32(again.get_config()) == config
+
+
+# --- what needs arguments: layers, losses, metrics, schedules -------------------------------------
+
+NEEDED = {
+    "activation": "relu",
+    "axes": 1,
+    "boundaries": [3],
+    "decay_rate": 0.5,
+    "decay_steps": 5,
+    "dims": (2, 1),
+    "equation": "ab,bc->ac",
+    "factor": 0.3,
+    "filters": 2,
+    "first_decay_steps": 4,
+    "height": 4,
+    "height_factor": 0.25,
+    "initial_learning_rate": 0.1,
+    "input_dim": 5,
+    "kernel_size": 3,
+    "key_dim": 3,
+    "max_number": 4,
+    "n": 3,
+    "num_classes": 3,
+    "num_heads": 2,
+    "output_dim": 3,
+    "output_shape": 3,
+    "output_size": 4,
+    "pool_size": 3,
+    "precision": 0.4,
+    "q": 0.5,
+    "rate": 0.25,
+    "recall": 0.4,
+    "scale": 2.0,
+    "sensitivity": 0.4,
+    "specificity": 0.4,
+    "stddev": 0.5,
+    "target_class_ids": [0, 2],
+    "target_shape": (2, 3),
+    "units": 4,
+    "value_range": (0, 255),
+    "values": [0.1, 0.2],
+    "width": 5,
+    "width_factor": 0.25,
+}
+TEXTS = {
+    "bilinear": "nearest",
+    "constant": "nearest",
+    "dot": "concat",
+    "horizontal_and_vertical": "vertical",
+    "interpolation": "minoring",
+    "nearest": "bilinear",
+    "ones": "zeros",
+    "PR": "ROC",
+    "reflect": "constant",
+    "ROC": "PR",
+    "sum_over_batch_size": "sum",
+    "uniform_average": "variance_weighted_average",
+    "valid": "same",
+}
+VALUES: dict[str, Any] = {  # None would not do, or is the default
+    "activation": "relu",
+    "activity_regularizer": "l2",
+    "attention_axes": (1,),
+    "average": "macro",
+    "axes": {1: 3},
+    "axis": 1,
+    "bias_axes": "c",
+    "brightness_factor": 0.25,
+    "class_id": 1,
+    "clip": False,
+    "contrast_factor": 0.25,
+    "cropping": 2,
+    "data_format": "channels_first",
+    "dtype": "float64",
+    "fill_value": 0.5,
+    "hue_factor": 0.25,
+    "ignore_class": 1,
+    "interpolation": "nearest",
+    "max_value": 5.0,
+    "mean": 0.5,
+    "name": "mine",
+    "num_labels": None,
+    "output_padding": 1,
+    "padding": None,
+    "saturation_factor": 0.25,
+    "seed": 5,
+    "shared_axes": [1],
+    "size": 3,
+    "strides": 2,
+    "target_class_ids": [1],
+    "threshold": 0.25,
+    "thresholds": [0.25, 0.75],
+    "top_k": 2,
+    "value_dim": 5,
+    "variance": 0.5,
+    "warmup_target": 0.5,
+    "width_factor": 0.25,
+}
+PARTS = [(layers, keras.layers), (losses, keras.losses), (metrics, keras.metrics), (schedules, keras.optimizers.schedules)]
+NOT_ALIKE = {"Pipeline", "Wrapper", "SpectralNormalization", "Lambda", "InputLayer", "Layer", "InputSpec", "MeanMetricWrapper"}
+NOT_ALIKE |= {"Loss", "LossFunctionWrapper", "Metric", "LearningRateSchedule"}
+NOT_HERE = [
+    ("Embedding", "mask_zero"),
+    ("Resizing", "antialias"),
+    ("Resizing", "fill_mode"),
+    ("SparseCategoricalCrossentropy", "axis"),
+]  # what they ask for
+
+
+def classes() -> Iterator[tuple[Any, Any, str]]:
+    for ours, theirs in PARTS:
+        for name in sorted(set(dir(ours)) & set(dir(theirs)) - NOT_ALIKE):
+            if inspect.isclass(getattr(ours, name)) and getattr(theirs, name).__name__ == name:
+                yield ours, theirs, name
+
+
+def value_of(argument: str, default: Any) -> Any:
+    if argument in VALUES and VALUES[argument] is not None:
+        return VALUES[argument]
+    if argument.endswith("_initializer"):
+        return "ones" if default != "ones" else "zeros"
+    if argument.endswith("_regularizer"):
+        return "l1"
+    if argument.endswith("_constraint"):
+        return "non_neg"
+    if default is None:
+        return None
+    if isinstance(default, str):
+        return TEXTS.get(default)
+    if isinstance(default, (tuple, list)):
+        return type(default)(one + 1 if isinstance(one, int) else one / 2 for one in default)
+    if isinstance(default, bool):
+        return not default
+    return default + 1 if isinstance(default, int) else default / 2 or 0.25
+
+
+def config_of(part: Any) -> dict[str, Any]:
+    return plain_config(part) if "dtype" in part.get_config() else in_float32(part.get_config())
+
+
+@pytest.mark.parametrize(("ours", "theirs", "name"), list(classes()), ids=lambda part: getattr(part, "__name__", str(part)))
+def test_each_argument_comes_back_from_a_config(ours, theirs, name):
+    parameters = inspect.signature(getattr(theirs, name)).parameters.values()
+    here = inspect.signature(getattr(ours, name)).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in here.values())
+    needed = {
+        one.name: NEEDED[one.name] for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
+    }
+    needed |= {"name": "one"} | ({"seed": 7} if "seed" in here else {})  # which are drawn, if they are not said
+    for parameter in parameters:
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or not (parameter.name in here or takes_any):
+            continue
+        value = None if parameter.default is parameter.empty else value_of(parameter.name, parameter.default)
+        if value is None or (name, parameter.name) in NOT_HERE:
+            continue
+        arguments = needed | {parameter.name: value}
+        try:
+            expected = getattr(theirs, name)(**arguments)
+        except (ValueError, TypeError):  # not without another one
+            continue
+        made = getattr(ours, name)(**arguments)
+        assert config_of(type(made).from_config(made.get_config())) == config_of(made), parameter.name
+        if (name, parameter.name) not in FORGOTTEN:
+            theirs_in_ours = {key: value for key, value in config_of(made).items() if (name, key) not in FORGOTTEN}
+            assert theirs_in_ours == config_of(expected), parameter.name
+            assert config_of(type(made).from_config(expected.get_config())) == config_of(made), parameter.name
+        elif parameter.name != "fill_value":  # a whole number
+            assert config_of(made)[parameter.name] == value

@@ -176,6 +176,7 @@ class TestAgainstTensorFlow:
         theirs = [path.decode() for path in tf.data.Dataset.list_files(pattern, shuffle=False).as_numpy_iterator()]
         assert list(Dataset.list_files(pattern, shuffle=False)) == [path for path in theirs if not path.endswith("d.txt")]
         several = [pattern, tmp_path / "*.png"]
+        assert all(isinstance(path, str) for path in Dataset.list_files(pattern))  # which `open` takes
         assert sorted(Dataset.list_files(several, seed=1)) == [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.png")]
         with pytest.raises(ValueError, match="No files matched pattern"):
             Dataset.list_files(str(tmp_path / "*.jpg"))
@@ -230,6 +231,36 @@ class TestAgainstTensorFlow:
             else:
                 assert ours.cardinality() == expected
             assert experimental.cardinality(ours) == ours.cardinality()
+
+    def test_a_number_of_elements_that_is_said(self):
+        several = Dataset.range(5).filter(lambda e: e > 1)
+        for data in (several.with_cardinality(3), several.apply(experimental.assert_cardinality(3))):
+            assert (len(data), list(data), data.element_spec) == (3, [2, 3, 4], several.element_spec)
+        theirs = tf.data.Dataset.range(5).filter(lambda e: e > 1).apply(tf.data.experimental.assert_cardinality(3))
+        assert len(theirs) == 3
+        assert several.with_cardinality(INFINITE_CARDINALITY).cardinality() == INFINITE_CARDINALITY
+
+    def test_specs_of_what_functions_make(self):
+        for ours, theirs in zip(
+            *[
+                (
+                    data.batch(2).unbatch().element_spec,
+                    data.batch(2).map(lambda e: e * 2).element_spec,
+                    data.batch(2, drop_remainder=True).map(lambda e: e * 2).element_spec,
+                    data.flat_map(lambda e, kind=kind: kind.range(3)).element_spec,
+                    data.interleave(lambda e, kind=kind: kind.range(3).batch(2)).element_spec,
+                    data.take_while(lambda e: e < 3).element_spec,
+                    data.enumerate().map(lambda i, e: (e, i)).element_spec[1],
+                )
+                for kind, data in ((Dataset, Dataset.range(5)), (tf.data.Dataset, tf.data.Dataset.range(5)))
+            ]
+        ):
+            assert (ours.shape, ours.dtype) == (tuple(theirs.shape), theirs.dtype.as_numpy_dtype)
+
+    def test_a_buffer_of_minus_one_holds_all(self):
+        order = [int(e) for e in Dataset.range(50).shuffle(-1, seed=2)]
+        assert sorted(order) == list(range(50))
+        assert order == [int(e) for e in Dataset.range(50).shuffle(50, seed=2)]
 
     def test_the_constants(self):
         assert (AUTOTUNE, INFINITE_CARDINALITY, UNKNOWN_CARDINALITY) == (
@@ -409,6 +440,10 @@ class TestShuffle:
         fixed = Dataset.range(50).shuffle(50, seed=3, reshuffle_each_iteration=False)
         assert self.numbers(fixed) == self.numbers(fixed)
         assert self.numbers(data.repeat(2))[:50] != self.numbers(data.repeat(2))[50:]
+
+    def test_every_part_of_a_seed_counts(self):
+        seeds = [3, *(3 + 2**bit for bit in (1, 8, 16, 31, 32, 48, 63))]
+        assert len({tuple(self.numbers(Dataset.range(50).shuffle(50, seed=seed))) for seed in seeds}) == len(seeds)
 
     def test_one_global_seed_decides_all(self):
         def run():
@@ -702,6 +737,37 @@ class TestImageDatasetFromDirectory:
         assert count == len(ours) == len(theirs)
         assert ours.class_names == theirs.class_names
         assert ours.file_paths == theirs.file_paths
+
+    def test_pictures_of_every_ending_are_found_and_links_are_followed_if_told_to(self, tmp_path):
+        from keras.src.utils.image_dataset_utils import ALLOWLIST_FORMATS
+
+        (tmp_path / "root" / "a").mkdir(parents=True)
+        (tmp_path / "elsewhere").mkdir()
+        for number, ending in enumerate([*ALLOWLIST_FORMATS, ".tif", ".txt", ".PNG"]):
+            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "root" / "a" / f"{number}{ending}", "png")
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "elsewhere" / "linked.png")
+        (tmp_path / "root" / "a" / "link").symlink_to(tmp_path / "elsewhere")
+        for follow in (False, True):
+            arguments = {"follow_links": follow, "shuffle": False, "image_size": (4, 4)}
+            ours = image_dataset_from_directory(tmp_path / "root", verbose=False, **arguments).file_paths
+            assert ours == self.keras(str(tmp_path / "root"), **arguments).file_paths
+            assert any("linked" in path for path in ours) == follow
+
+    def test_an_older_name_for_cutting_to_proportions(self, folder):
+        arguments = {"image_size": (8, 6), "shuffle": False, "batch_size": 12, "verbose": False}
+        ((older, _),), ((newer, _),) = (
+            image_dataset_from_directory(folder, **arguments, **{name: True})
+            for name in ("smart_resize", "crop_to_aspect_ratio")
+        )
+        np.testing.assert_array_equal(older, newer)
+
+    def test_the_order_in_a_pass_is_of_the_seed_and_another_one_in_the_next(self, folder):
+        def orders(seed):
+            data = image_dataset_from_directory(folder, image_size=(4, 4), seed=seed, batch_size=5, verbose=False)
+            return [np.concatenate([images for images, _ in data]).tobytes() for _ in range(2)]
+
+        assert orders(3) == orders(3)
+        assert len({*orders(3), *orders(4)}) == 4
 
     def test_grey_pictures(self, tmp_path):
         from PIL import Image

@@ -245,3 +245,10 @@ def test_bad_arguments_are_named():
         initializers.Orthogonal()((4,))
     with pytest.raises(NotImplementedError, match=r"must implement the `__call__\(\)` method"):
         initializers.Initializer()((2,))
+
+
+@pytest.mark.parametrize("name", [*RANDOM, "Orthogonal"])
+def test_every_part_of_a_seed_counts(name):
+    seeds = [3, *(3 + 2**bit for bit in (1, 8, 16, 31))]
+    values = [getattr(initializers, name)(seed=seed)((4, 4)).tobytes() for seed in seeds]
+    assert len(set(values)) == len(seeds)

@@ -490,6 +490,28 @@ def test_the_arguments_of_a_wrapped_function_come_back():
         assert float(each([[0.0]], [[2.0]])) == float(keras.losses.Huber(0.25)([[0.0]], [[2.0]])) == 0.25 * 2 - 0.25**2 / 2
 
 
+def test_a_gradient_that_is_written_takes_the_arguments_of_its_function():
+    """That of huber: of Keras's for the class with the same argument, and of a tape where none is written."""
+
+    def huber(y_true, y_pred, delta=1.0):
+        off = abs(y_pred - y_true)
+        return np.mean(np.where(off <= delta, off**2 / 2, delta * off - delta**2 / 2), axis=-1)
+
+    def slope(y_true, y_pred, delta=1.0):
+        return np.clip(y_pred - y_true, -delta, delta) / y_pred.shape[-1]
+
+    huber.gradient = slope
+    y_true, y_pred = np.zeros((3, 2), "float32"), np.array([[0.1, -2], [1, 3], [-0.2, 0.6]], "float32")
+    ours, theirs = losses.LossFunctionWrapper(huber, delta=0.25), keras.losses.Huber(0.25)
+    y = tf.constant(y_pred)
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        expected = theirs(y_true, y)
+    value, saved = ours.forward(y_true, y_pred)
+    assert float(value) == pytest.approx(float(expected))
+    np.testing.assert_allclose(ours.backward(saved), tape.gradient(expected, y), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", [*CLASSES, *CLASSES.values(), *FURTHER, *FURTHER.values(), "circle", "Circle", *ALIASES])
 def test_names_stand_for_what_they_stand_for_in_keras(name):
     ours, theirs = losses.get(name), keras.losses.get(name)

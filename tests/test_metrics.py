@@ -254,6 +254,60 @@ def test_functions_are_keras(name):
     np.testing.assert_allclose(getattr(metrics, name)(y_true, y_pred), getattr(keras.metrics, name)(y_true, y_pred), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("binary_accuracy", {"threshold": 0.3}),
+        ("top_k_categorical_accuracy", {"k": 2}),
+        ("sparse_top_k_categorical_accuracy", {"k": 2}),
+        ("pearson_correlation", {"axis": 0}),
+        ("concordance_correlation", {"axis": 0}),
+    ],
+)
+def test_functions_take_keras_s_arguments(name, options):
+    rng = np.random.default_rng(1)
+    y_pred = rng.uniform(size=(9, 6)).astype("float32")
+    y_true = rng.integers(0, 6, 9) if name.startswith("sparse") else np.eye(6, dtype="float32")[rng.integers(0, 6, 9)]
+    y_true = y_true if name.startswith(("sparse", "top")) else rng.integers(0, 2, (9, 6)).astype("float32")
+    expected = np.asarray(getattr(keras.metrics, name)(y_true, y_pred, **options))
+    np.testing.assert_allclose(getattr(metrics, name)(y_true, y_pred, **options), expected, atol=1e-6)
+    assert not np.allclose(expected.mean(), np.asarray(getattr(keras.metrics, name)(y_true, y_pred)).mean())
+
+
+@pytest.mark.parametrize("name", ["IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"])
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_areas_of_classes_along_any_axis(name, axis, weighted):
+    rng = np.random.default_rng(3)
+    shape = (2, 4, 3) if axis == -1 else (2, 3, 4)  # three classes, four pixels
+    y_true, y_pred = np.moveaxis(np.eye(3)[rng.integers(0, 3, (2, 4))], -1, axis), rng.random(shape)
+    options = {"num_classes": 3, "axis": axis} | ({"target_class_ids": [0, 2]} if "Mean" not in name else {})
+    if "OneHot" not in name:
+        options |= {"sparse_y_true": False, "sparse_y_pred": False}
+    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options | {"axis": -1})
+    weight = rng.integers(1, 4, (2, 4)) if weighted else None
+    ours.update_state(y_true.astype("float32"), y_pred.astype("float32"), sample_weight=weight)
+    y_true, y_pred = (np.moveaxis(one, axis, -1).astype("float32") for one in (y_true, y_pred))
+    theirs.update_state(y_true, y_pred, sample_weight=weight)  # along another axis it fails
+    assert float(ours.result()) == pytest.approx(float(theirs.result()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["Mean", "Sum", "MeanSquaredError", "BinaryAccuracy", "Precision", "AUC", "F1Score", "R2Score"]
+)
+def test_what_is_added_up_in_float64_stays_exact(name):
+    ours, theirs = (getattr(module, name)(dtype="float64") for module in (metrics, keras.metrics))
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.integers(0, 2, (8, 3)).astype("float64"), rng.random((8, 3))
+    batch = (y_pred,) if name in ("Mean", "Sum") else (y_true, y_pred)
+    for _ in range(2):
+        ours.update_state(*batch)
+        theirs.update_state(*batch)
+    for variable, expected in zip(ours.variables, theirs.variables, strict=True):
+        assert variable.dtype == "float64"  # some of Keras's stay in float32
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
+
+
 def test_top_k_of_sorted_class_numbers():
     y_true, y_pred = np.array([2, 1]), np.array([[1, 0, 2], [2, 0, 1]], "float32")
     for k in (1, 2, 3):
@@ -332,6 +386,21 @@ def test_a_wrapped_function_survives_its_config():
     assert metrics.serialize(ours) == keras.metrics.serialize(theirs)
     again = metrics.deserialize(metrics.serialize(ours))
     assert again(np.zeros((2, 2)), np.ones((2, 2))).numpy() == 1
+
+
+def test_the_arguments_of_a_wrapped_function_come_back():
+    y_true, y_pred = np.zeros((2, 2), "float32"), np.array([[0.1, 2], [1, 3]], "float32")
+    ours, theirs = (
+        m.MeanMetricWrapper(f, name="w", delta=0.25) for m, f in ((metrics, losses.huber), (keras.metrics, keras.losses.huber))
+    )
+    assert metrics.serialize(ours)["config"]["delta"] == keras.metrics.serialize(theirs)["config"]["delta"] == 0.25
+    expected = float(theirs(y_true, y_pred))
+    for metric in (
+        ours,
+        metrics.deserialize(metrics.serialize(ours)),
+        metrics.MeanMetricWrapper.from_config(ours.get_config()),
+    ):
+        assert float(metric(y_true, y_pred)) == pytest.approx(expected)
 
 
 class Largest(metrics.Metric):

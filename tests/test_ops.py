@@ -226,6 +226,13 @@ case(
         "tanh_shrink",
     ]
 )(lambda d: ([d.normal() * 1.37], {}))
+case(*["swish", "hard_swish"])(lambda d: ([d.normal((3, 4))], {}))
+case("rms_normalization")(
+    lambda d: ([d.normal((3, 2, 4))], [{}, {"axis": 1}, {"scale": d.normal((4,)), "epsilon": 0.01}][d.number(0, 3)])
+)
+case("layer_normalization")(
+    lambda d: ([d.normal((3, 2, 4))], [{}, {"gamma": d.normal((4,)), "beta": d.normal((4,)), "epsilon": 0.01}][d.number(0, 2)])
+)
 case("gelu")(lambda d: ([d.normal()], [{"approximate": True}, {"approximate": False}, {}][d.number(0, 3)]))
 case("threshold")(lambda d: ([d.normal(), 0.31, 0.2], {}))
 case("glu")(lambda d: ([d.normal((2, 3, 4))], {"axis": [0, -1][d.number(0, 2)]}))
@@ -237,6 +244,7 @@ case("conv")(
         {"strides": d.number(1, 3), "padding": ["valid", "same"][d.number(0, 2)]},
     )
 )
+case("separable_conv")(lambda d: ([d.images(), None, None], {"strides": d.number(1, 3), "padding": "same"}))
 case("depthwise_conv")(lambda d: ([d.images(), None], {"padding": ["valid", "same"][d.number(0, 2)]}))
 case("max_pool", "average_pool")(
     lambda d: ([d.images(), d.number(1, 4)], {"strides": d.number(1, 3), "padding": ["valid", "same"][d.number(0, 2)]})
@@ -431,6 +439,8 @@ def drawn(name: str, seed: int, dtype: str) -> Call:
     if name in ("conv", "depthwise_conv", "conv_transpose"):
         C = args[0].shape[3]
         args[1] = draw.normal({"conv": (2, 3, C, 3), "depthwise_conv": (2, 3, C, 2), "conv_transpose": (2, 3, 3, C)}[name])
+    if name == "separable_conv":
+        args[1:] = draw.normal((2, 3, args[0].shape[3], 2)), draw.normal((1, 1, 2 * args[0].shape[3], 3))
     return args, named
 
 
@@ -615,6 +625,16 @@ def test_unique(named: dict[str, Any]) -> None:
         check(y, expected, "float32")
 
 
+# What has a test of its own (here, among the activations, or with random numbers), and what is no op.
+NO_CASE = {"argpartition", "custom_gradient", "empty", "exponential", "fold", "mish", "nonzero", "sparsemax", "unique"}
+NO_CASE |= {"Derivative", "Op", "Operation", "convert_to_numpy", "dtype", "is_tensor", "ndim", "shape", "size"}
+
+
+def test_no_op_is_without_a_case() -> None:
+    named = {name for name in ops.__all__ if callable(getattr(ops, name))}
+    assert named - CASES.keys() - MADE.keys() == NO_CASE
+
+
 def test_what_depends_on_values_takes_arrays_only() -> None:
     x = np.array([[3, 0], [0, 2]])
     for places, expected in zip(ops.nonzero(x), keras.ops.nonzero(x), strict=True):
@@ -721,6 +741,29 @@ def test_fold_puts_back_what_unfold_took(named: dict[str, Any]) -> None:
     np.testing.assert_allclose(np.sum(taken * columns), np.sum(x * put), rtol=1e-12)
     np.testing.assert_array_equal(tape.gradient(taken, x, columns), put)
     np.testing.assert_array_equal(tape.gradient(put, columns, x), taken)
+
+
+MADE = {  # of numbers, not of tensors
+    "arange": [(7,), (2, 9, 3)],
+    "eye": [(3,), (2, 4)],
+    "full": [((2, 3), 0.5)],
+    "identity": [(3,)],
+    "linspace": [(1.0, 2.5, 4), (1.0, 2.0, 4, False)],
+    "logspace": [(0.0, 2.0, 5), (0.0, 2.0, 5, False, 3.0)],
+    "meshgrid": [([1.0, 2.0, 3.0], [4.0, 5.0])],
+    "ones": [((2, 3),)],
+    "tri": [(3,), (3, 4, 1)],
+    "zeros": [((2, 3), "int32")],
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_arrays_made_of_numbers(name: str) -> None:
+    for args in MADE[name]:
+        found, expected = (flatten_struct(find(module, name)(*args)) for module in (ops, keras.ops))
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == np.asarray(other).dtype
+            np.testing.assert_allclose(one, np.asarray(other), rtol=1e-6)
 
 
 def test_longer_names_are_the_same_ops() -> None:

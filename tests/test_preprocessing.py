@@ -198,11 +198,34 @@ class TestFiles:
             image.save_img(tmp_path / "a.jpg", picture(channels=4))
         assert image.load_img(tmp_path / "a.jpg").size == (7, 9)
 
-    def test_smart_resize_is_keras_s(self):
+    @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+    def test_smart_resize_is_keras_s(self, interpolation):
         for shape in ((9, 7, 3), (2, 5, 12, 1)):
             x = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-            expected = keras.preprocessing.image.smart_resize(x, (6, 6))
-            np.testing.assert_allclose(image.smart_resize(x, (6, 6)), expected, rtol=0, atol=255e-5)
+            expected = keras.preprocessing.image.smart_resize(x, (6, 5), interpolation)
+            np.testing.assert_allclose(image.smart_resize(x, (6, 5), interpolation), expected, rtol=0, atol=255e-5)
+
+    @pytest.mark.parametrize("dtype", ["float64", "float16", "uint8"])
+    def test_types_are_those_asked_for(self, dtype):
+        x = picture().astype("uint8")
+        assert image.img_to_array(x, dtype=dtype).dtype == keras.utils.img_to_array(x, dtype=dtype).dtype == dtype
+        if dtype == "float64":  # in float32 another number would be cut off
+            x = np.array([0.0, 0.3, 0.7, 1.0])[None, :, None].repeat(3, 2) * 1e-3
+            np.testing.assert_array_equal(image.array_to_img(x, dtype=dtype), keras.utils.array_to_img(x, dtype=dtype))
+
+    @pytest.mark.parametrize("scale", [True, False])
+    @pytest.mark.parametrize(("name", "file_format"), [("a.png", None), ("a.bmp", None), ("a.png", "bmp"), ("a.png", "JPG")])
+    def test_save_img_is_keras_s(self, tmp_path, name, file_format, scale):
+        for module, folder in ((image, "ours"), (keras.utils, "theirs")):
+            (tmp_path / folder).mkdir()
+            module.save_img(tmp_path / folder / name, picture(), file_format=file_format, scale=scale)
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+        memory = io.BytesIO()
+        image.save_img(memory, picture(), file_format="png", scale=scale)
+        np.testing.assert_array_equal(image.load_img(memory), image.array_to_img(picture(), scale=scale))
+        image.save_img(tmp_path / "small.jpg", picture(40, 40), quality=5)
+        image.save_img(tmp_path / "large.jpg", picture(40, 40), quality=95)
+        assert (tmp_path / "small.jpg").stat().st_size < (tmp_path / "large.jpg").stat().st_size
         with pytest.raises(ValueError, match="incorrect rank"):
             image.smart_resize(np.zeros((3, 3)), (2, 2))
 
@@ -274,6 +297,56 @@ class TestFlow:
         assert_same_batches(*batches, 6)
         with pytest.raises(ValueError, match="Asked to retrieve element 3, but the Sequence has length 3"):
             image.ImageDataGenerator().flow(X, batch_size=4)[3]
+
+    def test_one_image_is_transformed_as_in_keras(self):
+        settings = {**SETTINGS["geometry"], **SETTINGS["flips"], **SETTINGS["values"]}
+        generators = [module.ImageDataGenerator(**settings) for module in (image, legacy)]
+        for seed in (1, None):
+            found = []
+            for generator in generators:
+                np.random.seed(7)
+                parameters = generator.get_random_transform((6, 8, 3), seed)
+                found.append([parameters, generator.random_transform(picture(6, 8), seed)])
+                found[-1].append(generator.apply_transform(picture(6, 8), parameters))
+                found[-1].append(generator.standardize(picture(6, 8)))
+            assert found[0][0] == found[1][0]
+            for ours, theirs in zip(found[0][1:], found[1][1:]):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-3)
+
+    @pytest.mark.parametrize("augment", [False, True])
+    @pytest.mark.parametrize("rounds", [1, 3])
+    @pytest.mark.parametrize("seed", [None, 2])
+    def test_statistics_are_keras_s(self, augment, rounds, seed):
+        settings = {"featurewise_center": True}
+        settings |= {"zca_whitening": True, "zca_epsilon": 0.1} if rounds == 1 else {"featurewise_std_normalization": True}
+        ours, theirs = (module.ImageDataGenerator(**settings, rotation_range=30) for module in (image, legacy))
+        for generator in (ours, theirs):
+            np.random.seed(3)
+            generator.fit(X[:5], augment=augment, rounds=rounds, seed=seed)
+        for name in ("mean", "std") if rounds > 1 else ("mean",):
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-5)
+        np.testing.assert_allclose(ours.standardize(X[0].copy()), theirs.standardize(X[0].copy()), rtol=1e-3, atol=1e-3)
+
+    def test_the_state_of_a_flow_comes_back(self):
+        """Drawn by a seed: the rest of an epoch, in the order that it had."""
+        flow = image.ImageDataGenerator(rotation_range=20).flow(X, Y, batch_size=4, seed=3)
+        flow[0]
+        state = flow.get_state()
+        expected = [flow[1], flow[2], next(flow)]
+        other = image.ImageDataGenerator(rotation_range=20).flow(X, Y, batch_size=4, seed=3)
+        other.set_state(state)
+        assert_same_batches([other[1], other[2], next(other)], expected, 3)
+        other.set_state(state)
+        other.on_epoch_end()
+        again = image.ImageDataGenerator(rotation_range=20).flow(X, Y, batch_size=4, seed=3)
+        again[0]
+        again.on_epoch_end()
+        np.testing.assert_array_equal(other.index_array, again.index_array)
+
+    @pytest.mark.parametrize("dtype", ["float64", "float16"])
+    def test_the_type_of_batches_is_the_one_asked_for(self, dtype):
+        generators = [module.ImageDataGenerator(rescale=0.5, dtype=dtype) for module in (image, legacy)]
+        assert_same_batches(*(generator.flow(X, Y, batch_size=4, shuffle=False) for generator in generators), 2)
 
     def test_what_comes_out(self):
         flow = image.ImageDataGenerator().flow
@@ -359,11 +432,24 @@ class TestFlow:
         with pytest.warns(UserWarning, match="which overrides setting of `samplewise_center`"):
             assert image.ImageDataGenerator(samplewise_std_normalization=True).samplewise_center
 
-    def test_saving(self, tmp_path):
-        next(image.ImageDataGenerator().flow(X, batch_size=3, shuffle=False, save_to_dir=str(tmp_path), save_prefix="look"))
+    @pytest.mark.parametrize("source", ["arrays", "directory", "dataframe"])
+    @pytest.mark.parametrize("save_format", [None, "jpeg"])
+    def test_saving(self, tmp_path, folder, source, save_format):
+        arguments = {"batch_size": 3, "shuffle": False, "save_to_dir": str(tmp_path), "save_prefix": "look"}
+        arguments |= {"save_format": save_format} if save_format else {}
+        generator = image.ImageDataGenerator()
+        table = pd.DataFrame({"filename": [f"cats/{i}.png" for i in (0, 2, 3)], "class": ["a", "b", "b"]})
+        if source == "arrays":
+            flow = generator.flow(X, **arguments)
+        elif source == "directory":
+            flow = generator.flow_from_directory(folder, target_size=(6, 6), **arguments)
+        else:
+            flow = generator.flow_from_dataframe(table, folder, target_size=(6, 6), **arguments)
+        next(flow)
         names = sorted(path.name for path in tmp_path.iterdir())
         assert [name.split("_")[:2] for name in names] == [["look", "0"], ["look", "1"], ["look", "2"]]
         assert image.load_img(tmp_path / names[0]).size == (6, 6)
+        assert {name.rpartition(".")[2] for name in names} == {save_format or "png"}
 
 
 @pytest.fixture(scope="module")
@@ -387,14 +473,18 @@ class TestFlowFromFiles:
             {"class_mode": "input", "keep_aspect_ratio": True},
             {"subset": "validation"},
             {"subset": "training", "shuffle": False},
+            {"batch_size": 3, "shuffle": False},
+            {"interpolation": "bilinear", "keep_aspect_ratio": True, "shuffle": False},
+            {"seed": None, "shuffle": False, "class_mode": "binary"},
         ],
         ids=str,
     )
     def test_directory(self, folder, arguments, capsys):
         flows = []
         for module in (image, legacy):
-            generator = module.ImageDataGenerator(rotation_range=10, rescale=1 / 255, validation_split=0.4)
-            flows.append(generator.flow_from_directory(str(folder), target_size=(6, 5), batch_size=4, seed=2, **arguments))
+            generator = module.ImageDataGenerator(rotation_range=10 * (arguments.get("seed", 2) or 0), validation_split=0.4)
+            named = {"target_size": (6, 5), "batch_size": 4, "seed": 2, **arguments}
+            flows.append(generator.flow_from_directory(str(folder), **named))
         ours, theirs = flows
         said = capsys.readouterr().out.splitlines()
         assert said[0] == said[1]
@@ -418,6 +508,9 @@ class TestFlowFromFiles:
             {"class_mode": "raw", "y_col": "number", "weight_col": "number", "subset": "training"},
             {"class_mode": "multi_output", "y_col": ["number", "number"], "weight_col": "number", "subset": "training"},
             {"class_mode": "categorical", "classes": ["dogs"], "weight_col": "number"},
+            {"x_col": "again", "batch_size": 3, "shuffle": False},
+            {"color_mode": "grayscale", "interpolation": "bilinear"},
+            {"class_mode": "input", "validate_filenames": False},
         ],
         ids=str,
     )
@@ -426,16 +519,33 @@ class TestFlowFromFiles:
         kinds = [name.split("/")[0] for name in names]
         table = pd.DataFrame({"filename": names, "class": kinds, "number": np.arange(float(len(names)))})
         table["several"] = [[kind, "animals"] for kind in kinds]
+        table["again"] = names[::-1]
         flows = []
         for module in (image, legacy):
             generator = module.ImageDataGenerator(validation_split=0.3)
-            flows.append(
-                generator.flow_from_dataframe(table, str(folder), target_size=(6, 5), batch_size=4, seed=2, **arguments)
-            )
+            named = {"target_size": (6, 5), "batch_size": 4, "seed": 2, **arguments}
+            flows.append(generator.flow_from_dataframe(table, str(folder), **named))
         said = capsys.readouterr().out.splitlines()
         assert said[0] == said[1]
         assert flows[0].filenames == flows[1].filenames
         assert_same_batches(*flows, 4)
+
+    @pytest.mark.filterwarnings("ignore:Using .*tiff.* files with multiple bands")
+    def test_files_of_every_ending_are_found_and_links_are_followed_if_told_to(self, tmp_path):
+        endings = sorted({*legacy.Iterator.white_list_formats, *image.iterators._FORMATS, "txt", "PNG"})
+        (tmp_path / "root" / "a").mkdir(parents=True)
+        (tmp_path / "elsewhere").mkdir()
+        for number, ending in enumerate(endings):
+            image.save_img(tmp_path / "root" / "a" / f"{number}.{ending}", picture(), file_format="png")
+        image.save_img(tmp_path / "elsewhere" / "linked.png", picture())
+        (tmp_path / "root" / "a" / "link").symlink_to(tmp_path / "elsewhere")
+        for follow in (False, True):
+            ours, theirs = (
+                module.ImageDataGenerator().flow_from_directory(str(tmp_path / "root"), follow_links=follow)
+                for module in (image, legacy)
+            )
+            assert sorted(ours.filenames) == sorted(theirs.filenames)
+            assert any("linked" in name for name in ours.filenames) == follow
 
     def test_targets_that_are_the_input_may_be_written_to(self, folder):
         x, y = next(image.ImageDataGenerator().flow_from_directory(str(folder), target_size=(6, 5), class_mode="input"))

@@ -40,6 +40,30 @@ def test_rates_are_keras(name, data):
     np.testing.assert_array_equal(again(np.arange(60)), ours(np.arange(60)))
 
 
+CURVES = [  # each argument at more than one value, and every phase of each within 24 steps
+    ("ExponentialDecay", (0.5, 4, 0.5)),
+    ("ExponentialDecay", (0.5, 4, 0.5, True)),
+    ("InverseTimeDecay", (0.5, 4, 0.5)),
+    ("InverseTimeDecay", (0.5, 4, 0.5, True)),
+    ("PiecewiseConstantDecay", ([3, 10], [0.1, 0.2, 0.3])),
+    ("PolynomialDecay", (0.5, 10)),
+    ("PolynomialDecay", (0.5, 7, 0.1, 2.0)),
+    ("PolynomialDecay", (0.5, 7, 0.1, 2.0, True)),
+    ("CosineDecay", (0.5, 10)),
+    ("CosineDecay", (0.1, 10, 0.25, "c", 0.5, 5)),
+    ("CosineDecayRestarts", (0.5, 3)),
+    ("CosineDecayRestarts", (0.5, 4, 1.0, 0.5, 0.1)),
+    ("CosineDecayRestarts", (0.5, 3, 2.0, 0.5, 0.1)),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), CURVES)
+def test_whole_curves_are_keras(name, arguments):
+    ours, theirs = getattr(schedules, name)(*arguments), getattr(keras.optimizers.schedules, name)(*arguments)
+    expected = [float(theirs(step)) for step in range(24)]
+    np.testing.assert_allclose(ours(np.arange(24)), expected, rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_curve_is_its_points(name):
     arguments = {

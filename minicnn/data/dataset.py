@@ -542,12 +542,13 @@ class Dataset:
                         yield stack(chunk) if self._source is None else map_structure(lambda leaf: leaf[chunk], arrays)
 
         def spec() -> Any:
-            rows = batch_size if drop_remainder else None
-            return map_structure(lambda leaf: TensorSpec((rows, *leaf.shape), leaf.dtype), self.element_spec)
+            size = batch_size if drop_remainder else None
+            return map_structure(lambda leaf: TensorSpec((size, *leaf.shape), leaf.dtype), self.element_spec)
 
         rounded = self._cardinality if drop_remainder else self._cardinality + batch_size - 1
         cardinality = rounded // batch_size if self._cardinality >= 0 else self._cardinality
-        return Dataset(iterate, cardinality, lambda: stack([self._first()]), spec)
+        rows = batch_size if drop_remainder else 1
+        return Dataset(iterate, cardinality, lambda: stack([self._first()] * rows), spec)
 
     def unbatch(self, name: str | None = None) -> Dataset:
         """The slices of every element along its first axis: undoes `batch`."""

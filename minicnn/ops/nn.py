@@ -351,10 +351,11 @@ def layer_normalization(x: Any, gamma: Any = None, beta: Any = None, axis: Any =
     return y if beta is None else add(y, beta)
 
 
-def rms_normalization(x: Any, scale: Any = 1, axis: Any = -1, epsilon: float | None = None) -> Any:
-    """x divided by the root of its mean square along axes, times `scale`."""
+def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float | None = None) -> Any:
+    """x divided by the root of its mean square along axes, times `scale` if there is one."""
     epsilon = config.epsilon() if epsilon is None else epsilon
-    return multiply(multiply(x, rsqrt(add(mean(square(x), axis, True), epsilon))), scale)
+    y = multiply(x, rsqrt(add(mean(square(x), axis, True), epsilon)))
+    return y if scale is None else multiply(y, scale)
 
 
 # --- targets and losses -----------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from minicnn import config
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.ops.base import namespace, op, unbroadcast
+from minicnn.ops.elementwise import constant
 from minicnn.tensor import as_tensor
 
 Axis = Any  # an int, several of them, or None for all
@@ -200,7 +201,7 @@ def _(dy: Any, saved: Any) -> Any:
 
 
 @op("*xs")
-def concatenate(xs: Any, axis: int = -1) -> Any:
+def concatenate(xs: Any, axis: int = 0) -> Any:
     """The tensors one behind the other along an axis."""
     return namespace(*xs).concatenate(xs, axis), ([x.shape[axis] for x in xs], axis)
 
@@ -448,7 +449,7 @@ def identity(n: int, dtype: Any = None) -> Any:
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Any]:
     """The coordinates of a grid, from those along its axes."""
-    rows: Any = [np.asarray(one) for one in x]
+    rows: Any = [np.asarray(constant(one)) for one in x]
     return as_tensor(list(np.meshgrid(*rows, indexing="ij" if indexing == "ij" else "xy")))
 
 

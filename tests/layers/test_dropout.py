@@ -55,3 +55,10 @@ def test_errors() -> None:
             layers.Dropout(rate)
     with pytest.raises(ValueError, match="Argument `seed` must be an integer"):
         layers.Dropout(0.5, seed="one")
+
+
+@pytest.mark.parametrize("name", ["Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout"])
+def test_every_part_of_a_seed_counts(name: str) -> None:
+    seeds, x = [3, *(3 + 2**bit for bit in (1, 8, 16, 31))], np.ones((4, 2, 32), np.float32)
+    values = {np.asarray(getattr(layers, name)(0.5, seed=seed)(x, training=True)).tobytes() for seed in seeds}
+    assert len(values) == len(seeds)

@@ -282,6 +282,159 @@ def test_summary_lists_layers_shapes_parameters_and_flops():
         assert part in table
 
 
+def test_what_a_summary_is_asked_to_show():
+    inner = minicnn.Sequential([minicnn.Input((4,)), minicnn.layers.Dense(3, name="inside")], name="inner")
+    x = minicnn.Input((4,), name="x")
+    frozen = minicnn.layers.Dense(4, name="frozen", trainable=False)
+    model = minicnn.Model(x, minicnn.layers.Dense(2, name="last")(inner(frozen(x))))
+    model.compile(minicnn.optimizers.SGD(momentum=0.9), "mse")
+
+    def shown(**options):
+        text = []
+        model.summary(print_fn=text.append, **options)
+        rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text[0].splitlines() if line.startswith("│")]
+        return text[0], {row[0]: row[1:] for row in rows if row[0]}
+
+    text, rows = shown()
+    assert list(rows) == ["x (InputLayer)", "frozen (Dense)", "inner (Sequential)", "last (Dense)"]
+    assert rows["last (Dense)"] == ["(None, 2)", "8", "12", "inner[0][0]"]
+    assert "Total params: 43 " in text
+    assert " Trainable params: 23 " in text
+    assert "Non-trainable params: 20 " in text
+    assert "Optimizer params" not in text
+    _, rows = shown(expand_nested=True)
+    assert "inside (Dense)" in rows
+    _, rows = shown(layer_range=("frozen", "inner"))
+    assert list(rows) == ["frozen (Dense)", "inner (Sequential)"]
+    _, rows = shown(show_trainable=True)
+    assert [row[-1] for row in rows.values()] == ["Y", "N", "Y", "Y"]
+    assert max(map(len, shown(line_length=60)[0].splitlines())) <= 60 < max(map(len, text.splitlines()))
+    model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+    text, _ = shown()
+    assert "Total params: 68 " in text  # the iteration and the rate, too
+    assert "Optimizer params: 25 " in text
+
+
+def test_a_model_from_its_json_and_a_clone_of_it():
+    class Doubled(minicnn.layers.Layer):
+        def call(self, x):
+            return x * 2
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2), Doubled()])
+    again = minicnn.models.model_from_json(model.to_json(indent=2), custom_objects={"Doubled": Doubled})
+    assert model.to_json(indent=2).startswith('{\n  "')
+    clone = minicnn.models.clone_model(model)
+    for copied in (again, clone):
+        assert [type(layer).__name__ for layer in copied.layers] == ["Dense", "Doubled"]
+        assert not np.array_equal(copied.get_weights()[0], model.get_weights()[0])
+        copied.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copied.predict(np.ones((2, 3)), verbose=0), model.predict(np.ones((2, 3)), verbose=0))
+
+
+def test_models_are_named_as_in_keras():
+    minicnn.utils.clear_session()
+    keras.utils.clear_session()
+    found = []
+    for k in (minicnn, keras):
+
+        class MyOwn(k.Model):
+            def call(self, x):
+                return x
+
+        x = k.Input((3,))
+        models = [k.Sequential(), k.Sequential(name="mine"), k.Model(x, k.layers.Dense(1)(x)), k.Sequential(), MyOwn()]
+        models += [k.Model(x, k.layers.Dense(1)(x), name="other"), k.Model(x, k.layers.Dense(1)(x)), MyOwn(name="own")]
+        found.append([model.name for model in models])
+    assert found[0] == found[1]
+
+
+def test_a_class_of_a_model_takes_its_inputs_in_a_list():
+    class Joined(minicnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = minicnn.layers.Dense(2)
+
+        def call(self, inputs):
+            a, b = inputs
+            return self.dense(a) + b
+
+    rng = np.random.default_rng(0)
+    a, b, y = rng.random((6, 3)), rng.random((6, 2)), rng.random((6, 2))
+    model = Joined()
+    model.compile("sgd", "mse")
+    model.fit([a, b], y, epochs=2, verbose=0)
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose(model.predict([a, b], verbose=0), a @ kernel + bias + b, rtol=1e-5)
+
+
+def test_batches_to_validate_on_are_taken_once_from_an_iterator_of_one_s_own():
+    class Once:
+        def __init__(self):
+            self.left = 3
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if not self.left:
+                raise StopIteration
+            self.left -= 1
+            return np.ones((2, 3)), np.ones((2, 2))
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    once = Once()
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), validation_data=once, validation_steps=2, verbose=0)
+    assert once.left == 1
+
+
+@pytest.mark.parametrize("name", ["crossentropy", "ce"])
+@pytest.mark.parametrize("targets", ["labels", "one-hot", "binary"])
+def test_a_cross_entropy_is_the_one_that_the_targets_need(name, targets):
+    x, labels = np.random.default_rng(0).random((6, 4)), np.array([0, 1, 2, 2, 1, 0])
+    units, y, kind = {
+        "labels": (3, labels, "sparse_categorical_crossentropy"),
+        "one-hot": (3, np.eye(3)[labels], "categorical_crossentropy"),
+        "binary": (1, labels[:, None] % 2, "binary_crossentropy"),
+    }[targets]
+    losses = []
+    for loss in (name, kind):
+        minicnn.set_random_seed(1)
+        activation = "sigmoid" if units == 1 else "softmax"
+        model = minicnn.Sequential([minicnn.Input((4,)), minicnn.layers.Dense(units, activation=activation)])
+        model.compile("sgd", loss)
+        losses.append(model.fit(x, y, epochs=2, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_a_metric_of_several_numbers_has_several_names():
+    class Ends(minicnn.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="ends")
+            self.least = self.add_weight(name="least", initializer="zeros")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.least.assign(np.min(y_pred))
+
+        def result(self):
+            return {"least": self.least, "twice": self.least * 2}
+
+    model = minicnn.Sequential([minicnn.Input((3,)), minicnn.layers.Dense(2, kernel_initializer="ones")])
+    model.compile("sgd", "mse", metrics=[Ends()])
+    logs = model.evaluate(np.ones((4, 3)), np.ones((4, 2)), verbose=0, return_dict=True)
+    assert (logs["least"], logs["twice"]) == (3, 6)
+
+
+def test_one_array_of_weights_serves_every_output():
+    x = minicnn.Input((3,))
+    model = minicnn.Model(x, [minicnn.layers.Dense(2)(x), minicnn.layers.Dense(1)(x)])
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    data, targets, weight = rng.random((4, 3)), [rng.random((4, 2)), rng.random((4, 1))], rng.random(4)
+    one, both = (model.evaluate(data, targets, sample_weight=given, verbose=0) for given in (weight, [weight, weight]))
+    assert one == pytest.approx(both)
+
+
 def test_get_layer_and_counts():
     model = compiled()
     assert model.get_layer(index=0) is model.layers[0]

@@ -762,3 +762,29 @@ def test_the_layers_in_the_documentation_are_right():
         checks = study.gradcheck(model)
     assert len(checks) == (1 + 1) + (1 + 4) + (1 + 2) + 2 * 7
     assert all(check.passed for check in checks)
+
+
+def test_a_first_layer_needs_no_gradient_of_the_data_but_one_behind_it_does():
+    class Scaled(minicnn.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+        def forward(self, x, training):
+            return x * self.scale.value, x
+
+        def backward(self, dy, x, need_dx=True):
+            return (dy * self.scale.value if need_dx and self.honest else None), (np.sum(dy * x),)
+
+    def trained(position, honest):
+        layers = [minicnn.layers.Dense(2, kernel_initializer="ones")]
+        layers.insert(position, Scaled())
+        layers[position].honest = honest
+        model = minicnn.Sequential([minicnn.Input((3,)), *layers])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+        return model.get_weights()
+
+    for one, other in zip(trained(0, True), trained(0, False), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="`backward` returned"):
+        trained(1, False)

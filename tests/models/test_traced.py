@@ -372,7 +372,7 @@ def test_errors_of_a_call():
 
     class Grows(minicnn.layers.Layer):
         def call(self, x, training=False):
-            return minicnn.ops.concatenate([x, x]) if training else x
+            return minicnn.ops.concatenate([x, x], axis=-1) if training else x
 
     with pytest.raises(ValueError, match="returns other shapes in training"):
         Grows()(minicnn.Input((4,)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.plants import escaped, further, graphs, kernels, oversights, slips, surroundings, training
+from tests.plants import escaped, fresh, further, graphs, kernels, oversights, slips, surroundings, training
 from tests.plants.plant import Plant
 
 __all__ = ["PLANTS"]
@@ -16,4 +16,5 @@ PLANTS: list[Plant] = [
     *graphs.PLANTS,
     *oversights.PLANTS,
     *slips.PLANTS,
+    *fresh.PLANTS,
 ]

@@ -337,7 +337,7 @@ PLANTS = [
         "callbacks/lambda_callback.py",
         "hooks = dict(kwargs)",
         "hooks: dict[str, Any] = {}",
-        ("tests/test_callbacks.py::test_lambda_callback_takes_functions_for_any_hook",),
+        ("tests/test_callbacks.py::test_lambda_callback_calls_a_function_at_its_own_hook_alone",),
     ),
     Plant(
         "backup_is_deleted_though_it_was_to_stay",

@@ -105,7 +105,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"minicnn.{name}")
     if name.startswith("_"):
         raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
-    return importlib.import_module("minicnn.tf_names").lookup(name)
+    return importlib.import_module("minicnn.tf.names").lookup(name)
 
 
 def __dir__() -> list[str]:

@@ -178,12 +178,14 @@ class _RandomInitializer(Initializer):
     """What random initializers share: the seed, and filling an array from a stream.
 
     Args:
-        seed: an int, or None for the next one of `config.next_seed`.
+        seed: an int in [0, 2**32), or None for the next one of `config.next_seed`.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
             raise ValueError(f"`seed` argument should be an integer. Received: seed={seed}")
+        if seed is not None and not 0 <= seed < 2**32:
+            raise ValueError(f"`seed` argument should be in [0, 2**32). Received: seed={seed}")
         self._init_seed = seed
         self.seed = config.next_seed() if seed is None else int(seed)
 
@@ -197,7 +199,7 @@ class _RandomInitializer(Initializer):
     ) -> Any:
         """An array of `scale * number + offset`."""
         values = np.empty(math.prod(shape), dtype or config.floatx())
-        stream = numbers(_words(self.seed & 0xFFFFFFFF, values.size))
+        stream = numbers(_words(self.seed, values.size))
         filled = 0
         while filled < values.size:
             block = next(stream)[: values.size - filled]

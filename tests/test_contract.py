@@ -136,11 +136,11 @@ RANKS: list[list[str]] = [
     ["optimizers"],
     ["layers"],
     ["ops"],
-    ["applications", "mixed_precision", "random", "tf_arguments", "tf_math", "tf_nn"],
+    ["applications", "mixed_precision", "random"],
     ["callbacks", "saving"],
     ["models"],
     ["data", "datasets", "preprocessing"],
-    ["tf_files", "tf_image", "tf_module", "tf_names", "tf_run", "tf_saved_model", "tf_summary", "tf_train"],
+    ["tf"],
     ["utils"],
     ["backend"],
     ["zoo"],
@@ -250,7 +250,7 @@ def test_data_needs_no_engine(module: str) -> None:
 def test_importing_minicnn_loads_nothing_heavy() -> None:
     heavy = {"numba", "cupy", "matplotlib", "h5py", "sklearn", "scipy", "PIL", "rich", "click", "pandas", *NEVER}
     of_one_use = {"socket", "html", "concurrent.futures", "logging", "secrets"}  # of the standard library, 5 to 10 ms each
-    own = {f"minicnn.{name}" for name in ("data", "datasets", "preprocessing", "tf_names", "zoo", "study", "bench", "cli")}
+    own = {f"minicnn.{name}" for name in ("data", "datasets", "preprocessing", "tf", "zoo", "study", "bench", "cli")}
     own |= {f"minicnn.backends.{name}" for name in ("numba_cpu", "cupy_gpu", "reference.loops")}
     script = "import sys, numpy; before = {*sys.modules}; import minicnn; print(*{*sys.modules} - before)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)

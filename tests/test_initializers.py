@@ -233,6 +233,9 @@ def test_bad_arguments_are_named():
             initializers.get(bad)
     with pytest.raises(ValueError, match=r"`seed` argument should be .*an integer. Received: seed=1.5"):
         initializers.RandomNormal(seed=1.5)
+    for seed in (-1, 2**32):  # the stream's key has 32 bits
+        with pytest.raises(ValueError, match=rf"`seed` argument should be in \[0, 2\*\*32\). Received: seed={seed}"):
+            initializers.RandomNormal(seed=seed)
     with pytest.raises(ValueError, match=r"Argument `scale` must be positive float. Received: scale=-1"):
         initializers.VarianceScaling(scale=-1)
     with pytest.raises(ValueError, match="Invalid `mode` argument: fan"):

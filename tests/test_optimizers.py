@@ -401,6 +401,12 @@ def test_state_goes_from_one_optimizer_to_another():
     third.build([Variable(np.zeros(3, "float32"))])
     third.set_weights([variable.numpy() for variable in first.variables])
     assert int(third.iterations) == 4
+    values = [variable.numpy() for variable in third.variables]
+    with pytest.raises(ValueError, match=f"Optimizer '{third.name}' has {len(values)} variables. Received: a list of 1 weights"):
+        third.set_weights([7])
+    with pytest.raises(ValueError, match=r"not compatible with provided weight shape \(2,\)"):
+        third.set_weights([np.asarray(7), *values[1:-1], np.zeros(2)])
+    assert int(third.iterations) == 4  # nothing was set
 
 
 def test_missing_gradients_leave_their_variables_alone():

@@ -231,11 +231,20 @@ class Optimizer:
         self._undecayed = (set(var_list or ()), re.compile(names) if names else None)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all `variables`."""
+        """Set all `variables`.
+
+        Raises:
+            ValueError: if the optimizer is not built, or there is another number of weights, or one of another shape. Then
+                none is set.
+        """
         if not self.built:
             raise ValueError(
                 "You are calling `set_weights()` on an optimizer that has not yet been built. Please call "
                 "`optimizer.build(trainable_variables)` to create the optimizer weights before calling `set_weights()`."
+            )
+        if len(weights) != len(self.variables):
+            raise ValueError(
+                f"Optimizer '{self.name}' has {len(self.variables)} variables. Received: a list of {len(weights)} weights."
             )
         for variable, weight in zip(self.variables, weights):
             if variable.shape != np.shape(weight):
@@ -243,6 +252,7 @@ class Optimizer:
                     f"Optimizer variable {variable.path} has shape {variable.shape} not compatible with provided weight shape "
                     f"{np.shape(weight)}."
                 )
+        for variable, weight in zip(self.variables, weights):
             variable.assign(weight)
 
     def save_own_variables(self, store: Any) -> None:

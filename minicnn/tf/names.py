@@ -17,16 +17,16 @@ import numpy as np
 
 from minicnn import initializers, ops
 from minicnn.tensor import Tensor, as_tensor
-from minicnn.tf_arguments import named
-from minicnn.tf_files import IMAGES, IO
-from minicnn.tf_image import IMAGE
-from minicnn.tf_math import LINALG, MATH
-from minicnn.tf_module import Module
-from minicnn.tf_nn import NN, l2_normalize
-from minicnn.tf_run import RUN
-from minicnn.tf_saved_model import SAVED_MODEL
-from minicnn.tf_summary import SUMMARY
-from minicnn.tf_train import TRAIN
+from minicnn.tf.arguments import named
+from minicnn.tf.files import IMAGES, IO
+from minicnn.tf.image import IMAGE
+from minicnn.tf.math import LINALG, MATH
+from minicnn.tf.module import Module
+from minicnn.tf.nn import NN, l2_normalize
+from minicnn.tf.run import RUN
+from minicnn.tf.saved_model import SAVED_MODEL
+from minicnn.tf.summary import SUMMARY
+from minicnn.tf.train import TRAIN
 from minicnn.variables import Variable
 
 __all__ = ["lookup"]

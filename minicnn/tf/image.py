@@ -15,7 +15,7 @@ import numpy as np
 from minicnn import ops, random
 from minicnn.ops.image_filters import batched, resize_by_area
 from minicnn.tensor import as_tensor
-from minicnn.tf_arguments import named
+from minicnn.tf.arguments import named
 
 __all__ = ["IMAGE", "between", "convert_image_dtype"]
 

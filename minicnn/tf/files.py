@@ -13,7 +13,7 @@ import numpy as np
 from minicnn.atomic import replacing
 from minicnn.data.pictures import read_picture
 from minicnn.tensor import as_tensor
-from minicnn.tf_image import between, convert_image_dtype
+from minicnn.tf.image import between, convert_image_dtype
 from minicnn.untrusted import reading, require_regular_file
 
 __all__ = ["IMAGES", "IO"]

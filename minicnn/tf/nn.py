@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import ops, random
-from minicnn.tf_arguments import named
+from minicnn.tf.arguments import named
 
 __all__ = ["NN", "l2_normalize"]
 

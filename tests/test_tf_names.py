@@ -366,6 +366,34 @@ def test_a_checkpoint_brings_back_models_optimizers_and_variables(tmp_path):
     assert again.save(tmp_path / "x") == str(tmp_path / "x-12")
 
 
+@pytest.mark.parametrize("saved_unbuilt", [False, True])
+def test_an_optimizer_without_variables_reads_them_when_it_makes_them(tmp_path, saved_unbuilt):
+    """A program that goes on restores before its first step, as in TensorFlow's guides."""
+    model, optimizer, _ = loop_of_ones_own()
+    step = lambda optimizer, model: optimizer.apply_gradients([(v * 0 + 1, v) for v in model.trainable_variables])  # noqa: E731
+    if saved_unbuilt:
+        optimizer = minicnn.optimizers.Adam(0.1)
+    else:
+        step(optimizer, model)
+    path = minicnn.train.Checkpoint(model=model, optimizer=optimizer).save(tmp_path / "kept")
+    other, fresh = loop_of_ones_own()[0], minicnn.optimizers.Adam(0.5)
+    minicnn.train.Checkpoint(model=other, optimizer=fresh).restore(path)
+    for _ in range(2):
+        step(optimizer, model)
+        step(fresh, other)
+    for one, two in zip([*model.variables, *optimizer.variables], [*other.variables, *fresh.variables], strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+
+
+def test_an_optimizer_s_variables_of_another_model_are_refused_when_it_makes_them(tmp_path):
+    _, optimizer, _ = loop_of_ones_own()
+    path = minicnn.train.Checkpoint(optimizer=optimizer).write(tmp_path / "one")
+    fresh = minicnn.optimizers.Adam(0.5)
+    minicnn.train.Checkpoint(optimizer=fresh).restore(path)
+    with pytest.raises(ValueError, match=r"one.npz cannot be read as a checkpoint: optimizer.float32 has"):
+        fresh.build([minicnn.Variable(np.zeros(3, "float32"))])
+
+
 def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path):
     model, optimizer, step = loop_of_ones_own()
     path = minicnn.train.Checkpoint(optimizer=optimizer, model=model).write(tmp_path / "one")

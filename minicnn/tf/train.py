@@ -19,6 +19,7 @@ import numpy as np
 
 from minicnn.atomic import replacing
 from minicnn.datasets._npz import npz_names, read_npz
+from minicnn.optimizers import Optimizer
 from minicnn.untrusted import reading
 from minicnn.variables import Variable
 
@@ -85,6 +86,8 @@ class Checkpoint:
     def restore(self, save_path: Any) -> _Status:
         """Read what `save` wrote into the parts; nothing where `save_path` is None.
 
+        An optimizer that has not made its variables yet, since it has seen no gradient, reads its own when it makes them.
+
         Raises:
             ValueError: if the file is damaged, or holds other parts, or other sizes: a model, say, that has no weights yet.
                 Then nothing was read.
@@ -95,11 +98,20 @@ class Checkpoint:
         with reading(f"{path} cannot be read as a checkpoint"):
             names = [*wanted, *(f"{name}.shapes" for name in wanted)]
             arrays = dict(zip(names, read_npz(path, names)))
+            unbuilt = {name for name, part in self._parts.items() if isinstance(part, Optimizer) and not part.built}
+            later = set()
             for name, variables in wanted.items():
                 count = sum(variable.size for variable in variables)
-                if arrays[name].shape != (count,) or not np.array_equal(arrays[f"{name}.shapes"], _shapes(variables)):
+                if arrays[name].shape == (count,) and np.array_equal(arrays[f"{name}.shapes"], _shapes(variables)):
+                    continue
+                if name.rpartition(".")[0] not in unbuilt:
                     raise ValueError(f"{name} has {count} numbers here, and {arrays[name].size} in the file, or other shapes")
+                later.add(name.rpartition(".")[0])
+        for name in later:
+            _restore_when_built(name, self._parts[name], save_path)
         for name, variables in wanted.items():
+            if name.rpartition(".")[0] in later:
+                continue
             cuts = np.cumsum([variable.size for variable in variables])[:-1]
             for variable, value in zip(variables, np.split(arrays[name], cuts)):
                 variable.assign(value.reshape(variable.shape))
@@ -108,6 +120,18 @@ class Checkpoint:
         return _Status()
 
     read = restore
+
+
+def _restore_when_built(name: str, optimizer: Optimizer, save_path: Any) -> None:
+    """The part `name` of a checkpoint, read once the optimizer has variables."""
+    build = optimizer.build
+
+    def build_and_restore(variables: Any) -> None:
+        del optimizer.build  # this function, which stands before the class's own
+        build(variables)
+        Checkpoint(**{name: optimizer}).restore(save_path)
+
+    optimizer.build = build_and_restore  # type: ignore[method-assign]
 
 
 def latest_checkpoint(checkpoint_dir: Any) -> str | None:

@@ -92,6 +92,12 @@ class Tensor(np.ndarray):
         """Where the values are, as TensorFlow calls it: in the host's memory, for every backend."""
         return "/device:CPU:0"
 
+    def __str__(self) -> str:
+        return str(np.asarray(self))
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self)).replace("\n", "\n ").replace("array(", "Tensor(", 1)
+
     def __float__(self) -> float:
         return float(self.item())  # of one element in any shape; a NumPy array must have no axes
 

@@ -212,10 +212,10 @@ REFUSED = {
         ValueError,
         "must return the shape of y_pred, (4, 2). Received: (4, 1)",
     ),
-    "weights in a graph": (
+    "weights of another length in a graph": (
         lambda: losses.MeanSquaredError()(Input((2,)), Input((2,)), sample_weight=Y[:, 0]),
         ValueError,
-        "of symbolic tensors it takes no weights",
+        "Op 'multiply' cannot be applied to inputs of the shapes",
     ),
     "an area of labels without columns": (
         lambda: metrics.AUC(multi_label=True).update_state(Y[:, 0], Y[:, 0]),
@@ -230,7 +230,7 @@ REFUSED = {
     "a metric without a result": (lambda: metrics.Metric().result(), NotImplementedError, "must implement `result()`"),
     "a schedule without a rate": (lambda: schedules.LearningRateSchedule()(3), NotImplementedError, "__call__"),
     "a slot of another shape": (
-        lambda: (lambda one: (one.build([]), one.set_weights([np.zeros(3)])))(optimizers.SGD()),
+        lambda: (lambda one: (one.build([]), one.set_weights([np.zeros(3), 0.1])))(optimizers.SGD()),
         ValueError,
         "Optimizer variable",
     ),

@@ -1,4 +1,4 @@
-"""Every layer against Keras's: at least 200 drawn cases each for the output and every gradient."""
+"""Every layer against Keras's: drawn cases of the output and of every gradient. Ops have more of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.layers.checks import check_layer
-from tests.ops.checks import Target, gradient_cases, seeds
+from tests.ops.checks import Target, seeds, simple_cases
 from tests.ops.windows import Windows, windows
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis")  # Keras's advice on a single class
@@ -50,7 +50,7 @@ def conv_arguments(draw: st.DrawFn) -> tuple[tuple[int, ...], dict]:
     return (case.batch, *image, draw(channels)), arguments
 
 
-@gradient_cases
+@simple_cases
 @given(case=conv_arguments(), seed=seeds)
 def test_conv2d(target: Target, case: tuple[tuple[int, ...], dict], seed: int) -> None:
     shape, arguments = case
@@ -58,7 +58,7 @@ def test_conv2d(target: Target, case: tuple[tuple[int, ...], dict], seed: int) -
     check_layer("Conv2D", target, target.normal(seed, *shape), seed, terms=terms, **arguments)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=any_rank, units=channels, activation=activations, use_bias=st.booleans(), penalty=penalties, seed=seeds)
 def test_dense(
     target: Target, shape: tuple[int, ...], units: int, activation: str, use_bias: bool, penalty: str | None, seed: int
@@ -77,7 +77,7 @@ def test_dense(
     )
 
 
-@gradient_cases
+@simple_cases
 @given(case=named_windows, C=channels, average=st.booleans(), default_strides=st.booleans(), seed=seeds)
 def test_pooling(target: Target, case: Windows, C: int, average: bool, default_strides: bool, seed: int) -> None:
     strides = None if default_strides else case.strides
@@ -86,7 +86,7 @@ def test_pooling(target: Target, case: Windows, C: int, average: bool, default_s
     check_layer(name, target, x, seed, pool_size=case.window, strides=strides, padding=case.padding)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=images, average=st.booleans(), keepdims=st.booleans(), seed=seeds)
 def test_global_pooling(target: Target, shape: tuple[int, ...], average: bool, keepdims: bool, seed: int) -> None:
     # Without ties: TensorFlow's gradient of a maximum over axes shares among them, ours goes to the first.
@@ -95,7 +95,7 @@ def test_global_pooling(target: Target, shape: tuple[int, ...], average: bool, k
     check_layer("GlobalAveragePooling2D" if average else "GlobalMaxPooling2D", target, x, seed, keepdims=keepdims)
 
 
-@gradient_cases
+@simple_cases
 @given(
     shape=any_rank,
     center=st.booleans(),
@@ -137,13 +137,13 @@ def test_batch_normalization(
     )
 
 
-@gradient_cases
+@simple_cases
 @given(shape=any_rank, activation=activations, seed=seeds)
 def test_activation(target: Target, shape: tuple[int, ...], activation: str, seed: int) -> None:
     check_layer("Activation", target, target.normal(seed, *shape), seed, activation=activation, terms=size_of_terms(activation))
 
 
-@gradient_cases
+@simple_cases
 @given(
     shape=any_rank,
     max_value=st.sampled_from([None, 0.5, 6.0, 1.25]),
@@ -166,31 +166,31 @@ def test_relu(
     )
 
 
-@gradient_cases
+@simple_cases
 @given(shape=any_rank, slope=st.sampled_from([0.0, 0.125, 0.3125, 1.5]), seed=seeds)
 def test_leaky_relu(target: Target, shape: tuple[int, ...], slope: float, seed: int) -> None:
     check_layer("LeakyReLU", target, target.normal(seed, *shape), seed, negative_slope=slope)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=any_rank, alpha=st.sampled_from([1.0, 0.125, 2.0]), seed=seeds)
 def test_elu(target: Target, shape: tuple[int, ...], alpha: float, seed: int) -> None:
     check_layer("ELU", target, target.normal(seed, *shape), seed, alpha=alpha)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=images, axis=st.sampled_from([-1, -1, 1, 2, -2, [-1], [1, 2], [3, 1]]), seed=seeds)
 def test_softmax(target: Target, shape: tuple[int, ...], axis: int | list[int], seed: int) -> None:
     check_layer("Softmax", target, target.normal(seed, *shape), seed, terms=size_of_terms("softmax"), axis=axis)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=any_rank, seed=seeds)
 def test_flatten(target: Target, shape: tuple[int, ...], seed: int) -> None:
     check_layer("Flatten", target, target.normal(seed, *shape), seed)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=images, order=st.permutations([0, 1, 2]), unknown=st.sampled_from([None, 0, 1, 2]), seed=seeds)
 def test_reshape(target: Target, shape: tuple[int, ...], order: list[int], unknown: int | None, seed: int) -> None:
     target_shape = [shape[1:][axis] for axis in order]
@@ -199,7 +199,7 @@ def test_reshape(target: Target, shape: tuple[int, ...], order: list[int], unkno
     check_layer("Reshape", target, target.normal(seed, *shape), seed, target_shape=tuple(target_shape))
 
 
-@gradient_cases
+@simple_cases
 @given(
     shape=images,
     padding=st.one_of(
@@ -213,26 +213,26 @@ def test_zero_padding2d(target: Target, shape: tuple[int, ...], padding: int | t
     check_layer("ZeroPadding2D", target, target.normal(seed, *shape), seed, padding=padding)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=any_rank, scale=st.sampled_from([1 / 256, 2.0, 0.625]), offset=st.sampled_from([0.0, -1.0]), seed=seeds)
 def test_rescaling(target: Target, shape: tuple[int, ...], scale: float, offset: float, seed: int) -> None:
     check_layer("Rescaling", target, target.normal(seed, *shape), seed, scale=scale, offset=offset)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=images, numbers=st.lists(st.floats(-4, 4, width=16), min_size=17, max_size=17), shift=st.booleans(), seed=seeds)
 def test_rescaling_by_channel(target: Target, shape: tuple[int, ...], numbers: list[float], shift: bool, seed: int) -> None:
     scale, offset = numbers[: shape[-1]], numbers[-shape[-1] :] if shift else 0.5
     check_layer("Rescaling", target, target.normal(seed, *shape), seed, scale=scale, offset=offset)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=any_rank, count=st.integers(1, 4), seed=seeds)
 def test_add(target: Target, shape: tuple[int, ...], count: int, seed: int) -> None:
     check_layer("Add", target, [target.normal(seed + i, *shape) for i in range(count)], seed)
 
 
-@gradient_cases
+@simple_cases
 @given(shape=images, kept=st.lists(st.booleans(), min_size=3, max_size=3), without_space=st.booleans(), seed=seeds)
 def test_add_broadcasts(target: Target, shape: tuple[int, ...], kept: list[bool], without_space: bool, seed: int) -> None:
     N, *rest = shape
@@ -240,7 +240,7 @@ def test_add_broadcasts(target: Target, shape: tuple[int, ...], kept: list[bool]
     check_layer("Add", target, [target.normal(seed, *smaller), target.normal(seed + 1, *shape)], seed)
 
 
-@gradient_cases
+@simple_cases
 @given(
     shape=images,
     axis=st.sampled_from([-1, 1, 2, 3, -2]),

@@ -20,6 +20,7 @@ from tests.drawn import drawn_cases
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
 
 gradient_cases = drawn_cases(200)
+simple_cases = drawn_cases(80)  # ops element by element, of which there are many, and layers around an op that has its own
 update_cases = drawn_cases(50)  # ops without a gradient
 seeds = st.integers(0, 2**32 - 1)
 

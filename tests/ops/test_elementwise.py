@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu.elementwise import RUN
-from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds, simple_cases
 from tests.ops.test_random import tf_random_bits
 
 shapes = st.one_of(
@@ -114,7 +114,7 @@ def check_activation(target: Target, name: str, x: np.ndarray, parameters: dict[
 
 
 @activations
-@gradient_cases
+@simple_cases
 @given(data=st.data(), shape=shapes, seed=seeds)
 def test_activation_equals_tensorflow(
     target: Target, name: str, data: st.DataObject, shape: tuple[int, ...], seed: int

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu.elementwise import ROWS
-from tests.ops.checks import Target, around, forward_and_gradients, gradient_cases, seeds, update_cases
+from tests.ops.checks import Target, around, forward_and_gradients, gradient_cases, seeds, simple_cases, update_cases
 
 rows = st.integers(1, 9) | st.sampled_from(around(ROWS))
 columns = st.sampled_from([1, 2, 3, 5, 10, 16, 17, 33])
@@ -239,7 +239,7 @@ def draw(target: Target, kind: str, seed: int, M: int, C: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.filterwarnings("ignore:In loss categorical_focal_crossentropy, expected:SyntaxWarning")  # of a single class
-@gradient_cases
+@simple_cases
 @given(data=st.data(), M=rows, C=columns, seed=seeds)
 def test_loss_equals_keras(target: Target, name: str, data: st.DataObject, M: int, C: int, seed: int) -> None:
     target.skip_reference_s_lines(f"{name}_forward")
@@ -264,7 +264,7 @@ def test_generalized_cross_entropy_equals_keras(target: Target, M: int, C: int, 
     target.check(target.ops.generalized_cross_entropy_backward(probabilities, labels, weights, q), gradient)
 
 
-@gradient_cases
+@simple_cases
 @given(
     M=st.integers(2, 9),
     C=columns,

@@ -235,7 +235,7 @@ def part(function: Callable[..., Any], **options: Any) -> Any:
     `error_model="numpy"`: a division by zero gives inf as in NumPy, and no branch that would keep
     LLVM from vectorising.
 
-    Numba would compile an entry for Python and one for C with each, which took a third of the time of all compilation.
+    Numba would compile an entry for Python and one for C with each, which took a fifth of the time of all compilation.
     """
     jit = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
     dispatcher = jit(function)

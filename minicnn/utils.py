@@ -26,8 +26,6 @@ if TYPE_CHECKING:  # else loaded when first used, see _LAZY
     from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
 
 __all__ = [
-    "disable_interactive_logging",
-    "enable_interactive_logging",
     "CustomObjectScope",
     "Progbar",
     "PyDataset",
@@ -36,6 +34,8 @@ __all__ = [
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_file",  # noqa: F822
     "get_registered_name",

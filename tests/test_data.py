@@ -323,6 +323,8 @@ class TestFromGenerator:
             Dataset.from_generator([1, 2])
         with pytest.raises(TypeError, match="together with `output_signature`"):
             Dataset.from_generator(broken, output_types=tf.int32, output_signature=TensorSpec(()))
+        with pytest.raises(TypeError, match=r"`output_signature` needs a shape, .*Received: TensorSpec"):
+            Dataset.from_generator(broken, output_signature=TensorSpec(None))
 
 
 class TestSources:

@@ -585,6 +585,15 @@ def test_a_constant_initializer_fills_a_shape_row_by_row():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_data_set_s_spec_is_tensorflow_s():
+    """One class: what a program compares with `element_spec` is equal to it, by any name of its own."""
+    data = minicnn.data.Dataset.from_tensor_slices(np.zeros((4, 3), "float32")).batch(2)
+    spec = minicnn.TensorSpec([None, 3], "float32", name="rows")
+    assert data.element_spec == spec
+    assert (spec.name, spec.shape.as_list()) == ("rows", [None, 3])
+    assert minicnn.TensorSpec(None).shape is None
+
+
 def test_what_runs_programs_runs_them_here():
     strategy = minicnn.distribute.MirroredStrategy()
     with strategy.scope(), minicnn.name_scope("model"), minicnn.device("/GPU:0"):

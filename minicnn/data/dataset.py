@@ -160,7 +160,7 @@ class Dataset:
             raise TypeError("`output_types` and `output_shapes` cannot be given together with `output_signature`.")
         signature = None
         if output_signature is not None:
-            signature = map_structure(lambda leaf: TensorSpec(leaf.shape, leaf.dtype), output_signature)
+            signature = map_structure(_of_known_rank, output_signature)
 
         def convert(value: Any) -> Any:
             if signature is not None:
@@ -729,6 +729,13 @@ def _apply(function: Callable[..., Any], element: Any) -> Any:
 def _failure(method: str, function: Callable[..., Any], index: int, error: Exception) -> DatasetError:
     name = getattr(function, "__name__", type(function).__name__)
     return DatasetError(f"Dataset.{method}: {name} failed on element {index}: {type(error).__name__}: {error}")
+
+
+def _of_known_rank(leaf: Any) -> TensorSpec:
+    """minicnn's spec for any library's."""
+    if leaf.shape is None:
+        raise TypeError(f"`output_signature` needs a shape, in which None may stand for a size. Received: {leaf}")
+    return TensorSpec(leaf.shape, leaf.dtype)
 
 
 def _conform(spec: TensorSpec, value: Any, rank: bool = True) -> Any:

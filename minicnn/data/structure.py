@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from minicnn import config
+from minicnn.shapes import TensorShape
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Shape and type of an array in an element; None for a dimension that varies."""
+    """Shape and type of an array in an element; None for a dimension that varies, or for any shape at all.
 
-    shape: tuple[int | None, ...]
+    `tf.TensorSpec` is this, too; it may have a name.
+    """
+
+    shape: Any  # TensorShape, or None
     dtype: np.dtype[Any]
+    name: str | None = field(compare=False, repr=False)
 
-    def __init__(self, shape: Sequence[int | None], dtype: Any = "float32", name: str | None = None) -> None:
-        object.__setattr__(self, "shape", tuple(None if size is None else int(size) for size in shape))
+    def __init__(self, shape: Any, dtype: Any = "float32", name: str | None = None) -> None:
+        sizes = None if shape is None else TensorShape(None if n is None else int(n) for n in TensorShape(shape))
+        object.__setattr__(self, "shape", sizes)
+        object.__setattr__(self, "name", name)
         # TensorFlow's types carry NumPy's
         object.__setattr__(self, "dtype", np.dtype(getattr(dtype, "as_numpy_dtype", dtype)))
 

@@ -67,22 +67,21 @@ class Loss:
             for y in (y_true, y_pred)
         )
         losses = self.call(y_true, y_pred)
-        if not isinstance(losses, Symbolic):
-            ignored = self._ignored(y_true, losses)
-            losses = losses * as_tensor(self._weights(losses.shape, sample_weight, self.dtype, ignored))
-        else:
+        if isinstance(losses, Symbolic):
             return self._of_symbols(losses, sample_weight)
+        ignored = self._ignored(y_true, losses)
+        losses = losses * as_tensor(self._weights(losses.shape, sample_weight, self.dtype, ignored))
         return losses if self.reduction in ("none", None) else registry.lookup("operation", "sum")(losses)
 
     def _of_symbols(self, losses: Any, sample_weight: Any) -> Any:
         """The reduction as layers of a graph. The weights have a sample's axes, and perhaps one of size 1 more."""
         weight: Any = 1.0
         if sample_weight is not None:
-            weight, ops_of = cast_op(sample_weight, self.dtype), registry.lookup
+            weight = cast_op(sample_weight, self.dtype)
             if len(weight.shape) == len(losses.shape) + 1:
-                weight = ops_of("operation", "squeeze")(weight, -1)
+                weight = registry.lookup("operation", "squeeze")(weight, -1)
             for _ in range(len(losses.shape) - len(weight.shape)):
-                weight = ops_of("operation", "expand_dims")(weight, -1)
+                weight = registry.lookup("operation", "expand_dims")(weight, -1)
             losses = losses * weight
         if self.reduction in ("none", None):
             return losses

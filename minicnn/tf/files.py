@@ -21,7 +21,7 @@ __all__ = ["IMAGES", "IO"]
 
 def read_file(filename: Any) -> bytes:
     """What is in a file."""
-    name = os.fspath(filename) if isinstance(filename, os.PathLike) else _text(filename)
+    name = _text(filename)
     with reading(f"{name} cannot be read"):
         require_regular_file(name)
         with open(name, "rb") as file:
@@ -29,7 +29,7 @@ def read_file(filename: Any) -> bytes:
 
 
 def _text(value: Any) -> str:
-    """A name that a data set may hand over as an array of one."""
+    """A path, or a name that a data set may hand over as an array of one."""
     value = value.item() if isinstance(value, np.ndarray) else value
     return os.fsdecode(value)
 
@@ -75,7 +75,7 @@ def _encoded(image: Any, kind: str, **options: Any) -> bytes:
 
 def write_file(filename: Any, contents: bytes) -> None:
     """Write bytes into a file, whose folder is made."""
-    name = os.fspath(filename) if isinstance(filename, os.PathLike) else _text(filename)
+    name = _text(filename)
     os.makedirs(os.path.dirname(os.path.abspath(name)), exist_ok=True)
     with replacing(name) as file:
         file.write(contents)

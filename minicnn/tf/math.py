@@ -120,7 +120,7 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None) -> Any:
 
 def global_norm(t_list: Any) -> Any:
     """The length of all tensors together, the square root of the sum of all squares; None counts as none."""
-    return ops.sqrt(_sum([ops.sum(ops.square(t)) for t in t_list if t is not None]))
+    return ops.sqrt(add_n([ops.sum(ops.square(t)) for t in t_list if t is not None]))
 
 
 def clip_by_global_norm(t_list: Any, clip_norm: Any, use_norm: Any = None) -> tuple[list[Any], Any]:
@@ -130,10 +130,11 @@ def clip_by_global_norm(t_list: Any, clip_norm: Any, use_norm: Any = None) -> tu
     return [None if t is None else ops.multiply(t, factor) for t in t_list], length
 
 
-def _sum(terms: list[Any]) -> Any:
-    total, *rest = terms
-    for term in rest:
-        total = ops.add(total, term)
+def add_n(inputs: Any) -> Any:
+    """The sum of tensors of one shape."""
+    total, *rest = inputs
+    for item in rest:
+        total = total + item
     return total
 
 
@@ -271,7 +272,7 @@ def switch_case(branch_index: Any, branch_fns: Any, default: Any = None) -> Any:
 MATH: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        *(boolean_mask, case, clip_by_global_norm, clip_by_norm, cond, confusion_matrix, ensure_shape, foldl, gather_nd),
+        *(add_n, boolean_mask, case, clip_by_global_norm, clip_by_norm, cond, confusion_matrix, ensure_shape, foldl, gather_nd),
         *(histogram_fixed_width, map_fn, rank, reduce_euclidean_norm, scalar_mul, scan, scatter_nd, sequence_mask, shape, size),
         *(slice, switch_case, tensor_scatter_nd_add, tensor_scatter_nd_sub, tensor_scatter_nd_update, unsorted_segment_sum),
         *(vectorized_map, while_loop, xlogy),

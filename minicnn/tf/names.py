@@ -154,14 +154,6 @@ def gather(params: Any, indices: Any, axis: int | None = None, batch_dims: int =
     return ops.take_along_axis(params, ops.broadcast_to(indices, (*ops.shape(indices)[:own], *sizes[own:])), axis)
 
 
-def add_n(inputs: Any, name: Any = None) -> Any:
-    """The sum of tensors of one shape."""
-    total, *rest = inputs
-    for item in rest:
-        total = total + item
-    return total
-
-
 def squared_difference(x: Any, y: Any, name: Any = None) -> Any:
     """(x - y)**2."""
     return ops.square(x - y)
@@ -231,23 +223,8 @@ def random_uniform_initializer(minval: float = -0.05, maxval: float = 0.05, seed
 
 
 _OWN = (
-    *(
-        UnconnectedGradients,
-        add_n,
-        argmax,
-        argmin,
-        constant,
-        constant_initializer,
-        cumprod,
-        cumsum,
-        gather,
-        identity,
-        is_tensor,
-        matmul,
-        one_hot,
-    ),
-    *(pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference, unique),
-    constant_initializer,
+    *(UnconnectedGradients, argmax, argmin, constant, constant_initializer, cumprod, cumsum, gather, identity, is_tensor),
+    *(matmul, one_hot, pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference, unique),
 )
 _MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "newaxis": None}
 _MORE |= {"ones_initializer": initializers.Ones, "zeros_initializer": initializers.Zeros}

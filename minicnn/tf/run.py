@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, config, ops
+from minicnn.data import TensorSpec
 from minicnn.shapes import TensorShape
 from minicnn.structure import flatten_struct, map_struct, pack_struct
 
@@ -150,22 +151,6 @@ def check_numerics(tensor: Any, message: str = "") -> Any:
 
 
 # --- descriptions ------------------------------------------------------------------------
-
-
-class TensorSpec:
-    """A description of tensors: their shape (None for sizes of any kind), type and name."""
-
-    def __init__(self, shape: Any, dtype: Any = "float32", name: str | None = None) -> None:
-        self.shape = None if shape is None else TensorShape(shape)
-        self.dtype, self.name = np.dtype(dtype), name
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TensorSpec) and (self.shape, self.dtype) == (other.shape, other.dtype)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"TensorSpec(shape={self.shape}, dtype={self.dtype}, name={self.name!r})"
 
 
 class IndexedSlices:

@@ -12,6 +12,8 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read by NumPy
 # Read by Numba when it is imported. Two threads on every machine, for the tests that compare one with two.
 os.environ["NUMBA_NUM_THREADS"] = "2"
+# Every core has a worker already: none needs a second process to compile for it.
+os.environ["MINICNN_COMPILE_AHEAD"] = "0"
 
 import threading
 from collections.abc import Iterator

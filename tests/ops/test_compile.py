@@ -7,12 +7,14 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
+from minicnn.backends.numba_cpu import _ahead
 from minicnn.backends.numba_cpu._compile import vectors_of
 from minicnn.backends.numba_cpu._parallel import _flush_by_fpcr
 from minicnn.backends.numba_cpu.loss import clip
@@ -123,3 +125,94 @@ def test_a_process_waits_for_another_that_compiles_the_same(tmp_path: Path) -> N
             assert second.stdout.readline() == "ready\n"
             assert answer(first, "go on\n") == "['twice']"
             assert answer(second) == "[]"
+
+
+# --- a second process that compiles ahead ---------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that are run, in place of running them, on a machine with two cores."""
+    commands: list[list[str]] = []
+
+    def popen(command: list[str], **_: object) -> object:
+        commands.append(command)
+        raise OSError("no process to be had")  # which must not matter
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(_ahead, "cores", lambda: 2)
+    monkeypatch.setenv("MINICNN_COMPILE_AHEAD", "1")
+    return commands
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no lock that processes wait at")
+def test_a_second_process_compiles_where_there_are_two_cores(started: list[list[str]]) -> None:
+    _ahead.start()
+    assert [command[0] for command in started] == [sys.executable]
+
+
+@pytest.mark.parametrize("case", ["switch", "one core", "one thread", "frozen", "another program", "no program"])
+def test_one_process_compiles_where_a_second_does_not_help(
+    case: str, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if case == "switch":
+        monkeypatch.setenv("MINICNN_COMPILE_AHEAD", "0")
+    elif case == "one core":
+        monkeypatch.setattr(_ahead, "cores", lambda: 1)
+    elif case == "one thread":
+        monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    elif case == "frozen":
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    else:
+        monkeypatch.setattr(sys, "executable", "/usr/bin/blender" if case == "another program" else None)
+    _ahead.start()
+    assert started == []
+
+
+def test_what_is_compiled_ahead_is_what_fit_calls() -> None:
+    """One signature each: else a first training would compile the same kernels once more, for other types."""
+    script = (
+        "import numpy as np; from minicnn import zoo; from minicnn.backends.numba_cpu import _gradients, conv, winograd;"
+        "_gradients.compile_gradients();"
+        "before = conv._backward.signatures + winograd._backward.signatures;"
+        "model = zoo.cifar_small();"
+        "model.compile(loss='sparse_categorical_crossentropy');"
+        "model.train_on_batch(np.zeros((32, 32, 32, 3), np.float32), np.zeros(32, int));"
+        "after = conv._backward.signatures + winograd._backward.signatures;"
+        "print(len(before), after == before)"
+    )
+    assert answer(python(script)) == "2 True"
+
+
+def runs(process: int) -> bool:
+    """Whether it is there, and is no zombie that nobody has waited for."""
+    stat = Path(f"/proc/{process}/stat")
+    try:
+        os.kill(process, 0)
+        return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no lock that processes wait at")
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_second_process_ends_with_the_first(killed: bool, tmp_path: Path) -> None:
+    """Also where the first is killed. Its cache is empty, so it would compile for some time."""
+    script = (
+        "import os, sys; from minicnn.backends.numba_cpu import _ahead; _ahead.cores = lambda: 2;"
+        f"os.environ.update(MINICNN_COMPILE_AHEAD='1', NUMBA_CACHE_DIR={str(tmp_path)!r});"
+        "print(_ahead.start().pid, flush=True); sys.stdin.readline(); print('ends')"
+    )
+    with python(script) as first:
+        assert first.stdout is not None
+        second = int(first.stdout.readline())
+        assert runs(second)
+        if killed:
+            first.kill()
+            first.communicate()
+        else:
+            assert answer(first, "go on\n") == "ends"
+    deadline = time.monotonic() + 10
+    while runs(second) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(second)

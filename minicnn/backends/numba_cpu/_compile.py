@@ -34,6 +34,8 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 
+from minicnn.backends.numba_cpu import _ahead
+
 try:
     import fcntl
 except ImportError:  # Windows: processes that start together compile the same functions, each for itself
@@ -397,7 +399,7 @@ _shared: dict[str, tuple[Callable[..., Any], Any]] = {}
 
 
 class _Announce(event.Listener):
-    """One line on stderr when the first kernel that the cache lacks is compiled."""
+    """When the first kernel that the cache lacks is compiled: one line on stderr, and a second process that helps."""
 
     def __init__(self) -> None:
         self.said = False
@@ -407,6 +409,7 @@ class _Announce(event.Listener):
         if not self.said and function.__module__.startswith(__package__):
             self.said = True
             print("minicnn: compiling kernels for this machine (once, some seconds)...", file=sys.stderr, flush=True)
+            _ahead.start()
 
     def on_end(self, event: Any) -> None:
         pass

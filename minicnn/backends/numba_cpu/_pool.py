@@ -38,6 +38,7 @@ from numba import types
 from numba.core import cgutils
 
 from minicnn.backends.numba_cpu._compile import address_of, compiled, instruction, part, shared
+from minicnn.backends.numba_cpu._threads import cores, threads_from_environment
 
 WORTH = 20_000
 """Floating-point operations (or elements touched, times 4) that are worth waking a second thread for: about 10 us."""
@@ -51,20 +52,7 @@ BODY = ir.FunctionType(ir.VoidType(), [_I64, _I64, _I64, _POINTER])
 """What a loop is to the pool: void body(first task, end, worker, its arguments)."""
 
 
-def _from_environment() -> int:
-    """The number of threads to begin with: NUMBA_NUM_THREADS or OMP_NUM_THREADS, else the cores that this process may use."""
-    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        first = os.environ.get(name, "").split(",")[0].strip()  # OpenMP allows a list, one number a nesting level
-        if first.isdigit() and int(first) > 0:
-            return int(first)
-    return _cores()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-MOST = max(_cores(), _from_environment())
+MOST = max(cores(), threads_from_environment())
 """The most threads that can be asked for: what needs memory for each thread needs it so many times."""
 
 # --- the words ----------------------------------------------------------------------------------
@@ -344,5 +332,5 @@ def set_num_threads(threads: int) -> None:
     _words[THREADS] = int(threads)
 
 
-_words[THREADS] = _from_environment()
+_words[THREADS] = threads_from_environment()
 _words[LOOKS] = _looks_within(LOOKING)

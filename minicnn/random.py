@@ -90,14 +90,14 @@ def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None,
 
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Any:
     """Whole numbers from `minval` to below `maxval`."""
-    return cast(floor(_uniform(shape, "float64", _generator(seed)) * (maxval - minval)) + minval, dtype)
+    return cast(floor(_uniform(_known(shape), "float64", _generator(seed)) * (maxval - minval)) + minval, dtype)
 
 
 def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None, name: Any = None
 ) -> Any:
     """Normally distributed numbers, those further than two standard deviations from the mean drawn again."""
-    generator = _generator(seed)
+    shape, generator = _known(shape), _generator(seed)
     numbers = _normal(shape, stddev, dtype or config.floatx(), generator)
     for _ in range(8):
         again = _normal(shape, stddev, dtype or config.floatx(), generator)
@@ -121,18 +121,18 @@ def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None, name: Any
     """
     if isinstance(alpha, (list, tuple)):
         shape = (*_ints(shape), *np.shape(alpha))
-    return cast(exp(_log_gamma(shape, alpha, _generator(seed))), dtype or config.floatx())
+    return cast(exp(_log_gamma(_known(shape), alpha, _generator(seed))), dtype or config.floatx())
 
 
 def beta(shape: Any, alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
     """Numbers of a beta distribution: A / (A + B) of two gamma distributed ones, of shapes `alpha` and `beta`."""
-    generator = _generator(seed)
+    shape, generator = _known(shape), _generator(seed)
     return cast(sigmoid(_log_gamma(shape, alpha, generator) - _log_gamma(shape, beta, generator)), dtype or config.floatx())
 
 
 def bernoulli(shape: Any, p: float = 0.5, dtype: Any = None, seed: Any = None) -> Any:
     """1 with probability p, else 0."""
-    return cast(_uniform(shape, config.floatx(), _generator(seed)) < p, dtype or config.floatx())
+    return cast(_uniform(_known(shape), config.floatx(), _generator(seed)) < p, dtype or config.floatx())
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:

@@ -59,7 +59,7 @@ from minicnn import activations, backends, config, constraints, initializers, re
 from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
-from minicnn.layers.tracing import MISSING, call_traced, running_trace, shapes_of, takes, takes_training
+from minicnn.layers.tracing import MISSING, call_traced, not_traced, running_trace, shapes_of, takes, takes_training
 from minicnn.seeds import SeedGenerator
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
@@ -410,13 +410,14 @@ class Layer:
         """`build`, unless that was done."""
         if self.built:
             return
-        self.build(input_shape)
-        self.built = True
-        self._build_shape = input_shape
-        self._name_paths()
-        if self._initial_weights is not None:
-            self.set_weights(self._initial_weights)
-            self._initial_weights = None
+        with not_traced():  # also where it is first called in the `call` of another
+            self.build(input_shape)
+            self.built = True
+            self._build_shape = input_shape
+            self._name_paths()
+            if self._initial_weights is not None:
+                self.set_weights(self._initial_weights)
+                self._initial_weights = None
 
     def _name_paths(self, above: str = "") -> None:
         """Give the weights their paths, "layer/held layer/weight"."""

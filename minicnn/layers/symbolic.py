@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -162,10 +164,21 @@ def carry_trials(node: Node, find_shapes: Callable[[Any], Any]) -> None:
         output.trials = kept_trials(*(np.zeros(shape, output.dtype) for shape in shapes))
 
 
+@dataclass(frozen=True)
+class Slot:
+    """The place of a node's input among the arguments of a function."""
+
+    number: int
+
+
+_numbers = itertools.count()
+
+
 class Node:
     """One call of a layer on symbolic tensors.
 
     Attributes:
+        number: which grows from each call to the next.
         layer: the layer, or model, that was called. inputs: the tensors that it was called on.
         outputs: the tensors that it returned (one for a layer, as many as a model has for a model).
         takes_list: whether the layer gets a list, as merges do.
@@ -175,6 +188,7 @@ class Node:
     """
 
     def __init__(self, layer: Any, inputs: list[KerasTensor], takes_list: bool) -> None:
+        self.number = next(_numbers)
         self.layer = layer
         self.inputs = inputs
         self.takes_list = takes_list

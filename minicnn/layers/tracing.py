@@ -11,11 +11,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from minicnn import registry
 from minicnn.layers.symbolic import KerasTensor, Node
 from minicnn.structure import flatten_struct, map_struct, pack_struct
 from minicnn.tensor import watching
 
-__all__ = ["Trace", "call_traced", "running_trace", "shapes_of", "takes", "takes_training", "trace"]
+__all__ = ["Trace", "call_traced", "not_traced", "running_trace", "shapes_of", "takes", "takes_training", "trace"]
 
 
 class Trace:
@@ -23,6 +24,8 @@ class Trace:
 
     Attributes:
         inputs, outputs: of the piece of graph. struct: of what `call` returned. losses: what it gave to `add_loss`.
+        effects: of calls that are there for what they do (`effect`). in_order: whether there is one, or within a call
+            within this one; then the calls must run in the order in which `call` made them.
     """
 
     def __init__(self, inputs: list[KerasTensor]) -> None:
@@ -30,6 +33,17 @@ class Trace:
         self.outputs: list[KerasTensor] = []
         self.struct: Any = None
         self.losses: list[KerasTensor] = []
+        self.effects: list[KerasTensor] = []
+        self.in_order = False
+
+    def do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call a function here, each time that the graph runs, with the values of the symbolic tensors among its arguments."""
+        self.has_effect(registry.lookup("step", "Effect")(function, args, kwargs)())
+
+    def has_effect(self, tensor: KerasTensor) -> None:
+        """Keep the call that makes this tensor, though nobody may read it."""
+        self.effects.append(tensor)
+        self.in_order = True
 
 
 def running_trace() -> Trace | None:
@@ -49,6 +63,16 @@ def takes(function: Callable[..., Any], argument: str) -> bool:
 def takes_training(function: Callable[..., Any]) -> bool:
     """Whether it does something else in training."""
     return takes(function, "training")
+
+
+@contextlib.contextmanager
+def not_traced() -> Iterator[None]:
+    """Within the block nothing is drawn into a graph: weights are made there, and have values at once."""
+    before, watching.tracing = watching.tracing, ()
+    try:
+        yield
+    finally:
+        watching.tracing = before
 
 
 @contextlib.contextmanager
@@ -106,6 +130,9 @@ def call_traced(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], train
         output = KerasTensor(tensor.shape, tensor.dtype, node=node)
         output.trials = tensor.trials
         node.outputs.append(output)
+    around = running_trace()
+    if around is not None and any(one.in_order for one in traces.values()):
+        around.has_effect(node.outputs[0])
     return pack_struct(first.struct, node.outputs)
 
 

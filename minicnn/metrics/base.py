@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ from minicnn import backends, config, initializers, losses, registry, serializat
 from minicnn.backends import ops
 from minicnn.backends.types import Array
 from minicnn.losses.targets import Shape, as_array, cast, match_ranks
-from minicnn.tensor import as_tensor
+from minicnn.structure import flatten_struct
+from minicnn.tensor import Symbolic, as_tensor, watching
 from minicnn.variables import Variable
 
 
@@ -36,6 +38,11 @@ class Metric:
         self.dtype = str(np.dtype(dtype or config.floatx()))
         self._variables: list[Variable] = []
         self._metrics: list[Metric] = []
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "update_state" in cls.__dict__:
+            cls.update_state = _in_a_call(cls.update_state)  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Variables and metrics that a user's metric assigns to its attributes are part of its state.
@@ -86,6 +93,9 @@ class Metric:
         """Add a batch."""
         raise NotImplementedError(f"Metric {type(self).__name__!r} must implement `update_state()`.")
 
+    def _update_with_values(self, *args: Any, **kwargs: Any) -> None:
+        self.update_state(*as_tensor(list(args)), **{name: as_tensor(value) for name, value in kwargs.items()})
+
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
         raise NotImplementedError(f"Metric {type(self).__name__!r} must implement `result()`.")
@@ -106,6 +116,18 @@ class Metric:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
+
+
+def _in_a_call(update: Callable[..., Any]) -> Callable[..., Any]:
+    """`update_state` that a user's `call` may give symbolic tensors: the graph then updates the metric, each time it runs."""
+
+    @functools.wraps(update)
+    def update_state(self: Metric, *args: Any, **kwargs: Any) -> Any:
+        if watching.tracing and any(isinstance(item, Symbolic) for item in flatten_struct([args, kwargs])):
+            return watching.tracing[-1].do(self._update_with_values, *args, **kwargs)
+        return update(self, *args, **kwargs)
+
+    return update_state
 
 
 def _by_sample(values: Any, sample_weight: Any, reduce: Callable[..., Any], dtype: str) -> tuple[Array, Array | None]:

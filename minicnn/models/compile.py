@@ -148,8 +148,8 @@ class Compilable:
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics in use: the loss's mean, then those of `compile`, then those that are attributes of the model."""
-        held = [value for value in vars(self).values() if isinstance(value, metrics.Metric) and value is not self._loss_tracker]
+        """The metrics in use: the loss's mean, those of `compile`, those that are attributes of the model or of its layers."""
+        held = self._held_metrics
         if not self.compiled:
             return held
         tracker = self._loss_tracker
@@ -163,15 +163,21 @@ class Compilable:
         return [tracker, *(self._compiled_metrics.metrics if self._compiled_metrics else []), *held]
 
     @property
+    def _held_metrics(self) -> list[Any]:
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
+        values = [value for layer in layers for value in vars(layer).values() if isinstance(value, metrics.Metric)]
+        return list({id(value): value for value in values if value is not self._loss_tracker}.values())
+
+    @property
     def metrics_names(self) -> list[str]:
         return [metric.name for metric in self.metrics]
 
     def reset_metrics(self) -> None:
         """Start the loss's mean and all metrics again."""
         self._step_logs = None
-        if self._has_own("train_step") or self._has_own("test_step"):
-            for metric in (self._loss_tracker, *self.metrics):
-                metric.reset_state()
+        own = self._has_own("train_step") or self._has_own("test_step")
+        for metric in (self._loss_tracker, *self.metrics) if own else self._held_metrics:
+            metric.reset_state()
         if self._compiled_loss:
             self._compiled_loss.reset()
         if self._compiled_metrics:
@@ -190,7 +196,7 @@ class Compilable:
 
     def _summed_variables(self) -> list[Variable]:
         found = list(self._compiled_loss.variables) if self._compiled_loss else []
-        for metric in self._compiled_metrics.metrics if self._compiled_metrics else []:
+        for metric in [*(self._compiled_metrics.metrics if self._compiled_metrics else []), *self._held_metrics]:
             found += metric.variables
         return found
 

@@ -53,7 +53,7 @@ _POOLINGS: dict[type[Layer], type[Layer]] = {Conv1D: MaxPooling1D, Conv2D: MaxPo
 
 def is_own(layer: Any) -> bool:
     """Whether a layer is one of minicnn's, and no class that a user wrote or derived."""
-    return bool(registry.aliases_of("layer", type(layer)))
+    return any(registry.holds(family, type(layer)) for family in ("layer", "step"))
 
 
 def is_relu(layer: Layer) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, cast
 
 from minicnn.layers import Layer
 from minicnn.layers.symbolic import KerasTensor, Node
+from minicnn.layers.tracing import Trace
 from minicnn.variables import Variable
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "flatten_calls",
     "layers_by_depth",
     "nodes_of",
+    "nodes_of_trace",
     "topological_nodes",
 ]
 
@@ -162,19 +164,25 @@ def nodes_of(model: Graph) -> list[Node]:
     return topological_nodes(model._inputs, [*model._outputs, *model._graph_losses])
 
 
+def nodes_of_trace(one: Trace) -> list[Node]:
+    """The nodes of what a `call` was traced to; where it has effects, in the order in which it made them."""
+    nodes = topological_nodes(one.inputs, [*one.outputs, *one.losses, *one.effects])
+    return sorted(nodes, key=lambda node: node.number) if one.in_order else nodes
+
+
 def branches(model: Graph) -> bool:
     """Whether some `call` in the model was traced twice: what the model computes in training is another graph then."""
     return any(
         len(node.traces) > 1
-        or any(_branches_within(one.inputs, one.outputs) for one in node.traces.values())
+        or any(_branches_within(one) for one in node.traces.values())
         or (not node.traces and hasattr(node.layer, "_nodes") and branches(node.layer))
         for node in nodes_of(model)
     )
 
 
-def _branches_within(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> bool:
-    for node in topological_nodes(inputs, outputs):
-        if len(node.traces) > 1 or any(_branches_within(one.inputs, one.outputs) for one in node.traces.values()):
+def _branches_within(trace: Trace) -> bool:
+    for node in nodes_of_trace(trace):
+        if len(node.traces) > 1 or any(_branches_within(one) for one in node.traces.values()):
             return True
         if not node.traces and hasattr(node.layer, "_nodes") and branches(node.layer):
             return True
@@ -205,7 +213,7 @@ def flatten_calls(model: Graph, training: bool = False) -> Calls:
             if node.traces:
                 one = node.traces.get(training if own is None else own) or next(iter(node.traces.values()))
                 inner = dict(zip(map(id, one.inputs), read))
-                walk(topological_nodes(one.inputs, [*one.outputs, *one.losses]), inner, own, within=True)
+                walk(nodes_of_trace(one), inner, own, within=True)
                 made.losses.extend(inner[id(tensor)] for tensor in one.losses)
                 results = [inner[id(tensor)] for tensor in one.outputs]
             elif hasattr(node.layer, "_nodes"):  # a model used as a layer

@@ -18,6 +18,8 @@ from minicnn import backends
 from minicnn.backends import ops
 from minicnn.layers import Activation, Layer, SeparableConv2D
 from minicnn.layers.base import record_call, recorded_penalty
+from minicnn.layers.effect import Effect
+from minicnn.metrics import Metric
 from minicnn.models import fusion
 from minicnn.models.graph import Call, Graph, flatten_calls
 from minicnn.models.guards import Border, Penalized, Watched
@@ -116,7 +118,7 @@ class Plan:
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out. losses: of those that
-            `add_loss` was given.
+            `add_loss` was given. metrics: that its steps update, as a `call` says.
         shapes, dtypes: of every value. logits_for: as given. regularized: the trained weights that have a regularizer.
     """
 
@@ -150,6 +152,8 @@ class Plan:
             kept = {call.output for call in calls if call.layer.name in keep}
             steps = fusion.fuse(steps, {*self.outputs, *self.losses, *kept})
         self.steps: list[Step] = steps
+        updated = [step.layer.owner for step in steps if isinstance(step.layer, Effect)]
+        self.metrics = list({id(owner): owner for owner in updated if isinstance(owner, Metric)}.values())
         trainable = set(self._trained)
         for step in steps:
             step.variables = step.layer._weights_with_gradients

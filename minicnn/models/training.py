@@ -125,7 +125,8 @@ class Trainer(OwnSteps):
         return self._results()
 
     def _results(self) -> dict[str, float]:
-        return dict(sorted({**self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
+        updated = {metric.name: float(metric.result()) for plan in self._plans.values() for metric in plan.metrics}
+        return dict(sorted({**updated, **self._compiled_loss.results(), **self._compiled_metrics.results()}.items()))
 
     def _in_order(self, logs: dict[str, float]) -> Any:
         """Logs as `evaluate` returns them, in Keras's order: the loss, metrics that are listed under their own names as

@@ -23,14 +23,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minicnn import backends, config, registry, serialization, tape
 from minicnn.layers.base import Layer
-from minicnn.layers.symbolic import KerasTensor, Node, kept_trials, trial_arrays
+from minicnn.layers.symbolic import KerasTensor, Node, Slot, kept_trials, trial_arrays
 from minicnn.layers.tracing import MISSING
 from minicnn.shapes import repeated_axes
 from minicnn.structure import map_struct
@@ -209,13 +208,6 @@ def _as_array(value: Any, lonely: bool = True) -> Any:
 
 
 # --- on symbolic tensors ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Slot:
-    """The place of an input among an op's arguments."""
-
-    number: int
 
 
 @registry.register("layer")

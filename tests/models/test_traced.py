@@ -435,10 +435,24 @@ def test_a_layer_and_a_model_hand_a_mask_to_a_call_that_takes_one():
         minicnn.layers.Dense(2)(x, mask=mask)
 
 
-def test_random_numbers_of_a_traced_shape_are_drawn_for_the_batch():
+@pytest.mark.parametrize(
+    ("draw", "arguments"),
+    [
+        ("normal", ()),
+        ("uniform", ()),
+        ("truncated_normal", ()),
+        ("randint", (0, 1 << 20)),
+        ("gamma", (2.0,)),
+        ("beta", (2.0, 3.0)),
+    ],
+)
+def test_random_numbers_of_a_traced_shape_are_drawn_for_the_batch(draw, arguments):
+    function = getattr(minicnn.random, draw)
+
     class Noisy(minicnn.Model):
         def call(self, x):
-            return x + minicnn.random.normal(x.shape) + minicnn.random.uniform((x.shape[0], 1))
+            kept = minicnn.random.bernoulli((x.shape[0], 1), 1.0) + minicnn.random.bernoulli(x.shape, 0.0)
+            return x + minicnn.ops.cast(function(x.shape, *arguments), "float32") * kept
 
     noisy = Noisy()
     drawn = [noisy.predict(np.zeros((count, 4)), verbose=0) for count in (5, 3)]

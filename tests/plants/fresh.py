@@ -52,4 +52,40 @@ PLANTS = [
         "1.0 - picture.pixels if invert",
         ("tests/test_cli.py::test_light_and_dark_are_swapped_within_the_range_of_the_pixels",),
     ),
+    # --- what a `call` does to variables and metrics
+    Plant(
+        "effects_run_in_the_order_of_a_walk",
+        "models/graph.py",
+        "key=lambda node: node.number) if one.in_order else nodes",
+        "key=lambda node: node.number) if False else nodes",
+        ("tests/models/test_effects.py::test_a_model_trains_and_predicts_as_in_keras",),
+    ),
+    Plant(
+        "an_assignment_overwrites_what_a_gradient_reads",
+        "variables.py",
+        "if self._is_assigned_by_graph or watching.tapes:",
+        "if watching.tapes:",
+        ("tests/models/test_effects.py::test_a_model_trains_and_predicts_as_in_keras",),
+    ),
+    Plant(
+        "an_effect_that_nobody_reads_is_dropped",
+        "layers/tracing.py",
+        "        around.has_effect(node.outputs[0])",
+        "        pass",
+        ("tests/models/test_effects.py::test_a_model_trains_and_predicts_as_in_keras",),
+    ),
+    Plant(
+        "build_within_a_call_is_traced",
+        "layers/tracing.py",
+        "before, watching.tracing = watching.tracing, ()",
+        "before = watching.tracing",
+        ("tests/models/test_effects.py::test_what_build_assigns_is_assigned_once_though_it_is_built_within_a_call",),
+    ),
+    Plant(
+        "metrics_of_layers_go_on_in_the_next_epoch",
+        "models/compile.py",
+        "if own else self._held_metrics:",
+        "if own else ():",
+        ("tests/models/test_effects.py::test_a_metric_in_a_call_is_in_the_logs_of_fit_and_evaluate",),
+    ),
 ]

@@ -24,7 +24,7 @@ def command() -> None:
 def _film(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: the options `--out`, `--fps` and `--style`."""
     out = click.option(
-        "--out", type=click.Path(path_type=Path, dir_okay=False), callback=_known_ending, default=f"{name}.gif",
+        "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), callback=_known_ending, default=f"{name}.gif",
         show_default=True,
     )  # fmt: skip
     fps = click.option("--fps", type=click.IntRange(min=1), help="Frames a second; default 4 to 6.")

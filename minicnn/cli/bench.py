@@ -37,7 +37,7 @@ _QUIET = 0.95  # share of a core's time that a process gets on a quiet machine; 
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory too, at batch 128.")
 @click.option("--scaling/--no-scaling", default=True, help="Measure too how time grows with the work.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/bench"), show_default=True,
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/bench"), show_default=True,
     help="Folder for results.json, chart.png and scaling.png.",
 )  # fmt: skip
 def command(

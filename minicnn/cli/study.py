@@ -36,7 +36,7 @@ def command() -> None:
 def _drawing(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: the options `--out` and `--style`."""
     out = click.option(
-        "--out", type=click.Path(path_type=Path, dir_okay=False), callback=_known_ending, default=f"{name}.png",
+        "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), callback=_known_ending, default=f"{name}.png",
         show_default=True,
     )  # fmt: skip
     return lambda function: out(style_option(function))

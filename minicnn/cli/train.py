@@ -72,7 +72,9 @@ _RESULTS = ("model.keras", "history.csv", "filters.npz", "log.json", "curves.png
     help="medium: convolutions may multiply bfloat16 numbers, where the processor is faster at that. Default: highest, and "
     "medium for a recipe.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder; default runs/DATASET-MODEL-TIME.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder; default runs/DATASET-MODEL-TIME."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder: with its settings, or up to more --epochs.")
 @click.option(

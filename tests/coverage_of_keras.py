@@ -53,7 +53,7 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         " solve_triangular svd",
         BITS: "bitwise_and bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor left_shift"
         " right_shift",
-        CONTROL: "associative_scan cond fori_loop map scan switch vectorize vectorized_map while_loop",
+        CONTROL: "associative_scan vectorize",
         NUMERICS: "erfinv gcd geomspace heaviside i0 jvp kron lcm ldexp nextafter trapezoid vander",
     },
     "ops.image": {SPACE: "extract_patches_3d"},

@@ -625,8 +625,9 @@ def test_unique(named: dict[str, Any]) -> None:
         check(y, expected, "float32")
 
 
-# What has a test of its own (here, among the activations, or with random numbers), and what is no op.
+# What has a test of its own (here, in test_control, among the activations, or with random numbers), and what is no op.
 NO_CASE = {"argpartition", "custom_gradient", "empty", "exponential", "fold", "mish", "nonzero", "sparsemax", "unique"}
+NO_CASE |= {"cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"}
 NO_CASE |= {"Derivative", "Op", "Operation", "convert_to_numpy", "dtype", "is_tensor", "ndim", "shape", "size"}
 
 

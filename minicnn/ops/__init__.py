@@ -6,6 +6,15 @@ On arrays they compute at once; on symbolic tensors each is a layer of the graph
 from minicnn.ops import image, nn, numpy
 from minicnn.ops import second_order as second_order
 from minicnn.ops.base import Op, Operation
+from minicnn.ops.control import (
+    cond,
+    fori_loop,
+    map,
+    scan,
+    switch,
+    vectorized_map,
+    while_loop,
+)
 from minicnn.ops.custom import (
     custom_gradient,
 )
@@ -339,6 +348,7 @@ __all__ = [
     "celu",
     "clip",
     "concatenate",
+    "cond",
     "conv",
     "conv_transpose",
     "convert_to_numpy",
@@ -393,6 +403,7 @@ __all__ = [
     "fmin",
     "fmod",
     "fold",
+    "fori_loop",
     "full",
     "full_like",
     "gelu",
@@ -441,6 +452,7 @@ __all__ = [
     "logical_xor",
     "logspace",
     "logsumexp",
+    "map",
     "matmul",
     "max",
     "max_pool",
@@ -504,6 +516,7 @@ __all__ = [
     "round",
     "rsqrt",
     "saturate_cast",
+    "scan",
     "scatter",
     "scatter_update",
     "searchsorted",
@@ -547,6 +560,7 @@ __all__ = [
     "sum",
     "swapaxes",
     "swish",
+    "switch",
     "take",
     "take_along_axis",
     "tan",
@@ -569,10 +583,12 @@ __all__ = [
     "unstack",
     "var",
     "vdot",
+    "vectorized_map",
     "view",
     "vsplit",
     "vstack",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

@@ -5,14 +5,12 @@ What chooses (masks, indices) is known when a function is called; gradients reac
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minicnn import ops
-from minicnn.structure import map_struct
 from minicnn.tensor import Symbolic, as_tensor
 
 __all__ = ["LINALG", "MATH"]
@@ -210,16 +208,12 @@ def normalize(tensor: Any, ord: Any = "euclidean", axis: Any = None) -> tuple[An
 
 def map_fn(fn: Callable[..., Any], elems: Any, **kwargs: Any) -> Any:
     """`fn` of each slice along the first axis, the results stacked; slices and results may be structures."""
-    first = elems[0] if isinstance(elems, (list, tuple)) else elems
-    results = [fn(map_struct(operator.itemgetter(i), elems)) for i in range(len(first))]
-    if not isinstance(results[0], (list, tuple)):
-        return ops.stack(results)
-    return type(results[0])(ops.stack(list(parts)) for parts in zip(*results))
+    return ops.map(fn, elems)
 
 
 def vectorized_map(fn: Callable[..., Any], elems: Any) -> Any:
     """`map_fn`."""
-    return map_fn(fn, elems)
+    return ops.map(fn, elems)
 
 
 def _steps(fn: Callable[..., Any], elems: Any, initializer: Any) -> list[Any]:
@@ -244,15 +238,12 @@ def scan(fn: Callable[..., Any], elems: Any, initializer: Any = None) -> Any:
 
 def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, **kwargs: Any) -> Any:
     """`loop_vars = body(*loop_vars)` as long as `cond(*loop_vars)`."""
-    while cond(*loop_vars):
-        found = body(*loop_vars)
-        loop_vars = found if isinstance(found, (list, tuple)) else [found]
-    return loop_vars
+    return ops.while_loop(cond, body, list(loop_vars), kwargs.get("maximum_iterations"))
 
 
 def cond(pred: Any, true_fn: Any = None, false_fn: Any = None) -> Any:
     """What one of two functions without arguments returns."""
-    return true_fn() if pred else false_fn()
+    return ops.cond(pred, true_fn, false_fn)
 
 
 def case(pred_fn_pairs: Any, default: Any = None, exclusive: bool = False) -> Any:

@@ -167,7 +167,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         Raises:
             ValueError: for another shape (Keras's wording); nothing has changed then.
         """
-        return self._change(self._set, value)
+        return self._change(self._assign, value)
 
     def _change(self, change: Callable[..., None], *values: Any) -> Variable:
         """Make a change; within a `call` that is being traced, let the graph make it each time that it runs."""
@@ -178,7 +178,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
             change(*values)
         return self
 
-    def _set(self, value: Any) -> None:
+    def _assign(self, value: Any) -> None:
         value = backends.to_numpy(value.value if isinstance(value, Variable) else value)
         value = np.asarray(value, dtype=self._value.dtype)
         if value.shape != self.shape:
@@ -193,17 +193,17 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def assign_add(self, value: Any) -> Variable:
         """Add `value`, in place."""
-        return self._change(self._add, value)
+        return self._change(self._assign_add, value)
 
-    def _add(self, value: Any) -> None:
-        self._set(self.numpy() + np.asarray(backends.to_numpy(value)))
+    def _assign_add(self, value: Any) -> None:
+        self._assign(self.numpy() + np.asarray(backends.to_numpy(value)))
 
     def assign_sub(self, value: Any) -> Variable:
         """Subtract `value`, in place."""
-        return self._change(self._subtract, value)
+        return self._change(self._assign_sub, value)
 
-    def _subtract(self, value: Any) -> None:
-        self._set(self.numpy() - np.asarray(backends.to_numpy(value)))
+    def _assign_sub(self, value: Any) -> None:
+        self._assign(self.numpy() - np.asarray(backends.to_numpy(value)))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_value": backends.to_numpy(self._value)}
@@ -231,21 +231,21 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
             return registry.lookup("operation", "get_item")(self, index)
         part = as_tensor(self.numpy()[index])
         # As a slice of TensorFlow's: `v[0, 1].assign(42)` changes the variable.
-        part.__dict__["assign"] = lambda value: self._change(self._set_at, index, value)
+        part.__dict__["assign"] = lambda value: self._change(self._assign_at, index, value)
         return part
 
-    def _set_at(self, index: Any, value: Any) -> None:
+    def _assign_at(self, index: Any, value: Any) -> None:
         whole = self.numpy()
         whole[index] = np.asarray(backends.to_numpy(value))
-        self._set(whole)
+        self._assign(whole)
 
     def scatter_nd_update(self, indices: Any, updates: Any) -> Variable:
         """Replace the elements (or slices) at places, in place; `indices` (..., axes), as of `ops.scatter_update`."""
-        return self._change(self._set_at, tuple(np.moveaxis(np.asarray(indices), -1, 0)), updates)
+        return self._change(self._assign_at, tuple(np.moveaxis(np.asarray(indices), -1, 0)), updates)
 
     def scatter_update(self, sparse_delta: Any) -> Variable:
         """Replace the rows that a `tf.IndexedSlices` names, in place."""
-        return self._change(self._set_at, np.asarray(sparse_delta.indices), sparse_delta.values)
+        return self._change(self._assign_at, np.asarray(sparse_delta.indices), sparse_delta.values)
 
     def __len__(self) -> int:
         return len(self._value)

@@ -93,7 +93,7 @@ class Metric:
         """Add a batch."""
         raise NotImplementedError(f"Metric {type(self).__name__!r} must implement `update_state()`.")
 
-    def _update_with_values(self, *args: Any, **kwargs: Any) -> None:
+    def _update_state(self, *args: Any, **kwargs: Any) -> None:
         self.update_state(*as_tensor(list(args)), **{name: as_tensor(value) for name, value in kwargs.items()})
 
     def result(self) -> Any:
@@ -124,7 +124,7 @@ def _in_a_call(update: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(update)
     def update_state(self: Metric, *args: Any, **kwargs: Any) -> Any:
         if watching.tracing and any(isinstance(item, Symbolic) for item in flatten_struct([args, kwargs])):
-            return watching.tracing[-1].do(self._update_with_values, *args, **kwargs)
+            return watching.tracing[-1].do(self._update_state, *args, **kwargs)
         return update(self, *args, **kwargs)
 
     return update_state

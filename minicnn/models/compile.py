@@ -273,10 +273,14 @@ class Compilable:
         """
         return self.training_plan().describe(batch_size)
 
-    def training_plan(self) -> Plan:
-        """The plan that `fit` runs; the one to predict with where the model is not compiled."""
+    def training_plan(self, training: bool | None = None) -> Plan:
+        """The plan that `fit` runs; the one to predict with where the model is not compiled.
+
+        Args:
+            training: False for the graph without training, where a `call` has two.
+        """
         self._require_graph()
-        return self._plan_for("train" if self.compiled and self._compiled_loss else "predict")
+        return self._plan_for("train" if self.compiled and self._compiled_loss else "predict", training=training)
 
     def _require_graph(self) -> None:
         if not self.built:

@@ -149,8 +149,9 @@ def _numbers(values: np.ndarray, most: int = 6) -> str:
 def trace(model: Any, image: Any, pixel: tuple[int, int] | None = None) -> Trace:
     """Run one image through the plan of a model, step by step, and follow one of its pixels.
 
-    The plan is the one that `fit` uses, or `predict` where the model is not compiled. The values are those without
-    training: of random layers and batch statistics, training makes others in each step.
+    The plan is the one that `fit` uses (of a `call` that branches on `training`, the branch without), or `predict` where the
+    model is not compiled. The values are those without training: of random layers and batch statistics, training makes
+    others in each step. What is computed from weights alone, or of all images together, has no pixel and is left out.
 
     At each layer the followed pixel is the one whose window is centred nearest to it; at one without a window, the
     same place.
@@ -172,31 +173,35 @@ def trace(model: Any, image: Any, pixel: tuple[int, int] | None = None) -> Trace
             raise ValueError(f"`pixel` must be (row, column) within {H}×{W}. Received: pixel={pixel!r}")
     elif pixel is not None:
         raise ValueError(f"Model '{model.name}' takes inputs of shape {x.shape[1:]}: there is no pixel {pixel!r} to follow.")
-    plan = model.training_plan()
+    plan = model.training_plan(training=False)
     arrays = model._feed([x])
     restore = state_of(model)
     in_training, _ = _run(plan, arrays, True)
     restore()
     without, values = _run(plan, arrays, False)
+    restore()
     places: dict[int, tuple[int, int] | None] = {plan.inputs[0]: start}
     traced = []
     for step, ops_of_fit, ops_of_predict in zip(plan.steps, in_training, without):
         read, y = [backends.to_numpy(values[i]) for i in step.inputs], backends.to_numpy(values[step.output])
-        row = step.layers
-        places[step.output] = place = _follow_row(row, places[step.inputs[0]], read[0].shape, y.shape)
+        followed = next((k for k, i in enumerate(step.inputs) if i in places), None)
+        if followed is None or y.shape[:1] != (1,):
+            continue  # computed from weights alone, or of all images together: no pixel to follow
+        row, x_read = step.layers, read[followed]
+        places[step.output] = place = _follow_row(row, places[step.inputs[followed]], x_read.shape, y.shape)
         traced.append(
             TracedCall(
                 "+".join(step.names),
                 step.kind,
                 ops_of_fit,
                 ops_of_predict,
-                row[0].algorithm((32, *read[0].shape[1:])),
-                _change(read[0], y),
+                row[0].algorithm((32, *x_read.shape[1:])),
+                _change(x_read, y),
                 tuple(tuple(array.shape[1:]) for array in read),
                 tuple(y.shape[1:]),
                 place,
                 _at(y, place),
-                _sum_of(step, read[0], y, place),
+                _sum_of(step, x_read, y, place),
             )
         )
     calls, _, outputs, *_ = flatten_calls(model)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import ops
+from minicnn import ops, study
 from tests.ops.checks import TOLERANCES
 
 RNG = np.random.default_rng(0)
@@ -270,3 +270,18 @@ def test_a_gradient_is_of_the_value_that_was_read() -> None:
         y = variable * factor
         factor.assign(7.0)
     assert float(tape.gradient(y, variable)) == 2.0
+
+
+@pytest.mark.parametrize("name", ["Masked", "Normalized", "Counting", "Largest"])
+def test_whoever_looks_leaves_variables_as_they_were(name: str, tmp_path: Path) -> None:
+    model = network(minicnn, OURS[name]())
+    model.fit(X, Y, epochs=1, verbose=0)
+    model.predict(X, verbose=0)
+    before = model.get_weights()
+    trace = study.trace(model, X[0])
+    assert [call.layer.rstrip("_0123456789") for call in trace.calls][-2:] == ["global_average_pooling2d", "dense"]
+    np.testing.assert_allclose(trace.calls[-1].values, minicnn.Model(model.inputs, model.outputs).predict(X[:1], verbose=0)[0])
+    model.set_weights(before)
+    study.explain(model, X[0], 1).save(tmp_path / "page.html")
+    for w, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(w, expected)

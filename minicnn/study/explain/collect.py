@@ -16,6 +16,7 @@ from minicnn.models.plan import Plan, Step
 from minicnn.study.explain import exact
 from minicnn.study.explain.describe import describe, view
 from minicnn.study.explain.targets import default_losses, targets_for
+from minicnn.study.gradcheck import state_of
 
 __all__ = ["Record", "collect"]
 
@@ -50,6 +51,7 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     arrays = model._feed(_one_of_each(model, x))
     compiled = model._compiled_loss if model.compiled else None
     loss = OutputLosses(default_losses(model), None, model.output_names) if compiled is None else compiled.with_own_means()
+    restore = state_of(model)  # a `call` may assign to variables
     given = model.predict_on_batch([backends.to_numpy(array) for array in arrays])
     targets = targets_for(model, loss, y, given)
     logits_for = loss.logits_for(fusion.activations_of_outputs(flatten_calls(model)))  # as in `fit`
@@ -57,6 +59,7 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     values: dict[int, Any] = dict(zip(plan.inputs, arrays))
     gradients: dict[int, Any] = {}
     saved: list[Any] = []
+    restore()
     outputs = plan.forward(arrays, False, saved, seen=lambda step, y: values.__setitem__(step.output, np.array(_host(y))))
     total, own, predictions, kept = loss.forward([target.y for target in targets], outputs, None, plan.logits_for)
     seeds = loss.backward(kept, plan.logits_for)
@@ -66,8 +69,9 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     of_weights, of_inputs = plan.backward(
         seeds, saved, seen=lambda step, dy: gradients.__setitem__(step.output, np.array(_host(dy)))
     )
-    gradients |= {i: _host(d) for i, d in zip(plan.inputs, of_inputs) if d is not None}
-    values = {i: _host(value) for i, value in values.items()}
+    restore()
+    gradients |= {i: d for i, d in zip(plan.inputs, of_inputs) if d is not None}
+    gradients, values = ({i: _of_one_image(array) for i, array in found.items()} for found in (gradients, values))
     record = _record(model, plan, Ran(values, gradients, of_weights), most_weights)
     record["losses"] = [
         target.describe(loss.losses[i], plan.outputs[i], own[i], _host(predictions[i]), i in plan.logits_for, loss.factors[i])
@@ -75,6 +79,7 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     ]
     record["loss"] = None if total is None else float(total)
     record["pushes"] = _pushes(plan, arrays, _host(predictions[0]), values)
+    restore()
     _after_a_step(model, of_weights, record["weights"])
     return record
 
@@ -82,6 +87,12 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
 def _host(array: Any) -> np.ndarray:
     """On the host, and as the page takes numbers, which are float32."""
     return np.asarray(backends.to_numpy(array), np.float32)
+
+
+def _of_one_image(array: Any) -> np.ndarray:
+    """`_host`, with a batch axis of 1 also where the value is computed from weights alone, or of all images together."""
+    array = _host(array)
+    return array if array.shape[:1] == (1,) else array[None]
 
 
 def _one_of_each(model: Any, x: Any) -> list[np.ndarray]:
@@ -248,6 +259,8 @@ def _pushes(plan: Plan, arrays: list[Any], prediction: np.ndarray, values: dict[
 
     def see(step: Step, dy: Any) -> None:
         value = values[step.output]
+        if dy.shape != (len(classes), *value.shape[1:]):
+            return  # no value of an image
         shares[step.output] = (_host(dy) * value).reshape(len(classes), -1, value.shape[-1]).sum(axis=1).astype(np.float32)
 
     plan.backward([seed, *[None] * (len(outputs) - 1)], saved, seen=see)

@@ -63,7 +63,9 @@ class KerasTensor(Symbolic, np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         shapes = {item.shape for item in inputs if isinstance(item, KerasTensor)}
         if ufunc is np.add and len(shapes) == 1 and all(isinstance(item, KerasTensor) for item in inputs):
-            return registry.lookup("layer", "Add")()(list(inputs))  # the layer, as residual networks mean it
+            layer = registry.lookup("layer", "Add")()  # the layer, as residual networks mean it
+            layer.is_operation = True
+            return layer(list(inputs))
         return as_op(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:

@@ -201,3 +201,20 @@ def is_symbolic(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(is_symbolic(item) for item in value)
     return isinstance(value, KerasTensor)
+
+
+def get_source_inputs(tensor: KerasTensor) -> list[KerasTensor]:
+    """The tensors of `Input` that a symbolic tensor is computed from, each once; the tensor itself if it is one of them."""
+    found: list[KerasTensor] = []
+    seen: set[int] = set()
+    stack = [tensor]
+    while stack:
+        one = stack.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if one.node is None or not (one.node.inputs or one.node.takes_list):
+            found.append(one)
+        else:
+            stack.extend(reversed(one.node.inputs))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -576,8 +577,10 @@ def test_a_module_is_loaded_when_it_is_used():
 def test_a_network_says_what_it_takes():
     function = applications.ResNet50
     assert (function.__name__, function.__module__) == ("ResNet50", "minicnn.applications")
-    for argument in ("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation"):
-        assert f"    {argument}: " in function.__doc__
+    for title in NETWORKS:
+        function = getattr(applications, title)
+        for argument in inspect.signature(function).parameters:
+            assert f"    {argument}: " in function.__doc__
 
 
 def test_layers_of_residual_blocks_are_keras_s():
@@ -632,3 +635,7 @@ def test_ops_are_none_of_a_model_s_layers():
     ours = models.Model(x := minicnn.Input((4,)), x + layers.Dense(4)(x))
     assert len(ours.operations) == 3
     assert ours.get_layer(ours.operations[-1].name) is ours.operations[-1]
+    again = models.clone_model(ours)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in ours.layers]
+    there = keras.Model.from_config(ours.get_config())  # what it does not know of does it no harm
+    np.testing.assert_allclose(there(np.ones((1, 4))).shape, (1, 4))

@@ -65,18 +65,28 @@ _DEFAULTS: dict[str, Any] = {
     "classifier_activation": "softmax",
     "name": None,
 }
-_ARGUMENTS = """
+_MEANINGS = {
+    "include_top": "whether it ends in a classifier; else it ends in its last maps, as others build on them.",
+    "weights": """"imagenet" for those that were trained there (downloaded, unless they are in Keras's cache), None for new
+        ones, or the path of a file that has them (`.weights.h5`, `.h5`, `.keras`; of minicnn or of Keras).""",
+    "input_tensor": "a symbolic tensor of images, in the place of a new `Input`.",
+    "input_shape": "(height, width, channels) of the images. With the classifier and weights of ImageNet it is fixed.",
+    "pooling": 'without the classifier, "avg" or "max" over the last maps; None for the maps themselves.',
+    "classes": "how many the classifier tells apart; 1000 with weights of ImageNet.",
+    "classifier_activation": "of its last layer; None for the sums before it.",
+    "name": "of the model.",
+    # Of some networks:
+    "alpha": "the layers have so many times the filters of the paper's.",
+    "depth_multiplier": "channels that a depthwise convolution makes of each.",
+    "dropout": "what share of the means is dropped before the classifier, in training.",
+    "dropout_rate": "what share of the means is dropped before the classifier, in training.",
+    "minimalistic": "without 5×5 kernels, hard swish and the weighing of channels.",
+    "include_preprocessing": "whether it takes values in [0, 255], which its first layers scale.",
+}
+_DOCSTRING = """The network {title}, as in `keras.applications`.
 
 Args:
-    include_top: whether it ends in a classifier; else it ends in its last maps, as others build on them.
-    weights: "imagenet" for those that were trained there (downloaded, unless they are in Keras's cache), None for new
-        ones, or the path of a file that has them (`.weights.h5`, `.h5`, `.keras`; of minicnn or of Keras).
-    input_tensor: a symbolic tensor of images, in the place of a new `Input`.
-    input_shape: (height, width, channels) of the images. With the classifier and weights of ImageNet it is fixed.
-    pooling: without the classifier, "avg" or "max" over the last maps; None for the maps themselves.
-    classes: how many the classifier tells apart; 1000 with weights of ImageNet.
-    classifier_activation: of its last layer; None for the sums before it.
-    name: of the model.
+{arguments}
 
 Returns:
     A `Model`.
@@ -112,7 +122,8 @@ def network(
     create.__name__ = create.__qualname__ = title
     create.__module__ = "minicnn.applications"
     create.__signature__ = signature  # type: ignore[attr-defined]
-    create.__doc__ = f"The network {title}, as in `keras.applications`.{_ARGUMENTS}"
+    described = "\n".join(f"    {key}: {_MEANINGS[key]}" for key in arguments.split())
+    create.__doc__ = _DOCSTRING.format(title=title, arguments=described)
     return create
 
 

@@ -433,6 +433,9 @@ class Model(Trainer, Layer):
         if "layers" not in config or "output_layers" not in config:
             return cls(**config)
         layers = {entry["name"]: deserialize_keras_object(entry, custom_objects=custom_objects) for entry in config["layers"]}
+        for entry in config["layers"]:
+            if entry.get("is_operation"):
+                layers[entry["name"]].is_operation = True
         inputs, outputs = tensors_of_config(config, layers)
         return cls(inputs=inputs, outputs=outputs, name=config.get("name"), trainable=config.get("trainable", True))
 

@@ -469,7 +469,10 @@ def test_further_errors_name_the_argument():
     images = layers.Input((64, 48, 3))
     with pytest.raises(ValueError, match=r"must equal input_shape\[1\]; Received `input_tensor.shape=\(None, 64, 48, 3\)`"):
         applications.MobileNetV2(input_tensor=images, input_shape=(64, 64, 3), include_top=False, weights=None)
-    with pytest.raises(TypeError, match="widht"):
+    for title in ("MobileNet", "MobileNetV2", "MobileNetV3Large"):
+        with pytest.raises(ValueError, match=r"`input_shape` must be a tuple of three integers. Received: input_shape=\(32,\)"):
+            getattr(applications, title)(input_shape=(32,), weights=None)
+    with pytest.raises(TypeError, match=r"ResNet50\(\) got an unexpected keyword argument 'widht'"):
         applications.ResNet50(widht=2)
     with pytest.raises(AttributeError, match="no attribute 'ResNet18'"):
         applications.ResNet18

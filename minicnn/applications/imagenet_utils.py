@@ -18,6 +18,7 @@ __all__ = [
     "obtain_input_shape",
     "preprocess_input",
     "preprocessing",
+    "require_three",
     "validate_activation",
 ]
 
@@ -158,8 +159,7 @@ def obtain_input_shape(
     if shape is None:
         unknown = (None, None, channels) if last else (channels, None, None)
         return default if require_flatten else unknown
-    if len(shape) != 3:
-        raise ValueError(f"`input_shape` must be a tuple of three integers. Received: input_shape={input_shape}")
+    require_three(input_shape)
     if pretrained and shape[-1 if last else 0] != 3:
         raise ValueError(f"The input must have 3 channels; Received `input_shape={input_shape}`")
     if any(size is not None and size < min_size for size in (shape[:2] if last else shape[1:])):
@@ -169,6 +169,12 @@ def obtain_input_shape(
             f"If `include_top` is True, you should specify a static `input_shape`. Received: input_shape={input_shape}"
         )
     return shape
+
+
+def require_three(input_shape: Any) -> None:
+    """Raise ValueError if a shape has not three sizes (Keras's wording)."""
+    if len(input_shape) != 3:
+        raise ValueError(f"`input_shape` must be a tuple of three integers. Received: input_shape={input_shape}")
 
 
 def validate_activation(classifier_activation: Any, weights: Any) -> None:

@@ -29,6 +29,8 @@ _BRANCHES: dict[str, tuple[tuple[tuple[int, Any], ...], ...]] = {
     "block17": (((192, 1),), ((128, 1), (160, (1, 7)), (192, (7, 1)))),
     "block8": (((192, 1),), ((192, 1), (224, (1, 3)), (256, (3, 1)))),
 }
+# Of the last reduction: the convolutions of a branch, and the filters of the one of stride 2 at its end.
+_REDUCTION: tuple[Any, ...] = ((((256, 1),), 384), (((256, 1),), 288), (((256, 1), (288, 3)), 320))
 
 
 def _residual(x: Any, kind: str, number: int, scale: float, rectified: bool = True) -> Any:
@@ -56,7 +58,5 @@ def _inception_resnet_v2(asked: Asked) -> Model:
     x = batch_norm(Conv2D(1536, 1, padding="same", use_bias=False, name="conv_7b")(x), "conv_7b_bn", scale=False)
     return asked.model(asked.ended(Activation("relu", name="conv_7b_ac")(x)), _RELEASE)
 
-
-_REDUCTION: tuple[Any, ...] = ((((256, 1),), 384), (((256, 1),), 288), (((256, 1), (288, 3)), 320))
 
 InceptionResNetV2 = network("InceptionResNetV2", _inception_resnet_v2, name="inception_resnet_v2")

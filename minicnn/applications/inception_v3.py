@@ -22,7 +22,7 @@ _TALL, _WIDE = (7, 1), (1, 7)
 
 
 def convolution(x: Any, filters: int, kernel_size: Any, strides: int = 1, padding: str = "same") -> Any:
-    """A convolution, batch normalization without gamma (a ReLU's scale does not matter to what follows), and a ReLU."""
+    """A convolution, batch normalization without gamma (the next layer's kernel can scale what a ReLU lets pass), a ReLU."""
     x = Conv2D(filters, kernel_size, strides=(strides, strides), padding=padding, use_bias=False)(x)
     return Activation("relu")(batch_norm(x, scale=False))
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minicnn import config
-from minicnn.applications.imagenet_utils import obtain_input_shape, validate_activation
+from minicnn.applications.imagenet_utils import obtain_input_shape, require_three, validate_activation
 from minicnn.datasets.files import get_file
 from minicnn.layers import (
     Activation,
@@ -106,7 +106,7 @@ def network(
         title: its name.
         build: makes the model: `build(asked, **others)`, the others being the arguments that only this network has.
         arguments: their names, in order.
-        defaults: of `name`, and of those that only this network has.
+        **defaults: of `name`, and of those that only this network has.
     """
     known = _DEFAULTS | defaults
     signature = inspect.Signature(
@@ -114,7 +114,10 @@ def network(
     )
 
     def create(*args: Any, **kwargs: Any) -> Model:
-        given = signature.bind(*args, **kwargs)
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{title}() {error}") from None
         given.apply_defaults()
         values = dict(given.arguments)
         return build(Asked(**{key: values.pop(key) for key in _DEFAULTS}), **values)
@@ -176,6 +179,8 @@ class Asked:
                 "If using `weights='imagenet'` with `include_top=True`, `classes` should be 1000.  "
                 f"Received classes={self.classes}"
             )
+        if self.input_shape is not None:
+            require_three(self.input_shape)
         if self.include_top:
             validate_activation(self.classifier_activation, self.weights)
         elif self.pooling not in (None, "avg", "max"):
@@ -194,8 +199,7 @@ class Asked:
     @property
     def size(self) -> tuple[int | None, int | None]:
         """Height and width of `input_shape`."""
-        known = self.input_shape is not None and len(self.input_shape) == 3
-        height, width = spatial(self.input_shape) if known else (None, None)
+        height, width = (None, None) if self.input_shape is None else spatial(self.input_shape)
         return height, width
 
     @property

@@ -15,7 +15,16 @@ from minicnn.applications.network import EPSILON, Asked, batch_norm, network, no
 from minicnn.layers import Activation, Add, Conv2D, MaxPooling2D, ZeroPadding2D
 from minicnn.models import Model
 
-__all__ = ["ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preprocess_input", "residual_network", "stem"]
+__all__ = [
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "decode_predictions",
+    "of_depth",
+    "preprocess_input",
+    "residual_network",
+    "stem",
+]
 
 preprocess_input = preprocessing("caffe")
 
@@ -66,13 +75,13 @@ def residual_network(
     return asked.model(asked.ended(x, named=True), tf_kernels("resnet", released, *hashes))
 
 
-def _resnet(depth: int, blocks: tuple[int, ...], *hashes: str) -> Callable[..., Model]:
-    name = f"resnet{depth}"
-    return network(
-        f"ResNet{depth}", partial(residual_network, body=_body, blocks=blocks, released=name, hashes=hashes), name=name
-    )
+def of_depth(title: str, body: Callable[..., Any], blocks: tuple[int, ...], *hashes: str) -> Callable[..., Model]:
+    """One of the networks: see `residual_network`."""
+    name = title.lower()
+    build = partial(residual_network, body=body, blocks=blocks, released=name, hashes=hashes)
+    return network(title, build, name=name)
 
 
-ResNet50 = _resnet(50, (3, 4, 6, 3), "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626")
-ResNet101 = _resnet(101, (3, 4, 23, 3), "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21")
-ResNet152 = _resnet(152, (3, 8, 36, 3), "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c")
+ResNet50 = of_depth("ResNet50", _body, (3, 4, 6, 3), "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626")
+ResNet101 = of_depth("ResNet101", _body, (3, 4, 23, 3), "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21")
+ResNet152 = of_depth("ResNet152", _body, (3, 8, 36, 3), "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c")

@@ -5,15 +5,12 @@ Source: He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from minicnn.applications.imagenet_utils import decode_predictions, preprocessing
-from minicnn.applications.network import network, norm_relu
-from minicnn.applications.resnet import residual_network, stem
+from minicnn.applications.network import norm_relu
+from minicnn.applications.resnet import of_depth, stem
 from minicnn.layers import Add, Conv2D, MaxPooling2D, ZeroPadding2D
-from minicnn.models import Model
 
 __all__ = ["ResNet50V2", "ResNet101V2", "ResNet152V2", "decode_predictions", "preprocess_input"]
 
@@ -42,13 +39,10 @@ def _body(x: Any, blocks: tuple[int, ...]) -> Any:
     return norm_relu(x, "post")
 
 
-def _resnet_v2(depth: int, blocks: tuple[int, ...], *hashes: str) -> Callable[..., Model]:
-    name = f"resnet{depth}v2"
-    return network(
-        f"ResNet{depth}V2", partial(residual_network, body=_body, blocks=blocks, released=name, hashes=hashes), name=name
-    )
-
-
-ResNet50V2 = _resnet_v2(50, (3, 4, 6, 3), "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917")
-ResNet101V2 = _resnet_v2(101, (3, 4, 23, 3), "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5")
-ResNet152V2 = _resnet_v2(152, (3, 8, 36, 3), "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33")
+ResNet50V2 = of_depth("ResNet50V2", _body, (3, 4, 6, 3), "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917")
+ResNet101V2 = of_depth(
+    "ResNet101V2", _body, (3, 4, 23, 3), "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5"
+)
+ResNet152V2 = of_depth(
+    "ResNet152V2", _body, (3, 8, 36, 3), "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33"
+)

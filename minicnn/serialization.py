@@ -86,7 +86,7 @@ def keras_name(cls: type) -> tuple[str | None, str]:
     """The module and the name under which Keras knows a class of ours; (None, its name) for a user's own."""
     if "_keras_class_name" in vars(cls):  # not inherited: a user's subclass is another class
         return cls._keras_module, cls._keras_class_name  # type: ignore[attr-defined]
-    family = next((family for family in MODULES if registry.aliases_of(family, cls)), None)
+    family = next((family for family in MODULES if registry.holds(family, cls)), None)
     return MODULES[family] if family else None, cls.__name__
 
 

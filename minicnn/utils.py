@@ -10,7 +10,7 @@ import numpy as np
 from minicnn import registry
 from minicnn.callbacks.progbar import Progbar
 from minicnn.config import set_random_seed
-from minicnn.layers.symbolic import KerasTensor
+from minicnn.layers.symbolic import KerasTensor, get_source_inputs
 from minicnn.registry import (
     CustomObjectScope,
     custom_object_scope,
@@ -40,6 +40,7 @@ __all__ = [
     "get_file",  # noqa: F822
     "get_registered_name",
     "get_registered_object",
+    "get_source_inputs",
     "image_dataset_from_directory",
     "img_to_array",
     "is_keras_tensor",

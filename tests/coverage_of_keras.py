@@ -12,7 +12,7 @@ from types import ModuleType
 
 MODULES = (
     *("layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "initializers", "regularizers"),
-    *("constraints", "callbacks", "ops", "ops.image"),
+    *("constraints", "callbacks", "ops", "ops.image", "applications"),
 )
 
 TEXT = "text and tables: not for images"

@@ -19,7 +19,8 @@ from minicnn.data import Dataset
 from minicnn.preprocessing import image
 
 _LISTED = """
-    activations applications.imagenet_utils backend callbacks config constraints datasets.cifar10 datasets.cifar100
+    activations applications applications.imagenet_utils applications.mobilenet_v3 applications.vgg16 backend callbacks config
+    constraints datasets.cifar10 datasets.cifar100
     datasets.fashion_mnist datasets.mnist initializers layers losses metrics mixed_precision models ops ops.image ops.linalg
     ops.nn optimizers optimizers.schedules preprocessing.image random regularizers saving utils
 """

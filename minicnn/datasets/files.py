@@ -9,6 +9,7 @@ import secrets
 import shutil
 import stat
 import tarfile
+import urllib.error
 import urllib.parse
 import warnings
 import zipfile
@@ -58,7 +59,7 @@ def get_file(
 
     Raises:
         ValueError: without `origin`, for a file of another hash or a `fname` with folders, for a damaged archive.
-        OSError: if it cannot be downloaded. Either way the cache is left as it was.
+        OSError: if it cannot be downloaded, saying where to put it by hand. Either way the cache is left as it was.
 
     Of an archive only files and folders are unpacked, and only inside of its folder; links are left out, with a warning.
     """
@@ -84,8 +85,10 @@ def get_file(
             download_file(download, file, verbose=True)
         except ValueError as error:
             raise ValueError(f"Incomplete or corrupted file detected. {origin}: {error}.") from error
-        except http.client.HTTPException as error:
-            raise OSError(f"URL fetch failure on {origin}: {error}") from error
+        except (http.client.HTTPException, urllib.error.URLError) as error:
+            raise OSError(
+                f"URL fetch failure on {origin}: {error}. To place the file by hand, get it on any machine and put it at {file}"
+            ) from error
     if unpack and (fresh or not unpacked.is_dir()):
         formats = "tar" if untar else archive_format
         _unpack(

@@ -120,6 +120,7 @@ from minicnn.layers.regularization import (
     SpatialDropout2D,
 )
 from minicnn.layers.reshape import Flatten, Identity, Permute, Rescaling, Reshape
+from minicnn.layers.scaling import CustomScaleLayer as _CustomScaleLayer  # noqa: F401 (known to files, not public)
 from minicnn.layers.sizing import (
     Cropping1D,
     Cropping2D,

@@ -108,6 +108,7 @@ class Layer:
     input_spec: Any = None
     supports_masking = False
     autocast = True  # whether what the layer reads is cast to its dtype
+    is_operation = False  # whether it is an op or an operator of a graph, and none of `Model.layers`
     _trains_by_default = False  # what `layer(x)` without `training` means
     _own_arguments: ClassVar[tuple[str, ...]] = ()  # constructor arguments that `get_config` reads from attributes
 

@@ -65,7 +65,9 @@ class KerasTensor(Symbolic, np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         shapes = {item.shape for item in inputs if isinstance(item, KerasTensor)}
         if ufunc is np.add and len(shapes) == 1 and all(isinstance(item, KerasTensor) for item in inputs):
-            return registry.lookup("layer", "Add")()(list(inputs))  # the layer, as residual networks mean it
+            layer = registry.lookup("layer", "Add")()  # the layer, as residual networks mean it
+            layer.is_operation = True
+            return layer(list(inputs))
         return as_op(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -213,3 +215,20 @@ def is_symbolic(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(is_symbolic(item) for item in value)
     return isinstance(value, KerasTensor)
+
+
+def get_source_inputs(tensor: KerasTensor) -> list[KerasTensor]:
+    """The tensors of `Input` that a symbolic tensor is computed from, each once; the tensor itself if it is one of them."""
+    found: list[KerasTensor] = []
+    seen: set[int] = set()
+    stack = [tensor]
+    while stack:
+        one = stack.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if one.node is None or not (one.node.inputs or one.node.takes_list):
+            found.append(one)
+        else:
+            stack.extend(reversed(one.node.inputs))
+    return found

@@ -45,6 +45,8 @@ def config_of_graph(model: Any) -> dict[str, Any]:
     for layer in model._sublayers:
         entry = serialize_keras_object(layer)
         entry["name"] = layer.name
+        if layer.is_operation:  # beside what Keras reads
+            entry["is_operation"] = True
         entry["inbound_nodes"] = []
         for node in model._nodes:
             if node.layer is layer:

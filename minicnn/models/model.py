@@ -38,7 +38,8 @@ class Model(Trainer, Layer):
         name: default "functional", "functional_1", ...
 
     Attributes:
-        layers: as Keras counts them, the farthest from the outputs first. input, output, inputs, outputs: the symbolic tensors.
+        layers: as Keras counts them, the farthest from the outputs first; without ops and operators, which are in `operations`.
+        input, output, inputs, outputs: the symbolic tensors.
         input_shape, output_shape: of the symbolic tensors. input_names, output_names: as data and losses are given by.
         input_range: (low, high) of the pixels it was trained on, (0, 1) or (0, 255), where that is known: set it, and
             `save` writes it into the `.keras` file.
@@ -303,8 +304,13 @@ class Model(Trainer, Layer):
         return self._sublayers
 
     @property
-    def layers(self) -> list[Layer]:
+    def operations(self) -> list[Layer]:
+        """The layers, and the ops between them."""
         return list(self._held_layers)
+
+    @property
+    def layers(self) -> list[Layer]:
+        return [layer for layer in self.operations if not layer.is_operation]
 
     @layers.setter
     def layers(self, value: Any) -> None:
@@ -354,7 +360,7 @@ class Model(Trainer, Layer):
             return self.layers[index]
         if name is None:
             raise ValueError("Provide either a layer name or layer index at `get_layer`.")
-        for layer in self.layers:
+        for layer in self.operations:
             if layer.name == name:
                 return layer
         raise ValueError(f"No such layer: {name}. Existing layers are: {[layer.name for layer in self.layers]}.")
@@ -427,6 +433,9 @@ class Model(Trainer, Layer):
         if "layers" not in config or "output_layers" not in config:
             return cls(**config)
         layers = {entry["name"]: deserialize_keras_object(entry, custom_objects=custom_objects) for entry in config["layers"]}
+        for entry in config["layers"]:
+            if entry.get("is_operation"):
+                layers[entry["name"]].is_operation = True
         inputs, outputs = tensors_of_config(config, layers)
         return cls(inputs=inputs, outputs=outputs, name=config.get("name"), trainable=config.get("trainable", True))
 

@@ -183,6 +183,11 @@ class Sequential(Model):
             "`Sequential.layers` attribute is reserved and should not be used. Use `add()` and `pop()` to change the layers."
         )
 
+    @property
+    def operations(self) -> list[Layer]:
+        """`layers`."""
+        return self.layers
+
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {
             "name": self.name,

@@ -75,7 +75,7 @@ def _rows(model: Any, expand_nested: bool, depth: int = 0) -> list[dict[str, Any
         of_layer.setdefault(id(node.layer), []).append(node)
     not_drawn = all(node.traces for node in nodes)  # the layers stand in a `call`
     straight = hasattr(model, "_is_sequential") or not_drawn
-    for layer in model.layers:
+    for layer in model.operations:
         calls = of_layer.get(id(layer), []) or (layer._inbound_nodes[:1] if not_drawn else [])
         shape: Any = "?"
         if calls:

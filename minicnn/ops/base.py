@@ -221,6 +221,7 @@ class Operation(Layer):
     """
 
     autocast = False
+    is_operation = True
 
     def __init__(self, op: str, arguments: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(name=kwargs.pop("name", None) or registry.unique_name(op.lstrip("_")), **kwargs)

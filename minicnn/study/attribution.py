@@ -26,7 +26,7 @@ _Explained = tuple[np.ndarray, int, float]  # the map, the class it explains, th
 
 def _scores_model(model: Any) -> Any:
     """The model up to its scores, without a last softmax or sigmoid, whose gradient vanishes where the model is sure."""
-    last = model.layers[-1]
+    last = model.operations[-1]
     if isinstance(last, (Softmax, Activation)):
         return Model(model.inputs, last.input)
     if not isinstance(last, Affine):

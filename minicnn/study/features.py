@@ -38,7 +38,7 @@ def layer_outputs(model: Any, image: Any, layers: Sequence[Any] | None = None) -
         image: (H, W, channels), as the model was trained on.
         layers: layers or their names; default all but the input.
     """
-    chosen = [layer for layer in model.layers if not isinstance(layer, InputLayer)]
+    chosen = [layer for layer in model.operations if not isinstance(layer, InputLayer)]
     if layers is not None:
         chosen = [named_layer(model, layer) for layer in layers]
     watcher = Model(inputs=model.inputs, outputs=[layer.output for layer in chosen])
@@ -68,9 +68,9 @@ def feature_maps(
         class_names: of the last layer's bars; numbers without.
         style: "light" or "dark".
     """
-    known = {layer.name: layer for layer in model.layers}
+    known = {layer.name: layer for layer in model.operations}
     if layers is None:
-        layers = [layer for layer in model.layers if not isinstance(layer, (InputLayer, *_UNCHANGED))]
+        layers = [layer for layer in model.operations if not isinstance(layer, (InputLayer, *_UNCHANGED))]
     outputs = layer_outputs(model, image, layers)
     figure = StudyFigure(figsize=(2.6 + channels, 1.25 * (len(outputs) + 1) + 0.4 * bool(title)), layout="constrained")
     if title:

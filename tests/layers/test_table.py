@@ -546,3 +546,34 @@ def test_a_file_brings_a_lambda_if_the_user_says_so(tmp_path: Path) -> None:
         if function.__closure__ is None:  # what a lambda closes over, Keras writes and cannot read
             theirs = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
             np.testing.assert_allclose(theirs.predict(ONES[0], verbose=0), expected, rtol=1e-6)
+
+
+def test_an_older_name_of_the_slope_is_taken() -> None:
+    with pytest.warns(UserWarning, match="Argument `alpha` is deprecated"):
+        layer = layers.LeakyReLU(alpha=0.5)
+    np.testing.assert_array_equal(layer(-ONES), -0.5 * ONES)
+    assert layer.get_config()["negative_slope"] == 0.5
+
+
+def test_a_channel_that_is_constant_is_divided_by_what_keras_divides_by() -> None:
+    x = np.stack([np.full(6, 3.0), np.arange(6.0)], axis=1).astype("float32")
+    ours, theirs = layers.Normalization(), keras.layers.Normalization()
+    for layer in (ours, theirs):
+        layer.adapt(x)
+    np.testing.assert_allclose(ours(x + 1), theirs(x + 1), rtol=1e-5)
+
+
+def test_a_function_of_several_inputs_may_say_its_shape() -> None:
+    for module in (layers, keras.layers):
+        layer = module.Lambda(lambda xs: xs[0], output_shape=(3, 4))
+        assert tuple(layer.compute_output_shape([(None, 3, 4), (None, 5)])) == (None, 3, 4)
+
+
+def test_a_penalty_on_outputs_has_two_parts() -> None:
+    layer, theirs = layers.ActivityRegularization(l1=0.25, l2=0.5), keras.layers.ActivityRegularization(l1=0.25, l2=0.5)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    theirs(x)
+    model = Sequential([layers.Input((3,)), layer])
+    model.compile("sgd", "mse")
+    expected = float(theirs.losses[0])
+    assert model.evaluate(x, x, batch_size=4, verbose=0) == pytest.approx(expected, rel=1e-5)

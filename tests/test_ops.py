@@ -651,7 +651,11 @@ def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
         ("image.rgb_to_grayscale", [d.random.integers(0, 256, (4, 5, 3)).astype("uint8")], {}),
         ("image.rgb_to_grayscale", [gray[..., :1]], {}),
         ("image.ssim", [gray, other], {"filter_size": 5, **first}),
-        ("image.ssim", [turned.transpose(0, 2, 3, 1), images / 2], {"filter_size": 3, "filter_sigma": 0.8, "k1": 0.1, "k2": 0.2}),
+        (
+            "image.ssim",
+            [turned.transpose(0, 2, 3, 1), images / 2],
+            {"filter_size": 3, "filter_sigma": 0.8, "k1": 0.1, "k2": 0.2},
+        ),
         ("isclose", [np.array([1, np.nan, 3], "float32"), np.array([1.1, np.nan, 4], "float32")], {"equal_nan": True}),
         ("isclose", [np.array([1, np.nan, 3], "float32"), np.array([1.1, np.nan, 4], "float32")], {"rtol": 0.2}),
         ("layer_normalization", [x], {"axis": 1}),
@@ -932,7 +936,7 @@ def test_what_norms_and_gray_images_refuse() -> None:
     x = np.ones((3, 4), "float32")
     with pytest.raises(ValueError, match=r"Invalid `ord` argument for a norm along the axes \(0, 1\).*Received: ord=2"):
         ops.norm(x, 2)
-    with pytest.raises(ValueError, match="Invalid `ord` argument.*Received: ord='nuc'"):
+    with pytest.raises(ValueError, match=r"Invalid `ord` argument.*Received: ord='nuc'"):
         ops.norm(x, "nuc", axis=1)
     for module in (ops, keras.ops):
         with pytest.raises(ValueError, match="Invalid channel size: expected 3"):

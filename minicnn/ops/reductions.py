@@ -9,7 +9,20 @@ import numpy as np
 
 from minicnn import config
 from minicnn.ops.base import namespace, op
-from minicnn.ops.elementwise import absolute, divide, exp, isfinite, log, maximum, multiply, sqrt, square, stop_gradient, subtract, where
+from minicnn.ops.elementwise import (
+    absolute,
+    divide,
+    exp,
+    isfinite,
+    log,
+    maximum,
+    multiply,
+    sqrt,
+    square,
+    stop_gradient,
+    subtract,
+    where,
+)
 from minicnn.ops.shaping import reshape, squeeze, take_along_axis
 
 Axis = Any  # an int, several of them, or None for all

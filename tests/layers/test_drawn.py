@@ -1,4 +1,4 @@
-"""What augmentation draws is distributed as what Keras's layers draw; and what random layers do with a seed and in inference."""
+"""What augmentation draws is distributed as in Keras; and what layers of chance do with a seed, in training and in inference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy.stats
 
 from minicnn import layers, ops
 from tests.layers.test_augment import TARGETS
-from tests.layers.test_color import CASES, f32, per_image
+from tests.layers.test_color import CASES, f32
 
 SHAPE = (1500, 12, 10, 3)  # many small images
 MORE: dict[str, Any] = {  # of the layers that change places, and those without a table: as Keras keeps what was drawn
@@ -49,6 +49,8 @@ def numbers_of(transformation: Any) -> dict[str, np.ndarray]:
     """What was drawn, by name: of masks the share that they cover, of each image."""
     found = transformation if isinstance(transformation, dict) else {"chosen": transformation}
     arrays = {key: np.asarray(value, "float64") for key, value in found.items() if "order" not in key and "fill" not in key}
+    if "apply_erasing" in arrays:
+        arrays["batch_masks"] = arrays["batch_masks"] * arrays["apply_erasing"][:, None, None, None]
     return {
         key: value.reshape(len(value), -1).mean(axis=1, keepdims=True) if "masks" in key else value.reshape(len(value), -1)
         for key, value in arrays.items()

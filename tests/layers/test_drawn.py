@@ -1,4 +1,4 @@
-"""What augmentation draws is distributed as in Keras; and what layers of chance do with a seed, in training and in inference."""
+"""What augmentation draws is distributed as in Keras; and what layers of chance do with a seed, and in inference."""
 
 from __future__ import annotations
 

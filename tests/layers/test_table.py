@@ -424,8 +424,9 @@ def test_embedding_configs_and_weights(target: Target) -> None:
     arguments = {"input_dim": 4, "output_dim": 2, "embeddings_constraint": "non_neg"}
     check_configs(*pair_of("Embedding", target, **arguments))
     table = target.normal(0, 4, 2)
-    layer = layers.Embedding(**arguments, weights=[table], dtype=target.dtype)
-    np.testing.assert_array_equal(layer([[3, 0]]), table[None, [3, 0]])
+    for given_table in ([table], table, table.tolist()):
+        layer = layers.Embedding(**arguments, weights=given_table, dtype=target.dtype)
+        np.testing.assert_array_equal(layer([[3, 0]]), table[None, [3, 0]])
     with pytest.warns(UserWarning, match="`input_length` is deprecated"):
         layers.Embedding(4, 2, input_length=3)
 
@@ -441,7 +442,7 @@ def test_statistics_of_a_renormalization_begin_as_in_keras() -> None:
         np.testing.assert_array_equal(one, np.asarray(other), err_msg=one.name)
 
 
-@pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])
+@pytest.mark.parametrize("axis", [-1, None, (1, 3), (-1, 2), 2])
 def test_normalization_adapts(target: Target, axis: Any) -> None:
     """To an array, and to the same images in batches of different size; as Keras does."""
     x = target.normal(0, 9, 4, 5, 3) * 2 + 1

@@ -132,7 +132,7 @@ def draw_batch(data, name, classes, options):
     elif name == "Accuracy":
         y_pred = rng.integers(0, 2, (samples, classes))
     elif options.get("sparse_y_pred", name in ("IoU", "MeanIoU")) and name in IOUS:
-        y_pred = rng.integers(0, classes, samples)
+        y_pred = rng.integers(-1, classes + 1, samples)
     elif name in REGRESSION:
         y_pred = logits
     else:
@@ -201,6 +201,16 @@ def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
     np.testing.assert_allclose(ours(y_true, y_pred), theirs(y_true, y_pred).numpy(), rtol=1e-6)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.5])
+def test_a_score_of_what_lies_on_its_threshold_is_keras_s(threshold):
+    y_true, y_pred = (
+        np.eye(2, dtype="float32")[[0, 1, 1, 0]],
+        np.array([[0.25, 0.5], [0.5, 0.25], [0.75, 0.5], [0.5, 0.75]], "f4"),
+    )
+    ours, theirs = (module.F1Score(threshold=threshold)(y_true, y_pred) for module in (metrics, keras.metrics))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["Mean", "Sum"])

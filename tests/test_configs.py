@@ -311,3 +311,11 @@ def test_the_outer_of_two_safe_modes_counts():
         assert serialization.deserialize(config)(3) == 3
     with pytest.raises(ValueError, match="Python lambda"):
         serialization.deserialize(config)
+
+
+def test_the_package_before_a_name_is_passed_over():
+    mine = type("Mine", (layers.ReLU,), {})
+    with custom_object_scope({"Mine": mine, "doubled": doubled}):
+        assert type(layers.deserialize({"class_name": "shop>Mine", "config": {}})) is mine
+        assert activations.get("shop>doubled") is doubled
+    assert type(layers.deserialize({"class_name": "shop>Dense", "config": {"units": 2}})) is layers.Dense

@@ -932,6 +932,12 @@ def test_longer_names_are_the_same_ops() -> None:
     assert ops.numpy.sum is ops.sum
 
 
+def test_a_product_has_the_type_that_is_said() -> None:
+    """Keras on TensorFlow leaves whole numbers as they are."""
+    for name in ("prod", "cumprod", "cumsum"):
+        assert getattr(ops, name)(np.array([2, 3]), axis=0, dtype="float32").dtype == np.float32
+
+
 def test_what_norms_and_gray_images_refuse() -> None:
     x = np.ones((3, 4), "float32")
     with pytest.raises(ValueError, match=r"Invalid `ord` argument for a norm along the axes \(0, 1\).*Received: ord=2"):
@@ -960,7 +966,15 @@ def test_letters_of_a_result_that_is_not_said_are_sorted(subscripts: str) -> Non
     """As NumPy sorts them; Keras gives the letters new names first."""
     sizes = {letter: size for size, letter in enumerate(sorted({*subscripts} - {","}), start=2)}
     arrays = [np.random.default_rng(0).normal(size=[sizes[letter] for letter in part]) for part in subscripts.split(",")]
-    np.testing.assert_allclose(ops.einsum(subscripts, *arrays), np.einsum(subscripts, *arrays))
+    said = f"{subscripts}->{''.join(sorted(one for one in {*subscripts} - {','} if subscripts.count(one) == 1))}"
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    with minicnn.GradientTape(persistent=True) as tape:
+        tape.watch(tensors)
+        y, same = ops.einsum(subscripts, *tensors), ops.einsum(said, *tensors)
+    np.testing.assert_allclose(y, np.einsum(subscripts, *arrays))
+    dy = np.random.default_rng(1).normal(size=y.shape)
+    for one, other in zip(tape.gradient(y, tensors, dy), tape.gradient(same, tensors, dy)):
+        np.testing.assert_allclose(one, other)
 
 
 @pytest.mark.parametrize("fill_mode", ["constant", "nearest", "reflect", "mirror", "wrap"])

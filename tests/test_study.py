@@ -859,3 +859,9 @@ def test_a_seed_decides_what_gradcheck_draws():
     model = Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(1)])
     errors = [[one.error for one in study.gradcheck(model, seed=seed)] for seed in (1, 1, 2)]
     assert errors[0] == errors[1] != errors[2]
+
+
+def test_of_several_maps_the_first_is_pooled_unless_another_is_named():
+    maps = np.random.default_rng(0).random((4, 4, 3), np.float32)
+    for named, channel in (({}, 0), ({"channel": 2}, 2)):
+        np.testing.assert_array_equal(images_of(study.max_pool_argmax(maps, **named))[0], maps[..., channel])

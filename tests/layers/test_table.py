@@ -46,6 +46,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "ZeroPadding1D": [(SIGNAL, {}), (SIGNAL, {"padding": 3}), (SIGNAL, {"padding": (0, 2), **FIRST})],
     "Permute": [(IMAGE, {"dims": (3, 1, 2)}), (SIGNAL, {"dims": [2, 1]}), (ROWS, {"dims": (1,)})],
     "Identity": [(IMAGE, {})],
+    "Rescaling": [(IMAGE, {"scale": 0.5, "offset": [1.0, 2.0, -1.5]}), (IMAGE, {"scale": [0.5, 2.0, -1.5]})],
     "EinsumDense": [
         (SIGNAL, {"equation": "abc,cd->abd", "output_shape": (7, 5), "bias_axes": "d", "activation": "tanh"}),
         (SIGNAL, {"equation": "abc,cde->abde", "output_shape": [7, 2, 3], "bias_axes": "de"}),
@@ -159,6 +160,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ([ROWS, ROWS], {"axes": 1}),
         ([ROWS, ROWS], {"axes": -1, "normalize": True}),
         ([SIGNAL, SIGNAL], {"axes": -1}),
+        ([(3, 4), SIGNAL], {"axes": -1}),
         ([SIGNAL, (3, 4, 7)], {"axes": (1, 2)}),
         ([SIGNAL, (3, 5, 7)], {"axes": [1, -1], "normalize": True}),
         ([(3, 4), SIGNAL], {"axes": (1, 2)}),

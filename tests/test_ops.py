@@ -775,6 +775,7 @@ def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
     [
         {},
         {"sorted": False},
+        {"sorted": False, "return_index": True, "return_inverse": True, "return_counts": True},
         {"return_index": True, "return_inverse": True, "return_counts": True},
         {"axis": 1},
         {"size": 6, "fill_value": 9},

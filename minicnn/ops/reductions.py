@@ -23,7 +23,7 @@ from minicnn.ops.elementwise import (
     subtract,
     where,
 )
-from minicnn.ops.shaping import reshape, squeeze, take_along_axis
+from minicnn.ops.shaping import ndim, reshape, squeeze, take_along_axis
 
 Axis = Any  # an int, several of them, or None for all
 
@@ -220,7 +220,7 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Any:
     """The mean along axes, weighted: by an array of the shape of x, or a row of weights along one axis."""
     if weights is None:
         return mean(x, axis)
-    if axis is not None and len(np.shape(weights)) == 1 < len(x.shape):
+    if axis is not None and ndim(weights) == 1 < len(x.shape):
         (along,) = _axes(axis, len(x.shape))
         weights = reshape(weights, [-1 if i == along else 1 for i in range(len(x.shape))])
         return divide(sum(multiply(x, weights), axis), sum(weights))

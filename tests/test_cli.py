@@ -831,3 +831,10 @@ def test_what_is_light_is_a_matter_of_the_range(cli, trained, tmp_path, pixels):
         Image.fromarray(np.full((32, 32, 3), value, np.uint8)).save(tmp_path / "plain.png")
         code, _, err = cli("predict", trained, tmp_path / "plain.png", *pixels)
         assert (code, "try --invert" in err) == (0, hinted)
+
+
+def test_one_unit_tells_two_classes_apart_and_no_more():
+    model = Sequential([Input((4, 4, 1)), Flatten(), Dense(1, activation="sigmoid")])
+    refuse_fewer_outputs(model, 2)
+    with pytest.raises(ValueError, match="which tell 2 classes apart; the data have 3"):
+        refuse_fewer_outputs(model, 3)

@@ -666,6 +666,9 @@ def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
         ("mean", [whole], {"axis": 1}),
         ("median", [whole], {"axis": 1}),
         ("moments", [x], {"axes": [0, 2]}),
+        ("moveaxis", [x, (0, 1), (2, 0)], {}),
+        ("moveaxis", [x, (2, 0), (1, 2)], {}),
+        ("moveaxis", [x, (0, 1), (1, 0)], {}),
         ("multi_hot", [whole, 9], {"dtype": "int32"}),
         ("multi_hot", [whole[0], 9], {}),
         ("nan_to_num", [nan], {}),
@@ -783,9 +786,12 @@ def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
     ],
 )
 def test_unique(named: dict[str, Any]) -> None:
-    x = np.array([[3, 1, 2, 3], [2, 2, 0, 1]], "int32")
-    for y, expected in zip(flatten_struct(ops.unique(x, **named)), flatten_struct(keras.ops.unique(x, **named)), strict=True):
-        check(y, expected, "float32")
+    for rows in ([[3, 1, 2, 3], [2, 2, 0, 1]], [[2, 3, 1, 3], [2, 3, 1, 2]]):
+        x = np.array(rows, "int32")
+        for y, expected in zip(
+            flatten_struct(ops.unique(x, **named)), flatten_struct(keras.ops.unique(x, **named)), strict=True
+        ):
+            check(y, expected, "float32")
 
 
 # What has a test of its own (here, among the activations, or with random numbers), and what is no op.

@@ -172,6 +172,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (ROWS, {"center": False, "epsilon": 1e-6}),
         (ROWS, {"scale": False, "beta_initializer": "ones"}),
         (IMAGE, {"axis": [1, 2, 3]}),
+        (IMAGE, {"axis": [3, 1]}),
         (IMAGE, {"axis": (1, 3), "gamma_regularizer": "l2"}),
         (SIGNAL, {"axis": 1}),
         (SIGNAL, {"axis": [-2, -1], "beta_constraint": "non_neg"}),

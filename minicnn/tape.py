@@ -173,8 +173,7 @@ class GradientTape:
             RuntimeError: for the second call, unless the tape is persistent.
             NotImplementedError: if the way leads through another gradient, and there through what has no second derivative.
         """
-        if self._used and not self._persistent:
-            raise RuntimeError("A non-persistent GradientTape can only be used to compute one set of gradients (or jacobians)")
+        self._check_unused()
         wanted = str(getattr(unconnected_gradients, "value", unconnected_gradients)).lower()
         if wanted not in ("none", "zero"):
             raise ValueError(f"Unknown value for unconnected_gradients: {unconnected_gradients!r}")
@@ -198,6 +197,10 @@ class GradientTape:
         if not self._persistent:
             self.reset()
         return pack_struct(sources, results) if isinstance(sources, (list, tuple, dict)) else results[0]
+
+    def _check_unused(self) -> None:
+        if self._used and not self._persistent:
+            raise RuntimeError("A non-persistent GradientTape can only be used to compute one set of gradients (or jacobians)")
 
     def _walk(self, targets: list[Any], output_gradients: Any, sources: set[int], walked: list[Any]) -> dict[int, Any]:
         """The entries in reverse: gradients by identity, at the sources and at what nobody made.
@@ -253,6 +256,7 @@ class GradientTape:
 
     def _rows(self, target: Any, sources: Any, units: Any, unconnected_gradients: Any, shape: Any) -> Any:
         """The gradients for each of the `units` in the place of dy, (*shape, *source's shape)."""
+        self._check_unused()
         persistent, self._persistent = self._persistent, True
         try:
             found = [flatten_struct(self.gradient(target, sources, unit, unconnected_gradients)) for unit in units]

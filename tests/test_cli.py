@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import inspect
 import json
 import re
 import subprocess
@@ -581,6 +582,57 @@ def test_study_of_data_sets(cli, tmp_path):
         assert (tmp_path / f"{name}.svg").read_text().startswith("<?xml")
 
 
+DRAWN = {  # what stands on the line, the function that it is for, and what that is given
+    "filters RUN --layer second": ("filters", {"layer": "second"}),
+    "features RUN digits:1 --channels 3": ("feature_maps", {"channels": 3}),
+    "saliency RUN digits:1 --class 7": ("saliency", {"class_index": 7}),
+    "gradcam RUN digits:1 --class 7 --layer second": ("grad_cam", {"class_index": 7, "layer": "second"}),
+    "im2col digits:1 --kernel-size 2 --strides 3 --padding same --place 1 2": (
+        "im2col_matrix",
+        {"kernel_size": 2, "strides": 3, "padding": "same", "place": (1, 2)},
+    ),
+    "samples digits --count 7": ("sample_grid", {"count": 7, "title": "digits"}),
+    "labels digits": ("label_counts", {"title": "digits"}),
+    "animate convolution digits:1 --kernel-size 2 --strides 3 --padding same --frames 4": (
+        "convolution_animation",
+        {"kernel_size": 2, "strides": 3, "padding": "same", "frames": 4},
+    ),
+    "trace RUN digits:1 --pixel 3 4": ("trace", {"pixel": (3, 4)}),
+}
+
+
+def heard(monkeypatch, module, name):
+    """What a function is called with from now on, by name; it does nothing."""
+    signature, found = inspect.signature(getattr(module, name)), {}
+
+    def listen(*arguments, **named):
+        style = {key: named.pop(key) for key in ("style",) if key not in signature.parameters and key in named}
+        found.update(signature.bind(*arguments, **named).arguments, **style)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(module, name, listen)
+    return found
+
+
+@pytest.mark.parametrize("line", DRAWN)
+def test_study_hands_its_options_on(cli, trained, monkeypatch, line):
+    name, expected = DRAWN[line]
+    found = heard(monkeypatch, study, name)
+    styled = [] if name == "trace" else ["--style", "dark"]
+    code, _, said = cli("study", *(trained if part == "RUN" else part for part in line.split()), *styled)
+    assert (code, "enough" in said) == (1, True)
+    expected = expected | ({"style": "dark"} if styled else {})
+    assert {key: found.get(key) for key in expected} == expected
+
+
+def test_gradcheck_hands_its_options_on(cli, trained, monkeypatch):
+    found = heard(monkeypatch, sys.modules["minicnn.study.gradcheck"], "gradcheck")
+    options = {"batch_size": 3, "directions": 1, "tolerance": 0.5, "fit_tolerance": 0.25, "seed": 9}
+    named = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", value)]
+    assert cli("gradcheck", trained, *named)[0] == 1
+    assert {key: found[key] for key in options} == options
+
+
 def test_study_animate(cli, trained, tmp_path):
     films = {("convolution", "digits:3", "--frames", "2"): 2, ("filters", trained): 3, ("curves", trained): 2}
     for command, frames in films.items():
@@ -771,3 +823,18 @@ def test_what_a_command_does_is_said_in_whole_sentences(cli, monkeypatch, comman
     assert code == 0
     assert "..." not in out.partition("Commands:")[2]
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("pixels", [(), ("--range", "0-255")])
+def test_what_is_light_is_a_matter_of_the_range(cli, trained, tmp_path, pixels):
+    for value, hinted in ((40, False), (200, True)):
+        Image.fromarray(np.full((32, 32, 3), value, np.uint8)).save(tmp_path / "plain.png")
+        code, _, err = cli("predict", trained, tmp_path / "plain.png", *pixels)
+        assert (code, "try --invert" in err) == (0, hinted)
+
+
+def test_one_unit_tells_two_classes_apart_and_no_more():
+    model = Sequential([Input((4, 4, 1)), Flatten(), Dense(1, activation="sigmoid")])
+    refuse_fewer_outputs(model, 2)
+    with pytest.raises(ValueError, match="which tell 2 classes apart; the data have 3"):
+        refuse_fewer_outputs(model, 3)

@@ -5,6 +5,7 @@ Of a default instance one cannot see that a key holds another argument's value, 
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +14,11 @@ import keras
 import numpy as np
 import pytest
 
-from minicnn import constraints, initializers, layers, losses, metrics, optimizers, regularizers
+from minicnn import activations, constraints, initializers, layers, losses, metrics, optimizers, regularizers, serialization
+from minicnn.models import Sequential
 from minicnn.optimizers import schedules
+from minicnn.registry import custom_object_scope
+from minicnn.saving.objects import deserialize_keras_object
 from tests.layers.checks import plain_config
 
 MODULES = [
@@ -246,3 +250,72 @@ def test_each_argument_comes_back_from_a_config(ours, theirs, name):
             assert config_of(type(made).from_config(expected.get_config())) == config_of(made), parameter.name
         elif parameter.name != "fill_value":  # a whole number
             assert config_of(made)[parameter.name] == value
+
+
+def doubled(x):
+    return 2 * x
+
+
+NESTED = {  # what holds other objects, and so takes its config apart
+    "a scaled loss": lambda: optimizers.LossScaleOptimizer(optimizers.SGD(schedules.CosineDecay(0.1, 5)), 8.0, 3, name="o"),
+    "groups": lambda: optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.SGD(), {"a": optimizers.Adam()}), name="o"),
+    "a scheduled rate": lambda: optimizers.SGD(schedules.CosineDecay(0.1, 5), name="o"),
+    "a rate that is a function": lambda: optimizers.SGD(doubled, name="o"),
+    "a function as a loss": lambda: losses.LossFunctionWrapper(losses.huber, name="l", delta=0.5),
+    "a function as a metric": lambda: metrics.MeanMetricWrapper(losses.huber, name="m", delta=0.5),
+    "areas of labels": lambda: metrics.AUC(multi_label=True, label_weights=[1.0, 2.0]),
+    "a row of layers": lambda: layers.Pipeline([layers.RandomFlip(seed=1), layers.Rescaling([0.5, 1.0])], name="p"),
+    "a layer in a layer": lambda: layers.SpectralNormalization(layers.Dense(2, name="d"), 2, name="s"),
+    "a function as a layer": lambda: layers.Lambda(doubled, output_shape=(3,), arguments={}, name="f"),
+    "numbers of channels": lambda: layers.Rescaling(np.array([0.5, 1.0]), name="r"),
+    "a model": lambda: Sequential([layers.Input((3,)), layers.Dense(2, name="d", kernel_regularizer="l2")], name="m"),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_reading_a_config_leaves_it_as_it_was(name):
+    made = NESTED[name]()
+    config = made.get_config()
+    before = copy.deepcopy(config)
+    with custom_object_scope({"doubled": doubled}):
+        again = type(made).from_config(config)
+    np.testing.assert_equal(config, before)
+    np.testing.assert_equal(again.get_config(), before)
+
+
+def test_a_scope_within_a_scope_knows_both_and_the_inner_one_first():
+    one, two, three = (type("Mine", (layers.ReLU,), {}) for _ in range(3))
+    config = {"class_name": "Mine", "config": {}}
+    with custom_object_scope({"Mine": one, "Other": three}):
+        with custom_object_scope({"Mine": two}):
+            assert type(layers.deserialize(config)) is two
+            assert type(layers.deserialize(config | {"class_name": "Other"})) is three
+        assert type(layers.deserialize(config)) is one
+
+
+def test_objects_that_are_handed_on_are_known_at_any_depth():
+    mine = type("Mine", (layers.ReLU,), {})
+    config, dense = {"class_name": "Mine", "config": {}}, {"class_name": "Dense", "config": {"units": 2, "activation": "twice"}}
+    found = deserialize_keras_object({"a": [config, {"b": config}]}, {"Mine": mine})
+    assert [type(one) for one in (found["a"][0], found["a"][1]["b"])] == [mine, mine]
+    assert layers.deserialize(dense, {"twice": doubled}).activation is doubled
+    assert activations.deserialize("twice", {"twice": doubled}) is doubled
+
+
+def test_the_outer_of_two_safe_modes_counts():
+    """So that no object of a file can switch it off for those inside."""
+    config = serialization.serialize_function(lambda x: x)
+    with serialization.safe_mode(True), serialization.safe_mode(False), pytest.raises(ValueError, match="Python lambda"):
+        serialization.deserialize(config)
+    with serialization.safe_mode(False), serialization.safe_mode(True):
+        assert serialization.deserialize(config)(3) == 3
+    with pytest.raises(ValueError, match="Python lambda"):
+        serialization.deserialize(config)
+
+
+def test_the_package_before_a_name_is_passed_over():
+    mine = type("Mine", (layers.ReLU,), {})
+    with custom_object_scope({"Mine": mine, "doubled": doubled}):
+        assert type(layers.deserialize({"class_name": "shop>Mine", "config": {}})) is mine
+        assert activations.get("shop>doubled") is doubled
+    assert type(layers.deserialize({"class_name": "shop>Dense", "config": {"units": 2}})) is layers.Dense

@@ -180,6 +180,10 @@ class TestAgainstTensorFlow:
         assert sorted(Dataset.list_files(several, seed=1)) == [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.png")]
         with pytest.raises(ValueError, match="No files matched pattern"):
             Dataset.list_files(str(tmp_path / "*.jpg"))
+        for i in range(20):
+            (tmp_path / f"{i}.many").write_text("")
+        orders = [[*Dataset.list_files(str(tmp_path / "*.many"), seed=seed)] for seed in (3, 3, 4)]
+        assert orders[0] == orders[1] != orders[2]
 
     def test_range(self):
         for arguments in ((5,), (2, 9), (9, 2, -3), (2, 2)):
@@ -201,6 +205,7 @@ class TestAgainstTensorFlow:
                 assert_same(a, b)
             assert ours.cardinality() == UNKNOWN_CARDINALITY
         assert Dataset.range(5).reduce(np.int64(1), lambda total, e: total + e) == 11
+        assert Dataset.range(4).reduce(np.int64(0), lambda total, e: 10 * total + e) == 123
 
     def test_pythons_numbers_become_32_bit_as_in_tensorflow(self):
         for value in (1, 2.5, True, [1, 2], [[1.5]], np.float64(3), np.arange(3)):

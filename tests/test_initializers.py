@@ -11,6 +11,8 @@ from keras.src.initializers.random_initializers import compute_fans
 from scipy import stats
 
 from minicnn import config, initializers
+from minicnn.layers import Dense, Input
+from minicnn.models import Sequential
 from minicnn.variables import Variable
 from tests.drawn import drawn_cases
 
@@ -255,3 +257,19 @@ def test_every_part_of_a_seed_counts(name):
     seeds = [3, *(3 + 2**bit for bit in (1, 8, 16, 31))]
     values = [getattr(initializers, name)(seed=seed)((4, 4)).tobytes() for seed in seeds]
     assert len(set(values)) == len(seeds)
+
+
+@pytest.mark.parametrize("name", ["RandomNormal", "TruncatedNormal"])
+def test_a_mean_moves_what_is_drawn(name):
+    make = getattr(initializers, name)
+    moved = make(mean=2.0, stddev=0.5, seed=3)((40, 50))
+    np.testing.assert_allclose(moved, 2 + 10 * make(seed=3)((40, 50)), rtol=1e-6)
+
+
+def test_an_array_that_weights_begin_with_stays_as_it_is():
+    start = np.ones((3, 2), "float32")
+    initializers.get(start)((3, 2))[...] = 5
+    model = Sequential([Input((3,)), Dense(2, kernel_initializer=start)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 3)), np.zeros((4, 2)), verbose=0)
+    np.testing.assert_array_equal(start, np.ones((3, 2)))

@@ -120,6 +120,7 @@ def check_value_and_gradient(name, options, y_true, y_pred, weights=None):
         scalar = tf.reduce_sum(expected)
     expected_gradient = tape.gradient(scalar, x).numpy()
 
+    given = [np.copy(one) for one in (y_true, y_pred, weights)]
     ours = getattr(losses, ALL[name])(**options)
     rtol = 1e-9 if backends.backend() == "reference" or name not in CLASSES else 1e-6
     tolerance = {"rtol": rtol, "atol": 1e-7 if name == "log_cosh" else 1e-12}  # Keras holds log(2) in float32
@@ -129,6 +130,8 @@ def check_value_and_gradient(name, options, y_true, y_pred, weights=None):
         float(loss), expected.numpy().mean() if options.get("reduction") in ("none", None) else expected.numpy(), **tolerance
     )
     gradient = backends.to_numpy(ours.backward(saved))
+    for one, before in zip((y_true, y_pred, weights), given):
+        np.testing.assert_array_equal(one, before)  # the caller's own
     np.testing.assert_allclose(gradient, expected_gradient, rtol=rtol, atol=1e-9 * np.abs(expected_gradient).max())
 
 
@@ -607,3 +610,21 @@ def test_no_pass_makes_memory_after_the_first(name):
         held.append(arena.nbytes)
     assert held[0] > 0
     assert held[1] == held[2]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weight_shape", [None, (), (1,), (3,), (3, 1)])
+def test_a_loss_in_a_graph_is_that_of_arrays(reduction, weight_shape):
+    shapes = [(3, 2), (3, 2), *([] if weight_shape is None else [weight_shape])]
+    arrays = [RNG.random((4, *shape), np.float32) for shape in shapes]
+    symbols = [minicnn.layers.symbolic.KerasTensor((None, *shape)) for shape in shapes]
+    loss = losses.MeanSquaredError(reduction=reduction)
+    model = minicnn.Model(symbols, loss(*symbols))
+    found, _ = model.forward([backends.asarray(array) for array in arrays], False)
+    np.testing.assert_allclose(found, loss(*arrays), rtol=1e-5)
+
+
+def test_a_loss_of_float64_computes_in_it():
+    value = losses.MeanSquaredError(dtype="float64")([[1.0, 0.0]], [[1.0 + 1e-9, 0.0]])
+    assert value.dtype == np.float64
+    assert float(value) == pytest.approx(5e-19, rel=1e-6)

@@ -132,7 +132,7 @@ def draw_batch(data, name, classes, options):
     elif name == "Accuracy":
         y_pred = rng.integers(0, 2, (samples, classes))
     elif options.get("sparse_y_pred", name in ("IoU", "MeanIoU")) and name in IOUS:
-        y_pred = rng.integers(0, classes, samples)
+        y_pred = rng.integers(-1, classes + 1, samples)
     elif name in REGRESSION:
         y_pred = logits
     else:
@@ -154,7 +154,10 @@ def test_results_over_two_batches_are_keras(name, data):
     ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
     for _ in range(2):
         y_true, y_pred, weights = draw_batch(data, name, classes, options)
+        given = [np.copy(one) for one in (y_true, y_pred, weights)]
         ours.update_state(y_true, y_pred, sample_weight=weights)
+        for one, before in zip((y_true, y_pred, weights), given):
+            np.testing.assert_array_equal(one, before)  # the caller's own
         theirs.update_state(y_true, y_pred, sample_weight=weights)
         np.testing.assert_allclose(ours.result(), theirs.result().numpy(), rtol=2e-5, atol=1e-6)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
@@ -198,6 +201,16 @@ def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
     np.testing.assert_allclose(ours(y_true, y_pred), theirs(y_true, y_pred).numpy(), rtol=1e-6)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.5])
+def test_a_score_of_what_lies_on_its_threshold_is_keras_s(threshold):
+    y_true, y_pred = (
+        np.eye(2, dtype="float32")[[0, 1, 1, 0]],
+        np.array([[0.25, 0.5], [0.5, 0.25], [0.75, 0.5], [0.5, 0.75]], "f4"),
+    )
+    ours, theirs = (module.F1Score(threshold=threshold)(y_true, y_pred) for module in (metrics, keras.metrics))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["Mean", "Sum"])
@@ -522,8 +535,10 @@ def test_ignored_labels_have_no_weight(weights):
 @pytest.mark.parametrize("weights", [[[1, 0], [0, 1]], [[1, 0]], [1, 0], [[1], [0]]])
 def test_accuracies_weigh_samples_or_single_predictions(weights):
     y_true, y_pred = np.array([[1, 1], [0, 0]], "float32"), np.array([[0.98, 1], [0, 0.6]], "float32")
-    for name in ("BinaryAccuracy", "Accuracy"):
-        ours, theirs = (getattr(m, name)()(y_true, y_pred, np.array(weights, "float32")) for m in (metrics, keras.metrics))
+    for name, options in (("BinaryAccuracy", {}), ("BinaryAccuracy", {"threshold": 0.7}), ("Accuracy", {})):
+        ours, theirs = (
+            getattr(m, name)(**options)(y_true, y_pred, np.array(weights, "float32")) for m in (metrics, keras.metrics)
+        )
         assert float(ours) == pytest.approx(float(theirs))
 
 
@@ -575,3 +590,38 @@ def test_no_update_makes_memory_after_the_first(name):
                 metric.update_state(y_true, y_pred, np.ones(6))
         held.append(arena.nbytes)
     assert held[1] == held[2] > 0
+
+
+@pytest.mark.parametrize("name", [*THRESHOLDS, "BinaryAccuracy", "RootMeanSquaredError", "BinaryIoU"])
+def test_one_prediction_a_sample_is_weighed_as_in_keras(name):
+    """And with the weights in a column alike, which Keras has for some only."""
+    rng = np.random.default_rng(2)
+    y_true, y_pred = rng.integers(0, 2, 9).astype("float32"), (rng.integers(0, 64, 9) / 64).astype("float32")
+    weights = rng.integers(1, 5, 9)
+    options = {key: SAMPLE[key] for key in needed(name)}
+    ours, again, theirs = (getattr(module, name)(**options) for module in (metrics, metrics, keras.metrics))
+    given = weights if name == "BinaryIoU" else weights.astype("float32")  # whole numbers, of counts
+    for metric, of_metric in ((ours, given), (again, given[:, None]), (theirs, given)):
+        metric.update_state(y_true, y_pred, of_metric)
+    np.testing.assert_allclose([ours.result(), again.result()], [theirs.result().numpy()] * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("Precision", {"thresholds": [0.2, 0.7]}), ("Recall", {}), ("TrueNegatives", {}), ("AUC", {"thresholds": [0.13, 0.5]})],
+)
+def test_predictions_that_are_no_probabilities_count_as_in_keras(name, options):
+    y_true = np.array([0, 1, 1, 0, 1, 0], "float32")
+    y_pred = np.array([0.1, np.nan, 0.9, 1.7, -0.4, 0.6], "float32")
+    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
+    for metric in (ours, theirs):
+        metric.update_state(y_true, y_pred)
+    for variable, expected in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), expected.numpy(), err_msg=expected.name)
+
+
+@pytest.mark.parametrize("name", [*(name for name in ALL if name not in ("F1Score", "FBetaScore", "R2Score")), "Mean", "Sum"])
+def test_a_result_of_nothing_is_keras_s(name):
+    options = {key: SAMPLE[key] for key in needed(name)}
+    ours, theirs = (getattr(module, name)(**options).result() for module in (metrics, keras.metrics))
+    np.testing.assert_array_equal(ours, np.asarray(theirs))

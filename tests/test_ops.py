@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import scipy.ndimage
 import tensorflow as tf
 from hypothesis import given
 
@@ -531,17 +532,11 @@ FLOAT32_ONLY = {"in_top_k"}
 TARGETS_FIRST = {"binary_crossentropy", "categorical_crossentropy"}  # whose targets have no gradient here
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.filterwarnings("ignore:You are using a softmax")
-@drawn_cases(8)
-@given(seed=seeds)
-def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
-    if dtype == "float64" and name in FLOAT32_ONLY:
-        pytest.skip("TensorFlow computes it in float32")
-    call = drawn(name, seed, dtype)
+def check_call(name: str, call: Call, seed: int, dtype: str) -> None:
+    """Values, types, and the gradient of each array, as Keras's; the arguments stay as they are."""
     outputs, dys, gradients = theirs(name, call, seed)
     tolerance = "float32" if name in ROUNDED else dtype
+    before = mapped(np.copy, call)
 
     args, named = mapped(ops.convert_to_tensor, call[0]), mapped(ops.convert_to_tensor, call[1])
     sources = [one for one in flatten_struct([args, named]) if is_source(one)]
@@ -556,14 +551,184 @@ def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
             assert y.dtype == expected.dtype
     floats = [(y, dy) for y, dy in zip(ours, dys) if dy.dtype.kind == "f"]
     found = tape.gradient([y for y, _ in floats], sources, [dy for _, dy in floats])
+    for one, other in zip(flatten_struct([*call]), flatten_struct([*before])):
+        np.testing.assert_array_equal(one, other)
     if gradients is None:
-        check_slope(name, drawn(name, seed, "float64"), seed)
+        check_slope(name, mapped(lambda one: one.astype("float64") if is_source(one) else one, call), seed)
         return
     for gradient, expected in zip(found, gradients, strict=True):
         if gradient is None or expected is None:  # which TensorFlow says as zeros at times
             assert not np.any(gradient if expected is None else expected)
         else:
             check(gradient, tf.convert_to_tensor(expected), tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.filterwarnings("ignore:You are using a softmax")
+@drawn_cases(8)
+@given(seed=seeds)
+def test_values_and_gradients(name: str, dtype: str, seed: int) -> None:
+    if dtype == "float64" and name in FLOAT32_ONLY:
+        pytest.skip("TensorFlow computes it in float32")
+    check_call(name, drawn(name, seed, dtype), seed, dtype)
+
+
+def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
+    """Calls with arguments that the cases above leave at their defaults."""
+    d = Draw(11, "float32")
+    x, matrix, row, images = d.normal((3, 4, 5)), d.normal((3, 4)), d.normal((6,)), d.normal((2, 6, 7, 4))
+    turned, nan = np.ascontiguousarray(images.transpose(0, 3, 1, 2)), d.gaps((5, 4))
+    signals, whole = d.normal((2, 9, 4)), d.random.integers(0, 9, (3, 4)).astype("int32")
+    gray, other = d.positive((2, 3, 9, 8)), d.positive((2, 3, 9, 8)) / 2
+    query, key = d.normal((2, 3, 2, 4)), d.normal((2, 5, 2, 4))
+    first = {"data_format": "channels_first"}
+    heads = [query, key, d.normal((2, 5, 2, 4))]
+    return [
+        ("argmax", [matrix], {"axis": 1, "keepdims": True}),
+        ("argmin", [matrix], {}),
+        ("average", [d.normal((3, 3))], {"axis": 0, "weights": d.positive((3,))}),
+        ("average", [matrix], {"axis": 1, "weights": d.positive((4,))}),
+        ("average", [matrix], {}),
+        ("bincount", [whole], {}),
+        ("bincount", [whole], {"weights": d.normal((3, 4)), "minlength": 12}),
+        ("batch_normalization", [matrix, d.normal((3,)), d.positive((3,))], {"axis": 0, "epsilon": 0.1}),
+        ("categorical_crossentropy", [np.eye(4, dtype="float32"), d.positive((4, 4))], {"axis": 0}),
+        ("conv", [images, d.normal((2, 2, 2, 6))], {"dilation_rate": 2}),
+        ("conv", [images, d.normal((2, 2, 4, 3))], {"strides": (1, 2), "padding": "same"}),
+        ("conv", [signals, d.normal((3, 4, 2))], {"strides": 2, "padding": "same"}),
+        ("conv", [signals, d.normal((3, 4, 2))], {"dilation_rate": 2}),
+        ("conv_transpose", [images, d.normal((3, 3, 2, 4))], {"strides": 2, "output_padding": 1, "padding": "same"}),
+        ("depthwise_conv", [images, d.normal((2, 2, 4, 2))], {"dilation_rate": 2}),
+        ("depthwise_conv", [images, d.normal((2, 2, 4, 2))], {"strides": 2}),
+        ("separable_conv", [images, d.normal((2, 2, 4, 2)), d.normal((1, 1, 8, 3))], {"dilation_rate": 2}),
+        ("max_pool", [signals, 3], {"strides": 2, "padding": "same"}),
+        ("average_pool", [signals, 3], {"padding": "same"}),
+        ("max_pool", [images, (2, 3)], {}),
+        ("adaptive_average_pool", [signals, 4], {}),
+        ("adaptive_max_pool", [signals, 4], {}),
+        ("adaptive_max_pool", [turned, (3, 2)], first),
+        ("adaptive_average_pool", [turned, 3], first),
+        ("correlate", [d.normal((3,)), d.normal((7,))], {"mode": "same"}),
+        ("correlate", [d.normal((3,)), d.normal((7,))], {"mode": "full"}),
+        ("corrcoef", [whole], {}),
+        ("cross", [d.normal((3, 2)), d.normal((3, 2))], {}),
+        ("cross", [d.normal((4, 3)), d.normal((4, 3))], {"axisc": 0}),
+        ("cross", [d.normal((3, 4)), d.normal((4, 3))], {"axisa": 0, "axisc": 0}),
+        ("cumsum", [matrix], {}),
+        ("cumprod", [matrix], {}),
+        ("cumsum", [whole], {"axis": 1, "dtype": "float32"}),
+        ("cumprod", [whole], {"axis": 1, "dtype": "float32"}),
+        ("depth_to_space", [d.normal((2, 8, 3, 2)), 2, "channels_first"], {}),
+        ("space_to_depth", [d.normal((2, 3, 4, 6)), 2, "channels_first"], {}),
+        ("diag", [matrix], {"k": 1}),
+        ("diag", [matrix], {"k": -2}),
+        ("diff", [matrix], {"n": 2}),
+        ("diff", [x], {"n": 2, "axis": 1}),
+        ("dot_product_attention", heads, {"bias": d.normal((2, 2, 3, 5))}),
+        ("dot_product_attention", heads, {"mask": d.normal((2, 2, 3, 5)) > 0}),
+        ("dot_product_attention", heads, {"scale": 0.3}),
+        ("empty_like", [matrix], {"dtype": "int32"}),
+        ("expand_dims", [matrix, (0, 2)], {}),
+        ("flip", [matrix], {}),
+        ("full_like", [matrix, 2.5], {"dtype": "int32"}),
+        ("glu", [x[:, :, :4]], {"axis": 1}),
+        ("image.affine_transform", [images, np.array([2, 1, -1, 1, 3, 0, 1, 0])], {"fill_value": 0.5}),
+        ("image.affine_transform", [images, np.array([2, 1, -1, 1, 3, 0, 1, 0])], {"interpolation": "nearest"}),
+        ("image.affine_transform", [images, np.array([2, 1, -1, 1, 3, 0, 1, 0])], {"fill_mode": "reflect"}),
+        ("image.extract_patches", [images, 2], {"strides": 1}),
+        ("image.extract_patches", [images, 2], {"dilation_rate": 2, "strides": 1}),
+        ("image.gaussian_blur", [images, (3, 5), (1.3, 0.7)], {}),
+        ("image.pad_images", [images[0], 1, 2, 3, 0], {}),
+        (
+            "image.perspective_transform",
+            [images, [[0, 0], [0, 3], [3, 0], [3, 3]], [[0, 0.3], [0.2, 3], [3, 0.1], [2.7, 3.3]]],
+            {"interpolation": "nearest", "fill_value": 0.5},
+        ),
+        ("image.resize", [images[0], (4, 9)], {}),
+        ("image.rgb_to_grayscale", [gray], first),
+        ("image.rgb_to_grayscale", [gray[0, :, :, :3]], {}),
+        ("image.rgb_to_grayscale", [d.random.integers(0, 256, (4, 5, 3)).astype("uint8")], {}),
+        ("image.rgb_to_grayscale", [gray[..., :1]], {}),
+        ("image.ssim", [gray, other], {"filter_size": 5, **first}),
+        (
+            "image.ssim",
+            [turned.transpose(0, 2, 3, 1), images / 2],
+            {"filter_size": 3, "filter_sigma": 0.8, "k1": 0.1, "k2": 0.2},
+        ),
+        ("isclose", [np.array([1, np.nan, 3], "float32"), np.array([1.1, np.nan, 4], "float32")], {"equal_nan": True}),
+        ("isclose", [np.array([1, np.nan, 3], "float32"), np.array([1.1, np.nan, 4], "float32")], {"rtol": 0.2}),
+        ("layer_normalization", [x], {"axis": 1}),
+        ("leaky_relu", [matrix], {"negative_slope": 0.25}),
+        ("logsumexp", [x], {"axis": (0, 2)}),
+        ("max", [matrix], {"axis": 1, "initial": 0.5}),
+        ("min", [matrix], {"axis": 0, "initial": -0.5}),
+        ("mean", [whole], {"axis": 1}),
+        ("median", [whole], {"axis": 1}),
+        ("moments", [x], {"axes": [0, 2]}),
+        ("moveaxis", [x, (0, 1), (2, 0)], {}),
+        ("moveaxis", [x, (2, 0), (1, 2)], {}),
+        ("moveaxis", [x, (0, 1), (1, 0)], {}),
+        ("multi_hot", [whole, 9], {"dtype": "int32"}),
+        ("multi_hot", [whole[0], 9], {}),
+        ("nan_to_num", [nan], {}),
+        ("nanpercentile", [nan, 30.0], {"axis": 0, "keepdims": True, "method": "lower"}),
+        ("percentile", [matrix, [30.0, 60.0]], {"axis": 0, "keepdims": True, "method": "higher"}),
+        ("percentile", [matrix, 30.0], {"method": "nearest"}),
+        ("norm", [matrix], {}),
+        ("norm", [matrix], {"axis": 1, "keepdims": True}),
+        ("norm", [row], {"ord": 1}),
+        ("norm", [matrix], {"ord": 1}),
+        ("norm", [matrix], {"ord": np.inf, "keepdims": True}),
+        ("norm", [x], {"ord": 1, "axis": (2, 0)}),
+        ("norm", [x], {"ord": np.inf, "axis": (0, -1)}),
+        ("norm", [matrix], {"ord": "fro", "axis": (0, 1)}),
+        ("normalize", [matrix], {"order": 1}),
+        ("normalize", [matrix], {"epsilon": 100.0}),
+        ("one_hot", [whole, 5], {"dtype": "int32", "axis": 1}),
+        ("pad", [matrix, ((1, 0), (2, 1))], {"constant_values": 2}),
+        ("prod", [whole], {"axis": 1, "dtype": "float32"}),
+        ("quantile", [whole, 0.3], {"axis": 1}),
+        ("relu", [matrix], {}),
+        ("repeat", [matrix, [1, 0, 2]], {"axis": 0}),
+        ("repeat", [matrix, [1, 0, 2, 1]], {"axis": 1}),
+        ("repeat", [matrix, 2], {}),
+        ("rms_normalization", [x], {"axis": (1, 2)}),
+        ("roll", [matrix, (1, 2)], {"axis": (0, 1)}),
+        ("roll", [matrix, 5], {}),
+        ("round", [matrix * 10, -1], {}),
+        ("scatter_update", [matrix, [[0, 0], [1, 2], [0, 0]], d.normal((3,))], {"reduction": "add"}),
+        ("segment_sum", [matrix, np.array([0, 1, 1])], {}),
+        ("segment_max", [matrix, np.array([0, 0, 1])], {}),
+        ("selu", [matrix], {}),
+        ("silu", [matrix], {}),
+        ("split", [matrix, 2], {"axis": -1}),
+        ("split", [matrix, [1]], {}),
+        ("squeeze", [d.normal((1, 3, 1))], {"axis": (0, 2)}),
+        ("squareplus", [matrix], {"b": 2}),
+        ("soft_shrink", [matrix], {"threshold": 0.2}),
+        ("hard_shrink", [matrix], {"threshold": 0.2}),
+        ("softmax", [x], {"axis": 1}),
+        ("log_softmax", [x], {"axis": 0}),
+        ("elu", [matrix], {"alpha": 0.5}),
+        ("celu", [matrix], {"alpha": 0.5}),
+        ("sum", [whole], {"axis": 1}),
+        ("take", [matrix, np.array([0, 5, 5])], {}),
+        ("take_along_axis", [matrix, np.array([0, 5, 5])], {}),
+        ("tensordot", [matrix, d.normal((3, 4))], {"axes": ([0, 1], [0, 1])}),
+        ("tile", [matrix, 2], {}),
+        ("transpose", [x], {}),
+        ("unstack", [matrix], {"num": 3}),
+        ("var", [whole.astype("float32")], {"axis": 1, "keepdims": True}),
+        ("zeros_like", [matrix], {"dtype": "int32"}),
+        ("ones_like", [matrix], {"dtype": "int32"}),
+    ]
+
+
+@pytest.mark.parametrize("call", further(), ids=lambda call: f"{call[0]} {', '.join(call[2])}")
+def test_further_arguments(call: tuple[str, list[Any], dict[str, Any]]) -> None:
+    name, *arguments = call
+    check_call(name, (arguments[0], arguments[1]), 3, "float32")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -613,6 +778,7 @@ def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
     [
         {},
         {"sorted": False},
+        {"sorted": False, "return_index": True, "return_inverse": True, "return_counts": True},
         {"return_index": True, "return_inverse": True, "return_counts": True},
         {"axis": 1},
         {"size": 6, "fill_value": 9},
@@ -620,9 +786,12 @@ def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
     ],
 )
 def test_unique(named: dict[str, Any]) -> None:
-    x = np.array([[3, 1, 2, 3], [2, 2, 0, 1]], "int32")
-    for y, expected in zip(flatten_struct(ops.unique(x, **named)), flatten_struct(keras.ops.unique(x, **named)), strict=True):
-        check(y, expected, "float32")
+    for rows in ([[3, 1, 2, 3], [2, 2, 0, 1]], [[2, 3, 1, 3], [2, 3, 1, 2]]):
+        x = np.array(rows, "int32")
+        for y, expected in zip(
+            flatten_struct(ops.unique(x, **named)), flatten_struct(keras.ops.unique(x, **named)), strict=True
+        ):
+            check(y, expected, "float32")
 
 
 # What has a test of its own (here, in test_control, among the activations, or with random numbers), and what is no op.
@@ -745,15 +914,15 @@ def test_fold_puts_back_what_unfold_took(named: dict[str, Any]) -> None:
 
 
 MADE = {  # of numbers, not of tensors
-    "arange": [(7,), (2, 9, 3)],
-    "eye": [(3,), (2, 4)],
-    "full": [((2, 3), 0.5)],
-    "identity": [(3,)],
-    "linspace": [(1.0, 2.5, 4), (1.0, 2.0, 4, False)],
+    "arange": [(7,), (2, 9, 3), (2, 9, 3, "float32")],
+    "eye": [(3,), (2, 4), (3, 4, -1, "int32")],
+    "full": [((2, 3), 0.5), ((2, 3), 2, "int32")],
+    "identity": [(3,), (3, "int32")],
+    "linspace": [(1.0, 2.5, 4), (1.0, 2.0, 4, False), (1.0, 2.0, 4, True, True)],
     "logspace": [(0.0, 2.0, 5), (0.0, 2.0, 5, False, 3.0)],
     "meshgrid": [([1.0, 2.0, 3.0], [4.0, 5.0])],
-    "ones": [((2, 3),)],
-    "tri": [(3,), (3, 4, 1)],
+    "ones": [((2, 3),), ((2, 3), "int32")],
+    "tri": [(3,), (3, 4, 1), (3, 4, -1, "int32")],
     "zeros": [((2, 3), "int32")],
 }
 
@@ -769,3 +938,66 @@ def test_arrays_made_of_numbers(name: str) -> None:
 
 def test_longer_names_are_the_same_ops() -> None:
     assert ops.numpy.sum is ops.sum
+
+
+def test_a_product_has_the_type_that_is_said() -> None:
+    """Keras on TensorFlow leaves whole numbers as they are."""
+    for name in ("prod", "cumprod", "cumsum"):
+        assert getattr(ops, name)(np.array([2, 3]), axis=0, dtype="float32").dtype == np.float32
+
+
+def test_what_norms_and_gray_images_refuse() -> None:
+    x = np.ones((3, 4), "float32")
+    with pytest.raises(ValueError, match=r"Invalid `ord` argument for a norm along the axes \(0, 1\).*Received: ord=2"):
+        ops.norm(x, 2)
+    with pytest.raises(ValueError, match=r"Invalid `ord` argument.*Received: ord='nuc'"):
+        ops.norm(x, "nuc", axis=1)
+    for module in (ops, keras.ops):
+        with pytest.raises(ValueError, match="Invalid channel size: expected 3"):
+            module.image.rgb_to_grayscale(np.ones((2, 4, 4, 2), "float32"))
+
+
+def test_the_smallest_along_any_axis_come_first() -> None:
+    x = np.random.default_rng(0).permutation(12).reshape(4, 3).astype("float32")
+    places = np.asarray(ops.argpartition(x, 1, axis=0))
+    np.testing.assert_array_equal(np.sort(np.take_along_axis(x, places, 0)[:2], axis=0), np.sort(x, axis=0)[:2])
+
+
+def test_a_grid_has_its_rows_or_its_columns_first() -> None:
+    for named in ({}, {"indexing": "xy"}, {"indexing": "ij"}):
+        for one, other in zip(*(module.meshgrid([1.0, 2, 3], [4.0, 5], **named) for module in (ops, keras.ops)), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("subscripts", ["cb,ba", "ij,jk", "ba,bc", "ab"])
+def test_letters_of_a_result_that_is_not_said_are_sorted(subscripts: str) -> None:
+    """As NumPy sorts them; Keras gives the letters new names first."""
+    sizes = {letter: size for size, letter in enumerate(sorted({*subscripts} - {","}), start=2)}
+    arrays = [np.random.default_rng(0).normal(size=[sizes[letter] for letter in part]) for part in subscripts.split(",")]
+    said = f"{subscripts}->{''.join(sorted(one for one in {*subscripts} - {','} if subscripts.count(one) == 1))}"
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    with minicnn.GradientTape(persistent=True) as tape:
+        tape.watch(tensors)
+        y, same = ops.einsum(subscripts, *tensors), ops.einsum(said, *tensors)
+    np.testing.assert_allclose(y, np.einsum(subscripts, *arrays))
+    dy = np.random.default_rng(1).normal(size=y.shape)
+    for one, other in zip(tape.gradient(y, tensors, dy), tape.gradient(same, tensors, dy)):
+        np.testing.assert_allclose(one, other)
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "reflect", "mirror", "wrap"])
+@pytest.mark.parametrize("order", [0, 1])
+def test_elements_at_any_place_are_scipy_s(fill_mode: str, order: int) -> None:
+    """Keras on TensorFlow looks beyond the array where it is reflected."""
+    random = np.random.default_rng(0)
+    x, places = random.normal(size=(5, 4)), random.normal(size=(2, 30)) * 6 + 1.3
+    expected = scipy.ndimage.map_coordinates(
+        x, places, order=order, mode={"constant": "grid-constant", "wrap": "grid-wrap"}.get(fill_mode, fill_mode), cval=0.5
+    )
+    np.testing.assert_allclose(ops.image.map_coordinates(x, places, order, fill_mode, 0.5), expected, atol=1e-12)
+
+
+def test_a_sum_of_no_exponentials_is_zero() -> None:
+    x = np.array([[-np.inf, -np.inf], [-np.inf, 1.0]], "float32")
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(ops.logsumexp(x, axis=1), [-np.inf, 1])

@@ -792,3 +792,36 @@ def test_no_step_makes_memory_after_the_first(options):
         held.append(arena.nbytes)
     assert held[2] == held[4]
     assert all(variable.value is address for variable, address in zip(variables, addresses))
+
+
+def test_a_dynamic_scale_replaces_that_of_the_optimizer_inside():
+    """Gradients would be divided twice."""
+    for module in (optimizers, keras.optimizers):
+        inner = module.SGD(loss_scale_factor=4.0)
+        module.LossScaleOptimizer(inner)
+        assert inner.loss_scale_factor is None
+
+
+def test_what_is_set_for_groups_reaches_each_of_them():
+    values = {"kernel": np.zeros(1, "float32"), "beta": np.zeros(1, "float32")}
+    here = variables_of(Variable, values)
+    averaged = {"use_ema": True, "ema_momentum": 0.5}
+    optimizer = optimizers.MultiOptimizer(
+        optimizers.OptimizerMap(optimizers.SGD(1.0, **averaged), {"beta": optimizers.SGD(0.5, **averaged)})
+    )
+    optimizer.build(here)
+    optimizer.loss_scale_factor = 2.0
+    for _ in range(2):
+        optimizer.apply([np.full(1, 2.0), np.full(1, 2.0)], here)
+    assert [float(variable[0]) for variable in here] == [-2, -1]
+    optimizer.finalize_variable_values(here)
+    assert [float(variable[0]) for variable in here] == [-1.5, -0.75]
+
+
+def test_weights_are_excluded_from_decay_by_their_own_names_not_their_layers():
+    """Keras's own `exclude_from_weight_decay`; on TensorFlow its variables' names are whole paths."""
+    variables = [Variable(np.ones(2, "float32"), name=name, path=f"bias_layer/{name}") for name in ("kernel", "scale")]
+    optimizer = optimizers.SGD(0.5, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "scale"])
+    optimizer.apply([np.zeros(2, "float32")] * 2, variables)
+    assert [float(variable[0]) for variable in variables] == [0.75, 1]

@@ -107,3 +107,12 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="Could not interpret regularizer identifier: l3"):
         regularizers.get("l3")
     assert regularizers.get(None) is None
+
+
+def test_none_stands_for_what_it_does_in_keras():
+    for name in ("L1", "L2", "L1L2"):
+        kept = [
+            in_float32(getattr(module, name)(*[None] * (2 if name == "L1L2" else 1)).get_config())
+            for module in (regularizers, keras.regularizers)
+        ]
+        assert kept[0] == kept[1]

@@ -36,6 +36,7 @@ from minicnn.optimizers import SGD, schedules
 from minicnn.registry import custom_object_scope
 from minicnn.study import diagram
 from minicnn.study.labels import class_indices, probabilities
+from minicnn.study.style import displayable
 
 NAMES = ("cat", "dog", "ship")
 
@@ -812,3 +813,55 @@ def test_model_to_dot_is_a_graph_of_pydot():
     assert len(dot.get_nodes()) == 8 + 1  # and the defaults
     assert len(dot.get_edges()) == 8
     assert "norm (BatchNormalization)" in dot.to_string()
+
+
+def test_counts_of_classes_without_images_are_zero():
+    (axis,) = study.label_counts([1, 1, 0], NAMES).axes
+    assert [bar.get_height() for bar in axis.patches] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(("largest", "divisor"), [(0.5, 1), (12.0, 12), (16.0, 16), (17.0, 255), (255.0, 255)])
+def test_floats_are_taken_for_shares_or_bytes_by_what_they_reach(largest, divisor):
+    picture = np.array([[0.0, largest], [largest / 2, 0.0]])
+    np.testing.assert_allclose(displayable(picture), picture / divisor)
+
+
+def test_augmented_whole_numbers_are_rounded_and_stay_in_their_range():
+    picture = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    shown = images_of(study.augmentation_preview(lambda p: 1.5 * p - 20.0, picture, count=1))
+    np.testing.assert_array_equal(shown[1], np.rint(1.5 * picture - 20).clip(0, 255))
+
+
+def test_lr_find_takes_whole_batches_alone(monkeypatch):
+    model, sizes = quadratic(), []
+    train = model.train_on_batch
+
+    def noted(x, y, **named):
+        sizes.append(len(x))
+        return train(x, y, **named)
+
+    monkeypatch.setattr(model, "train_on_batch", noted)
+    study.lr_find(model, np.ones((10, 1)), np.ones((10, 1)), batch_size=4, steps=5)
+    assert sizes == [4] * 5
+    assert [float(metric.result()) for metric in model.metrics] == [0]  # none of it is left
+
+
+def test_predict_tta_hands_the_batch_size_on():
+    class Listening:
+        def predict(self, x, batch_size, verbose):
+            assert (batch_size, verbose) == (3, 0)
+            return x[:, 0, 0]
+
+    assert study.predict_tta(Listening(), np.ones((5, 4, 4, 1)), batch_size=3).shape == (5, 1)
+
+
+def test_a_seed_decides_what_gradcheck_draws():
+    model = Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(1)])
+    errors = [[one.error for one in study.gradcheck(model, seed=seed)] for seed in (1, 1, 2)]
+    assert errors[0] == errors[1] != errors[2]
+
+
+def test_of_several_maps_the_first_is_pooled_unless_another_is_named():
+    maps = np.random.default_rng(0).random((4, 4, 3), np.float32)
+    for named, channel in (({}, 0), ({"channel": 2}, 2)):
+        np.testing.assert_array_equal(images_of(study.max_pool_argmax(maps, **named))[0], maps[..., channel])

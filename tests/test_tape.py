@@ -353,3 +353,26 @@ def test_a_loss_has_no_gradient_at_its_targets():
         loss = minicnn.losses.BinaryCrossentropy()(x * 1.0, x)
     with pytest.raises(NotImplementedError, match="with respect to `y_pred` alone"):
         tape.gradient(loss, x)
+
+
+def test_jacobians_of_what_is_not_connected_are_zero_where_that_is_asked_for():
+    found = []
+    for root, tapes in ((minicnn, minicnn.GradientTape), (tf, tf.GradientTape)):
+        x, unused = root.Variable(X[0, :2, 0]), root.Variable(X[0, :3, 0])
+        with tapes() as tape:
+            y = root.convert_to_tensor(x) * 2.0
+        found.append(
+            tape.jacobian(y, [x, unused], unconnected_gradients="zero" if root is minicnn else tf.UnconnectedGradients.ZERO)
+        )
+        with pytest.raises(RuntimeError, match="non-persistent"):
+            tape.jacobian(y, x)
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs)
+
+
+def test_variables_are_listed_in_the_order_in_which_they_were_seen():
+    a, b, c = (minicnn.Variable(float(i)) for i in range(3))
+    with minicnn.GradientTape() as tape:
+        ops.multiply(b, 2.0) + ops.multiply(a, 3.0)
+        ops.multiply(b, c)
+    assert [float(one) for one in tape.watched_variables()] == [1, 0, 2]

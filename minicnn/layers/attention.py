@@ -332,7 +332,7 @@ class Attention(Layer):
                 f"Invalid value for argument score_mode. Expected one of {{'dot', 'concat'}}. Received: score_mode={score_mode}"
             )
         self.use_scale, self.score_mode, self.dropout, self.seed = use_scale, score_mode, dropout, seed
-        self._drop = Dropout(dropout, seed=seed) if dropout > 0 else None
+        self._drop = Dropout(dropout, seed=seed, dtype=self.dtype) if dropout > 0 else None
 
     def build(self, input_shape: Any) -> None:
         if not isinstance(input_shape, list) or len(input_shape) not in (2, 3):

@@ -439,7 +439,7 @@ class RandomColorJitter(RandomLayer):
         self.contrast_factor = contrast_factor
         self.saturation_factor = saturation_factor
         self.hue_factor = hue_factor
-        common = {"value_range": value_range, "seed": seed, "dtype": self.dtype}
+        common = {"value_range": value_range, "seed": seed, "data_format": self.data_format, "dtype": self.dtype}
         self.random_brightness = None if brightness_factor is None else RandomBrightness(brightness_factor, **common)
         self.random_contrast = None if contrast_factor is None else RandomContrast(contrast_factor, **common)
         self.random_saturation = None if saturation_factor is None else RandomSaturation(saturation_factor, **common)

@@ -9,7 +9,7 @@ import numpy as np
 from minicnn import backends, config
 from minicnn.backends import ops as kernels
 from minicnn.ops.base import namespace, op
-from minicnn.ops.elementwise import cast, round, saturate_cast
+from minicnn.ops.elementwise import cast, multiply, round, saturate_cast
 from minicnn.ops.image_filters import batched, gaussian_blur, scale_and_translate, sobel_edges, ssim
 from minicnn.ops.image_maps import affine_transform, elastic_transform, map_coordinates, perspective_transform
 from minicnn.ops.nn import conv
@@ -126,8 +126,26 @@ def resize(
 
 
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
-    """0.2989 red + 0.587 green + 0.114 blue, as one channel."""
-    return sum(images * np.array([0.2989, 0.587, 0.114], "float32"), axis=-1, keepdims=True)
+    """0.2989 red + 0.587 green + 0.114 blue, as one channel in the images' dtype; one channel alone stays as it is.
+
+    Raises:
+        ValueError: for another number of channels.
+    """
+
+    def gray(x: Any) -> Any:
+        if x.shape[-1] == 1:
+            return x
+        if x.shape[-1] != 3:
+            raise ValueError(
+                "Invalid channel size: expected 3 (RGB) or 1 (Grayscale). "
+                f"Received input with shape: images.shape={tuple(images.shape)}"
+            )
+        whole = str(x.dtype)[:5] != "float"
+        y = cast(x, config.floatx()) if whole else x
+        y = sum(multiply(y, np.array([0.2989, 0.587, 0.114], str(y.dtype))), axis=-1, keepdims=True)
+        return cast(y, x.dtype) if whole else y
+
+    return _channels_last(gray, images, data_format)
 
 
 @op("images")

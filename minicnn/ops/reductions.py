@@ -9,8 +9,21 @@ import numpy as np
 
 from minicnn import config
 from minicnn.ops.base import namespace, op
-from minicnn.ops.elementwise import absolute, divide, exp, log, maximum, multiply, sqrt, square, stop_gradient, subtract
-from minicnn.ops.shaping import squeeze, take_along_axis
+from minicnn.ops.elementwise import (
+    absolute,
+    divide,
+    exp,
+    isfinite,
+    log,
+    maximum,
+    multiply,
+    sqrt,
+    square,
+    stop_gradient,
+    subtract,
+    where,
+)
+from minicnn.ops.shaping import ndim, reshape, squeeze, take_along_axis
 
 Axis = Any  # an int, several of them, or None for all
 
@@ -74,7 +87,8 @@ def _extreme(name: str, which: str) -> Any:
     def backward(dy: Any, saved: Any) -> Any:
         x, y, axes = saved
         chosen = x == _spread(y, x, axes)
-        return chosen * _spread(dy, x, axes) / chosen.sum(axis=axes, keepdims=True).astype(dy.dtype)
+        count = chosen.sum(axis=axes, keepdims=True)  # none, where `initial` is beyond all of them
+        return chosen * _spread(dy, x, axes) / namespace(x).maximum(count, 1).astype(dy.dtype)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The {which} along axes. Where several are, its gradient is shared among them."
@@ -139,14 +153,15 @@ def _(dy: Any, saved: Any) -> Any:
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """log(sum of exp(x)) along axes, without overflow."""
-    largest = stop_gradient(max(x, axis, True))
+    largest = max(x, axis, True)
+    largest = stop_gradient(where(isfinite(largest), largest, 0.0))  # of nothing but -inf, the sum is 0
     total = log(sum(exp(subtract(x, largest)), axis, True))
     y = total + largest
     return y if keepdims else squeeze(y, tuple(_axes(axis, len(x.shape))))
 
 
-def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The length of the vectors along an axis (of all elements, for None): Euclidean, or with `ord` 1 or infinity.
+def vector_norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The length of the vectors along axes (of all elements, for None): Euclidean, or with `ord` 1 or infinity.
 
     Raises:
         ValueError: for another `ord`.
@@ -158,6 +173,29 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
     if ord in ("inf", np.inf):
         return max(absolute(x), axis, keepdims)
     raise ValueError(f"Invalid `ord` argument. Expected one of None, 2, 'fro', 'euclidean', 1, inf. Received: ord={ord!r}")
+
+
+def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The length of the vectors along an axis, or the norm of the matrices along two (all axes, for None).
+
+    Args:
+        ord: of vectors None or 2 (Euclidean), 1 or infinity. Of matrices None or "fro" (the root of the sum of squares), 1 or
+            infinity: the largest sum of sizes of a column, or of a row.
+
+    Raises:
+        ValueError: for another `ord`, such as a matrix's 2, its largest singular value.
+    """
+    axes = _axes(axis, len(x.shape))
+    if len(axes) == 1 or ord in (None, "fro", "euclidean"):
+        return vector_norm(x, ord, axis, keepdims)
+    if len(axes) != 2 or ord not in (1, "inf", np.inf):
+        raise ValueError(
+            f"Invalid `ord` argument for a norm along the axes {axes}. Expected None or 'fro', or of two axes 1 or inf. "
+            f"Received: ord={ord!r}"
+        )
+    rows, columns = axes if ord == 1 else axes[::-1]
+    y = max(sum(absolute(x), rows, True), columns, True)
+    return y if keepdims else squeeze(y, axes)
 
 
 def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Any:
@@ -179,9 +217,13 @@ def moments(x: Any, axes: Axis, keepdims: bool = False, synchronized: bool = Fal
 
 
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Any:
-    """The mean along axes, weighted."""
+    """The mean along axes, weighted: by an array of the shape of x, or a row of weights along one axis."""
     if weights is None:
         return mean(x, axis)
+    if axis is not None and ndim(weights) == 1 < len(x.shape):
+        (along,) = _axes(axis, len(x.shape))
+        weights = reshape(weights, [-1 if i == along else 1 for i in range(len(x.shape))])
+        return divide(sum(multiply(x, weights), axis), sum(weights))
     return divide(sum(multiply(x, weights), axis), sum(weights, axis))
 
 

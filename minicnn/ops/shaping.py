@@ -433,8 +433,8 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None) -> Any:
     """So many numbers at equal distances, from `start` to `stop`; with `retstep` also the distance."""
     values, step = np.linspace(start, stop, num, endpoint, retstep=True)
-    numbers = as_tensor(values.astype(dtype or config.floatx()))
-    return (numbers, step) if retstep else numbers
+    numbers, distance = (as_tensor(np.asarray(one, dtype or config.floatx())) for one in (values, step))
+    return (numbers, distance) if retstep else numbers
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import ops
+from minicnn.ops.reductions import vector_norm
 from minicnn.tensor import Symbolic, as_tensor
 
 __all__ = ["LINALG", "MATH"]
@@ -198,8 +199,8 @@ def band_part(input: Any, num_lower: int, num_upper: int) -> Any:
 
 
 def normalize(tensor: Any, ord: Any = "euclidean", axis: Any = None) -> tuple[Any, Any]:
-    """The tensor divided by its norm along axes; and the norm."""
-    length = ops.norm(tensor, None if ord == "euclidean" else ord, axis, keepdims=True)
+    """The tensor divided by its length along axes, one vector's as in TensorFlow; and the length."""
+    length = vector_norm(tensor, ord, axis, keepdims=True)
     return ops.divide(tensor, length), length
 
 

@@ -85,6 +85,7 @@ def check_layer(
     expected_dx, expected_grads = tape.gradient(expected, [inputs, learned], output_gradients=tf.constant(dy))
 
     on_device = [asarray(item) for item in x] if isinstance(x, list) else asarray(x)
+    given = [item.copy() for item in (*x, dy)] if isinstance(x, list) else [x.copy(), dy.copy()]
     y, saved = ours.forward(on_device, training)
     target.check(to_numpy(y), expected, terms)
     dx, grads = ours.backward(asarray(dy), saved)
@@ -102,6 +103,8 @@ def check_layer(
         assert none is None
         for gradient, other in zip(grads, again, strict=True):
             np.testing.assert_array_equal(to_numpy(gradient), to_numpy(other))
+    for array, before in zip((*x, dy) if isinstance(x, list) else (x, dy), given, strict=True):
+        np.testing.assert_array_equal(array, before)  # the caller's own
     for weight, expected_weight in zip(ours.weights, theirs.weights):
         target.check(weight.numpy(), expected_weight.numpy())
 

@@ -121,10 +121,10 @@ WITH_KERNELS = ("AutoContrast", "RandomErasing", "RandomHue", "RandomShear")
 WITHOUT_CHANCE = ("AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization")
 
 
-def pair_of_case(name: str, target: Target, high: int, seed: int) -> tuple[Any, Any]:
+def pair_of_case(name: str, target: Target, bounds: tuple[int, int], seed: int) -> tuple[Any, Any]:
     arguments = dict(CASES[name][0])
     if name not in WITHOUT_A_RANGE:
-        arguments["value_range"] = (0, high)
+        arguments["value_range"] = bounds
     if name not in WITHOUT_CHANCE:
         arguments["seed"] = seed
     return pair_of(name, target, **arguments)
@@ -132,12 +132,14 @@ def pair_of_case(name: str, target: Target, high: int, seed: int) -> tuple[Any, 
 
 @pytest.mark.parametrize("name", CASES)
 @drawn_cases(100)
-@given(shape=shapes, high=st.sampled_from([1, 255]), seed=seeds)
-def test_transformation_equals_keras(target: Target, name: str, shape: tuple[int, ...], high: int, seed: int) -> None:
+@given(shape=shapes, bounds=st.sampled_from([(0, 1), (0, 255), (-1, 1)]), seed=seeds)
+def test_transformation_equals_keras(
+    target: Target, name: str, shape: tuple[int, ...], bounds: tuple[int, int], seed: int
+) -> None:
     if target.backend != "reference" and name not in WITH_KERNELS:
         pytest.skip("the reference's lines")
-    ours, theirs = pair_of_case(name, target, high, seed)
-    x = target.uniform(seed, *shape) * high
+    ours, theirs = pair_of_case(name, target, bounds, seed)
+    x = target.uniform(seed, *shape) * (bounds[1] - bounds[0]) + bounds[0]
     drawn = None if name in WITHOUT_CHANCE else ours.draw(shape[0])
     expected = theirs.transform_images(tf.constant(x), CASES[name][1](ours, drawn, shape))
     target.check(np.asarray(ours.augment(x, drawn)), expected)
@@ -145,7 +147,7 @@ def test_transformation_equals_keras(target: Target, name: str, shape: tuple[int
 
 @pytest.mark.parametrize("name", CASES)
 def test_configs(target: Target, name: str) -> None:
-    check_configs(*pair_of_case(name, target, 255, 3))
+    check_configs(*pair_of_case(name, target, (0, 255), 3))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_configs_of_the_others(target: Target, name: str, arguments: dict[str, A
     check_configs(*pair_of(name, target, **arguments))
 
 
-@pytest.mark.parametrize("name", [*CASES, "RandAugment", "AugMix"])
+@pytest.mark.parametrize("name", [*CASES, "RandAugment", "AugMix", "RandomColorJitter", "RandomElasticTransform"])
 def test_channels_first_and_integers(target: Target, name: str) -> None:
     """The same pictures, whatever the order of the axes; and of whole numbers, which become floats."""
     images = (np.random.default_rng(0).random((4, 6, 5, 3)) * 255).astype("uint8")
@@ -169,7 +171,9 @@ def test_channels_first_and_integers(target: Target, name: str) -> None:
     def made(**arguments: Any) -> Any:
         seeded = {} if name in WITHOUT_CHANCE else {"seed": 3}
         fill = {"fill_value": 7} if name == "RandomErasing" else {}
-        return getattr(layers, name)(**(CASES[name][0] if name in CASES else {}) | seeded | fill | arguments)
+        return getattr(layers, name)(
+            **(CASES[name][0] if name in CASES else test_augment.RANDOM[name]) | seeded | fill | arguments
+        )
 
     y, of_floats = np.asarray(made()(images)), np.asarray(made()(images.astype("float32")))
     assert y.dtype == "float32"
@@ -381,3 +385,56 @@ def test_augmentation_in_a_model_trains_and_travels_to_keras_and_back(tmp_path: 
 def test_errors(make: Any, message: str) -> None:
     with pytest.raises((ValueError, NotImplementedError), match=message):
         make()
+
+
+def test_masks_take_the_nearest_pixel_where_images_are_blended() -> None:
+    masks = np.random.default_rng(1).integers(0, 2, (4, 9, 8, 1)) * 7
+    for layer in (layers.RandomRotation(0.3, seed=3), layers.RandomPerspective(scale=0.5, seed=3)):
+        moved = layer({"images": masks.astype("float32"), "segmentation_masks": masks}, training=True)
+        assert set(np.unique(moved["segmentation_masks"])) == {0, 7}
+        assert len(np.unique(moved["images"])) > 2
+
+
+def test_what_is_erased_has_the_value_that_was_given_within_the_range() -> None:
+    x = np.full((20, 8, 8, 3), 100.0, "float32")
+    y = np.asarray(layers.RandomErasing(factor=(1, 1), scale=(0.2, 0.5), fill_value=(300, -5, 7), seed=1)(x, training=True))
+    changed = y[(y != 100).any(axis=-1)]
+    np.testing.assert_array_equal(np.unique(changed, axis=0), [[255, 0, 7]])
+    widths = (y[..., 0] != 100).any(axis=1).sum(axis=1) / 8
+    assert (widths > 0.2**0.5 - 0.2).all()
+    assert (widths < 0.5**0.5 + 0.2).all()
+
+
+@pytest.mark.parametrize("given", ["brightness", "contrast", "saturation", "hue"])
+def test_each_part_of_a_color_jitter_is_its_layer(target: Target, given: str) -> None:
+    x = target.uniform(1, 5, 6, 7, 3) * 255
+    jitter = layers.RandomColorJitter(**{f"{given}_factor": (0.2, 0.5)}, seed=3)
+    part = getattr(layers, f"Random{given.title()}")((0.2, 0.5), seed=3)
+    np.testing.assert_array_equal(jitter(x, training=True), part(x, training=True))
+
+
+def test_a_color_jitter_goes_from_brightness_to_hue(target: Target) -> None:
+    x = target.uniform(1, 3, 5, 6, 3) * 255
+    names = ("brightness", "contrast", "saturation", "hue")
+    jitter = layers.RandomColorJitter(**{f"{name}_factor": (0.5, 0.9) for name in names}, seed=3)
+    words = jitter.draw(3)
+    expected = x
+    for name, of_layer in zip(names, words, strict=True):
+        expected = getattr(layers, f"Random{name.title()}")((0.5, 0.9)).augment(expected, of_layer)
+    np.testing.assert_array_equal(jitter.augment(x, words), expected)
+
+
+def test_a_blur_has_its_kernel_s_rows_and_columns() -> None:
+    """A kernel of one row and five columns blurs along rows alone; Keras's has the same shape."""
+    x = np.zeros((1, 7, 7, 3), "float32")
+    x[0, 3, 3] = 1
+    y = np.asarray(layers.RandomGaussianBlur(factor=(1, 1), kernel_size=(1, 5), sigma=(1, 1), seed=1)(x, training=True))
+    assert (y[0, 3, 1:6] > 0).all()
+    assert not np.delete(y[0], 3, axis=0).any()
+
+
+def test_a_range_of_values_may_be_given_from_above(target: Target) -> None:
+    for name in ("RandomBrightness", "AutoContrast", "RandomPosterization"):
+        first = {} if name == "AutoContrast" else {"factor": 5 if name == "RandomPosterization" else 0.3}
+        ours, theirs = pair_of(name, target, **first, value_range=(255, 0))
+        assert ours.get_config()["value_range"] == list(theirs.get_config()["value_range"]) == [0, 255]

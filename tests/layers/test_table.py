@@ -46,6 +46,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "ZeroPadding1D": [(SIGNAL, {}), (SIGNAL, {"padding": 3}), (SIGNAL, {"padding": (0, 2), **FIRST})],
     "Permute": [(IMAGE, {"dims": (3, 1, 2)}), (SIGNAL, {"dims": [2, 1]}), (ROWS, {"dims": (1,)})],
     "Identity": [(IMAGE, {})],
+    "Rescaling": [(IMAGE, {"scale": 0.5, "offset": [1.0, 2.0, -1.5]}), (IMAGE, {"scale": [0.5, 2.0, -1.5]})],
     "EinsumDense": [
         (SIGNAL, {"equation": "abc,cd->abd", "output_shape": (7, 5), "bias_axes": "d", "activation": "tanh"}),
         (SIGNAL, {"equation": "abc,cde->abde", "output_shape": [7, 2, 3], "bias_axes": "de"}),
@@ -159,6 +160,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ([ROWS, ROWS], {"axes": 1}),
         ([ROWS, ROWS], {"axes": -1, "normalize": True}),
         ([SIGNAL, SIGNAL], {"axes": -1}),
+        ([(3, 4), SIGNAL], {"axes": -1}),
         ([SIGNAL, (3, 4, 7)], {"axes": (1, 2)}),
         ([SIGNAL, (3, 5, 7)], {"axes": [1, -1], "normalize": True}),
         ([(3, 4), SIGNAL], {"axes": (1, 2)}),
@@ -170,6 +172,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (ROWS, {"center": False, "epsilon": 1e-6}),
         (ROWS, {"scale": False, "beta_initializer": "ones"}),
         (IMAGE, {"axis": [1, 2, 3]}),
+        (IMAGE, {"axis": [3, 1]}),
         (IMAGE, {"axis": (1, 3), "gamma_regularizer": "l2"}),
         (SIGNAL, {"axis": 1}),
         (SIGNAL, {"axis": [-2, -1], "beta_constraint": "non_neg"}),
@@ -424,8 +427,9 @@ def test_embedding_configs_and_weights(target: Target) -> None:
     arguments = {"input_dim": 4, "output_dim": 2, "embeddings_constraint": "non_neg"}
     check_configs(*pair_of("Embedding", target, **arguments))
     table = target.normal(0, 4, 2)
-    layer = layers.Embedding(**arguments, weights=[table], dtype=target.dtype)
-    np.testing.assert_array_equal(layer([[3, 0]]), table[None, [3, 0]])
+    for given_table in ([table], table, table.tolist()):
+        layer = layers.Embedding(**arguments, weights=given_table, dtype=target.dtype)
+        np.testing.assert_array_equal(layer([[3, 0]]), table[None, [3, 0]])
     with pytest.warns(UserWarning, match="`input_length` is deprecated"):
         layers.Embedding(4, 2, input_length=3)
 
@@ -441,7 +445,7 @@ def test_statistics_of_a_renormalization_begin_as_in_keras() -> None:
         np.testing.assert_array_equal(one, np.asarray(other), err_msg=one.name)
 
 
-@pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])
+@pytest.mark.parametrize("axis", [-1, None, (1, 3), (-1, 2), 2])
 def test_normalization_adapts(target: Target, axis: Any) -> None:
     """To an array, and to the same images in batches of different size; as Keras does."""
     x = target.normal(0, 9, 4, 5, 3) * 2 + 1
@@ -546,3 +550,34 @@ def test_a_file_brings_a_lambda_if_the_user_says_so(tmp_path: Path) -> None:
         if function.__closure__ is None:  # what a lambda closes over, Keras writes and cannot read
             theirs = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
             np.testing.assert_allclose(theirs.predict(ONES[0], verbose=0), expected, rtol=1e-6)
+
+
+def test_an_older_name_of_the_slope_is_taken() -> None:
+    with pytest.warns(UserWarning, match="Argument `alpha` is deprecated"):
+        layer = layers.LeakyReLU(alpha=0.5)
+    np.testing.assert_array_equal(layer(-ONES), -0.5 * ONES)
+    assert layer.get_config()["negative_slope"] == 0.5
+
+
+def test_a_channel_that_is_constant_is_divided_by_what_keras_divides_by() -> None:
+    x = np.stack([np.full(6, 3.0), np.arange(6.0)], axis=1).astype("float32")
+    ours, theirs = layers.Normalization(), keras.layers.Normalization()
+    for layer in (ours, theirs):
+        layer.adapt(x)
+    np.testing.assert_allclose(ours(x + 1), theirs(x + 1), rtol=1e-5)
+
+
+def test_a_function_of_several_inputs_may_say_its_shape() -> None:
+    for module in (layers, keras.layers):
+        layer = module.Lambda(lambda xs: xs[0], output_shape=(3, 4))
+        assert tuple(layer.compute_output_shape([(None, 3, 4), (None, 5)])) == (None, 3, 4)
+
+
+def test_a_penalty_on_outputs_has_two_parts() -> None:
+    layer, theirs = layers.ActivityRegularization(l1=0.25, l2=0.5), keras.layers.ActivityRegularization(l1=0.25, l2=0.5)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    theirs(x)
+    model = Sequential([layers.Input((3,)), layer])
+    model.compile("sgd", "mse")
+    expected = float(theirs.losses[0])
+    assert model.evaluate(x, x, batch_size=4, verbose=0) == pytest.approx(expected, rel=1e-5)

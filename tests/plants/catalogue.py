@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.plants import escaped, fresh, further, graphs, kernels, oversights, slips, surroundings, training
+from tests.plants import escaped, fresh, further, graphs, kernels, oversights, second_reading, slips, surroundings, training
 from tests.plants.plant import Plant
 
 __all__ = ["PLANTS"]
@@ -17,4 +17,5 @@ PLANTS: list[Plant] = [
     *oversights.PLANTS,
     *slips.PLANTS,
     *fresh.PLANTS,
+    *second_reading.PLANTS,
 ]

@@ -142,6 +142,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(subprocess, "Popen", popen)
     monkeypatch.setattr(_ahead, "cores", lambda: 2)
     monkeypatch.setenv("MINICNN_COMPILE_AHEAD", "1")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     return commands
 
 
@@ -200,7 +201,7 @@ def test_the_second_process_ends_with_the_first(killed: bool, tmp_path: Path) ->
     """Also where the first is killed. Its cache is empty, so it would compile for some time."""
     script = (
         "import os, sys; from minicnn.backends.numba_cpu import _ahead; _ahead.cores = lambda: 2;"
-        f"os.environ.update(MINICNN_COMPILE_AHEAD='1', NUMBA_CACHE_DIR={str(tmp_path)!r});"
+        f"os.environ.update(MINICNN_COMPILE_AHEAD='1', NUMBA_NUM_THREADS='2', NUMBA_CACHE_DIR={str(tmp_path)!r});"
         "print(_ahead.start().pid, flush=True); sys.stdin.readline(); print('ends')"
     )
     with python(script) as first:

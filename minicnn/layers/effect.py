@@ -11,7 +11,7 @@ from typing import Any
 
 from minicnn import backends, registry
 from minicnn.layers.base import Layer
-from minicnn.layers.symbolic import KerasTensor, Node, Slot
+from minicnn.layers.symbolic import KerasTensor, Node, Slot, slotted
 from minicnn.layers.tracing import MISSING
 from minicnn.structure import map_struct
 
@@ -32,17 +32,10 @@ class Effect(Layer):
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(name=registry.unique_name(function.__name__.lstrip("_")))
-        self._inputs: list[KerasTensor] = []
         self._function = function
         self.owner: Any = getattr(function, "__self__", None)
-        self._arguments = map_struct(self._place, (args, kwargs))
+        self._arguments, self._inputs = slotted((args, kwargs))
         self.built = True
-
-    def _place(self, value: Any) -> Any:
-        if not isinstance(value, KerasTensor):
-            return value
-        self._inputs.append(value)
-        return Slot(len(self._inputs) - 1)
 
     def __call__(self, inputs: Any = MISSING, *args: Any, **kwargs: Any) -> Any:
         node = Node(self, self._inputs, takes_list=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from minicnn import registry
 from minicnn.shapes import TensorShape
+from minicnn.structure import map_struct
 from minicnn.tensor import Symbolic, as_op
 
 Shape = tuple[int | None, ...]
@@ -171,6 +172,19 @@ class Slot:
     """The place of a node's input among the arguments of a function."""
 
     number: int
+
+
+def slotted(struct: Any) -> tuple[Any, list[KerasTensor]]:
+    """A structure with a `Slot` in the place of each symbolic tensor, and these tensors, in order."""
+    tensors: list[KerasTensor] = []
+
+    def place(value: Any) -> Any:
+        if not isinstance(value, KerasTensor):
+            return value
+        tensors.append(value)
+        return Slot(len(tensors) - 1)
+
+    return map_struct(place, struct), tensors
 
 
 _numbers = itertools.count()

@@ -29,7 +29,7 @@ import numpy as np
 
 from minicnn import backends, config, registry, serialization, tape
 from minicnn.layers.base import Layer
-from minicnn.layers.symbolic import KerasTensor, Node, Slot, kept_trials, trial_arrays
+from minicnn.layers.symbolic import KerasTensor, Node, Slot, kept_trials, slotted, trial_arrays
 from minicnn.layers.tracing import MISSING
 from minicnn.shapes import repeated_axes
 from minicnn.structure import map_struct
@@ -232,18 +232,12 @@ class Operation(Layer):
     @classmethod
     def of(cls, op: Op, arguments: dict[str, Any]) -> Any:
         """The symbolic output of a call on these arguments."""
-        inputs: list[KerasTensor] = []
-
-        def place(value: Any) -> Any:
-            if isinstance(value, KerasTensor):
-                inputs.append(value)
-                return Slot(len(inputs) - 1)
-            return np.asarray(value) if isinstance(value, Tensor) else value
 
         def constant(value: Any) -> Any:
             return value if isinstance(value, (Slot, Variable)) else _as_array(value, lonely=False)
 
-        placed = {name: map_struct(place, value) for name, value in arguments.items()}
+        given, inputs = slotted(arguments)
+        placed = map_struct(lambda value: np.asarray(value) if isinstance(value, Tensor) else value, given)
         for name, several in op.tensors.items():
             placed[name] = [constant(item) for item in placed[name]] if several else constant(placed[name])
         return cls(op.name, placed)(inputs)

@@ -77,6 +77,11 @@ def map(f: Callable[..., Any], xs: Any) -> Any:
         return _map_of_graph(f, xs)
     count = len(flatten_struct(xs)[0])
     results = [f(map_struct(operator.itemgetter(i), xs)) for i in range(count)]
+    return _stacked(results)
+
+
+def _stacked(results: list[Any]) -> Any:
+    """One structure for structures of tensors: of each place in them, the tensors that stand there, stacked."""
     return pack_struct(results[0], [stack(list(parts)) for parts in zip(*(flatten_struct(one) for one in results))])
 
 
@@ -162,6 +167,4 @@ def scan(
         results.append(y)
     if reverse:
         results.reverse()
-    if results[0] is None:
-        return carry, None
-    return carry, pack_struct(results[0], [stack(list(parts)) for parts in zip(*(flatten_struct(one) for one in results))])
+    return carry, None if results[0] is None else _stacked(results)

@@ -78,6 +78,20 @@ class Draw:
         N, H, W, C = self.random.integers([1, 4, 4, 1], [3, 8, 8, 4])
         return self.normal((N, H, W, C))
 
+    def invertible(self, batch: tuple[int, ...] = (2,), M: int = 3) -> np.ndarray:
+        """Square matrices far from singular, and not symmetric."""
+        return self.normal((*batch, M, M)) + np.array(self.random.choice([2, -2], M)[:, None] * np.eye(M), self.dtype)
+
+    def definite(self, M: int = 3) -> np.ndarray:
+        """Symmetric positive definite matrices."""
+        x = self.invertible((2,), M)
+        return x @ x.swapaxes(-1, -2) / 4 + np.eye(M, dtype=self.dtype)
+
+    def whole(self, high: int = 50) -> list[np.ndarray]:
+        """Two arrays of whole numbers that broadcast."""
+        shape = self.shape(2)
+        return [self.random.integers(1, high, size).astype("int32") for size in (shape, shape[1:])]
+
 
 CASES: dict[str, Callable[[Draw], Call]] = {}
 
@@ -419,6 +433,34 @@ case("cross")(
     )
 )
 case("cdist")(lambda d: ([d.normal((3, 2)), d.positive((4, 2))], {}))
+case("kron")(lambda d: ([d.normal((2, 3)), d.normal([(4,), (3, 2), (2, 1, 3)][d.number(0, 3)])], {}))
+case("vander")(lambda d: ([d.normal((4,))], {"N": d.number(2, 6), "increasing": bool(d.number(0, 2))}))
+case("trapezoid")(
+    lambda d: [
+        [[d.normal((3, 4)), d.normal((3, 4))], {"axis": 0}],
+        [[d.normal((3, 4)), d.positive((4,))], {}],
+        [[d.normal((3, 4, 2))], {"dx": 0.25, "axis": 1}],
+    ][d.number(0, 3)]
+)
+case("inv", "det", "slogdet")(lambda d: ([d.invertible(M=d.number(1, 5))], {}))
+case("logdet")(lambda d: ([d.definite(d.number(1, 5))], {}))
+case("cholesky")(lambda d: ([d.definite(d.number(1, 5))], {"upper": bool(d.number(0, 2))}))
+case("cholesky_inverse")(
+    lambda d: (
+        lambda upper: ([(np.triu if upper else np.tril)(d.invertible((), 3)) + np.eye(3, dtype=d.dtype)], {"upper": upper})
+    )(bool(d.number(0, 2)))
+)
+case("solve")(lambda d: ([d.invertible((2,), 3), d.normal((2, 3, d.number(1, 4)))], {}))
+case("solve_triangular")(
+    lambda d: ([d.invertible((2,), 3) + 2 * np.eye(3, dtype=d.dtype), d.normal((2, 3, 2))], {"lower": bool(d.number(0, 2))})
+)
+case("matrix_rank")(lambda d: ([d.normal((3, 2)) @ d.normal((2, 4))], {}))
+case("bitwise_and", "bitwise_or", "bitwise_xor", "gcd", "lcm")(lambda d: (d.whole(), {}))
+case("bitwise_left_shift", "left_shift", "bitwise_right_shift", "right_shift")(lambda d: (d.whole(9), {}))
+case("bitwise_invert", "bitwise_not")(lambda d: (d.whole()[:1], {}))
+case("heaviside")(lambda d: ([np.round(d.normal((3, 4))), d.normal((4,))], {}))
+case("nextafter")(lambda d: (d.pair(), {}))
+case("ldexp")(lambda d: ([d.normal((3, 4)), d.random.integers(-3, 4, 4).astype("int32")], {}))
 case("psnr")(lambda d: ([d.normal((2, 3, 4)), d.positive((2, 3, 4))], {"max_val": 2.0}))
 case("conv_transpose")(
     lambda d: ([d.images(), None], {"strides": d.number(1, 3), "padding": ["valid", "same"][d.number(0, 2)]})

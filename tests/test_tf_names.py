@@ -14,6 +14,7 @@ BYTES = DRAW.integers(0, 256, (7, 10, 3), np.uint8)
 BOXES = np.array([[0.1, 0.2, 0.7, 0.9], [0.0, 0.0, 1.0, 1.0], [0.8, 0.7, 0.1, 0.2], [-0.2, 0.1, 0.5, 1.3]], np.float32)
 KERNEL = DRAW.normal(size=(3, 2, 3, 4)).astype(np.float32)
 DEPTHWISE = DRAW.normal(size=(3, 3, 3, 2)).astype(np.float32)
+SQUARE = DRAW.normal(size=(2, 3, 3)).astype(np.float32) + 2 * np.eye(3, dtype=np.float32)
 
 CALLS = [  # the name, its arguments, and those by name
     ("image.crop_to_bounding_box", (IMAGE, 1, 2, 3, 4), {}),
@@ -131,6 +132,12 @@ CALLS = [  # the name, its arguments, and those by name
     ("linalg.diag", (IMAGES[0, 0],), {}),
     ("linalg.normalize", (IMAGES,), {"axis": 1}),
     ("linalg.matvec", (IMAGES[0], IMAGES[1, :, 0]), {}),
+    ("linalg.det", (SQUARE,), {}),
+    ("linalg.inv", (SQUARE,), {}),
+    ("linalg.solve", (SQUARE, SQUARE[:, :, :2]), {"adjoint": True}),
+    ("linalg.triangular_solve", (SQUARE, SQUARE[:, :, :2]), {}),
+    ("linalg.triangular_solve", (SQUARE, SQUARE[:, :, :2]), {"lower": False, "adjoint": True}),
+    ("linalg.svd", (SQUARE,), {"compute_uv": False}),
     ("scan", (lambda a, b: a + b, IMAGES), {}),
     ("foldl", (lambda a, b: a * b, IMAGES), {"initializer": np.float32(2)}),
     ("while_loop", (lambda i, x: i < 3, lambda i, x: (i + 1, x * 2), (np.int32(0), IMAGES)), {}),
@@ -703,3 +710,9 @@ def test_a_loss_within_a_layer_takes_weights(reduction):
     theirs = tf.keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
     expected = float(theirs(targets.astype("float32"), logits, weight.astype("float32")))
     np.testing.assert_allclose(model.evaluate([x, targets, weight], verbose=0), expected, rtol=1e-5)
+
+
+def test_the_vectors_of_svd_in_tensorflows_order() -> None:
+    s, u, v = minicnn.linalg.svd(SQUARE[:, :2])
+    assert [part.shape for part in (s, u, v)] == [(2, 2), (2, 2, 2), (2, 3, 2)]
+    np.testing.assert_allclose(np.asarray(u) * np.asarray(s)[:, None] @ np.swapaxes(v, 1, 2), SQUARE[:, :2], atol=1e-5)

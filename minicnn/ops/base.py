@@ -78,11 +78,18 @@ class Op:
         self._signature = inspect.signature(function)
         self._backward: Callable[[Any, Any], Any] | None = None
         self._twice: Twice | None = None
+        self._stand_in: Callable[..., Any] | None = None
         registry.register("operation", self.name)(self)
 
     def gradient(self, backward: Callable[[Any, Any], Any]) -> Op:
         """Decorator: `backward(dy, saved)` returns a gradient for each tensor, None where there is none; in order."""
         self._backward = backward
+        return self
+
+    def trial(self, stand_in: Callable[..., Any]) -> Op:
+        """Decorator: what has the output's shape and dtype, for arrays of ones, of which the function may make none (a matrix
+        without an inverse): a graph is drawn with it."""
+        self._stand_in = stand_in
         return self
 
     def __call__(self, *args: Any, **named: Any) -> Any:
@@ -135,6 +142,10 @@ class Op:
         ):
             y = y.astype(arguments.get("dtype") or config.floatx())  # NumPy computes whole numbers in float64, Keras does not
         return y, saved
+
+    def try_out(self, arguments: dict[str, Any]) -> Any:
+        """An array in the output's shape and dtype."""
+        return self.forward(arguments)[0] if self._stand_in is None else self._stand_in(**arguments)
 
     def backward(self, dy: Any, saved: Any) -> list[Any]:
         """The gradient at each tensor; None where there is none."""
@@ -251,7 +262,8 @@ class Operation(Layer):
         for number in (0, 1):
             try:
                 with np.errstate(all="ignore"):
-                    results.append(np.asarray(self._output_for([trial_arrays(tensor)[number] for tensor in tensors])[0]))
+                    filled = self._filled([trial_arrays(tensor)[number] for tensor in tensors])
+                    results.append(np.asarray(self.op.try_out(filled)))
             except (ValueError, IndexError) as error:
                 shapes = ", ".join(str(tensor.shape) for tensor in tensors)
                 raise ValueError(f"Op '{self.op.name}' cannot be applied to inputs of the shapes {shapes}: {error}") from error

@@ -17,12 +17,12 @@ from minicnn.layers.symbolic import KerasTensor, is_symbolic
 from minicnn.layers.tracing import not_traced
 from minicnn.ops.base import op
 from minicnn.ops.elementwise import convert_to_tensor
-from minicnn.ops.shaping import stack
+from minicnn.ops.shaping import _at, concatenate, flip, ndim, reshape, stack
 from minicnn.structure import flatten_struct, map_struct, pack_struct
 from minicnn.tape import GradientTape
 from minicnn.tensor import as_tensor
 
-__all__ = ["cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"]
+__all__ = ["associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"]
 
 
 class _EachSlice:
@@ -168,3 +168,58 @@ def scan(
     if reverse:
         results.reverse()
     return carry, None if results[0] is None else _stacked(results)
+
+
+def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """[a, f(a, b), f(f(a, b), c), ...] along an axis, by about 2 log2(L) calls of `f` instead of L - 1.
+
+    Args:
+        f: of two structures like `elems`, which it joins slice by slice; f(f(a, b), c) == f(a, f(b, c)).
+        elems: a tensor, or a structure of tensors of one length L along the axis.
+        reverse: from the end to the beginning.
+
+    Source: G. Blelloch, "Prefix sums and their applications" (1990).
+
+    Examples:
+        >>> associative_scan(lambda a, b: a + b, np.arange(5)).tolist()
+        [0, 1, 3, 6, 10]
+    """
+    if not callable(f):
+        raise ValueError(f"`f` should be a callable. Received: f={f}")
+    tensors = [x if is_symbolic(x) else as_tensor(x) for x in flatten_struct(elems)]
+    turned = [flip(x, axis) if reverse else x for x in tensors]
+    if len({x.shape[axis] for x in turned}) != 1:
+        raise ValueError(f"Array inputs must have the same first dimension. (saw: {[tuple(x.shape) for x in turned]})")
+
+    def joined(first: list[Any], second: list[Any]) -> list[Any]:
+        return flatten_struct(f(pack_struct(elems, first), pack_struct(elems, second)))
+
+    scanned = _scanned(joined, turned, axis)
+    return pack_struct(elems, [flip(x, axis) if reverse else x for x in scanned])
+
+
+def _scanned(f: Callable[[list[Any], list[Any]], list[Any]], xs: list[Any], axis: int) -> list[Any]:
+    """The scan of neighbours joined, which is every second one of the result; the others are that, and one more."""
+
+    def part(tensors: list[Any], *ends: int | None) -> list[Any]:
+        return [_at(x, axis, slice(*ends)) for x in tensors]
+
+    length = xs[0].shape[axis]
+    if length < 2:
+        return xs
+    odd = _scanned(f, f(part(xs, 0, -1, 2), part(xs, 1, None, 2)), axis)
+    even = part(xs, 0, 1)
+    if length > 2:
+        later = f(part(odd, 0, (length - 1) // 2), part(xs, 2, None, 2))
+        even = [concatenate(both, axis) for both in zip(even, later)]
+    return [_interleaved(*both, axis) for both in zip(even, odd)]
+
+
+def _interleaved(even: Any, odd: Any, axis: int) -> Any:
+    """The slices of the one at even places, those of the other between them."""
+    count = odd.shape[axis]
+    pairs = stack([_at(even, axis, slice(0, count)), odd], axis % ndim(odd) + 1)
+    shape = list(odd.shape)
+    shape[axis] = 2 * count
+    woven = reshape(pairs, [-1 if size is None else size for size in shape])
+    return concatenate([woven, _at(even, axis, slice(count, None))], axis) if even.shape[axis] > count else woven

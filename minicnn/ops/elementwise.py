@@ -290,6 +290,75 @@ less_equal = _binary("less_equal", "x1 <= x2", lambda xp, a, b: a <= b)
 logical_and = _binary("logical_and", "Whether both are true", lambda xp, a, b: xp.logical_and(a, b))
 logical_or = _binary("logical_or", "Whether one is true", lambda xp, a, b: xp.logical_or(a, b))
 logical_xor = _binary("logical_xor", "Whether exactly one is true", lambda xp, a, b: xp.logical_xor(a, b))
+heaviside = _binary(
+    "heaviside",
+    "0 where x1 < 0, 1 where x1 > 0, x2 where x1 is 0",
+    lambda xp, a, b: xp.heaviside(a, b),
+    lambda dy, a, b, y: 0 * dy,
+    lambda dy, a, b, y: dy * (a == 0),
+)
+nextafter = _binary(
+    "nextafter",
+    "The number next to x1, on the way to x2",
+    lambda xp, a, b: xp.nextafter(a, b),
+    lambda dy, a, b, y: dy,
+    lambda dy, a, b, y: 0 * dy,
+)
+
+
+@op("x1", "x2")
+def ldexp(x1: Any, x2: Any) -> Any:
+    """x1 * 2**x2, element by element, of whole x2."""
+    return namespace(x1, x2).ldexp(x1, x2), (x1, x2)
+
+
+@ldexp.gradient
+def _(dy: Any, saved: Any) -> Any:
+    x1, x2 = saved
+    return unbroadcast(namespace(dy).ldexp(dy, x2), x1), None
+
+
+# --- of whole numbers -------------------------------------------------------------------
+
+gcd = _binary("gcd", "The greatest common divisor", lambda xp, a, b: xp.gcd(a, b))
+lcm = _binary("lcm", "The least common multiple", lambda xp, a, b: xp.lcm(a, b))
+
+
+@op("x", "y", differentiable=False)
+def bitwise_and(x: Any, y: Any) -> Any:
+    """The bits that both have."""
+    return x & y
+
+
+@op("x", "y", differentiable=False)
+def bitwise_or(x: Any, y: Any) -> Any:
+    """The bits that one of them has."""
+    return x | y
+
+
+@op("x", "y", differentiable=False)
+def bitwise_xor(x: Any, y: Any) -> Any:
+    """The bits that exactly one of them has."""
+    return x ^ y
+
+
+@op("x", "y", differentiable=False)
+def left_shift(x: Any, y: Any) -> Any:
+    """x, its bits moved up by y places."""
+    return x << y
+
+
+@op("x", "y", differentiable=False)
+def right_shift(x: Any, y: Any) -> Any:
+    """x, its bits moved down by y places."""
+    return x >> y
+
+
+bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
+bitwise_invert = bitwise_not = _unary("bitwise_invert", "The bits that x has not", lambda xp, x: ~x)
+
+
+# --- comparisons, choices, and what is no number ----------------------------------------
 
 
 @op("x1", "x2", differentiable=False)

@@ -1,143 +1,415 @@
-"""Matrix products."""
+"""Inverses, determinants and decompositions of matrices: `keras.ops.linalg`. The matrices are the last two axes.
+
+LAPACK computes them, through NumPy; their gradients are written here: from dY, the gradient at the result, to dA. Most are
+in M. Giles, "An extended collection of matrix derivative results for forward and reverse mode algorithmic differentiation"
+(2008). Where a result is no function of the matrix (the sign of an eigenvector), a loss must not depend on it.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from minicnn.ops.base import namespace, op, unbroadcast
-from minicnn.ops.elementwise import greater, multiply, sqrt, square, subtract, where
-from minicnn.ops.reductions import norm as norm  # as `keras.ops.linalg` has it, too
-from minicnn.ops.reductions import sum
-from minicnn.ops.shaping import expand_dims, full_like, ndim, ravel, reshape, stack, unstack
+import numpy as np
+
+from minicnn.ops.base import namespace, op
+from minicnn.ops.elementwise import log, multiply
+from minicnn.ops.products import matmul
+from minicnn.ops.rearranging import diagonal
+from minicnn.ops.reductions import norm, sum
+from minicnn.ops.shaping import eye, ndim, reshape, swapaxes
+
+__all__ = [
+    "cholesky",
+    "cholesky_inverse",
+    "det",
+    "eigh",
+    "inv",
+    "logdet",
+    "lstsq",
+    "matrix_rank",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+]
 
 
 def _t(x: Any) -> Any:
     return x.swapaxes(-1, -2)
 
 
-@op("x1", "x2")
-def matmul(x1: Any, x2: Any) -> Any:
-    """The matrix product over the last two axes; the others broadcast. A tensor of one axis counts as a row, or a column.
-
-    y[i,j] = sum over k of x1[i,k] * x2[k,j]
-    """
-    return namespace(x1, x2).matmul(x1, x2), (x1, x2)
+def _check_square(name: str, x: Any) -> None:
+    """Raise ValueError unless the last two axes are of one size."""
+    shape = tuple(x.shape)
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"`{name}` takes square matrices (..., M, M). Received an array of shape {shape}")
 
 
-@matmul.gradient
-def _(dy: Any, saved: Any) -> Any:
-    # dx1 = dy @ x2.T;  dx2 = x1.T @ dy
-    x1, x2 = saved
-    a = x1[None] if x1.ndim == 1 else x1
-    b = x2[:, None] if x2.ndim == 1 else x2
-    if x2.ndim == 1:
-        dy = dy[..., None]
-    if x1.ndim == 1:
-        dy = dy[..., None, :]
-    return unbroadcast(dy @ _t(b), a).reshape(x1.shape), unbroadcast(_t(a) @ dy, b).reshape(x2.shape)
+def _split(packed: Any, *shapes: tuple[int, ...]) -> tuple[Any, ...]:
+    """The tensors of these shapes that an op laid one behind another along the last axis; axes before it are the batch's."""
+    batch = [-1 if size is None else size for size in packed.shape[:-1]]
+    ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
+    return tuple(
+        reshape(packed[..., end - math.prod(shape) : end], (*batch, *shape)) for end, shape in zip(ends, shapes, strict=True)
+    )
 
 
-def _letters(subscripts: str, operands: list[Any]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result."""
-    left, arrow, result = subscripts.replace(" ", "").partition("->")
-    inputs = left.split(",")
-    if not arrow:
-        result = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
-    return inputs, result
+def _joined(parts: tuple[Any, ...], axes: tuple[int, ...]) -> Any:
+    """Arrays of one batch, one behind another along one axis; the last so many axes of each are no batch's."""
+    flat = [part.reshape(*part.shape[: part.ndim - n], -1) for part, n in zip(parts, axes, strict=True)]
+    return namespace(*parts).concatenate(flat, -1)
 
 
-@op("*operands")
-def _einsum(operands: Any, subscripts: str) -> Any:
-    """The sum of products that letters name: see `einsum`."""
-    return namespace(*operands).einsum(subscripts, *operands, optimize=True), (operands, subscripts)
+def _unjoined(dy: Any, likes: tuple[Any, ...]) -> list[Any]:
+    """The gradients at arrays that `_joined` made one of."""
+    starts = np.cumsum([0, *(like[0] for like in likes)]).tolist()
+    return [dy[..., start : start + size].reshape(shape) for start, (size, shape) in zip(starts, likes)]
 
 
-@_einsum.gradient
-def _(dy: Any, saved: Any) -> Any:
-    """The gradient at an operand is an einsum, too: of dy and the other operands, to the operand's letters."""
-    operands, subscripts = saved
-    inputs, result = _letters(subscripts, operands)
-    xp = namespace(dy)
-    gradients = []
-    for i, (own, x) in enumerate(zip(inputs, operands)):
-        others = [(letters, y) for j, (letters, y) in enumerate(zip(inputs, operands)) if j != i]
-        known = set(result).union(*(letters for letters, _ in others))
-        # A letter that nothing else has was summed: its gradient is the same along that axis.
-        kept = "".join(letter for letter in own if letter in known)
-        names = ",".join([result, *(letters for letters, _ in others)])
-        part = xp.einsum(f"{names}->{kept}", dy, *(y for _, y in others), optimize=True)
-        part = part.reshape([x.shape[k] if letter in known else 1 for k, letter in enumerate(own)])
-        gradients.append(xp.ascontiguousarray(xp.broadcast_to(part, x.shape)))
-    return gradients
+# --- inverses ---------------------------------------------------------------------------
 
 
-def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
-    """The sum of products that letters name: "ij,jk->ik" is a matrix product.
+@op("x")
+def _inv(x: Any) -> Any:
+    y = namespace(x).linalg.inv(x)
+    return y, y
+
+
+@_inv.trial
+def _(x: Any) -> Any:
+    return x
+
+
+@_inv.gradient
+def _(dy: Any, y: Any) -> Any:
+    # d(X^-1) = -X^-1 dX X^-1, so dx = -Y' dY Y'
+    return -_t(y) @ dy @ _t(y)
+
+
+def inv(x: Any) -> Any:
+    """The inverse of each matrix.
 
     Raises:
-        ValueError: for `...`, or a letter that one operand has twice.
+        ValueError: for matrices that are not square.
+        numpy.linalg.LinAlgError: for one that has none.
     """
-    inputs, _ = _letters(subscripts, list(operands))
-    if "..." in subscripts or any(len(set(one)) < len(one) for one in inputs):
-        raise ValueError(f"einsum takes each letter once an operand, and no `...`. Received: subscripts={subscripts!r}")
-    return _einsum(list(operands), subscripts)
+    _check_square("inv", x)
+    return _inv(x)
 
 
-def dot(x1: Any, x2: Any) -> Any:
-    """The product over the last axis of x1 and the last but one of x2 (or its only one)."""
-    return tensordot(x1, x2, ([-1], [-2 if ndim(x2) > 1 else -1])) if ndim(x1) and ndim(x2) else x1 * x2
+@op("a", "b")
+def _solve(a: Any, b: Any, triangle: str | None = None) -> Any:
+    """Y of A Y = B; of A, only the triangle that is named."""
+    xp = namespace(a)
+    a = a if triangle is None else getattr(xp, triangle)(a)
+    y = xp.linalg.solve(a, b)
+    return y, (a, y, triangle)
 
 
-def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
-    """The sum of products over these axes of the one and the other."""
-    n1, n2 = ndim(x1), ndim(x2)
-    if isinstance(axes, int):
-        axes = (list(range(n1 - axes, n1)), list(range(axes)))
-    first, second = ([one] if isinstance(one, int) else list(one) for one in axes)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    own, other = list(letters[:n1]), list(letters[n1 : n1 + n2])
-    for i, j in zip(first, second):
-        other[j] = own[i]
-    summed = {own[i] for i in first}
-    result = [letter for letter in (*own, *other) if letter not in summed]
-    return einsum(f"{''.join(own)},{''.join(other)}->{''.join(result)}", x1, x2)
+@_solve.trial
+def _(a: Any, b: Any, triangle: str | None = None) -> Any:
+    return namespace(a).matmul(a, b)
 
 
-def inner(x1: Any, x2: Any) -> Any:
-    """The sum of products over the last axis of both."""
-    return tensordot(x1, x2, ([-1], [-1])) if ndim(x1) and ndim(x2) else multiply(x1, x2)
+@_solve.gradient
+def _(dy: Any, saved: Any) -> Any:
+    # db = A'^-1 dY;  da = -db Y', where it was read
+    a, y, triangle = saved
+    xp = namespace(a)
+    db = xp.linalg.solve(_t(a), dy)
+    da = -db @ _t(y)
+    return da if triangle is None else getattr(xp, triangle)(da), db
 
 
-def vdot(x1: Any, x2: Any) -> Any:
-    """The sum of products of all elements."""
-    return tensordot(ravel(x1), ravel(x2), 1)
+def _solution(name: str, a: Any, b: Any, triangle: str | None) -> Any:
+    _check_square(name, a)
+    is_vector = ndim(b) == ndim(a) - 1
+    if b.shape[-1 if is_vector else -2] != a.shape[-1] or (not is_vector and ndim(b) != ndim(a)):
+        raise ValueError(
+            f"`{name}` takes a (..., M, M) and b (..., M) or (..., M, N). Received: a.shape={tuple(a.shape)}, "
+            f"b.shape={tuple(b.shape)}"
+        )
+    return _solve(a, b[..., None], triangle)[..., 0] if is_vector else _solve(a, b, triangle)
 
 
-def cross(x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """The vector that is perpendicular to both; of vectors of two numbers each, its third one.
+def solve(a: Any, b: Any) -> Any:
+    """The x of a @ x = b: a (..., M, M), b (..., M) or (..., M, N)."""
+    return _solution("solve", a, b, None)
+
+
+def solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
+    """`solve` for a triangle: what stands in the other half of `a` is not read."""
+    return _solution("solve_triangular", a, b, "tril" if lower else "triu")
+
+
+@op("x")
+def pinv(x: Any, rcond: float | None = None) -> Any:
+    """The pseudo-inverse (Moore, Penrose) of each matrix (..., M, N): (..., N, M).
 
     Args:
-        axisa, axisb, axisc: along which the vectors of x1, x2 and the result lie; `axis`: all three.
+        rcond: singular values below this share of the largest count as zero; None for max(M, N) times the dtype's epsilon.
     """
-    if axis is not None:
-        axisa = axisb = axisc = axis
-    a, b = (unstack(x, axis=along) for x, along in ((x1, axisa), (x2, axisb)))
-    z = subtract(multiply(a[0], b[1]), multiply(a[1], b[0]))
-    if len(a) == len(b) == 2:
-        return z
-    zero = full_like(z, 0)
-    a, b = ([*vector, zero] if len(vector) == 2 else vector for vector in (a, b))
-    x, y = (subtract(multiply(a[i], b[j]), multiply(a[j], b[i])) for i, j in ((1, 2), (2, 0)))
-    return stack([x, y, z], axisc)
+    rcond = max(x.shape[-2:]) * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    y = namespace(x).linalg.pinv(x, rcond)
+    return y, (x, y)
 
 
-def cdist(x: Any, y: Any) -> Any:
-    """z[i,j] = the Euclidean distance of x[i] and y[j]; further axes broadcast. Where it is 0, so is its gradient."""
-    squares = sum(square(subtract(expand_dims(x, -2), expand_dims(y, -3))), -1)
-    apart = greater(squares, 0)
-    return where(apart, sqrt(where(apart, squares, 1.0)), 0.0)
+@pinv.gradient
+def _(dy: Any, saved: Any) -> Any:
+    """G. Golub and V. Pereyra, "The differentiation of pseudo-inverses" (1973):
+
+    dY = -Y dX Y + Y Y' dX' (I - X Y) + (I - Y X) dX' Y' Y
+    """
+    x, y = saved
+    xp = namespace(x)
+    M, N = x.shape[-2:]
+    beside, below = xp.eye(M, dtype=x.dtype) - x @ y, xp.eye(N, dtype=x.dtype) - y @ x
+    return -_t(y) @ dy @ _t(y) + beside @ _t(dy) @ y @ _t(y) + _t(y) @ y @ _t(dy) @ below
 
 
-def outer(x1: Any, x2: Any) -> Any:
-    """y[i,j] = x1[i] * x2[j], of all elements."""
-    return reshape(x1, (-1, 1)) * reshape(x2, (1, -1))
+def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
+    """The shortest x for which |a @ x - b| is least: a (M, N), b (M,) or (M, K). `rcond`: see `pinv`."""
+    return matmul(pinv(a, rcond), b)
+
+
+# --- determinants -----------------------------------------------------------------------
+
+
+@op("x")
+def _det(x: Any) -> Any:
+    y = namespace(x).linalg.det(x)
+    return y, (x, y)
+
+
+@_det.gradient
+def _(dy: Any, saved: Any) -> Any:
+    # dx = dy * det(X) * X'^-1
+    x, y = saved
+    return (dy * y)[..., None, None] * _t(namespace(x).linalg.inv(x))
+
+
+def det(x: Any) -> Any:
+    """The determinant of each matrix. The gradient needs its inverse."""
+    _check_square("det", x)
+    return _det(x)
+
+
+@op("x")
+def _slogdet(x: Any) -> Any:
+    xp = namespace(x)
+    return xp.stack(xp.linalg.slogdet(x), -1), x
+
+
+@_slogdet.gradient
+def _(dy: Any, x: Any) -> Any:
+    # dx = dy * X'^-1, of the logarithm; the sign is constant
+    return dy[..., 1, None, None] * _t(namespace(x).linalg.inv(x))
+
+
+def slogdet(x: Any) -> tuple[Any, Any]:
+    """(the sign of the determinant, the logarithm of its size)."""
+    _check_square("slogdet", x)
+    y = _slogdet(x)
+    return y[..., 0], y[..., 1]
+
+
+def logdet(x: Any) -> Any:
+    """The logarithm of the determinant of a symmetric positive definite matrix, by `cholesky`."""
+    return multiply(2, sum(log(diagonal(cholesky(x), axis1=-2, axis2=-1)), -1))
+
+
+@op("x", differentiable=False)
+def matrix_rank(x: Any, tol: float | None = None) -> Any:
+    """How many singular values are above `tol`; None for max(M, N) times the dtype's epsilon times the largest."""
+    xp = namespace(x)
+    s = xp.linalg.svd(x, compute_uv=False)
+    least = s.max(-1, keepdims=True) * max(x.shape[-2:]) * np.finfo(x.dtype).eps if tol is None else tol
+    return (s > least).sum(-1).astype("int32")
+
+
+# --- decompositions ---------------------------------------------------------------------
+
+
+@op("x")
+def _cholesky(x: Any) -> Any:
+    xp = namespace(x)
+    y = xp.linalg.cholesky(x)
+    return y, y
+
+
+@_cholesky.trial
+def _(x: Any) -> Any:
+    return x
+
+
+@_cholesky.gradient
+def _(dy: Any, y: Any) -> Any:
+    """I. Murray, "Differentiation of the Cholesky decomposition" (2016): with P the lower triangle, its diagonal halved,
+
+    dx = (S + S') / 2,  S = L'^-1 P(L' dL) L^-1
+    """
+    xp = namespace(y)
+    middle = xp.tril(_t(y) @ dy)
+    middle = middle - xp.tril(xp.triu(middle)) / 2
+    inverse = xp.linalg.inv(y)
+    s = _t(inverse) @ middle @ inverse
+    return (s + _t(s)) / 2
+
+
+def cholesky(x: Any, upper: bool = False) -> Any:
+    """The triangle L with L @ L' = x, of symmetric positive definite matrices (..., M, M); with `upper` it is L'.
+
+    Raises:
+        ValueError: for matrices that are not square.
+        numpy.linalg.LinAlgError: for one that is not positive definite.
+    """
+    _check_square("cholesky", x)
+    y = _cholesky(x)
+    return swapaxes(y, -1, -2) if upper else y
+
+
+def cholesky_inverse(x: Any, upper: bool = False) -> Any:
+    """The inverse of a matrix, from its Cholesky factor: inv(x @ x'), or inv(x' @ x) with `upper`."""
+    inverse = solve_triangular(x, eye(x.shape[-1], dtype=x.dtype), lower=not upper)
+    turned = swapaxes(inverse, -1, -2)
+    return matmul(inverse, turned) if upper else matmul(turned, inverse)
+
+
+@op("x")
+def _qr(x: Any, mode: str) -> Any:
+    q, r = namespace(x).linalg.qr(x, mode)
+    return _joined((q, r), (2, 2)), (x, q, r)
+
+
+@_qr.gradient
+def _(dy: Any, saved: Any) -> Any:
+    x, q, r = saved
+    dq, dr = _unjoined(dy, tuple((math.prod(part.shape[-2:]), part.shape) for part in (q, r)))
+    M, N = x.shape[-2:]
+    if q.shape[-1] > N:
+        raise NotImplementedError(f'`qr` has a gradient with mode="reduced" only, for more rows than columns: {M} x {N}')
+    if M >= N:
+        return _dx_of_qr(q, r, dq, dr)
+    # X = [A B] = Q [U V]: of A it is the decomposition, and V = Q' B
+    b, dv = x[..., M:], dr[..., M:]
+    return namespace(x).concatenate([_dx_of_qr(q, r[..., :M], dq + b @ _t(dv), dr[..., :M]), q @ dv], -1)
+
+
+def _dx_of_qr(q: Any, r: Any, dq: Any, dr: Any) -> Any:
+    """S. Walter and L. Lehmann, "Algorithmic differentiation of linear algebra functions" (2018), for M >= N:
+
+    dx = (dQ + Q S) R'^-1,  S = the symmetric matrix with the lower triangle of  R dR' - dQ' Q
+    """
+    xp = namespace(q)
+    lower = xp.tril(r @ _t(dr) - _t(dq) @ q)
+    symmetric = lower + _t(xp.tril(lower, -1))
+    return _t(xp.linalg.solve(r, _t(dq + q @ symmetric)))
+
+
+def qr(x: Any, mode: str = "reduced") -> tuple[Any, Any]:
+    """q of orthogonal columns and a triangle r, with q @ r = x.
+
+    Args:
+        x: (..., M, N).
+        mode: "reduced", q (..., M, K) and r (..., K, N) with K = min(M, N); or "complete", with K = M.
+    """
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"`mode` argument value not supported. Expected one of 'reduced', 'complete'. Received: mode={mode}")
+    M, N = x.shape[-2:]
+    K = M if mode == "complete" else min(M, N)
+    q, r = _split(_qr(x, mode), (M, K), (K, N))
+    return q, r
+
+
+@op("x")
+def _eigh(x: Any) -> Any:
+    w, v = namespace(x).linalg.eigh(x)
+    return _joined((w, v), (1, 2)), (w, v)
+
+
+@_eigh.gradient
+def _(dy: Any, saved: Any) -> Any:
+    """With F[i,j] = 1 / (w[j] - w[i]), 0 on the diagonal: S = V (diag(dw) + F * (V' dV)) V', of which LAPACK read the lower
+    triangle: S + S' there, S on the diagonal."""
+    w, v = saved
+    xp = namespace(w)
+    dw, dv = _unjoined(dy, ((w.shape[-1], w.shape), (math.prod(v.shape[-2:]), v.shape)))
+    eye = xp.eye(w.shape[-1], dtype=w.dtype)
+    f = (1 - eye) / (w[..., None, :] - w[..., :, None] + eye)
+    s = v @ (eye * dw[..., None, :] + f * (_t(v) @ dv)) @ _t(v)
+    return xp.tril(s + _t(s)) - eye * s
+
+
+def eigh(x: Any) -> tuple[Any, Any]:
+    """Eigenvalues w (..., M), ascending, and eigenvectors v (..., M, M), columns, of symmetric matrices: x @ v = v * w.
+
+    The lower triangle is read. The gradient at v is infinite where two eigenvalues are equal.
+    """
+    _check_square("eigh", x)
+    M = x.shape[-1]
+    w, v = _split(_eigh(x), (M,), (M, M))
+    return w, v
+
+
+@op("x")
+def _svd(x: Any, full_matrices: bool) -> Any:
+    u, s, vt = namespace(x).linalg.svd(x, full_matrices)
+    return _joined((u, s, vt), (2, 1, 2)), (u, s, vt)
+
+
+@_svd.gradient
+def _(dy: Any, saved: Any) -> Any:
+    """J. Townsend, "Differentiating the singular value decomposition" (2016). With F[i,j] = 1 / (s[j]^2 - s[i]^2),
+
+    dx = U ((F * (U' dU - dU' U)) S + S (F * (V' dV - dV' V)) + diag(ds)) V'
+         + (I - U U') dU S^-1 V' + U S^-1 dV' (I - V V')
+    """
+    u, s, vt = saved
+    xp = namespace(s)
+    sizes = tuple((size, shape) for size, shape in ((math.prod(p.shape[-n:]), p.shape) for p, n in ((u, 2), (s, 1), (vt, 2))))
+    du, ds, dvt = _unjoined(dy, sizes)
+    K = s.shape[-1]
+    if xp.any(du[..., K:]) or xp.any(dvt[..., K:, :]):
+        raise NotImplementedError("`svd` has no gradient at the vectors that only full_matrices=True adds")
+    u, du, v, dv = u[..., :K], du[..., :K], _t(vt[..., :K, :]), _t(dvt[..., :K, :])
+    eye, inverse = xp.eye(K, dtype=s.dtype), 1 / s[..., None, :]
+    squares = s[..., None, :] ** 2 - s[..., :, None] ** 2
+    f = (1 - eye) / (squares + eye)
+    of_u, of_v = _t(u) @ du, _t(v) @ dv
+    middle = f * (of_u - _t(of_u)) * s[..., None, :] + s[..., :, None] * f * (of_v - _t(of_v)) + eye * ds[..., None, :]
+    outside = (du - u @ of_u) * inverse @ _t(v) + u * inverse @ _t(dv - v @ of_v)
+    return u @ middle @ _t(v) + outside
+
+
+@op("x")
+def _singular_values(x: Any) -> Any:
+    u, s, vt = namespace(x).linalg.svd(x, False)
+    return s, (u, vt)
+
+
+@_singular_values.gradient
+def _(dy: Any, saved: Any) -> Any:
+    # dx = U diag(ds) V'
+    u, vt = saved
+    return u * dy[..., None, :] @ vt
+
+
+def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """Singular values and vectors: u @ diag(s) @ vt = x.
+
+    Args:
+        x: (..., M, N); K = min(M, N).
+        full_matrices: u is (..., M, M) and vt (..., N, N); else (..., M, K) and (..., K, N).
+        compute_uv: whether (u, s, vt) is returned, or s (..., K) alone, descending.
+
+    The gradients at u and vt are infinite where two singular values are equal, or one is zero.
+    """
+    if not compute_uv:
+        return _singular_values(x)
+    M, N = x.shape[-2:]
+    K = min(M, N)
+    return _split(_svd(x, full_matrices), (M, M if full_matrices else K), (K,), (N if full_matrices else K, N))

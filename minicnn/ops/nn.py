@@ -15,7 +15,7 @@ from minicnn.backends.reference.im2col import col2im, im2col
 from minicnn.backends.types import Window, transposed_window, window_over
 from minicnn.ops.base import Op, op
 from minicnn.ops.elementwise import add, log10, multiply, rsqrt, square, subtract, where
-from minicnn.ops.linalg import einsum
+from minicnn.ops.products import einsum
 from minicnn.ops.reductions import max, mean
 from minicnn.ops.shaping import expand_dims, reshape, squeeze, transpose
 

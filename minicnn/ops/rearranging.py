@@ -178,6 +178,11 @@ def logspace(
     return as_tensor(np.logspace(start, stop, num, endpoint, base, axis=axis).astype(dtype or config.floatx()))
 
 
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """So many numbers from `start` to `stop`, each the same multiple of the one before it."""
+    return as_tensor(np.geomspace(start, stop, num, endpoint, axis=axis).astype(dtype or config.floatx()))
+
+
 # --- depth and places -------------------------------------------------------------------
 
 

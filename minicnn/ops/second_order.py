@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.ops import elementwise, image, linalg, nn, reductions, shaping
+from minicnn.ops import elementwise, image, nn, products, reductions, shaping
 from minicnn.ops.base import Op
 
 _STEP = 1e-30
@@ -85,7 +85,7 @@ _ANALYTIC = {
     reductions: "sum mean",
     shaping: """reshape expand_dims squeeze transpose broadcast_to get_item take concatenate stack repeat tile roll flip
         pad""",
-    linalg: "matmul _einsum",
+    products: "matmul _einsum",
 }
 _LINEAR_IN_EACH = {nn: "_conv2d _conv2d_transpose _average_pool2d", image: "_resize"}
 _SLOPES = {elementwise: "absolute constant cast", nn: "relu leaky_relu"}

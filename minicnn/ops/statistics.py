@@ -11,8 +11,8 @@ import numpy as np
 from minicnn import config
 from minicnn.ops.base import namespace, op
 from minicnn.ops.elementwise import add, cast, clip, divide, isnan, logical_not, multiply, sqrt, square, subtract, where
-from minicnn.ops.linalg import matmul, outer
 from minicnn.ops.nn import conv
+from minicnn.ops.products import matmul, outer
 from minicnn.ops.reductions import Axis, _axes, argmax, argmin, cumprod, cumsum, max, mean, min, prod, sum
 from minicnn.ops.shaping import get_item, pad, reshape, swapaxes
 

@@ -204,6 +204,24 @@ def normalize(tensor: Any, ord: Any = "euclidean", axis: Any = None) -> tuple[An
     return ops.divide(tensor, length), length
 
 
+def solve(matrix: Any, rhs: Any, adjoint: bool = False) -> Any:
+    """The x of matrix @ x = rhs, or of its transposed with `adjoint`."""
+    return ops.solve(ops.swapaxes(matrix, -1, -2) if adjoint else matrix, rhs)
+
+
+def triangular_solve(matrix: Any, rhs: Any, lower: bool = True, adjoint: bool = False) -> Any:
+    """`solve` for the lower or the upper triangle of the matrix."""
+    return ops.solve_triangular(ops.swapaxes(matrix, -1, -2) if adjoint else matrix, rhs, lower != adjoint)
+
+
+def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True) -> Any:
+    """Singular values s and vectors u, v, with u @ diag(s) @ v' = tensor; s alone without `compute_uv`."""
+    if not compute_uv:
+        return ops.svd(tensor, compute_uv=False)
+    u, s, vt = ops.svd(tensor, full_matrices)
+    return s, u, ops.swapaxes(vt, -1, -2)
+
+
 # --- a function again and again ----------------------------------------------------------
 
 
@@ -271,5 +289,9 @@ MATH: dict[str, Callable[..., Any]] = {
     )
 }
 LINALG: dict[str, Callable[..., Any]] = {
-    function.__name__: function for function in (band_part, diag, global_norm, matvec, normalize)
+    function.__name__: function
+    for function in (
+        *(band_part, diag, global_norm, matvec, normalize, solve, svd, triangular_solve),
+        *(ops.cholesky, ops.det, ops.eigh, ops.inv, ops.logdet, ops.pinv, ops.qr, ops.slogdet),
+    )
 }

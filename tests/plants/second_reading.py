@@ -488,7 +488,7 @@ PLANTS = [
     ),
     Plant(
         "cross_product_lies_where_the_first_factor_does",
-        "ops/linalg.py",
+        "ops/products.py",
         "return stack([x, y, z], axisc)",
         "return stack([x, y, z], axisa)",
         ("tests/test_ops.py::test_further_arguments",),

@@ -143,7 +143,7 @@ RANKS: list[list[str]] = [
     ["tf"],
     ["utils"],
     ["backend"],
-    ["applications", "zoo"],
+    ["applications", "wrappers", "zoo"],
     ["study"],
     ["bench"],
     ["recipes"],

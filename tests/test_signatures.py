@@ -22,7 +22,7 @@ _LISTED = """
     activations applications applications.imagenet_utils applications.mobilenet_v3 applications.vgg16 backend callbacks config
     constraints datasets.cifar10 datasets.cifar100
     datasets.fashion_mnist datasets.mnist initializers layers losses metrics mixed_precision models ops ops.image ops.linalg
-    ops.nn optimizers optimizers.schedules preprocessing.image random regularizers saving utils
+    ops.nn optimizers optimizers.schedules preprocessing.image random regularizers saving utils wrappers
 """
 MODULES = _LISTED.split()
 FURTHER = [
@@ -78,7 +78,6 @@ OTHERWISE = {
     **{("pad_images", f"{side}_padding"): "0, where no size says another" for side in ("top", "left", "bottom", "right")},
     **{("crop_images", f"{side}_cropping"): "0, where no size says another" for side in ("top", "left", "bottom", "right")},
     **{(f"{do}_images", key): "not here" for do in ("pad", "crop") for key in ("target_height", "target_width", "data_format")},
-    **{("clone_model", name): "not here" for name in ("input_tensors", "clone_function", "call_function", "recursive")},
     **{("serialize", name): "positional" for name in ("layer", "loss", "metric", "optimizer", "initializer", "regularizer")},
     **{("serialize", name): "positional" for name in ("constraint", "learning_rate_schedule")},
     ("deserialize", "name"): "positional",

@@ -331,6 +331,91 @@ def test_a_model_from_its_json_and_a_clone_of_it():
         np.testing.assert_array_equal(copied.predict(np.ones((2, 3)), verbose=0), model.predict(np.ones((2, 3)), verbose=0))
 
 
+def net(k, shared=False):
+    """A graph with a merge, an op, a layer that is called twice and, in it, another model."""
+    inner = k.Sequential([k.Input((6,)), k.layers.Dense(4, name="deep"), k.layers.ReLU()], name="inner")
+    x = k.Input((5,), name="x")
+    first = k.layers.Dense(6, activation="tanh", name="first")
+    again = k.layers.Dense(6, use_bias=False, name="again")
+    y = again(again(first(x)))
+    y = k.layers.Add(name="sum")([y, first(x)])
+    return k.Model(x, {"out": inner(y * 2), "other": k.layers.Dropout(0.5, name="drop")(y)}, name="net")
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_a_clone_by_a_function_has_the_graph_and_other_layers(recursive):
+    seen = {}
+    for k in (keras, minicnn):
+        calls = []
+
+        def clone(layer, calls=calls, k=k):
+            if not isinstance(layer, (k.layers.Layer, k.Model)):  # an op, which Keras counts among the layers
+                return layer
+            calls.append(layer.name if not type(layer).__name__.startswith(("Mul", "Op")) else "op")
+            settings = layer.get_config() | ({"units": 3} if layer.name == "deep" else {})
+            return type(layer).from_config(settings)
+
+        model = net(k)
+        other = k.models.clone_model(model, clone_function=clone, recursive=recursive)
+        seen[k.__name__] = (
+            {name for name in calls if name != "op"},
+            len(calls) == len(set(calls)),
+            other.output["out"].shape,
+            [w.shape for w in other.weights],
+        )
+        assert not {id(w) for w in model.weights} & {id(w) for w in other.weights}
+    assert seen["minicnn"] == seen["keras"]
+    assert seen["minicnn"][2] == (None, 3 if recursive else 4)
+
+
+def test_a_clone_that_shares_its_layers_and_calls_others_between_them():
+    model = net(minicnn)
+    begin = minicnn.Input((5,))
+
+    def doubled(layer, *args, **kwargs):
+        y = layer(*args, **kwargs)
+        return y * 2 if layer.name == "first" else y
+
+    other = minicnn.models.clone_model(model, begin, clone_function=lambda layer: layer, call_function=doubled)
+    assert other.inputs[0] is begin
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    first, again = (model.get_layer(name) for name in ("first", "again"))
+    y = 2 * np.asarray(first(x))
+    y = np.asarray(again(again(y))) + y
+    np.testing.assert_allclose(other.predict(x, verbose=0)["out"], model.get_layer("inner")(2 * y), atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [keras, minicnn])
+def test_a_clone_of_a_compiled_model_is_compiled_and_starts_anew(k):
+    model = k.Sequential([k.Input((3,)), k.layers.Dense(1)])
+    model.compile(k.optimizers.SGD(0.25, momentum=0.5), loss=k.losses.MeanAbsoluteError(), metrics=["mse"])
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    model.fit(x, y, verbose=0)
+    clone = k.models.clone_model(model)
+    assert int(clone.optimizer.iterations) == 0
+    assert float(clone.optimizer.learning_rate) == 0.25
+    clone.set_weights(model.get_weights())
+    before = [w.copy() for w in model.get_weights()]
+    logs = clone.train_on_batch(x, y, return_dict=True)
+    assert set(logs) == {"loss", "mse"}
+    for one, same in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(one, same)
+
+
+@pytest.mark.parametrize(
+    ("make", "named", "said"),
+    [
+        (lambda: minicnn.Sequential([minicnn.Input((3,))]), {"call_function": print}, "not supported with Sequential"),
+        (lambda: minicnn.Sequential([minicnn.Input((3,))]), {"input_tensors": [1]}, "a single KerasTensor"),
+        (lambda: net(minicnn), {"input_tensors": [minicnn.Input((5,))] * 2}, "same structure as model.input"),
+        (lambda: net(minicnn), {"clone_function": 3}, "to be a callable"),
+    ],
+)
+def test_what_clone_model_refuses(make, named, said):
+    with pytest.raises(ValueError, match=said):
+        minicnn.models.clone_model(make(), **named)
+
+
 def test_models_are_named_as_in_keras():
     minicnn.utils.clear_session()
     keras.utils.clear_session()

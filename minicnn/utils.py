@@ -9,7 +9,12 @@ import numpy as np
 
 from minicnn import registry
 from minicnn.callbacks.progbar import Progbar
-from minicnn.config import set_random_seed
+from minicnn.config import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+    set_random_seed,
+)
 from minicnn.layers.symbolic import KerasTensor, get_source_inputs
 from minicnn.registry import (
     CustomObjectScope,
@@ -21,7 +26,13 @@ from minicnn.registry import registered_name as get_registered_name
 from minicnn.saving import deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:  # else loaded when first used, see _LAZY
-    from minicnn.data import PyDataset, image_dataset_from_directory, split_dataset
+    from minicnn.data import (
+        PyDataset,
+        image_dataset_from_directory,
+        pad_sequences,
+        split_dataset,
+        timeseries_dataset_from_array,
+    )
     from minicnn.data import PyDataset as Sequence  # its older name
     from minicnn.preprocessing.image import array_to_img, img_to_array, load_img, save_img
 
@@ -43,17 +54,20 @@ __all__ = [
     "get_source_inputs",
     "image_dataset_from_directory",
     "img_to_array",
+    "is_interactive_logging_enabled",
     "is_keras_tensor",
     "load_img",
     "model_to_dot",  # noqa: F822
     "normalize",
     "pack_x_y_sample_weight",
+    "pad_sequences",
     "plot_model",  # noqa: F822
     "register_keras_serializable",
     "save_img",
     "serialize_keras_object",
     "set_random_seed",
     "split_dataset",
+    "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
@@ -70,8 +84,10 @@ _LAZY = {
     "load_img": "minicnn.preprocessing.image",
     "model_to_dot": "minicnn.study.diagram",
     "plot_model": "minicnn.study.diagram",
+    "pad_sequences": "minicnn.data",
     "save_img": "minicnn.preprocessing.image",
     "split_dataset": "minicnn.data",
+    "timeseries_dataset_from_array": "minicnn.data",
 }
 
 
@@ -176,10 +192,3 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
         )
     x, y, sample_weight = (*data, None, None)[:3]
     return x, y, sample_weight
-
-
-def enable_interactive_logging() -> None:
-    """Nothing: minicnn prints its progress where `verbose` says so."""
-
-
-disable_interactive_logging = enable_interactive_logging

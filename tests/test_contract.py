@@ -127,7 +127,7 @@ def test_a_loaded_backend_takes_its_own_functions() -> None:
 # not even by way of others.
 
 RANKS: list[list[str]] = [
-    ["config", "shapes", "structure", "registry", "serialization", "atomic", "untrusted"],
+    ["config", "shapes", "structure", "registry", "serialization", "atomic", "tree", "untrusted"],
     ["backends"],
     ["tensor"],
     ["variables", "rows"],
@@ -266,6 +266,7 @@ MOST_LINES = 60  # without the docstring
 KERAS = """
     callbacks.tensorboard.TensorBoard.__init__
     data.directory.image_dataset_from_directory
+    data.sequences.timeseries_dataset_from_array
     datasets.files.get_file
     layers.attention.EinsumDense.__init__
     layers.attention.MultiHeadAttention.__init__

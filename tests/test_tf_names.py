@@ -716,3 +716,13 @@ def test_the_vectors_of_svd_in_tensorflows_order() -> None:
     s, u, v = minicnn.linalg.svd(SQUARE[:, :2])
     assert [part.shape for part in (s, u, v)] == [(2, 2), (2, 2, 2), (2, 3, 2)]
     np.testing.assert_allclose(np.asarray(u) * np.asarray(s)[:, None] @ np.swapaxes(v, 1, 2), SQUARE[:, :2], atol=1e-5)
+
+
+def test_names_of_keras_that_have_no_module_of_their_own() -> None:
+    assert minicnn.remat(np.sum)([1, 2]) == 3
+    assert minicnn.DTypePolicy("float32").compute_dtype == minicnn.dtype_policies.DTypePolicy("float32").variable_dtype
+    assert minicnn.config.is_interactive_logging_enabled()
+    assert minicnn.preprocessing.sequence.pad_sequences([[1], [2, 3]]).tolist() == [[0, 1], [2, 3]]
+    nested = {"b": [1, (2,)], "a": 3}
+    assert minicnn.nest.flatten(nested) == tf.nest.flatten(nested) == [3, 1, 2]
+    assert minicnn.nest.map_structure(lambda x, y: x + y, nested, nested) == {"b": [2, (4,)], "a": 6}

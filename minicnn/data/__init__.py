@@ -6,6 +6,7 @@ from minicnn.data import experimental
 from minicnn.data.batches import PyDataset, split_dataset
 from minicnn.data.dataset import AUTOTUNE, INFINITE_CARDINALITY, UNKNOWN_CARDINALITY, Dataset, DatasetError
 from minicnn.data.directory import image_dataset_from_directory
+from minicnn.data.sequences import pad_sequences, timeseries_dataset_from_array
 from minicnn.data.structure import TensorSpec
 
 __all__ = [
@@ -18,5 +19,7 @@ __all__ = [
     "TensorSpec",
     "experimental",
     "image_dataset_from_directory",
+    "pad_sequences",
     "split_dataset",
+    "timeseries_dataset_from_array",
 ]

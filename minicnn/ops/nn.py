@@ -16,7 +16,11 @@ from minicnn.backends.types import Window, transposed_window, window_over
 from minicnn.ops.base import Op, op
 from minicnn.ops.elementwise import add, log10, multiply, rsqrt, square, subtract, where
 from minicnn.ops.products import einsum
+from minicnn.ops.rearranging import depth_to_space as depth_to_space  # as `keras.ops.nn` has it, too
+from minicnn.ops.rearranging import space_to_depth as space_to_depth
 from minicnn.ops.reductions import max, mean
+from minicnn.ops.reductions import moments as moments
+from minicnn.ops.reductions import normalize as normalize
 from minicnn.ops.shaping import expand_dims, reshape, squeeze, transpose
 
 # --- activations ------------------------------------------------------------------------

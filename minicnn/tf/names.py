@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import initializers, ops
+from minicnn import initializers, mixed_precision, ops
 from minicnn.tensor import Tensor, as_tensor
 from minicnn.tf.arguments import named
 from minicnn.tf.files import IMAGES, IO
@@ -208,7 +208,7 @@ def unique(x: Any, out_idx: Any = "int32") -> tuple[Any, Any]:
 
 
 def _as_it_is(f: Callable[..., Any]) -> Callable[..., Any]:
-    """`tf.recompute_grad`: saves no memory here."""
+    """`tf.recompute_grad` and `keras.remat`: save no memory here."""
     return f
 
 
@@ -229,6 +229,7 @@ _OWN = (
 _MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "newaxis": None}
 _MORE |= {"ones_initializer": initializers.Ones, "zeros_initializer": initializers.Zeros}
 _MORE |= {"custom_gradient": ops.custom_gradient, "as_dtype": np.dtype, "recompute_grad": _as_it_is, **RUN}
+_MORE |= {"remat": _as_it_is, "DTypePolicy": mixed_precision.DTypePolicy, "dtype_policies": mixed_precision}
 _DTYPES = "bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 half double"
 _NAMES: dict[str, Any] = _table() | {own.__name__: own for own in _OWN} | _MORE
 _NAMES |= {name: named(function) for name, function in MATH.items()}

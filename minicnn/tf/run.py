@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import backends, config, ops
+from minicnn import backends, config, ops, tree
 from minicnn.data import TensorSpec
 from minicnn.shapes import TensorShape
-from minicnn.structure import flatten_struct, map_struct, pack_struct
 
 __all__ = ["RUN"]
 
@@ -243,10 +242,11 @@ TEST = SimpleNamespace(
     gpu_device_name=lambda: "/device:GPU:0" if config.list_physical_devices("GPU") else "",
 )
 NEST = SimpleNamespace(
-    flatten=flatten_struct,
-    map_structure=map_struct,
-    pack_sequence_as=pack_struct,
-    is_nested=lambda struct: isinstance(struct, (list, tuple, dict)),
+    assert_same_structure=tree.assert_same_structure,
+    flatten=tree.flatten,
+    is_nested=tree.is_nested,
+    map_structure=tree.map_structure,
+    pack_sequence_as=tree.pack_sequence_as,
 )
 RUN: dict[str, Any] = {
     "Assert": assert_that,

@@ -28,7 +28,7 @@ NUMERICS = "numerics that no image model uses"
 
 WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
     "layers": {
-        TEXT: "CategoryEncoding Discretization HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
+        TEXT: "Discretization HashedCrossing Hashing",
         SEQUENCES: "Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell Masking RNN SimpleRNN"
         " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
         ATTENTION: "AdditiveAttention GroupQueryAttention ReversibleEmbedding",

@@ -51,6 +51,7 @@ from minicnn.layers.embedding import Embedding
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.lambda_layer import Lambda
+from minicnn.layers.lookup import CategoryEncoding, IntegerLookup, StringLookup
 from minicnn.layers.merge import (
     Add,
     Average,
@@ -131,6 +132,7 @@ from minicnn.layers.sizing import (
     ZeroPadding2D,
 )
 from minicnn.layers.spectral import SpectralNormalization
+from minicnn.layers.text import TextVectorization
 
 _, serialize, deserialize = serialization.functions_of("layer")
 
@@ -156,6 +158,7 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "CategoryEncoding",
     "CenterCrop",
     "Concatenate",
     "Conv1D",
@@ -193,6 +196,7 @@ __all__ = [
     "Input",
     "InputLayer",
     "InputSpec",
+    "IntegerLookup",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -246,7 +250,9 @@ __all__ = [
     "Solarization",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "StringLookup",
     "Subtract",
+    "TextVectorization",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",

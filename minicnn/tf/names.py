@@ -25,6 +25,7 @@ from minicnn.tf.module import Module
 from minicnn.tf.nn import NN, l2_normalize
 from minicnn.tf.run import RUN
 from minicnn.tf.saved_model import SAVED_MODEL
+from minicnn.tf.strings import STRINGS
 from minicnn.tf.summary import SUMMARY
 from minicnn.tf.train import TRAIN
 from minicnn.variables import Variable
@@ -250,6 +251,7 @@ _NAMES |= {
     "math": _MATH,
     "nn": NN,
     "saved_model": SAVED_MODEL,
+    "strings": STRINGS,
     "summary": SUMMARY,
     "train": TRAIN,
 }

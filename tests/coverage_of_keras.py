@@ -19,7 +19,6 @@ TEXT = "text and tables: not for images"
 SEQUENCES = "recurrent: for sequences"
 ATTENTION = "for language models"
 AUDIO = "audio and signals"
-SPACE = "three dimensions: volumes and videos"
 ENGINES = "runs another engine's code"
 SERVERS = "sends to a server, or writes another library's format"
 LINEAR = "linear algebra that no image layer uses"
@@ -35,9 +34,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
         ATTENTION: "AdditiveAttention GroupQueryAttention ReversibleEmbedding",
         AUDIO: "MelSpectrogram STFTSpectrogram",
-        SPACE: "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D AvgPool3D Conv3D Conv3DTranspose Convolution3D"
-        " Convolution3DTranspose Cropping3D GlobalAveragePooling3D GlobalAvgPool3D GlobalMaxPool3D GlobalMaxPooling3D MaxPool3D"
-        " MaxPooling3D SpatialDropout3D UpSampling3D ZeroPadding3D",
         ENGINES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
     },
     "losses": {AUDIO: "CTC ctc"},
@@ -56,7 +52,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         CONTROL: "associative_scan vectorize",
         NUMERICS: "erfinv gcd geomspace heaviside i0 jvp kron lcm ldexp nextafter trapezoid vander",
     },
-    "ops.image": {SPACE: "extract_patches_3d"},
 }
 
 

@@ -19,7 +19,6 @@ TEXT = "text and tables: not for images"
 SEQUENCES = "recurrent: for sequences"
 ATTENTION = "for language models"
 AUDIO = "audio and signals"
-SPACE = "three dimensions: volumes and videos"
 ENGINES = "runs another engine's code"
 SERVERS = "sends to a server, or writes another library's format"
 COMPLEX = "complex numbers"
@@ -33,9 +32,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
         ATTENTION: "AdditiveAttention GroupQueryAttention ReversibleEmbedding",
         AUDIO: "MelSpectrogram STFTSpectrogram",
-        SPACE: "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D AvgPool3D Conv3D Conv3DTranspose Convolution3D"
-        " Convolution3DTranspose Cropping3D GlobalAveragePooling3D GlobalAvgPool3D GlobalMaxPool3D GlobalMaxPooling3D MaxPool3D"
-        " MaxPooling3D SpatialDropout3D UpSampling3D ZeroPadding3D",
         ENGINES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
     },
     "losses": {AUDIO: "CTC ctc"},
@@ -50,7 +46,6 @@ WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
         CONTROL: "vectorize",
         NUMERICS: "erfinv i0 jvp lu_factor",
     },
-    "ops.image": {SPACE: "extract_patches_3d"},
 }
 
 

@@ -194,7 +194,7 @@ def test_imports_point_upwards(module: str) -> None:
 
 
 # Of `backends`, line by line as above. Its `__init__` imports a backend when its first op is needed, by its name.
-BACKEND_RANKS = [{"types", "memory"}, {"reference"}, {"numba_cpu", "cupy_gpu"}]
+BACKEND_RANKS = [{"types", "memory"}, {"reference"}, {"numba_cpu", "cupy_gpu"}, {"volumes"}]
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part(module) == "backends"])

@@ -16,7 +16,6 @@ MODULES = (
 )
 
 TEXT = "text and tables: not for images"
-SEQUENCES = "recurrent: for sequences"
 ATTENTION = "for language models"
 AUDIO = "audio and signals"
 SPACE = "three dimensions: volumes and videos"
@@ -31,23 +30,21 @@ NUMERICS = "numerics that no image model uses"
 WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
     "layers": {
         TEXT: "CategoryEncoding Discretization HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
-        SEQUENCES: "Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell Masking RNN SimpleRNN"
-        " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
         ATTENTION: "AdditiveAttention GroupQueryAttention ReversibleEmbedding",
         AUDIO: "MelSpectrogram STFTSpectrogram",
-        SPACE: "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D AvgPool3D Conv3D Conv3DTranspose Convolution3D"
+        SPACE: "ConvLSTM3D AdaptiveAveragePooling3D"
+        " AdaptiveMaxPooling3D AveragePooling3D AvgPool3D Conv3D Conv3DTranspose Convolution3D"
         " Convolution3DTranspose Cropping3D GlobalAveragePooling3D GlobalAvgPool3D GlobalMaxPool3D GlobalMaxPooling3D MaxPool3D"
         " MaxPooling3D SpatialDropout3D UpSampling3D ZeroPadding3D",
         ENGINES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
     },
-    "losses": {AUDIO: "CTC ctc"},
     "optimizers": {
         "raises an error in Keras 3, too": "legacy",
     },
     "initializers": {AUDIO: "STFT STFTInitializer stft"},
     "callbacks": {SERVERS: "OrbaxCheckpoint RemoteMonitor"},
     "ops": {
-        AUDIO: "bartlett blackman ctc_decode ctc_loss extract_sequences hamming hanning irfft istft kaiser rfft stft",
+        AUDIO: "bartlett blackman extract_sequences hamming hanning irfft istft kaiser rfft stft",
         COMPLEX: "angle conj conjugate imag isreal polar real view_as_complex view_as_real",
         LINEAR: "cholesky cholesky_inverse det eig eigh inv logdet lstsq lu_factor matrix_rank pinv qr slogdet solve"
         " solve_triangular svd",

@@ -33,6 +33,7 @@ from minicnn.layers.color import (
     Solarization,
 )
 from minicnn.layers.conv import Conv1D, Conv2D, Convolution1D, Convolution2D
+from minicnn.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
 from minicnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Convolution1DTranspose, Convolution2DTranspose
 from minicnn.layers.dense import Dense
 from minicnn.layers.depthwise import (
@@ -48,9 +49,12 @@ from minicnn.layers.distortion import (
     RandomPerspective,
 )
 from minicnn.layers.embedding import Embedding
+from minicnn.layers.gru import GRU, GRUCell
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.lambda_layer import Lambda
+from minicnn.layers.lstm import LSTM, LSTMCell
+from minicnn.layers.masking import Masking
 from minicnn.layers.merge import (
     Add,
     Average,
@@ -120,7 +124,9 @@ from minicnn.layers.regularization import (
     SpatialDropout2D,
 )
 from minicnn.layers.reshape import Flatten, Identity, Permute, Rescaling, Reshape
+from minicnn.layers.rnn import RNN, StackedRNNCells
 from minicnn.layers.scaling import CustomScaleLayer as _CustomScaleLayer  # noqa: F401 (known to files, not public)
+from minicnn.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 from minicnn.layers.sizing import (
     Cropping1D,
     Cropping2D,
@@ -131,6 +137,7 @@ from minicnn.layers.sizing import (
     ZeroPadding2D,
 )
 from minicnn.layers.spectral import SpectralNormalization
+from minicnn.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 _, serialize, deserialize = serialization.functions_of("layer")
 
@@ -156,12 +163,15 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "Bidirectional",
     "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
     "Conv2DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Convolution2D",
@@ -178,6 +188,8 @@ __all__ = [
     "Embedding",
     "Equalization",
     "Flatten",
+    "GRU",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -193,10 +205,13 @@ __all__ = [
     "Input",
     "InputLayer",
     "InputSpec",
+    "LSTM",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxNumBoundingBoxes",
@@ -211,6 +226,7 @@ __all__ = [
     "Permute",
     "Pipeline",
     "RMSNormalization",
+    "RNN",
     "RandAugment",
     "RandomBrightness",
     "RandomColorDegeneration",
@@ -242,14 +258,19 @@ __all__ = [
     "SeparableConv2D",
     "SeparableConvolution1D",
     "SeparableConvolution2D",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "Solarization",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "StackedRNNCells",
     "Subtract",
+    "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "add",

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minicnn import backends, registry
 from minicnn.backends import ops
+from minicnn.layers.activation import activate
 from minicnn.layers.affine import Affine
 from minicnn.layers.arguments import defined_channels
 from minicnn.layers.over_time import Course, OverTime
 from minicnn.layers.symbolic import Shape
 from minicnn.seeds import SeedGenerator
 
-__all__ = ["Cell", "DenseCell"]
+__all__ = ["Cell", "DenseCell", "activate_into", "dense_back", "times"]
 
 
 class Cell(Affine):
@@ -36,6 +39,7 @@ class Cell(Affine):
     _own_arguments: ClassVar[tuple[str, ...]] = ("dropout", "recurrent_dropout", "seed")
     gates: ClassVar[int]  # how many times as wide as a state z is
     states: ClassVar[int] = 1  # how many arrays its state is; the first is its output
+    kept: ClassVar[int]  # how many arrays of a state's shape a step keeps
 
     def __init__(self, *, dropout: float, recurrent_dropout: float, seed: int | None, **kwargs: Any) -> None:
         kwargs.pop("implementation", None)  # of Keras: how it cuts the products
@@ -84,8 +88,12 @@ class Cell(Affine):
         """What all steps of a batch read: the mask of the recurrent dropout. shape: of h."""
         return self.dropout_mask(shape, self.recurrent_dropout, training)
 
-    def step(self, z: Any, states: list[Any], recurrence: Any) -> tuple[list[Any], Any]:
-        """The states after a step, and what `step_backward` will read."""
+    def step(self, z: Any, states: list[Any], recurrence: Any, room: Any) -> tuple[list[Any], Any]:
+        """The states after a step, and what `step_backward` will read.
+
+        Args:
+            room: (kept, ...), memory for what it keeps: one block for all steps, since step memory is searched block by block.
+        """
         raise NotImplementedError
 
     def recurrence_backward(self, recurrence: Any, shape: Shape) -> Any:
@@ -206,6 +214,18 @@ class DenseCell(Cell):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"units": self.units}
+
+
+def activate_into(place: Any, activation: Any, z: Any) -> Any:
+    """Write activation(z) to `place`; what `activate_backward` will read, which is often that."""
+    y, saved = activate(activation, z, True)
+    place[...] = y
+    return place if saved is y else saved
+
+
+def times(a: Any, b: Any) -> Any:
+    """a * b, of one shape, in step memory."""
+    return np.multiply(a, b, out=backends.empty(a.shape, a.dtype))
 
 
 def dense_back(kernel: Any) -> Callable[[Any], Any]:

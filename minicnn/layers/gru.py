@@ -25,8 +25,8 @@ import numpy as np
 
 from minicnn import activations, backends, registry
 from minicnn.backends import ops
-from minicnn.layers.activation import activate, activate_backward, get_activation
-from minicnn.layers.cell import DenseCell, dense_back
+from minicnn.layers.activation import activate_backward, get_activation
+from minicnn.layers.cell import DenseCell, activate_into, dense_back
 from minicnn.layers.rnn import CellLayer, arguments_of
 
 __all__ = ["GRU", "GRUCell"]
@@ -43,6 +43,7 @@ class GRUCell(DenseCell):
     """
 
     gates = 3
+    kept = 4
 
     def __init__(
         self,
@@ -92,22 +93,21 @@ class GRUCell(DenseCell):
         """The parts for z and r, and for g."""
         return z[..., : 2 * self.units], z[..., 2 * self.units :]
 
-    def step(self, z: Any, states: list[Any], recurrence: Any) -> tuple[list[Any], Any]:
+    def step(self, z: Any, states: list[Any], recurrence: Any, room: Any) -> tuple[list[Any], Any]:
         (h,), (dropped, kernels), units = states, recurrence, self.units
+        update, reset, g, inner_g = room
         read = h if dropped is None else h * dropped
-        of_gates, of_g = self._two(z)
+        gates, candidate = self._two(z)
         if self.reset_after:
-            inner, inner_g = self._two(self.product(read))
+            inner, inner_g[...] = self._two(self.product(read))
         else:
             inner = ops.dense_forward(read, kernels[0], None)
-        gates = of_gates + inner
+        gates += inner
         sigma = self.recurrent_activation
-        (update, of_update), (reset, of_reset) = (activate(sigma, one, True) for one in (gates[:, :units], gates[:, units:]))
-        if not self.reset_after:
-            inner_g = ops.dense_forward(reset * read, kernels[1], None)
-        g, of_g = activate(self.activation, of_g + (reset * inner_g if self.reset_after else inner_g), True)
-        after = update * h + (1 - update) * g
-        return [after], (h, read, inner_g, (update, reset, g), (of_update, of_reset, of_g))
+        residuals = [activate_into(update, sigma, gates[:, :units]), activate_into(reset, sigma, gates[:, units:])]
+        candidate += reset * inner_g if self.reset_after else ops.dense_forward(reset * read, kernels[1], None)
+        residuals.append(activate_into(g, self.activation, candidate))
+        return [update * h + (1 - update) * g], (h, read, room, residuals)
 
     def recurrence_backward(self, recurrence: Any, shape: Any) -> Any:
         dropped, kernels = recurrence
@@ -116,7 +116,7 @@ class GRUCell(DenseCell):
 
     def step_backward(self, dstates: list[Any], saved: Any, back: Any, dz: Any, dinner: Any) -> list[Any]:
         (dh,), (dropped, backs), units = dstates, back, self.units
-        h, read, inner_g, (update, reset, g), (of_update, of_reset, of_g) = saved
+        h, read, (update, reset, g, inner_g), (of_update, of_reset, of_g) = saved
         gates, dg = self._two(dz)
         gates[:, :units] = activate_backward(self.recurrent_activation, dh * (h - g), of_update)
         dg[...] = activate_backward(self.activation, dh * (1 - update), of_g)
@@ -143,7 +143,7 @@ class GRUCell(DenseCell):
         if kernels is None:
             return super().recurrence_gradients(dinner, h, dropped, kept)
         read = (h if dropped is None else h * dropped).reshape(-1, self.units)
-        gated = np.concatenate([reset * one for _, one, _, (_, reset, _), _ in kept])
+        gated = np.concatenate([reset * one for _, one, (_, reset, _, _), _ in kept])
         found = []
         for part, given, kernel in zip(self._two(dinner.reshape(-1, 3 * self.units)), (read, gated), kernels):
             found.append(ops.dense_backward(backends.asarray(part), given, kernel, None, False)[1])

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from minicnn import activations, registry
-from minicnn.layers.activation import activate, activate_backward, get_activation
-from minicnn.layers.cell import Cell, DenseCell
+from minicnn.layers.activation import activate_backward, get_activation
+from minicnn.layers.cell import Cell, DenseCell, activate_into, times
 from minicnn.layers.rnn import CellLayer, arguments_of
 
 __all__ = ["LSTM", "LSTMCell", "LSTMGates"]
@@ -40,6 +40,7 @@ class LSTMGates(Cell):
 
     gates = 4
     states = 2
+    kept = 6
 
     def __init__(self, *, recurrent_activation: Any, unit_forget_bias: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -58,28 +59,31 @@ class LSTMGates(Cell):
         super()._add_bias(channels)
         self.bias_initializer = of_others
 
-    def step(self, z: Any, states: list[Any], recurrence: Any) -> tuple[list[Any], Any]:
+    def step(self, z: Any, states: list[Any], recurrence: Any, room: Any) -> tuple[list[Any], Any]:
         h, c = states
+        i, f, g, o, shown, after = room
         sigma, tanh = self.recurrent_activation, self.activation
-        z = z + self.product(h if recurrence is None else h * recurrence)
-        i, f, g, o = _four(z)
-        (i, of_i), (f, of_f), (o, of_o) = (activate(sigma, one, True) for one in (i, f, o))
-        g, of_g = activate(tanh, g, True)
-        after = f * c + i * g
-        shown, of_shown = activate(tanh, after, True)
-        return [o * shown, after], (c, (i, f, g, o, shown), (of_i, of_f, of_g, of_o, of_shown))
+        z += self.product(h if recurrence is None else h * recurrence)
+        residuals = [
+            activate_into(gate, activation, one)
+            for gate, activation, one in zip((i, f, g, o), (sigma, sigma, tanh, sigma), _four(z))
+        ]
+        np.multiply(f, c, out=after)
+        after += times(i, g)
+        residuals.append(activate_into(shown, tanh, after))
+        return [times(o, shown), after], (c, room, residuals)
 
     def step_backward(self, dstates: list[Any], saved: Any, back: Any, dz: Any, dinner: Any) -> list[Any]:
         dh, dc = dstates
-        c, (i, f, g, o, shown), (of_i, of_f, of_g, of_o, of_shown) = saved
+        c, (i, f, g, o, shown, _), (of_i, of_f, of_g, of_o, of_shown) = saved
         sigma, tanh = self.recurrent_activation, self.activation
-        dc = dc + activate_backward(tanh, dh * o, of_shown)
+        dc = activate_backward(tanh, times(dh, o), of_shown) + dc
         di, df, dg, do = _four(dz)
-        di[...] = activate_backward(sigma, dc * g, of_i)
-        df[...] = activate_backward(sigma, dc * c, of_f)
-        dg[...] = activate_backward(tanh, dc * i, of_g)
-        do[...] = activate_backward(sigma, dh * shown, of_o)
-        return [back(dz), dc * f]
+        di[...] = activate_backward(sigma, times(dc, g), of_i)
+        df[...] = activate_backward(sigma, times(dc, c), of_f)
+        dg[...] = activate_backward(tanh, times(dc, i), of_g)
+        do[...] = activate_backward(sigma, times(dh, shown), of_o)
+        return [back(dz), times(dc, f)]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

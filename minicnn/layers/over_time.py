@@ -96,10 +96,11 @@ class OverTime(Layer):
         h[0] = states[0]
         recurrence = cell.recurrence(h.shape[1:], training)
         here = _here(x[-1], course.go_backwards, h.ndim) if course.masked else None
+        room = backends.empty((T, cell.kept, *h.shape[1:]), h.dtype)
         kept = []
         for t in range(T):
             before = [h[t], *states[1:]]
-            states, of_step = cell.step(z[t], before, recurrence)
+            states, of_step = cell.step(z[t], before, recurrence, room[t])
             if here is not None:
                 states = [np.where(here[t], new, old) for new, old in zip(states, before)]
             h[t + 1] = states[0]

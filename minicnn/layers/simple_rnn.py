@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import registry
-from minicnn.layers.activation import activate, activate_backward
-from minicnn.layers.cell import DenseCell
+from minicnn.layers.activation import activate_backward
+from minicnn.layers.cell import DenseCell, activate_into
 from minicnn.layers.rnn import CellLayer, arguments_of
 
 __all__ = ["SimpleRNN", "SimpleRNNCell"]
@@ -26,6 +26,7 @@ class SimpleRNNCell(DenseCell):
     """
 
     gates = 1
+    kept = 1
 
     def __init__(
         self,
@@ -48,10 +49,10 @@ class SimpleRNNCell(DenseCell):
     ) -> None:
         super().__init__(**arguments_of(locals()))
 
-    def step(self, z: Any, states: list[Any], recurrence: Any) -> tuple[list[Any], Any]:
-        (h,) = states
-        after, saved = activate(self.activation, z + self.product(h if recurrence is None else h * recurrence), True)
-        return [after], saved
+    def step(self, z: Any, states: list[Any], recurrence: Any, room: Any) -> tuple[list[Any], Any]:
+        (h,), (after,) = states, room
+        z += self.product(h if recurrence is None else h * recurrence)
+        return [after], activate_into(after, self.activation, z)
 
     def step_backward(self, dstates: list[Any], saved: Any, back: Any, dz: Any, dinner: Any) -> list[Any]:
         dz[...] = activate_backward(self.activation, dstates[0], saved)

@@ -71,7 +71,7 @@ def ctc_decode(
         raise ValueError("`ctc_decode` needs values: decode what `predict` returns. Received: a symbolic tensor.")
     logits = np.asarray(backends.to_numpy(inputs))
     N, T, C = logits.shape
-    lengths = np.asarray(backends.to_numpy(sequence_lengths)).reshape(N)
+    lengths = np.asarray(backends.to_numpy(sequence_lengths)).reshape(N).astype(int)
     blank = mask_index % C
     decoded = np.full((top_paths if strategy == "beam_search" else 1, N, T), -1, np.int32)
     scores = np.zeros((N, len(decoded)), logits.dtype)

@@ -16,7 +16,6 @@ MODULES = (
 )
 
 TEXT = "text and tables: not for images"
-SEQUENCES = "recurrent: for sequences"
 ATTENTION = "for language models"
 AUDIO = "audio and signals"
 ENGINES = "runs another engine's code"
@@ -28,20 +27,17 @@ NUMERICS = "numerics that no image model uses"
 WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
     "layers": {
         TEXT: "CategoryEncoding Discretization HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
-        SEQUENCES: "Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell Masking RNN SimpleRNN"
-        " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
         ATTENTION: "AdditiveAttention GroupQueryAttention ReversibleEmbedding",
         AUDIO: "MelSpectrogram STFTSpectrogram",
         ENGINES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
     },
-    "losses": {AUDIO: "CTC ctc"},
     "optimizers": {
         "raises an error in Keras 3, too": "legacy",
     },
     "initializers": {AUDIO: "STFT STFTInitializer stft"},
     "callbacks": {SERVERS: "OrbaxCheckpoint RemoteMonitor"},
     "ops": {
-        AUDIO: "bartlett blackman ctc_decode ctc_loss extract_sequences hamming hanning irfft istft kaiser rfft stft",
+        AUDIO: "bartlett blackman extract_sequences hamming hanning irfft istft kaiser rfft stft",
         COMPLEX: "angle conj conjugate eig imag isreal polar real view_as_complex view_as_real",
         CONTROL: "vectorize",
         NUMERICS: "erfinv i0 jvp lu_factor",

@@ -41,6 +41,7 @@ from minicnn.layers.conv_transpose import (
     Convolution2DTranspose,
     Convolution3DTranspose,
 )
+from minicnn.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.depthwise import (
     DepthwiseConv1D,
@@ -55,9 +56,12 @@ from minicnn.layers.distortion import (
     RandomPerspective,
 )
 from minicnn.layers.embedding import Embedding
+from minicnn.layers.gru import GRU, GRUCell
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.lambda_layer import Lambda
+from minicnn.layers.lstm import LSTM, LSTMCell
+from minicnn.layers.masking import Masking
 from minicnn.layers.merge import (
     Add,
     Average,
@@ -138,7 +142,9 @@ from minicnn.layers.regularization import (
     SpatialDropout3D,
 )
 from minicnn.layers.reshape import Flatten, Identity, Permute, Rescaling, Reshape
+from minicnn.layers.rnn import RNN, StackedRNNCells
 from minicnn.layers.scaling import CustomScaleLayer as _CustomScaleLayer  # noqa: F401 (known to files, not public)
+from minicnn.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 from minicnn.layers.sizing import (
     Cropping1D,
     Cropping2D,
@@ -152,6 +158,7 @@ from minicnn.layers.sizing import (
     ZeroPadding3D,
 )
 from minicnn.layers.spectral import SpectralNormalization
+from minicnn.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 _, serialize, deserialize = serialization.functions_of("layer")
 
@@ -181,6 +188,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "Bidirectional",
     "CenterCrop",
     "Concatenate",
     "Conv1D",
@@ -189,6 +197,8 @@ __all__ = [
     "Conv3D",
     "Conv2DTranspose",
     "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Convolution2D",
@@ -208,6 +218,8 @@ __all__ = [
     "Embedding",
     "Equalization",
     "Flatten",
+    "GRU",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -227,10 +239,13 @@ __all__ = [
     "Input",
     "InputLayer",
     "InputSpec",
+    "LSTM",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",
@@ -247,6 +262,7 @@ __all__ = [
     "Permute",
     "Pipeline",
     "RMSNormalization",
+    "RNN",
     "RandAugment",
     "RandomBrightness",
     "RandomColorDegeneration",
@@ -278,16 +294,21 @@ __all__ = [
     "SeparableConv2D",
     "SeparableConvolution1D",
     "SeparableConvolution2D",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "Solarization",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StackedRNNCells",
     "Subtract",
+    "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",

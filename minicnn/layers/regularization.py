@@ -23,6 +23,8 @@ class _Random(Layer):
     A subclass writes `change` and `change_back`.
     """
 
+    supports_masking = True
+
     def __init__(self, argument: str, amount: float, seed: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= amount <= 1:
@@ -269,6 +271,8 @@ class ActivityRegularization(Layer):
     Args:
         l1, l2: the factors.
     """
+
+    supports_masking = True
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("l1", "l2")
 

@@ -265,6 +265,20 @@ def crelu(features: Any, axis: int = -1) -> Any:
     return ops.relu(ops.concatenate([features, -features], axis))
 
 
+def ctc_loss(
+    labels: Any,
+    logits: Any,
+    label_length: Any,
+    logit_length: Any,
+    logits_time_major: bool = True,
+    unique: Any = None,
+    blank_index: int | None = None,
+) -> Any:
+    """`ops.ctc_loss` of labels (N, L) and logits (T, N, C), or with `logits_time_major=False` (N, T, C)."""
+    logits = ops.transpose(logits, (1, 0, 2)) if logits_time_major else logits
+    return ops.ctc_loss(labels, logits, label_length, logit_length, 0 if blank_index is None else blank_index)
+
+
 def zero_fraction(value: Any) -> Any:
     """Which share of the elements is 0."""
     return ops.mean(ops.cast(ops.equal(value, 0), "float32"))
@@ -283,10 +297,15 @@ def scale_regularization_loss(regularization_loss: Any) -> Any:
 
 _OWN = (
     *(atrous_conv2d, avg_pool1d, avg_pool2d, avg_pool3d, batch_normalization, bias_add, compute_average_loss, conv1d, conv2d),
-    *(conv2d_transpose, conv3d, conv3d_transpose, convolution, crelu, depthwise_conv2d, dropout, embedding_lookup, gelu),
-    *(l2_loss, l2_normalize, leaky_relu, local_response_normalization, max_pool1d, max_pool2d, max_pool3d, moments, pool),
-    *(scale_regularization_loss,),
-    *(separable_conv2d, sigmoid_cross_entropy_with_logits, softmax, softmax_cross_entropy_with_logits),
+    *(conv2d_transpose, conv3d, conv3d_transpose, convolution, crelu, ctc_loss, depthwise_conv2d, dropout, embedding_lookup),
+    *(gelu, l2_loss, l2_normalize, leaky_relu, local_response_normalization, max_pool1d, max_pool2d, max_pool3d, moments, pool),
+    *(
+        scale_regularization_loss,
+        separable_conv2d,
+        sigmoid_cross_entropy_with_logits,
+        softmax,
+        softmax_cross_entropy_with_logits,
+    ),
     *(sparse_softmax_cross_entropy_with_logits, weighted_cross_entropy_with_logits, zero_fraction),
 )
 _ARGUMENTS = {  # TensorFlow's names of the first arguments

@@ -115,6 +115,33 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (SIGNAL, {"filters": 3, "kernel_size": (2,), "strides": 2, "padding": "same", "activation": "relu"}),
         (SIGNAL, {"filters": 5, "kernel_size": 4, "strides": 3, "output_padding": 1, "kernel_constraint": "non_neg"}),
     ],
+    "SimpleRNN": [
+        (SIGNAL, {"units": 5}),
+        (SIGNAL, {"units": 3, "return_sequences": True, "activation": "relu", "use_bias": False, "kernel_regularizer": "l2"}),
+        (SIGNAL, {"units": 2, "go_backwards": True, "activation": "gelu", "recurrent_initializer": "identity"}),
+    ],
+    "LSTM": [
+        (SIGNAL, {"units": 5}),
+        (SIGNAL, {"units": 3, "return_sequences": True, "go_backwards": True, "recurrent_regularizer": "l1", "unroll": True}),
+        (SIGNAL, {"units": 2, "activation": "silu", "recurrent_activation": "hard_sigmoid", "unit_forget_bias": False}),
+        ((2, 1, 3), {"units": 4, "use_bias": False, "recurrent_constraint": "non_neg", "bias_initializer": "ones"}),
+    ],
+    "GRU": [
+        (SIGNAL, {"units": 5}),
+        (SIGNAL, {"units": 3, "return_sequences": True, "reset_after": False, "go_backwards": True}),
+        (SIGNAL, {"units": 2, "activation": "softplus", "recurrent_activation": "relu", "use_bias": False}),
+        (SIGNAL, {"units": 2, "reset_after": False, "use_bias": False, "kernel_constraint": "non_neg"}),
+    ],
+    "ConvLSTM2D": [
+        ((2, 3, *IMAGE[1:]), {"filters": 2, "kernel_size": 3, "padding": "same", "return_sequences": True}),
+        ((2, 2, *IMAGE[1:]), {"filters": 3, "kernel_size": (2, 3), "strides": 2, "recurrent_activation": "hard_sigmoid"}),
+        ((2, 2, *IMAGE[1:]), {"filters": 2, "kernel_size": 2, "dilation_rate": 2, "use_bias": False, "go_backwards": True}),
+    ],
+    "ConvLSTM1D": [
+        ((2, 3, *SIGNAL[1:]), {"filters": 2, "kernel_size": 3, "padding": "same", "return_sequences": True}),
+        ((2, 2, *SIGNAL[1:]), {"filters": 3, "kernel_size": 2, "strides": 2, "activation": "relu", "bias_regularizer": "l2"}),
+    ],
+    "Masking": [(SIGNAL, {"mask_value": 1 / 128})],
     "DepthwiseConv2D": [
         (IMAGE, {"kernel_size": 3}),
         (IMAGE, {"kernel_size": (2, 3), "padding": "same", "depth_multiplier": 3, "activation": "relu"}),

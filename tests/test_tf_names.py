@@ -553,6 +553,32 @@ def test_a_shape_has_tensorflows_methods():
     assert tensor.shape.as_list() == [12, 27]
 
 
+@pytest.mark.parametrize("shape", [None, (1, 2), [None, 2], tf.TensorShape([1, None]), (1, 3), [2], (None, None, None)])
+def test_a_shape_is_set_where_it_is_the_tensors(shape):
+    refusals = []
+    for library in (tf, minicnn):
+        try:
+            library.constant([[1.0, 2.0]]).set_shape(shape)
+        except ValueError as error:
+            refusals.append(str(error))
+    assert len(refusals) in (0, 2) and len(set(refusals)) <= 1
+
+
+def test_text_is_bytes_to_functions_of_numpys():
+    """As within TensorFlow's data sets, whose names of files such functions decode."""
+    found = []
+    for library in (tf, minicnn):
+        names = library.data.Dataset.from_tensor_slices((["ä.png", "b.png"], [1, 2]))
+        pictures = names.map(
+            lambda name, n, to=library: to.numpy_function(lambda a, b: len(a.decode()) + b, [name, n], to.int32)
+        )
+        read = [name.numpy().decode() for name, _ in names]
+        found.append((read, [int(size) for size in pictures]))
+        eager = library.py_function(lambda a: len(a.numpy().decode()), [library.constant("ä.png")], library.int64)
+        assert int(eager) == 5
+    assert found[0] == found[1] == (["ä.png", "b.png"], [6, 7])
+
+
 def test_a_variable_takes_tensorflows_arguments():
     v = minicnn.Variable(initial_value=[1.0, 2.0], trainable=False, name="v", aggregation=None)
     assert (v.name, v.trainable, v.assign(v + 1, read_value=False).numpy().tolist()) == ("v", False, [2.0, 3.0])

@@ -15,6 +15,7 @@ from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.over_time import Course, OverTime
 from minicnn.layers.symbolic import KerasTensor, Shape, is_symbolic
 from minicnn.layers.tracing import not_traced, takes_training
+from minicnn.shapes import TensorShape
 from minicnn.structure import flatten_struct, map_struct, pack_struct
 from minicnn.tensor import as_tensor
 from minicnn.variables import Variable
@@ -63,13 +64,13 @@ class StackedRNNCells(Layer):
         for cell in self.cells:
             if isinstance(cell, Layer):
                 cell.build_once(input_shape)
-            input_shape = (input_shape[0], output_size_of(cell))
+            input_shape = (input_shape[0], *_axes(output_size_of(cell)))
         self.built = True
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Zeros, or what the cells say."""
         states = [first_state_of(cell, batch_size, self.dtype) for cell in self.cells]
-        return [state if isinstance(cell.state_size, (list, tuple)) else state[0] for cell, state in zip(self.cells, states)]
+        return [state if _are_several(cell.state_size) else state[0] for cell, state in zip(self.cells, states)]
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
         """(output, states of each cell) after one step."""
@@ -87,10 +88,23 @@ class StackedRNNCells(Layer):
         return cls(**{**config, "cells": [serialization.deserialize(cell) for cell in config["cells"]]})
 
 
-def output_size_of(cell: Any) -> int:
+def _are_several(sizes: Any) -> bool:
+    """Whether a cell has a list of states, and not one, of an int or of a `TensorShape`: a state of several axes."""
+    return isinstance(sizes, (list, tuple)) and not isinstance(sizes, TensorShape)
+
+
+def _axes(size: Any) -> tuple[int, ...]:
+    return tuple(size) if isinstance(size, TensorShape) else (size,)
+
+
+def output_size_of(cell: Any) -> Any:
     """The size of a cell's output: of its first state, if it does not say it."""
     size = getattr(cell, "output_size", None)
-    return flatten_struct(cell.state_size)[0] if size is None else size
+    if size is None:
+        size = cell.state_size
+        while _are_several(size):
+            size = size[0]
+    return size
 
 
 def first_state_of(cell: Any, batch_size: Any, dtype: str) -> Any:
@@ -98,8 +112,8 @@ def first_state_of(cell: Any, batch_size: Any, dtype: str) -> Any:
     if hasattr(cell, "get_initial_state"):
         first = cell.get_initial_state(batch_size=batch_size)
         return first if isinstance(first, (list, tuple)) else [first]
-    sizes = cell.state_size if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
-    return [_op("full")((batch_size, size), 0.0, dtype) for size in sizes]
+    sizes = cell.state_size if _are_several(cell.state_size) else [cell.state_size]
+    return [_op("full")((batch_size, *_axes(size)), 0.0, dtype) for size in sizes]
 
 
 def step_of(cell: Any, inputs: Any, states: Any, training: bool) -> tuple[Any, Any]:
@@ -179,7 +193,7 @@ class RNN(Layer):
     def compute_output_shape(self, sequences_shape: Shape, initial_state_shape: Any = None) -> Any:
         N, T, *rest = sequences_shape
         states = self._state_shapes((N, *rest))
-        space = states[0][1:] if isinstance(self.cell, Cell) else (output_size_of(self.cell),)
+        space = states[0][1:] if isinstance(self.cell, Cell) else _axes(output_size_of(self.cell))
         y = (N, T, *space) if self.return_sequences else (N, *space)
         return (y, *states) if self.return_state else y
 
@@ -188,7 +202,7 @@ class RNN(Layer):
         if isinstance(self.cell, Cell):
             return [self.cell.state_shape(step_shape)] * self.cell.states
         sizes = self.cell.state_size
-        return _shapes_of(sizes, step_shape[0]) if isinstance(sizes, (list, tuple)) else [(step_shape[0], sizes)]
+        return _shapes_of(sizes if _are_several(sizes) else [sizes], step_shape[0])
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """That of the steps, where these are returned."""
@@ -309,7 +323,7 @@ def _as_list(states: Any) -> list[Any]:
 
 def _shapes_of(sizes: Any, N: int | None) -> list[Any]:
     """(N, size) for each size in nested lists."""
-    return [_shapes_of(size, N) if isinstance(size, (list, tuple)) else (N, size) for size in sizes]
+    return [_shapes_of(size, N) if _are_several(size) else (N, *_axes(size)) for size in sizes]
 
 
 def _symbolic(state: Any) -> Any:

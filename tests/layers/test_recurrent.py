@@ -135,3 +135,26 @@ def test_a_backward_layer_of_one_s_own(target: Target) -> None:
         for module in (layers, keras.layers)
     )
     check_call(pair, target, target.normal(0, 2, 3, 2), None, None, 5)  # type: ignore[arg-type]
+
+
+class Sums(layers.Layer):
+    """A cell whose one state, of two axes, is the sum of the steps so far: as Keras 2 wrote it."""
+
+    state_size = minicnn.TensorShape([2, 3])
+
+    def call(self, inputs: Any, states: Any) -> Any:
+        total = inputs + states[0]
+        return total, [total]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_state_of_several_axes(several: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 5, 2, 3)).astype(np.float32)
+    layer = layers.RNN([Sums(), Sums()] if several else Sums(), return_sequences=True, return_state=True)
+    inputs = minicnn.Input((5, 2, 3))
+    y, *states = minicnn.Model(inputs, layer(inputs))(x)
+    expected = x.cumsum(1).cumsum(1) if several else x.cumsum(1)
+    assert tuple(layer(inputs)[0].shape) == (None, 5, 2, 3)
+    np.testing.assert_allclose(y, expected, rtol=1e-5)
+    np.testing.assert_allclose(states[-1], expected[:, -1], rtol=1e-5)
+    np.testing.assert_allclose(layer(x)[0], expected, rtol=1e-5)

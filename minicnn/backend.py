@@ -49,6 +49,8 @@ __all__ = [
     "concatenate",
     "constant",
     "count_params",
+    "ctc_batch_cost",
+    "ctc_decode",
     "depthwise_conv2d",
     "dropout",
     "epsilon",
@@ -303,6 +305,25 @@ def spatial_2d_padding(x: Any, padding: Any = ((1, 1), (1, 1)), data_format: Any
 def temporal_padding(x: Any, padding: tuple[int, int] = (1, 1)) -> Any:
     """Zeros before and after signals (N, L, C)."""
     return ops.pad(x, [(0, 0), tuple(padding), (0, 0)])
+
+
+def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: Any) -> Any:
+    """`ops.ctc_loss` of probabilities, (N, 1); the blank is the last class.
+
+    Args:
+        y_true: (N, L), labels. y_pred: (N, T, C), softmax of each step. input_length, label_length: (N, 1).
+    """
+    lengths = (ops.cast(ops.squeeze(one, -1), "int32") for one in (label_length, input_length))
+    return ops.expand_dims(ops.ctc_loss(y_true, ops.log(y_pred + config.epsilon()), *lengths, mask_index=-1), 1)
+
+
+def ctc_decode(
+    y_pred: Any, input_length: Any, greedy: bool = True, beam_width: int = 100, top_paths: int = 1
+) -> tuple[list[Any], Any]:
+    """`ops.ctc_decode` of probabilities, with the last class for the blank: a list of labels (N, T), one a path, and the scores."""
+    strategy, logits = "greedy" if greedy else "beam_search", ops.log(y_pred + config.epsilon())
+    paths, scores = ops.ctc_decode(logits, input_length, strategy, beam_width, top_paths, mask_index=-1)
+    return list(paths), scores
 
 
 def reverse(x: Any, axes: Any) -> Any:

@@ -87,11 +87,12 @@ def pair(value: int | Sequence[int], argument: str, *, allow_zero: bool = False)
     return integers(value, 2, argument, allow_zero=allow_zero)  # type: ignore[return-value]
 
 
-def sides(value: Any, argument: str, two: str, four: str) -> tuple[tuple[int, int], tuple[int, int]]:
+def sides(value: Any, argument: str, one_each: str, two_each: str, axes: int = 2) -> tuple[tuple[int, int], ...]:
     """An int for all sides, (rows, columns) or ((top, bottom), (left, right)) as the last of these (Keras's wording).
 
     Args:
-        two, four: what an error calls the second and the third.
+        one_each, two_each: what an error calls the second and the third.
+        axes: 3 for volumes.
 
     Examples:
         >>> sides((1, (0, 2)), "padding", "...", "...")
@@ -99,17 +100,13 @@ def sides(value: Any, argument: str, two: str, four: str) -> tuple[tuple[int, in
     """
     if not isinstance(value, int) and not hasattr(value, "__len__"):
         raise ValueError(
-            f"`{argument}` should be either an int, a tuple of 2 ints {two}, or a tuple of 2 tuples of 2 ints {four}. "
-            f"Received: {argument}={value!r}."
+            f"`{argument}` should be either an int, a tuple of {axes} ints {one_each}, or a tuple of {axes} tuples of 2 ints "
+            f"{two_each}. Received: {argument}={value!r}."
         )
-    rows_columns = (value, value) if isinstance(value, int) else value
-    if len(rows_columns) != 2:
-        raise ValueError(f"`{argument}` should have two elements. Received: {argument}={value!r}.")
-    rows, columns = rows_columns
-    return (
-        pair(rows, f"1st entry of {argument}", allow_zero=True),
-        pair(columns, f"2nd entry of {argument}", allow_zero=True),
-    )
+    given = (value,) * axes if isinstance(value, int) else value
+    if len(given) != axes:
+        raise ValueError(f"`{argument}` should have {'two' if axes == 2 else axes} elements. Received: {argument}={value!r}.")
+    return tuple(pair(one, f"{nth} entry of {argument}", allow_zero=True) for nth, one in zip(("1st", "2nd", "3rd"), given))
 
 
 def same_pads(size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:

@@ -70,9 +70,9 @@ _sizes = np.ndarray.shape.__get__
 class Tensor(np.ndarray):
     """A `numpy.ndarray` with Keras's `numpy()` method."""
 
-    def numpy(self) -> np.ndarray:
-        """The same values as a plain `numpy.ndarray`."""
-        return np.asarray(self)
+    def numpy(self) -> Any:
+        """The same values as a plain `numpy.ndarray`; of text, as in TensorFlow, bytes (UTF-8), and an array of them."""
+        return as_bytes(self) if self.dtype.kind == "U" else np.asarray(self)
 
     @property
     def shape(self) -> TensorShape:
@@ -86,6 +86,14 @@ class Tensor(np.ndarray):
     def get_shape(self) -> TensorShape:
         """`shape`."""
         return self.shape
+
+    def set_shape(self, shape: Any) -> None:
+        """Check the sizes (None: any), which a tensor that has its values knows already; ValueError where one is another."""
+        if shape is None:
+            return
+        wanted = TensorShape(shape)
+        if len(wanted) != self.ndim or any(size not in (None, own) for size, own in zip(wanted, self.shape)):
+            raise ValueError(f"Tensor's shape {tuple(self.shape)} is not compatible with supplied shape {tuple(wanted)}.")
 
     @property
     def device(self) -> str:  # type: ignore[override]
@@ -134,6 +142,22 @@ class Tensor(np.ndarray):
         if watching.tapes and not kwargs:
             return registry.lookup("operation", "reshape")(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
         return super().reshape(*shape, **kwargs)
+
+
+class Text(np.str_):
+    """A `str` with TensorFlow's `numpy()` method."""
+
+    def numpy(self) -> bytes:
+        """The characters in UTF-8."""
+        return self.encode()
+
+
+def as_bytes(text: Any) -> Any:
+    """An array of text as bytes (UTF-8): one of them, or an array of objects; any other array as it is."""
+    plain = np.asarray(text)
+    if plain.dtype.kind != "U":
+        return plain
+    return np.char.encode(plain, "utf-8").astype(object)[()]
 
 
 def _plain(value: Any) -> Any:

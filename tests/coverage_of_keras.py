@@ -16,10 +16,8 @@ MODULES = (
 )
 
 TEXT = "text and tables: not for images"
-SEQUENCES = "recurrent: for sequences"
 ATTENTION = "for language models"
 AUDIO = "audio and signals"
-SPACE = "three dimensions: volumes and videos"
 ENGINES = "runs another engine's code"
 SERVERS = "sends to a server, or writes another library's format"
 COMPLEX = "complex numbers"
@@ -29,28 +27,21 @@ NUMERICS = "numerics that no image model uses"
 WHY_NOT: dict[str, dict[str, str]] = {  # module -> reason -> names
     "layers": {
         TEXT: "Discretization HashedCrossing Hashing",
-        SEQUENCES: "Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell Masking RNN SimpleRNN"
-        " SimpleRNNCell StackedRNNCells TimeDistributed Wrapper",
         ATTENTION: "AdditiveAttention GroupQueryAttention ReversibleEmbedding",
         AUDIO: "MelSpectrogram STFTSpectrogram",
-        SPACE: "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D AvgPool3D Conv3D Conv3DTranspose Convolution3D"
-        " Convolution3DTranspose Cropping3D GlobalAveragePooling3D GlobalAvgPool3D GlobalMaxPool3D GlobalMaxPooling3D MaxPool3D"
-        " MaxPooling3D SpatialDropout3D UpSampling3D ZeroPadding3D",
         ENGINES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
     },
-    "losses": {AUDIO: "CTC ctc"},
     "optimizers": {
         "raises an error in Keras 3, too": "legacy",
     },
     "initializers": {AUDIO: "STFT STFTInitializer stft"},
     "callbacks": {SERVERS: "OrbaxCheckpoint RemoteMonitor"},
     "ops": {
-        AUDIO: "bartlett blackman ctc_decode ctc_loss extract_sequences hamming hanning irfft istft kaiser rfft stft",
+        AUDIO: "bartlett blackman extract_sequences hamming hanning irfft istft kaiser rfft stft",
         COMPLEX: "angle conj conjugate eig imag isreal polar real view_as_complex view_as_real",
         CONTROL: "vectorize",
         NUMERICS: "erfinv i0 jvp lu_factor",
     },
-    "ops.image": {SPACE: "extract_patches_3d"},
 }
 
 

@@ -212,7 +212,7 @@ def value_of(argument: str, default: Any) -> Any:
     if isinstance(default, str):
         return TEXTS.get(default)
     if isinstance(default, (tuple, list)):
-        return type(default)(one + 1 if isinstance(one, int) else one / 2 for one in default)
+        return type(default)(value_of(argument, one) for one in default)
     if isinstance(default, bool):
         return not default
     return default + 1 if isinstance(default, int) else default / 2 or 0.25

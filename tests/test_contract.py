@@ -194,7 +194,7 @@ def test_imports_point_upwards(module: str) -> None:
 
 
 # Of `backends`, line by line as above. Its `__init__` imports a backend when its first op is needed, by its name.
-BACKEND_RANKS = [{"types", "memory"}, {"reference"}, {"numba_cpu", "cupy_gpu"}]
+BACKEND_RANKS = [{"types", "memory"}, {"reference"}, {"numba_cpu", "cupy_gpu"}, {"volumes"}]
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part(module) == "backends"])
@@ -274,17 +274,25 @@ KERAS = """
     layers.augment.Resizing.__init__
     layers.base.Layer.add_weight
     layers.conv.Conv2D.__init__
+    layers.conv_lstm.ConvLSTM2D.__init__
+    layers.conv_lstm.ConvLSTMCell.__init__
     layers.conv_transpose.Conv2DTranspose.__init__
     layers.dense.Dense.__init__
     layers.depthwise.DepthwiseConv2D.__init__
     layers.depthwise.SeparableConv2D.__init__
     layers.embedding.Embedding.__init__
+    layers.gru.GRU.__init__
+    layers.gru.GRUCell.__init__
     layers.input.Input
     layers.input.InputLayer.__init__
+    layers.lstm.LSTM.__init__
+    layers.lstm.LSTMCell.__init__
     layers.normalization.BatchNormalization.__init__
     layers.normalization.GroupNormalization.__init__
     layers.normalization.LayerNormalization.__init__
     layers.policy.AugMix.__init__
+    layers.simple_rnn.SimpleRNN.__init__
+    layers.simple_rnn.SimpleRNNCell.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
     metrics.confusion.AUC.__init__
     models.training.Trainer.fit

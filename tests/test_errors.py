@@ -110,7 +110,7 @@ REFUSED = {
         "Provide only a layer name or a layer index. Received: index=0, name=dense",
     ),
     "a layer by nothing": (lambda: compiled().get_layer(), ValueError, "Provide either a layer name or layer index"),
-    "a mask": (lambda: compiled()(X, mask=X), ValueError, "minicnn has no masking"),
+    "a mask": (lambda: compiled()(X, mask=X), ValueError, "takes no mask"),
     # what they are given
     "too few arrays": (
         lambda: two_inputs().predict([X], verbose=0),

@@ -188,13 +188,20 @@ KINDS = [
     (layers.GaussianNoise(0.5), "move"),
     (layers.PReLU(), "prelu"),
     (Doubled(), "unknown"),
+    (layers.Conv3D(2, 2), "unknown"),
+    (layers.MaxPooling3D(2), "unknown"),
+    (layers.AdaptiveAveragePooling3D(2), "unknown"),
+    (layers.GlobalMaxPooling3D(), "maxpool"),
+    (layers.ZeroPadding3D(1), "move"),
+    (layers.UpSampling3D(2), "move"),
 ]
 
 
 @pytest.mark.parametrize(("layer", "kind"), KINDS, ids=lambda item: type(item).__name__ if not isinstance(item, str) else item)
 def test_the_kind_of_each_op(layer, kind):
-    model = Model(x := layers.Input((6, 5, 2)), layers.Rescaling(2.0)(layer(x)))
-    assert collect(model, RNG.standard_normal((6, 5, 2)))["steps"][-2]["op"]["kind"] == kind
+    shape = (4, 6, 5, 2) if getattr(layer, "rank", 2) == 3 else (6, 5, 2)
+    model = Model(x := layers.Input(shape), layers.Rescaling(2.0)(layer(x)))
+    assert collect(model, RNG.standard_normal(shape))["steps"][-2]["op"]["kind"] == kind
 
 
 def test_a_vector_and_channels_first_are_images_too():

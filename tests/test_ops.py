@@ -621,6 +621,7 @@ def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
     d = Draw(11, "float32")
     x, matrix, row, images = d.normal((3, 4, 5)), d.normal((3, 4)), d.normal((6,)), d.normal((2, 6, 7, 4))
     turned, nan = np.ascontiguousarray(images.transpose(0, 3, 1, 2)), d.gaps((5, 4))
+    volumes = d.normal((2, 5, 4, 6, 3))
     signals, whole = d.normal((2, 9, 4)), d.random.integers(0, 9, (3, 4)).astype("int32")
     gray, other = d.positive((2, 3, 9, 8)), d.positive((2, 3, 9, 8)) / 2
     query, key = d.normal((2, 3, 2, 4)), d.normal((2, 5, 2, 4))
@@ -641,6 +642,20 @@ def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
         ("conv", [signals, d.normal((3, 4, 2))], {"strides": 2, "padding": "same"}),
         ("conv", [signals, d.normal((3, 4, 2))], {"dilation_rate": 2}),
         ("conv_transpose", [images, d.normal((3, 3, 2, 4))], {"strides": 2, "output_padding": 1, "padding": "same"}),
+        ("conv", [volumes, d.normal((2, 3, 1, 3, 2))], {"strides": (1, 2, 1), "padding": "same"}),
+        ("conv", [volumes, d.normal((2, 2, 2, 5, 2))], first),
+        ("conv_transpose", [volumes, d.normal((2, 3, 1, 2, 3))], {"strides": 2, "padding": "same"}),
+        ("conv_transpose", [volumes, d.normal((2, 1, 3, 2, 3))], {"strides": (2, 1, 3), "output_padding": (1, 0, 2)}),
+        ("max_pool", [volumes, 2], {"strides": (1, 2, 2)}),
+        ("max_pool", [volumes, (1, 2, 3)], {"padding": "same"}),
+        ("average_pool", [volumes, 2], {"strides": 1, "padding": "same"}),
+        ("average_pool", [volumes, (2, 1, 2)], first),
+        ("adaptive_average_pool", [volumes, (2, 3, 1)], {}),
+        ("adaptive_max_pool", [volumes, 2], {}),
+        ("image.extract_patches", [images], {"size": (2, 3), **first}),
+        ("image.extract_patches", [volumes, (2, 1, 3)], {}),
+        ("image.extract_patches_3d", [volumes, 2], {"strides": 1, "padding": "same"}),
+        ("image.extract_patches_3d", [volumes[0], (1, 2, 2)], {}),
         ("depthwise_conv", [images, d.normal((2, 2, 4, 2))], {"dilation_rate": 2}),
         ("depthwise_conv", [images, d.normal((2, 2, 4, 2))], {"strides": 2}),
         ("separable_conv", [images, d.normal((2, 2, 4, 2)), d.normal((1, 1, 8, 3))], {"dilation_rate": 2}),

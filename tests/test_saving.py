@@ -186,6 +186,10 @@ def convolutions(k):
             layers.DepthwiseConv1D(3),
             layers.SeparableConv1D(4, 3, pointwise_regularizer="l2"),
             layers.Conv1DTranspose(2, 3, strides=3, output_padding=1),
+            layers.Reshape((7, 1, 7, 2)),
+            layers.Conv3D(4, (2, 1, 3), groups=2),
+            layers.MaxPooling3D((1, 1, 2)),
+            layers.Conv3DTranspose(3, 2, strides=(1, 2, 3), output_padding=(0, 1, 2)),
         ]
     )
 

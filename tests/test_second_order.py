@@ -51,6 +51,7 @@ def positive(*shape):
 
 ONE, OTHER, IMAGE = positive(3, 4), positive(3, 4), positive(2, 6, 6, 2)
 KERNEL, TRANSPOSED = positive(3, 3, 2, 3), positive(3, 3, 3, 2)
+VOLUME, KERNEL_3D = positive(2, 4, 3, 5, 2), positive(2, 3, 2, 2, 3)
 NAMES = """negative reciprocal square sqrt rsqrt exp expm1 log log1p sin cos tan asin acos atan sinh cosh asinh atanh abs
     sigmoid tanh softplus"""
 OPS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "atanh": "arctanh"}
@@ -108,6 +109,11 @@ CASES = {  # tensors; a function of them, in minicnn and in TensorFlow
         [IMAGE, TRANSPOSED],
         lambda x, k: ops.conv_transpose(x, k, 2, "same"),
         lambda x, k: tf.nn.conv2d_transpose(x, k, (2, 12, 12, 3), 2),
+    ),
+    "conv of volumes": (
+        [VOLUME, KERNEL_3D],
+        lambda x, k: ops.conv(x, k, 2, "same"),
+        lambda x, k: tf.nn.conv3d(x, k, (1, 2, 2, 2, 1), "SAME"),
     ),
     "average_pool": ([IMAGE], lambda x: ops.average_pool(x, 2), lambda x: tf.nn.avg_pool2d(x, 2, 2, "VALID")),
     "resize": ([IMAGE], lambda x: ops.image.resize(x, (12, 6), "nearest"), lambda x: tf.repeat(x, 2, 1)),

@@ -49,6 +49,8 @@ OTHERWISE = {
     ("AveragePooling2D", "pool_size"): "2, as of maxima",
     ("AvgPool1D", "pool_size"): "2, as of maxima",
     ("AvgPool2D", "pool_size"): "2, as of maxima",
+    ("AveragePooling3D", "pool_size"): "2, as of maxima",
+    ("AvgPool3D", "pool_size"): "2, as of maxima",
     ("Progbar", "interval"): "ten drawings a second are enough",
     # What has no effect here, or is positional.
     ("compute_mask", "previous_mask"): "no masks",
@@ -74,7 +76,6 @@ OTHERWISE = {
     ("dot_product_attention", "flash_attention"): "one way to compute it",
     ("dot_product_attention", "attn_logits_soft_cap"): "not here",
     ("linspace", "axis"): "of scalars only",
-    ("extract_patches", "data_format"): "not here",
     **{("pad_images", f"{side}_padding"): "0, where no size says another" for side in ("top", "left", "bottom", "right")},
     **{("crop_images", f"{side}_cropping"): "0, where no size says another" for side in ("top", "left", "bottom", "right")},
     **{(f"{do}_images", key): "not here" for do in ("pad", "crop") for key in ("target_height", "target_width", "data_format")},

@@ -13,6 +13,8 @@ IMAGES = DRAW.random((2, 6, 9, 3), np.float32)
 BYTES = DRAW.integers(0, 256, (7, 10, 3), np.uint8)
 BOXES = np.array([[0.1, 0.2, 0.7, 0.9], [0.0, 0.0, 1.0, 1.0], [0.8, 0.7, 0.1, 0.2], [-0.2, 0.1, 0.5, 1.3]], np.float32)
 KERNEL = DRAW.normal(size=(3, 2, 3, 4)).astype(np.float32)
+VOLUMES = DRAW.random((2, 4, 5, 6, 3), np.float32)
+KERNELS_3D = DRAW.normal(size=(2, 3, 2, 3, 4)).astype(np.float32)
 DEPTHWISE = DRAW.normal(size=(3, 3, 3, 2)).astype(np.float32)
 SQUARE = DRAW.normal(size=(2, 3, 3)).astype(np.float32) + 2 * np.eye(3, dtype=np.float32)
 
@@ -59,6 +61,15 @@ CALLS = [  # the name, its arguments, and those by name
     ("nn.max_pool2d", (IMAGES,), {"ksize": 2, "strides": 2, "padding": "VALID"}),
     ("nn.max_pool", (-1 - IMAGES, 3, 1), {"padding": [[0, 0], [1, 1], [1, 1], [0, 0]]}),
     ("nn.avg_pool2d", (IMAGES,), {"ksize": [1, 3, 2, 1], "strides": [1, 2, 2, 1], "padding": "SAME"}),
+    ("nn.conv3d", (VOLUMES, KERNELS_3D, [1, 2, 1, 2, 1]), {"padding": "SAME"}),
+    ("nn.conv3d", (VOLUMES,), {"filters": KERNELS_3D, "strides": (1, 1, 1, 1, 1), "padding": "VALID", "dilations": [1] * 5}),
+    (
+        "nn.conv3d_transpose",
+        (VOLUMES, KERNELS_3D.transpose(0, 1, 2, 4, 3)),
+        {"output_shape": (2, 8, 5, 12, 4), "strides": [1, 2, 1, 2, 1]},
+    ),
+    ("nn.max_pool3d", (VOLUMES,), {"ksize": 2, "strides": 2, "padding": "VALID"}),
+    ("nn.avg_pool3d", (VOLUMES,), {"ksize": [1, 3, 2, 1, 1], "strides": [1, 2, 2, 1, 1], "padding": "SAME"}),
     ("nn.bias_add", (IMAGES, np.float32([1, 2, 3])), {}),
     ("nn.leaky_relu", (IMAGES - 0.5,), {}),
     ("nn.leaky_relu", (IMAGES - 0.5,), {"alpha": 0.1}),
@@ -259,6 +270,8 @@ def test_a_picture_is_read_and_decoded_as_tensorflow_does(tmp_path, mode, channe
         (lambda: minicnn.nn.conv2d(IMAGES, KERNEL, (1, 1, 1, 3), "VALID"), r"Received: \(1, 1, 1, 3\)"),
         (lambda: minicnn.nn.conv2d(IMAGES, KERNEL, 1, "SAME", data_format="NCHW"), "data_format='NCHW'"),
         (lambda: minicnn.nn.conv2d_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), (2, 5, 5, 4), 2), "output_shape="),
+        (lambda: minicnn.nn.conv3d(VOLUMES, KERNELS_3D, (2, 1, 1, 1, 1), "SAME"), r"over space: \(1, slices, rows, columns"),
+        (lambda: minicnn.nn.max_pool3d(VOLUMES, 2, 2, "SAME", data_format="NCDHW"), "\"NDHWC\". Received: data_format='NCDHW'"),
         (lambda: minicnn.gather(IMAGES, np.zeros((2, 3)), axis=2, batch_dims=1), "axis=2, batch_dims=1"),
         (lambda: minicnn.split(IMAGES[0, 0], [4, 3]), "must sum to the size of axis 0, 9"),
     ],
@@ -538,6 +551,32 @@ def test_a_shape_has_tensorflows_methods():
     assert (float(tensor[:1, :1, :1, 0]), int(tensor[:1, :1, 0, 0] * 10)) == (IMAGES[0, 0, 0, 0], int(IMAGES[0, 0, 0, 0] * 10))
     tensor.shape = (12, 27)
     assert tensor.shape.as_list() == [12, 27]
+
+
+@pytest.mark.parametrize("shape", [None, (1, 2), [None, 2], tf.TensorShape([1, None]), (1, 3), [2], (None, None, None)])
+def test_a_shape_is_set_where_it_is_the_tensors(shape):
+    refusals = []
+    for library in (tf, minicnn):
+        try:
+            library.constant([[1.0, 2.0]]).set_shape(shape)
+        except ValueError as error:
+            refusals.append(str(error))
+    assert len(refusals) in (0, 2) and len(set(refusals)) <= 1
+
+
+def test_text_is_bytes_to_functions_of_numpys():
+    """As within TensorFlow's data sets, whose names of files such functions decode."""
+    found = []
+    for library in (tf, minicnn):
+        names = library.data.Dataset.from_tensor_slices((["ä.png", "b.png"], [1, 2]))
+        pictures = names.map(
+            lambda name, n, to=library: to.numpy_function(lambda a, b: len(a.decode()) + b, [name, n], to.int32)
+        )
+        read = [name.numpy().decode() for name, _ in names]
+        found.append((read, [int(size) for size in pictures]))
+        eager = library.py_function(lambda a: len(a.numpy().decode()), [library.constant("ä.png")], library.int64)
+        assert int(eager) == 5
+    assert found[0] == found[1] == (["ä.png", "b.png"], [6, 7])
 
 
 def test_a_variable_takes_tensorflows_arguments():

@@ -297,7 +297,7 @@ def torch_modules(layer: dict[str, Any], values: list[Any], is_last: bool) -> li
     bias, modules = options.get("use_bias"), []
     around = tuple(extent // 2 if same else 0 for extent in window)
     if kind == "Conv":
-        convolution = {"1D": nn.Conv1d, "2D": nn.Conv2d}[name[-2:]]
+        convolution = getattr(nn, f"Conv{name[-2]}d")
         if same and max(stride) > 1 and not all(extent % 2 for extent in window):
             raise ValueError("a strided convolution of an even kernel with padding='same' has no counterpart in PyTorch")
         pads = 0 if not same else "same" if max(stride) == 1 else around
@@ -310,8 +310,7 @@ def torch_modules(layer: dict[str, Any], values: list[Any], is_last: bool) -> li
     elif name == "Dense":
         modules.append(nn.Linear(values[0].shape[-1], options["units"], bias=bias))
     elif kind in ("MaxPooling", "AveragePooling") and not same:
-        pooling = {"MaxPooling1D": nn.MaxPool1d, "MaxPooling2D": nn.MaxPool2d, "AveragePooling2D": nn.AvgPool2d}[name]
-        modules.append(pooling(window, stride))
+        modules.append(getattr(nn, f"{'Max' if 'Max' in name else 'Avg'}Pool{name[-2]}d")(window, stride))
     elif kind in ("GlobalMaxPooling", "GlobalAveragePooling"):
         adaptive = f"Adaptive{'Max' if 'Max' in name else 'Avg'}Pool{name[-2]}d"
         modules.append(nn.Sequential(getattr(nn, adaptive)(1), nn.Flatten()))

@@ -23,7 +23,7 @@ import numpy as np
 from minicnn import config
 from minicnn.data.prefetch import END, closing_iterator, prefetched
 from minicnn.data.structure import TensorSpec, as_element, flatten, map_structure, slices, spec_of, stack
-from minicnn.tensor import Tensor
+from minicnn.tensor import Tensor, Text
 
 AUTOTUNE = -1
 INFINITE_CARDINALITY = -1
@@ -689,10 +689,12 @@ class Dataset:
         return True
 
     def __iter__(self) -> Iterator[Any]:
-        """One pass. What is a number or an array has Keras's `.numpy()`, too."""
+        """One pass. What is a number, an array or text has Keras's `.numpy()`, too."""
         with closing_iterator(self._iterate()) as elements:
             for element in elements:
-                yield map_structure(lambda leaf: leaf if isinstance(leaf, str) else np.asarray(leaf).view(Tensor), element)
+                yield map_structure(
+                    lambda leaf: Text(leaf) if isinstance(leaf, str) else np.asarray(leaf).view(Tensor), element
+                )
 
     def __repr__(self) -> str:
         count = {INFINITE_CARDINALITY: "infinitely many", UNKNOWN_CARDINALITY: "an unknown number of"}

@@ -32,8 +32,16 @@ from minicnn.layers.color import (
     RandomSharpness,
     Solarization,
 )
-from minicnn.layers.conv import Conv1D, Conv2D, Convolution1D, Convolution2D
-from minicnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Convolution1DTranspose, Convolution2DTranspose
+from minicnn.layers.conv import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
+from minicnn.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
+from minicnn.layers.conv_transpose import (
+    Conv1DTranspose,
+    Conv2DTranspose,
+    Conv3DTranspose,
+    Convolution1DTranspose,
+    Convolution2DTranspose,
+    Convolution3DTranspose,
+)
 from minicnn.layers.dense import Dense
 from minicnn.layers.depthwise import (
     DepthwiseConv1D,
@@ -48,10 +56,13 @@ from minicnn.layers.distortion import (
     RandomPerspective,
 )
 from minicnn.layers.embedding import Embedding
+from minicnn.layers.gru import GRU, GRUCell
 from minicnn.layers.input import Input, InputLayer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.lambda_layer import Lambda
 from minicnn.layers.lookup import CategoryEncoding, IntegerLookup, StringLookup
+from minicnn.layers.lstm import LSTM, LSTMCell
+from minicnn.layers.masking import Masking
 from minicnn.layers.merge import (
     Add,
     Average,
@@ -91,24 +102,34 @@ from minicnn.layers.policy import (
 from minicnn.layers.pooling import (
     AdaptiveAveragePooling1D,
     AdaptiveAveragePooling2D,
+    AdaptiveAveragePooling3D,
     AdaptiveMaxPooling1D,
     AdaptiveMaxPooling2D,
+    AdaptiveMaxPooling3D,
     AveragePooling1D,
     AveragePooling2D,
+    AveragePooling3D,
     AvgPool1D,
     AvgPool2D,
+    AvgPool3D,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
     GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalAvgPool3D,
     GlobalMaxPool1D,
     GlobalMaxPool2D,
+    GlobalMaxPool3D,
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
     MaxPool1D,
     MaxPool2D,
+    MaxPool3D,
     MaxPooling1D,
     MaxPooling2D,
+    MaxPooling3D,
 )
 from minicnn.layers.preprocessing import Normalization
 from minicnn.layers.regularization import (
@@ -119,20 +140,27 @@ from minicnn.layers.regularization import (
     GaussianNoise,
     SpatialDropout1D,
     SpatialDropout2D,
+    SpatialDropout3D,
 )
 from minicnn.layers.reshape import Flatten, Identity, Permute, Rescaling, Reshape
+from minicnn.layers.rnn import RNN, StackedRNNCells
 from minicnn.layers.scaling import CustomScaleLayer as _CustomScaleLayer  # noqa: F401 (known to files, not public)
+from minicnn.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 from minicnn.layers.sizing import (
     Cropping1D,
     Cropping2D,
+    Cropping3D,
     RepeatVector,
     UpSampling1D,
     UpSampling2D,
+    UpSampling3D,
     ZeroPadding1D,
     ZeroPadding2D,
+    ZeroPadding3D,
 )
 from minicnn.layers.spectral import SpectralNormalization
 from minicnn.layers.text import TextVectorization
+from minicnn.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 _, serialize, deserialize = serialization.functions_of("layer")
 
@@ -146,8 +174,10 @@ __all__ = [
     "ActivityRegularization",
     "AdaptiveAveragePooling1D",
     "AdaptiveAveragePooling2D",
+    "AdaptiveAveragePooling3D",
     "AdaptiveMaxPooling1D",
     "AdaptiveMaxPooling2D",
+    "AdaptiveMaxPooling3D",
     "Add",
     "AlphaDropout",
     "AugMix",
@@ -155,22 +185,32 @@ __all__ = [
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
+    "AveragePooling3D",
     "AvgPool1D",
     "AvgPool2D",
+    "AvgPool3D",
     "BatchNormalization",
     "CategoryEncoding",
+    "Bidirectional",
     "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
+    "Conv3D",
     "Conv2DTranspose",
+    "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Convolution2D",
+    "Convolution3D",
     "Convolution2DTranspose",
+    "Convolution3DTranspose",
     "Cropping1D",
     "Cropping2D",
+    "Cropping3D",
     "CutMix",
     "Dense",
     "DepthwiseConv1D",
@@ -181,31 +221,42 @@ __all__ = [
     "Embedding",
     "Equalization",
     "Flatten",
+    "GRU",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
     "GroupNormalization",
     "Identity",
     "Input",
     "InputLayer",
     "InputSpec",
     "IntegerLookup",
+    "LSTM",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
+    "MaxPool3D",
     "MaxNumBoundingBoxes",
     "MaxPooling1D",
     "MaxPooling2D",
+    "MaxPooling3D",
     "Maximum",
     "Minimum",
     "MixUp",
@@ -215,6 +266,7 @@ __all__ = [
     "Permute",
     "Pipeline",
     "RMSNormalization",
+    "RNN",
     "RandAugment",
     "RandomBrightness",
     "RandomColorDegeneration",
@@ -246,6 +298,8 @@ __all__ = [
     "SeparableConv2D",
     "SeparableConvolution1D",
     "SeparableConvolution2D",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "Solarization",
     "SpatialDropout1D",
@@ -253,11 +307,17 @@ __all__ = [
     "StringLookup",
     "Subtract",
     "TextVectorization",
+    "SpatialDropout3D",
+    "StackedRNNCells",
+    "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
+    "UpSampling3D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
+    "ZeroPadding3D",
     "add",
     "average",
     "concatenate",

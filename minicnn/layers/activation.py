@@ -61,6 +61,8 @@ class Activation(Layer):
         activation: a name, or a function.
     """
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = get_activation(activation)
@@ -89,6 +91,8 @@ class ReLU(Layer):
         negative_slope: slope below `threshold`.
         threshold: the x above which y = x.
     """
+
+    supports_masking = True
 
     second_order = "slopes"
 
@@ -134,6 +138,8 @@ class LeakyReLU(Layer):
         negative_slope: slope below 0; older programs call it `alpha`.
     """
 
+    supports_masking = True
+
     second_order = "slopes"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("negative_slope",)
@@ -165,6 +171,8 @@ class PReLU(Layer):
         alpha_initializer, alpha_regularizer, alpha_constraint: names, objects or configs.
         shared_axes: axes along which alpha is the same, such as [1, 2] for one alpha a channel; None for none.
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -225,6 +233,8 @@ class ELU(Layer):
     Args:
         alpha: y tends to -alpha as x becomes very negative.
     """
+
+    supports_masking = True
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("alpha",)
 

@@ -58,12 +58,12 @@ def reject_unsupported(layer_name: str, **arguments: Any) -> None:
 
 def output_image(
     image: Sequence[int | None],
-    window: tuple[int, int],
-    strides: tuple[int, int],
+    window: Sequence[int],
+    strides: Sequence[int],
     padding: str,
-    dilation: tuple[int, int] = (1, 1),
-) -> tuple[int | None, int | None]:
-    """Output (height, width) of a window that slides over an image of (height, width).
+    dilation: Sequence[int] = (1, 1, 1),
+) -> tuple[int | None, ...]:
+    """Output (height, width) of a window that slides over an image of (height, width); of a volume likewise.
 
     A size that is None stays None; where the image is smaller than the window, the output is 0.
 
@@ -78,4 +78,4 @@ def output_image(
         pads = shapes.axis_pads(padding, size, window[axis], stride, step)
         return max(shapes.padded_window(size, window[axis], stride, *pads, step), 0)
 
-    return along(0), along(1)
+    return tuple(along(axis) for axis in range(len(image)))

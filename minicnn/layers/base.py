@@ -58,6 +58,7 @@ import numpy as np
 from minicnn import activations, backends, config, constraints, initializers, registry, regularizers, tape
 from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
+from minicnn.layers.masks import attach_masks, leave_out_of_config, mask_of
 from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
 from minicnn.layers.tracing import MISSING, call_traced, not_traced, running_trace, shapes_of, takes, takes_training
 from minicnn.seeds import SeedGenerator
@@ -156,6 +157,12 @@ class Layer:
             tuple(batch_shape) if batch_shape is not None else None if shape is None else (None, *shape)
         )
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A class that says what becomes of a mask supports masking, unless it says something else."""
+        super().__init_subclass__(**kwargs)
+        if "compute_mask" in vars(cls) and "supports_masking" not in vars(cls):
+            cls.supports_masking = True
+
     # --- what a layer writes ---------------------------------------------------------
 
     def build(self, input_shape: Any) -> None:
@@ -217,9 +224,9 @@ class Layer:
         count = len(sources) - len(self._weights_with_gradients)
         return pack_struct(inputs, found[:count]), tuple(found[count:])
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
-        """None: minicnn has no masking."""
-        return
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask of the output, of a layer with `supports_masking`, from that of the input: the same. See `masks`."""
+        return mask
 
     def count_flops(self, input_shape: Any, output_shape: Any) -> int:
         """Floating-point operations of one forward pass over one image (multiply and add count as two)."""
@@ -434,14 +441,24 @@ class Layer:
             inputs: or, by its own name, the first argument of the layer's `call`.
             training: whether dropout, batch normalization and the like behave as in training; default no,
                 but yes for augmentation called by itself, as in Keras.
-            mask: for a layer whose `call` takes one.
+            mask: for a layer whose `call` takes one; by default that of the inputs.
         """
         if inputs is MISSING:
             inputs = self._named_inputs(kwargs)
-        if mask is not None and self._has_call and takes(self.call, "mask"):
-            kwargs["mask"] = mask
+        known = mask_of(inputs) if mask is None else mask
+        if known is not None and self._has_call and takes(self.call, "mask"):
+            kwargs["mask"] = known
         elif mask is not None:
-            raise ValueError(f"Layer '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+            raise ValueError(f"Layer '{self.name}' takes no mask. Received: mask={mask!r}")
+        result = self._computed(inputs, args, kwargs, training)
+        if known is not None or self.supports_masking:
+            attach_masks(self, inputs, result, known)
+        if mask is None and "mask" in kwargs:
+            leave_out_of_config(result)
+        return result
+
+    def _computed(self, inputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
+        """What a call returns."""
         if watching.tracing and not is_symbolic([inputs, *args, *kwargs.values()]):
             inputs = _constants(inputs)  # in a `call`: positions for an embedding, say, whose weights are to be trained
         if self._has_call:

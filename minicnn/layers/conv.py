@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from minicnn import activations, registry
 from minicnn.backends import ops
-from minicnn.backends.types import Window
+from minicnn.backends.volumes import conv3d_algorithm, conv3d_backward, conv3d_forward
 from minicnn.layers.activation import activate, activate_backward
 from minicnn.layers.arguments import defined_channels, reject_unsupported
 from minicnn.layers.sliding import Sliding, check_filters
 from minicnn.layers.symbolic import Shape
 
-__all__ = ["Conv1D", "Conv2D", "Convolution1D", "Convolution2D"]
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
 
 
 @registry.register("layer", "Convolution2D")
@@ -121,9 +121,6 @@ class Conv2D(Sliding):
     def _channels_out(self, C_in: Any) -> Any:
         return self.filters
 
-    def window_over(self, input_shape: Shape) -> Window:
-        return super().window_over(input_shape)._replace(groups=self.groups)
-
     def forward(self, x: Any, training: bool, relu: bool = False, pool: Any = None) -> tuple[Any, Any]:
         """The output, and what `backward` will read.
 
@@ -137,7 +134,8 @@ class Conv2D(Sliding):
         bias = None if self.bias is None else self.bias.value
         relu = relu or self.activation is activations.relu
         # z = x * kernel + bias;  y = activation(z), pooled
-        y, argmax = ops.conv2d_forward(x, self._of_images(self.kernel.value), bias, window, relu, pool_window)
+        convolve = ops.conv2d_forward if self.rank < 3 else conv3d_forward
+        y, argmax = convolve(x, self._of_images(self.kernel.value), bias, window, relu, pool_window)
         residuals = x, window, y if relu else None, pool_window, argmax
         activation = activations.linear if relu else self.activation
         y, kept = activate(activation, self.as_given(y), training)
@@ -148,26 +146,28 @@ class Conv2D(Sliding):
         x, window, y, pool_window, argmax = residuals
         dz = self.images(activate_backward(activation, dy, kept))
         kernel = self._of_images(self.kernel.value)
-        dx, dkernel, dbias = ops.conv2d_backward(dz, x, kernel, window, y, pool_window, argmax, need_dx)
+        convolve_back = ops.conv2d_backward if self.rank < 3 else conv3d_backward
+        dx, dkernel, dbias = convolve_back(dz, x, kernel, window, y, pool_window, argmax, need_dx)
         dkernel = dkernel.reshape(self.kernel.shape)
         return self.as_given(dx) if need_dx else None, (dkernel,) if self.bias is None else (dkernel, dbias)
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
-        C_in = self.image_shape(input_shape)[3] // self.groups
+        C_in = self.image_shape(input_shape)[-1] // self.groups
         return 2 * prod(output_shape[1:]) * prod(self.kernel_size) * C_in  # type: ignore[arg-type]
 
     def algorithm(self, input_shape: Shape) -> str:
         if None in input_shape:
             return "depends on the image"
         x_shape = self.image_shape(input_shape)
-        kernel_shape = (*self._of_image(self.kernel_size), x_shape[3] // self.groups, self.filters)
-        return ops.conv2d_algorithm(x_shape, kernel_shape, self.window_over(input_shape))
+        kernel_shape = (*self._of_image(self.kernel_size), x_shape[-1] // self.groups, self.filters)
+        algorithm = ops.conv2d_algorithm if self.rank < 3 else conv3d_algorithm
+        return algorithm(x_shape, kernel_shape, self.window_over(input_shape))
 
 
 def _call_by_convolution_op(layer: Any, inputs: Any) -> Any:
     y = layer.convolution_op(inputs, layer.kernel)
     if layer.use_bias:
-        y = y + (layer.bias if layer.data_format == "channels_last" else layer.bias[:, None, None])
+        y = y + (layer.bias if layer.data_format == "channels_last" else layer.bias[(slice(None), *[None] * layer.rank)])
     return layer.activation(y)
 
 
@@ -189,4 +189,21 @@ class Conv1D(Conv2D):
     _takes_causal = True
 
 
-Convolution1D, Convolution2D = Conv1D, Conv2D
+@registry.register("layer", "Convolution3D")
+class Conv3D(Conv2D):
+    """3-D convolution, of volumes and videos: y = activation(x * kernel + bias). See `minicnn.backends.volumes`.
+
+    Args:
+        filters: how many output channels, C_out.
+        kernel_size, strides, dilation_rate: an int, or (depth, height, width). Only one of strides and dilation_rate may
+            exceed 1.
+        padding, data_format, groups: as in `Conv2D`.
+        activation, use_bias, kernel_initializer, ...: see `Affine`.
+
+    Input (N, D, H, W, C_in), output (N, OD, OH, OW, C_out); kernel (KD, KH, KW, C_in/groups, C_out), bias (C_out,).
+    """
+
+    rank = 3
+
+
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D

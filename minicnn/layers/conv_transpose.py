@@ -7,13 +7,26 @@ from typing import Any, ClassVar
 
 from minicnn import activations, registry, shapes
 from minicnn.backends import ops
-from minicnn.backends.types import Window, transposed_window
+from minicnn.backends.types import transposed_window
+from minicnn.backends.volumes import (
+    conv3d_transpose_algorithm,
+    conv3d_transpose_backward,
+    conv3d_transpose_forward,
+    transposed_window3d,
+)
 from minicnn.layers.activation import activate, activate_backward
 from minicnn.layers.arguments import defined_channels
 from minicnn.layers.sliding import Sliding, check_filters
 from minicnn.layers.symbolic import Shape
 
-__all__ = ["Conv1DTranspose", "Conv2DTranspose", "Convolution1DTranspose", "Convolution2DTranspose"]
+__all__ = [
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "Convolution1DTranspose",
+    "Convolution2DTranspose",
+    "Convolution3DTranspose",
+]
 
 
 @registry.register("layer", "Convolution2DTranspose")
@@ -112,9 +125,9 @@ class Conv2DTranspose(Sliding):
         self._check_rank(input_shape)
         N, *places, _ = self.image_shape(input_shape)
         window, strides, dilation = map(self._of_image, (self.kernel_size, self.strides, self.dilation_rate))
-        extra: tuple[int | None, ...] = (None, None)
+        extra: tuple[int | None, ...] = (None,) * len(places)
         if self.output_padding is not None:
-            extra = (0, 0)[: 2 - self.rank] + self.output_padding
+            extra = (*(0,) * (self.rank == 1), *self.output_padding)
         image = [
             None if size is None else shapes.transposed_size(size, K, S, self.padding, D, more)
             for size, K, S, D, more in zip(places, window, strides, dilation, extra)
@@ -127,16 +140,17 @@ class Conv2DTranspose(Sliding):
             )
         return self.given_shape((N, *image, self.filters))
 
-    def window_over(self, input_shape: Shape) -> Window:
+    def window_over(self, input_shape: Shape) -> Any:
         """How the kernel slides over the *output*, one place for each pixel of the input."""
         _, *places, _ = self.image_shape(input_shape)
         image = self._output_image(input_shape)
         size, strides, dilation = map(self._of_image, (self.kernel_size, self.strides, self.dilation_rate))
-        return transposed_window(tuple(places), image, size, strides, dilation)
+        over: Any = transposed_window3d if self.rank == 3 else transposed_window
+        return over(tuple(places), image, size, strides, dilation)
 
-    def _output_image(self, input_shape: Shape) -> tuple[int, int]:
-        """The output's (height, width)."""
-        return self.image_shape(self.compute_output_shape(input_shape))[1:3]
+    def _output_image(self, input_shape: Shape) -> tuple[int, ...]:
+        """The output's (height, width), or (depth, height, width)."""
+        return self.image_shape(self.compute_output_shape(input_shape))[1:-1]
 
     def forward(self, x: Any, training: bool, relu: bool = False) -> tuple[Any, Any]:
         """The output, and what `backward` will read; `relu`: a plan joined a ReLU that stands behind this layer."""
@@ -145,7 +159,8 @@ class Conv2DTranspose(Sliding):
         bias = None if self.bias is None else self.bias.value
         relu = relu or self.activation is activations.relu
         # z = what a convolution's backward pass makes of x, + bias;  y = activation(z)
-        y = ops.conv2d_transpose_forward(x, self._of_images(self.kernel.value), bias, window, image, relu)
+        spread = ops.conv2d_transpose_forward if self.rank < 3 else conv3d_transpose_forward
+        y = spread(x, self._of_images(self.kernel.value), bias, window, image, relu)
         residuals = x, window, y if relu else None
         activation = activations.linear if relu else self.activation
         y, kept = activate(activation, self.as_given(y), training)
@@ -156,7 +171,8 @@ class Conv2DTranspose(Sliding):
         x, window, y = residuals
         dz = self.images(activate_backward(activation, dy, kept))
         kernel = self._of_images(self.kernel.value)
-        dx, dkernel, dbias = ops.conv2d_transpose_backward(dz, x, kernel, window, y, need_dx)
+        spread_back = ops.conv2d_transpose_backward if self.rank < 3 else conv3d_transpose_backward
+        dx, dkernel, dbias = spread_back(dz, x, kernel, window, y, need_dx)
         dkernel = dkernel.reshape(self.kernel.shape)
         return self.as_given(dx) if need_dx else None, (dkernel,) if self.bias is None else (dkernel, dbias)
 
@@ -167,9 +183,9 @@ class Conv2DTranspose(Sliding):
         if None in input_shape:
             return "depends on the image"
         x_shape = self.image_shape(input_shape)
-        kernel_shape = (*self._of_image(self.kernel_size), self.filters, x_shape[3])
-        window = self.window_over(input_shape)
-        return ops.conv2d_transpose_algorithm(x_shape, kernel_shape, window, self._output_image(input_shape))
+        kernel_shape = (*self._of_image(self.kernel_size), self.filters, x_shape[-1])
+        algorithm = ops.conv2d_transpose_algorithm if self.rank < 3 else conv3d_transpose_algorithm
+        return algorithm(x_shape, kernel_shape, self.window_over(input_shape), self._output_image(input_shape))
 
 
 @registry.register("layer", "Convolution1DTranspose")
@@ -182,4 +198,28 @@ class Conv1DTranspose(Conv2DTranspose):
     rank = 1
 
 
-Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+@registry.register("layer", "Convolution3DTranspose")
+class Conv3DTranspose(Conv2DTranspose):
+    """3-D transposed convolution, of volumes: see `Conv2DTranspose`, and `minicnn.backends.volumes`.
+
+    Input (N, D, H, W, C_in), output (N, D', H', W', C_out); kernel (KD, KH, KW, C_out, C_in), bias (C_out,).
+    """
+
+    rank = 3
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        output_padding: Any = None,
+        *others: Any,
+        **kwargs: Any,
+    ) -> None:
+        # In Keras, `data_format` comes before `output_padding` here, and behind it for images and signals.
+        super().__init__(filters, kernel_size, strides, padding, output_padding, data_format, *others, **kwargs)
+
+
+Convolution1DTranspose, Convolution2DTranspose, Convolution3DTranspose = Conv1DTranspose, Conv2DTranspose, Conv3DTranspose

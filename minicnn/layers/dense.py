@@ -30,6 +30,8 @@ class Dense(Affine):
         ValueError: unless `units` is a positive int.
     """
 
+    supports_masking = True
+
     second_order = "linear"
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("units",)

@@ -23,7 +23,7 @@ class Embedding(Layer):
         input_dim: how many rows, V: the largest number is V - 1.
         output_dim: how long a row is, C.
         embeddings_initializer, embeddings_regularizer, embeddings_constraint: of the table: names, objects or configs.
-        mask_zero: not supported: minicnn has no masking.
+        mask_zero: whether 0 stands for no number at all: such places are masked (see `masks`).
         weights: the table to begin with, (V, C), or a list of it.
 
     Input (...), whole numbers, which float32 holds up to 2**24; output (..., C). Weight: embeddings (V, C).
@@ -56,12 +56,11 @@ class Embedding(Layer):
         super().__init__(**kwargs)
         self.input_dim = input_dim
         self.output_dim = output_dim
+        self.mask_zero = self.supports_masking = bool(mask_zero)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
-        reject_unsupported(
-            self.name, mask_zero=mask_zero, lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config
-        )
+        reject_unsupported(self.name, lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
         if weights is not None:
             self.build_once((None,))
             self.set_weights(weights if isinstance(weights, list) and len(weights) == 1 else [weights])
@@ -79,6 +78,10 @@ class Embedding(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Where the input is not 0, with `mask_zero`."""
+        return registry.lookup("operation", "not_equal")(inputs, 0) if self.mask_zero else None
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         indices = x.astype("int32")
         return ops.embedding_forward(indices, self.embeddings.value), (x, indices)
@@ -95,6 +98,6 @@ class Embedding(Layer):
             "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
-            "mask_zero": False,
+            "mask_zero": self.mask_zero,
             "quantization_config": None,  # Keras's key, for its loader
         }

@@ -23,7 +23,7 @@ class Lambda(Layer):
     Args:
         function: of an array (or of a list of them), and of `training` if it has an argument of that name.
         output_shape: of one image, or a function of the input's shape; by default the function is tried on ones.
-        mask: not supported: minicnn has no masking.
+        mask: not supported.
         arguments: further arguments of the function, by name.
 
     A file brings a named function by its name, which must be registered or among the `custom_objects`. The code of a

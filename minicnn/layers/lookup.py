@@ -73,7 +73,14 @@ class _Lookup(Layer):
     )
 
     def __init__(
-        self, special: Any, vocabulary: Any, idf_weights: Any, invert: bool, output_mode: str, pad_to_max_tokens: bool, **kwargs: Any
+        self,
+        special: Any,
+        vocabulary: Any,
+        idf_weights: Any,
+        invert: bool,
+        output_mode: str,
+        pad_to_max_tokens: bool,
+        **kwargs: Any,
     ) -> None:
         kwargs.pop("vocabulary_size", None)  # of Keras's configs
         super().__init__(**kwargs)
@@ -102,9 +109,7 @@ class _Lookup(Layer):
                 f"Unknown argument for `output_mode`: {self.output_mode!r}. Layer '{self.name}' takes {', '.join(_MODES)}."
             )
         if self.invert and self.output_mode != "int":
-            raise ValueError(
-                f"`output_mode` must be `'int'` when `invert` is true. Received: output_mode={self.output_mode}"
-            )
+            raise ValueError(f"`output_mode` must be `'int'` when `invert` is true. Received: output_mode={self.output_mode}")
         if idf_weights is not None and self.output_mode != "tf_idf":
             raise ValueError(
                 "`idf_weights` should only be set if `output_mode` is `'tf_idf'`. "
@@ -423,7 +428,9 @@ class CategoryEncoding(Layer):
     autocast = False
     _own_arguments = ("num_tokens", "output_mode")
 
-    def __init__(self, num_tokens: int | None = None, output_mode: str = "multi_hot", sparse: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, num_tokens: int | None = None, output_mode: str = "multi_hot", sparse: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.output_mode = _OLDER.get(output_mode, output_mode)
         if self.output_mode not in ("count", "one_hot", "multi_hot"):

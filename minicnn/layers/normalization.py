@@ -291,6 +291,8 @@ class LayerNormalization(Normalizing):
     Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         axis: Any = -1,
@@ -350,6 +352,8 @@ class GroupNormalization(Normalizing):
 
     Source: Wu & He 2018, arXiv:1803.08494.
     """
+
+    supports_masking = True
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("groups", *Normalizing._own_arguments)
 
@@ -463,6 +467,8 @@ class UnitNormalization(Layer):
     Args:
         axis: an axis, or several.
     """
+
+    supports_masking = True
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("axis",)
 

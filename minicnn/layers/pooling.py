@@ -1,4 +1,4 @@
-"""Pooling layers: over windows, over as many windows as are asked for, and over whole images; and the same of signals."""
+"""Pooling layers: over windows, over as many as are asked for, and over whole images; the same of signals and volumes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from typing import Any, ClassVar
 
 from minicnn import registry, shapes
 from minicnn.backends import ops
-from minicnn.backends.types import Window, window_over
+from minicnn.backends.types import window_over
+from minicnn.backends.volumes import (
+    adaptive_avgpool3d_backward,
+    adaptive_avgpool3d_forward,
+    adaptive_maxpool3d_backward,
+    adaptive_maxpool3d_forward,
+    avgpool3d_backward,
+    avgpool3d_forward,
+    maxpool3d_backward,
+    maxpool3d_forward,
+    window3d_over,
+)
 from minicnn.layers.arguments import output_image, standardize_data_format, standardize_padding
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.spatial import Spatial
@@ -16,24 +27,34 @@ from minicnn.layers.symbolic import Shape
 __all__ = [
     "AdaptiveAveragePooling1D",
     "AdaptiveAveragePooling2D",
+    "AdaptiveAveragePooling3D",
     "AdaptiveMaxPooling1D",
     "AdaptiveMaxPooling2D",
+    "AdaptiveMaxPooling3D",
     "AveragePooling1D",
     "AveragePooling2D",
+    "AveragePooling3D",
     "AvgPool1D",
     "AvgPool2D",
+    "AvgPool3D",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
     "MaxPool1D",
     "MaxPool2D",
+    "MaxPool3D",
     "MaxPooling1D",
     "MaxPooling2D",
+    "MaxPooling3D",
 ]
 
 
@@ -41,12 +62,12 @@ class Pooling(Spatial):
     """Base of the layers that reduce windows.
 
     Args:
-        pool_size: the window, an int or (height, width); of a signal an int.
+        pool_size: the window, an int or (height, width); of a signal an int; of a volume (depth, height, width).
         strides: likewise; None for `pool_size`.
         padding: "valid" or "same"; padding is never a maximum nor counts in a mean.
         data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
 
-    Input (N, H, W, C), output (N, OH, OW, C); of signals (N, L, C), (N, OL, C).
+    Input (N, H, W, C), output (N, OH, OW, C); of signals (N, L, C), (N, OL, C); of volumes (N, D, H, W, C), (N, OD, OH, OW, C).
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("pool_size", "padding", "strides", "data_format")
@@ -76,14 +97,15 @@ class Pooling(Spatial):
             )
         return self.given_shape((N, *size, C))
 
-    def window_over(self, input_shape: Shape) -> Window:
-        """How the window slides over what the layer is given.
+    def window_over(self, input_shape: Shape) -> Any:
+        """How the window slides over what the layer is given: a `Window`, over volumes a `Window3D`.
 
         Raises:
             ValueError: if it does not fit.
         """
-        _, H, W, _ = self.image_shape(input_shape)
-        window = window_over((H, W), self._of_image(self.pool_size), self._of_image(self.strides), self.padding)
+        _, *image, _ = self.image_shape(input_shape)
+        over: Any = window3d_over if self.rank == 3 else window_over
+        window = over(tuple(image), self._of_image(self.pool_size), self._of_image(self.strides), self.padding)
         if min(window.output) < 1:
             self.compute_output_shape(input_shape)  # raises
         return window
@@ -99,12 +121,13 @@ class MaxPooling2D(Pooling):
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         window = self.window_over(x.shape)
         x = self.images(x)
-        y, argmax = ops.maxpool2d_forward(x, window)
+        y, argmax = (ops.maxpool2d_forward if self.rank < 3 else maxpool3d_forward)(x, window)
         return self.as_given(y), (argmax, x.shape, window)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         argmax, x_shape, window = saved
-        return self.as_given(ops.maxpool2d_backward(self.images(dy), argmax, x_shape, window)), ()
+        pool_back = ops.maxpool2d_backward if self.rank < 3 else maxpool3d_backward
+        return self.as_given(pool_back(self.images(dy), argmax, x_shape, window)), ()
 
 
 @registry.register("layer", "MaxPool1D")
@@ -112,6 +135,13 @@ class MaxPooling1D(MaxPooling2D):
     """The largest value of each window of a signal. Arguments and shapes: see `Pooling`."""
 
     rank = 1
+
+
+@registry.register("layer", "MaxPool3D")
+class MaxPooling3D(MaxPooling2D):
+    """The largest value of each window of a volume. Arguments and shapes: see `Pooling`."""
+
+    rank = 3
 
 
 @registry.register("layer", "AvgPool2D")
@@ -123,11 +153,13 @@ class AveragePooling2D(Pooling):
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         window = self.window_over(x.shape)
         x = self.images(x)
-        return self.as_given(ops.avgpool2d_forward(x, window)), (x.shape, window)
+        pool = ops.avgpool2d_forward if self.rank < 3 else avgpool3d_forward
+        return self.as_given(pool(x, window)), (x.shape, window)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         x_shape, window = saved
-        return self.as_given(ops.avgpool2d_backward(self.images(dy), x_shape, window)), ()
+        pool_back = ops.avgpool2d_backward if self.rank < 3 else avgpool3d_backward
+        return self.as_given(pool_back(self.images(dy), x_shape, window)), ()
 
 
 @registry.register("layer", "AvgPool1D")
@@ -137,11 +169,18 @@ class AveragePooling1D(AveragePooling2D):
     rank = 1
 
 
+@registry.register("layer", "AvgPool3D")
+class AveragePooling3D(AveragePooling2D):
+    """The mean of each window of a volume. Arguments and shapes: see `Pooling`."""
+
+    rank = 3
+
+
 class AdaptivePooling(Spatial):
     """Base of the layers that reduce as many windows as they are asked for, whatever the size of the image.
 
     Args:
-        output_size: how many windows, an int or (height, width); of a signal an int.
+        output_size: how many windows, an int or (height, width); of a signal an int; of a volume (depth, height, width).
         data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
 
     Input (N, H, W, C), output (N, *output_size, C).
@@ -153,14 +192,16 @@ class AdaptivePooling(Spatial):
         super().__init__(**kwargs)
         sizes = (output_size,) * self.rank if isinstance(output_size, int) else output_size
         if not isinstance(sizes, (tuple, list)) or len(sizes) != self.rank:
-            wanted = "an integer or (height, width) tuple" if self.rank == 2 else "an integer or tuple of 1 integer"
-            raise TypeError(f"`output_size` must be {wanted}. Received: {output_size} of type {type(output_size)}")
+            wanted = {1: "tuple of 1 integer", 2: "(height, width) tuple", 3: "(depth, height, width) tuple"}[self.rank]
+            raise TypeError(
+                f"`output_size` must be an integer or {wanted}. Received: {output_size} of type {type(output_size)}"
+            )
         self.output_size = shapes.integers(sizes, self.rank, "output_size")
         self.data_format = standardize_data_format(data_format, self.name)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        N, _, _, C = self.image_shape(input_shape)
+        N, *_, C = self.image_shape(input_shape)
         return self.given_shape((N, *self._of_image(self.output_size), C))
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
@@ -175,11 +216,13 @@ class AdaptiveAveragePooling2D(AdaptivePooling):
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         x = self.images(x)
-        return self.as_given(ops.adaptive_avgpool2d_forward(x, self._of_image(self.output_size))), x.shape
+        pool = ops.adaptive_avgpool2d_forward if self.rank < 3 else adaptive_avgpool3d_forward
+        return self.as_given(pool(x, self._of_image(self.output_size))), x.shape
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         x_shape = saved
-        return self.as_given(ops.adaptive_avgpool2d_backward(self.images(dy), x_shape)), ()
+        pool_back = ops.adaptive_avgpool2d_backward if self.rank < 3 else adaptive_avgpool3d_backward
+        return self.as_given(pool_back(self.images(dy), x_shape)), ()
 
 
 @registry.register("layer")
@@ -190,17 +233,26 @@ class AdaptiveAveragePooling1D(AdaptiveAveragePooling2D):
 
 
 @registry.register("layer")
+class AdaptiveAveragePooling3D(AdaptiveAveragePooling2D):
+    """The mean of each window of a volume. Arguments and shapes: see `AdaptivePooling`."""
+
+    rank = 3
+
+
+@registry.register("layer")
 class AdaptiveMaxPooling2D(AdaptivePooling):
     """The largest value of each window. Arguments and shapes: see `AdaptivePooling`."""
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         x = self.images(x)
-        y, argmax = ops.adaptive_maxpool2d_forward(x, self._of_image(self.output_size))
+        pool = ops.adaptive_maxpool2d_forward if self.rank < 3 else adaptive_maxpool3d_forward
+        y, argmax = pool(x, self._of_image(self.output_size))
         return self.as_given(y), (argmax, x.shape)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         argmax, x_shape = saved
-        return self.as_given(ops.adaptive_maxpool2d_backward(self.images(dy), argmax, x_shape)), ()
+        pool_back = ops.adaptive_maxpool2d_backward if self.rank < 3 else adaptive_maxpool3d_backward
+        return self.as_given(pool_back(self.images(dy), argmax, x_shape)), ()
 
 
 @registry.register("layer")
@@ -210,14 +262,22 @@ class AdaptiveMaxPooling1D(AdaptiveMaxPooling2D):
     rank = 1
 
 
+@registry.register("layer")
+class AdaptiveMaxPooling3D(AdaptiveMaxPooling2D):
+    """The largest value of each window of a volume. Arguments and shapes: see `AdaptivePooling`."""
+
+    rank = 3
+
+
 class GlobalPooling(Spatial):
-    """Base of the layers that reduce whole images, or signals.
+    """Base of the layers that reduce whole images, signals or volumes.
 
     Args:
         data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
         keepdims: whether the output keeps its axes of extent 1.
 
-    Input (N, H, W, C), output (N, C), or (N, 1, 1, C) with `keepdims`; of signals (N, L, C), (N, C), (N, 1, C).
+    Input (N, H, W, C), output (N, C), or (N, 1, 1, C) with `keepdims`; of signals (N, L, C), (N, C), (N, 1, C). A volume
+    (N, D, H, W, C) is one image to them, its slices one below the other.
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("data_format", "keepdims")
@@ -229,8 +289,13 @@ class GlobalPooling(Spatial):
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        N, _, _, C = self.image_shape(input_shape)
-        return self.given_shape((N, 1, 1, C)) if self.keepdims else (N, C)
+        N, *image, C = self.image_shape(input_shape)
+        return self.given_shape((N, *(1 for _ in image), C)) if self.keepdims else (N, C)
+
+    def _one_image(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape (N, D*H, W, C) of volumes as images."""
+        N, *rows, W, C = x_shape
+        return N, prod(rows), W, C
 
     def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
         return prod(input_shape[1:])  # type: ignore[arg-type]
@@ -243,12 +308,13 @@ class GlobalMaxPooling2D(GlobalPooling):
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         output_shape = self.compute_output_shape(x.shape)
         x = self.images(x)
-        y, argmax = ops.global_maxpool2d_forward(x)
+        y, argmax = ops.global_maxpool2d_forward(x.reshape(self._one_image(x.shape)))
         return y.reshape(output_shape), (argmax, x.shape)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         argmax, x_shape = saved
-        return self.as_given(ops.global_maxpool2d_backward(dy.reshape(argmax.shape), argmax, x_shape)), ()
+        dx = ops.global_maxpool2d_backward(dy.reshape(argmax.shape), argmax, self._one_image(x_shape))
+        return self.as_given(dx.reshape(x_shape)), ()
 
 
 @registry.register("layer", "GlobalMaxPool1D")
@@ -256,6 +322,13 @@ class GlobalMaxPooling1D(GlobalMaxPooling2D):
     """The largest value of each channel of each signal. Arguments and shapes: see `GlobalPooling`."""
 
     rank = 1
+
+
+@registry.register("layer", "GlobalMaxPool3D")
+class GlobalMaxPooling3D(GlobalMaxPooling2D):
+    """The largest value of each channel of each volume. Arguments and shapes: see `GlobalPooling`."""
+
+    rank = 3
 
 
 @registry.register("layer", "GlobalAvgPool2D")
@@ -267,11 +340,12 @@ class GlobalAveragePooling2D(GlobalPooling):
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         output_shape = self.compute_output_shape(x.shape)
         x = self.images(x)
-        return ops.global_avgpool2d_forward(x).reshape(output_shape), x.shape
+        return ops.global_avgpool2d_forward(x.reshape(self._one_image(x.shape))).reshape(output_shape), x.shape
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        N, _, _, C = x_shape = saved
-        return self.as_given(ops.global_avgpool2d_backward(dy.reshape(N, C), x_shape)), ()
+        N, *_, C = x_shape = saved
+        dx = ops.global_avgpool2d_backward(dy.reshape(N, C), self._one_image(x_shape))
+        return self.as_given(dx.reshape(x_shape)), ()
 
 
 @registry.register("layer", "GlobalAvgPool1D")
@@ -281,7 +355,14 @@ class GlobalAveragePooling1D(GlobalAveragePooling2D):
     rank = 1
 
 
-MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
-AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
-GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
-GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
+@registry.register("layer", "GlobalAvgPool3D")
+class GlobalAveragePooling3D(GlobalAveragePooling2D):
+    """The mean of each channel of each volume. Arguments and shapes: see `GlobalPooling`."""
+
+    rank = 3
+
+
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
+GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D
+GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D

@@ -30,6 +30,8 @@ class Normalization(Layer):
     Weights, where `adapt` finds them: mean and variance, of the shape of the axes, and count, which is not used.
     """
 
+    supports_masking = True
+
     _own_arguments: ClassVar[tuple[str, ...]] = ("axis", "invert")
 
     def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any) -> None:

@@ -23,6 +23,8 @@ class _Random(Layer):
     A subclass writes `change` and `change_back`.
     """
 
+    supports_masking = True
+
     def __init__(self, argument: str, amount: float, seed: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= amount <= 1:
@@ -148,15 +150,24 @@ class SpatialDropout2D(Dropout):
     """
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("rate", "seed", "data_format")
+    _rank: ClassVar[int] = 2
 
     def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(rate, seed=seed, **kwargs)
         self.data_format = standardize_data_format(data_format, self.name)
-        self.noise_shape = (None, None, 1, 1) if self.data_format == "channels_first" else (None, 1, 1, None)
-        self.input_spec = InputSpec(ndim=4)
+        space = (1,) * self._rank
+        self.noise_shape = (None, None, *space) if self.data_format == "channels_first" else (None, *space, None)
+        self.input_spec = InputSpec(ndim=self._rank + 2)
 
     def get_config(self) -> dict[str, Any]:
         return _without_trainable(super().get_config())
+
+
+@registry.register("layer")
+class SpatialDropout3D(SpatialDropout2D):
+    """Dropout of whole channels of volumes (N, D, H, W, C). Arguments: see `SpatialDropout2D`."""
+
+    _rank = 3
 
 
 @registry.register("layer")
@@ -260,6 +271,8 @@ class ActivityRegularization(Layer):
     Args:
         l1, l2: the factors.
     """
+
+    supports_masking = True
 
     _own_arguments: ClassVar[tuple[str, ...]] = ("l1", "l2")
 

@@ -142,6 +142,8 @@ class Permute(Layer):
 class Identity(Layer):
     """y = x."""
 
+    supports_masking = True
+
     second_order = "linear"
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
@@ -162,6 +164,8 @@ class Rescaling(Layer):
         >>> Rescaling(1 / 255)([[0, 255]]).tolist()
         [[0.0, 1.0]]
     """
+
+    supports_masking = True
 
     second_order = "linear"
 

@@ -1,11 +1,12 @@
-"""What the convolutions have in common: a kernel that slides over an image or a signal."""
+"""What the convolutions have in common: a kernel that slides over an image, a signal or a volume."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from minicnn import regularizers, shapes
-from minicnn.backends.types import Window, window_over
+from minicnn.backends.types import window_over
+from minicnn.backends.volumes import window3d_over
 from minicnn.layers.affine import Affine
 from minicnn.layers.arguments import output_image, standardize_data_format, standardize_padding
 from minicnn.layers.input_spec import InputSpec
@@ -22,6 +23,7 @@ class Sliding(Affine, Spatial):
     """
 
     _takes_causal: ClassVar[bool] = False
+    groups: int = 1
 
     def __init__(self, window: tuple[Any, Any, Any, Any, Any], **others: Any) -> None:
         super().__init__(**others)
@@ -70,22 +72,23 @@ class Sliding(Affine, Spatial):
             )
         return self.given_shape((N, *size, self._channels_out(C_in)))
 
-    def window_over(self, input_shape: Shape) -> Window:
-        """How the kernel slides over what the layer is given.
+    def window_over(self, input_shape: Shape) -> Any:
+        """How the kernel slides over what the layer is given: a `Window`, over volumes a `Window3D`.
 
         Raises:
             ValueError: if it does not fit.
         """
-        _, H, W, _ = self.image_shape(input_shape)
-        size, strides = self._of_image(self.kernel_size), self._of_image(self.strides)
-        window = window_over((H, W), size, strides, self.padding, self._of_image(self.dilation_rate))
+        _, *image, _ = self.image_shape(input_shape)
+        size, strides, dilation = map(self._of_image, (self.kernel_size, self.strides, self.dilation_rate))
+        over: Any = window3d_over if self.rank == 3 else window_over
+        window = over(tuple(image), size, strides, self.padding, dilation, self.groups)
         if min(window.output) < 1:
             self.compute_output_shape(input_shape)  # raises
         return window
 
     def _of_images(self, kernel: Any) -> Any:
         """A kernel, or its gradient, as one over images: of signals, with a height of 1."""
-        return kernel if self.rank == 2 else kernel[None]
+        return kernel[None] if self.rank == 1 else kernel
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"activity_regularizer": regularizers.serialize(self.activity_regularizer)}

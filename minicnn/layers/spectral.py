@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import initializers, registry, serialization
+from minicnn import initializers, registry
 from minicnn.backends import to_numpy
 from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.symbolic import Shape
+from minicnn.layers.wrappers import Wrapper
 from minicnn.variables import Variable
 
 
@@ -20,7 +21,7 @@ def _unit(vector: Any) -> Any:
 
 
 @registry.register("layer")
-class SpectralNormalization(Layer):
+class SpectralNormalization(Wrapper):
     """Another layer, whose kernel is divided by its largest singular value in each step of training.
 
     With W the kernel as a matrix of as many columns as its last axis has places, u a row that is kept from step to step:
@@ -38,15 +39,13 @@ class SpectralNormalization(Layer):
     """
 
     def __init__(self, layer: Layer, power_iterations: int = 1, **kwargs: Any) -> None:
-        if not isinstance(layer, Layer):
-            raise ValueError(f"Layer {layer} supplied to Wrapper isn't a supported layer type. Please ensure it is a `Layer`.")
-        super().__init__(**kwargs)
+        super().__init__(layer, **kwargs)
         if power_iterations <= 0:
             raise ValueError(f"`power_iterations` should be greater than zero. Received: `power_iterations={power_iterations}`")
-        self.layer, self.power_iterations = layer, power_iterations
+        self.power_iterations = power_iterations
 
     def build(self, input_shape: Shape) -> None:
-        self.layer.build_once(input_shape)
+        super().build(input_shape)
         kernel = getattr(self.layer, "kernel", None)
         kernel = getattr(self.layer, "embeddings", None) if kernel is None else kernel
         if kernel is None:
@@ -84,10 +83,4 @@ class SpectralNormalization(Layer):
         return self.layer.count_flops(input_shape, output_shape)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"layer": serialization.serialize(self.layer), "power_iterations": self.power_iterations}
-        return super().get_config() | own
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Layer:
-        """The layer and what it wraps, both with fresh weights."""
-        return cls(**{**config, "layer": serialization.deserialize(config["layer"])})
+        return super().get_config() | {"power_iterations": self.power_iterations}

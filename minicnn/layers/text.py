@@ -156,9 +156,7 @@ class TextVectorization(Layer):
             )
         texts = np.asarray(inputs)
         if texts.ndim > 2 or (texts.ndim == 2 and texts.shape[1] != 1):
-            raise ValueError(
-                f"Layer '{self.name}' takes texts (N,), or (N, 1). Received: an array of shape {texts.shape}"
-            )
+            raise ValueError(f"Layer '{self.name}' takes texts (N,), or (N, 1). Received: an array of shape {texts.shape}")
         rows = self._words(texts)
         length = max(map(len, rows), default=0)
         if self._lookup.output_mode == "int" and self.output_sequence_length is not None:

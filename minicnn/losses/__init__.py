@@ -27,6 +27,7 @@ from minicnn.losses.crossentropy import (
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
+from minicnn.losses.ctc import CTC, ctc
 from minicnn.losses.focal import (
     BinaryFocalCrossentropy,
     CategoricalFocalCrossentropy,
@@ -79,6 +80,7 @@ __all__ = [
     "BCE",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
+    "CTC",
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
     "CategoricalGeneralizedCrossEntropy",
@@ -116,6 +118,7 @@ __all__ = [
     "check_labels",
     "circle",
     "cosine_similarity",
+    "ctc",
     "deserialize",
     "dice",
     "get",
@@ -167,6 +170,7 @@ CLASSES: dict[Any, type[Loss]] = {
     dice: Dice,
     tversky: Tversky,
     circle: Circle,
+    ctc: CTC,
     categorical_crossentropy: CategoricalCrossentropy,
     sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
     binary_crossentropy: BinaryCrossentropy,

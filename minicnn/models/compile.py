@@ -12,6 +12,7 @@ import numpy as np
 from minicnn import backends, losses, metrics, optimizers, serialization
 from minicnn.backends import memory
 from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
+from minicnn.layers.masks import masked_outputs
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.models import fusion
 from minicnn.models.graph import branches, flatten_calls
@@ -301,6 +302,12 @@ class Compilable:
             return
         shapes = [tensor.shape for tensor in self._outputs]
         if self._compiled_metrics.built is None:
+            masked = masked_outputs(self._outputs)
+            if masked and self._compile_arguments["loss"] is not None:
+                raise NotImplementedError(
+                    f"Model '{self.name}' has an output with a mask, {masked[0]!r}. minicnn leaves no masked steps out of the "
+                    "loss and the metrics, as Keras does: end the mask before (`x * 1` has none), and give a `sample_weight`."
+                )
             self._compiled_loss.resolve_shapes(y, shapes)
             self._compiled_metrics.build(y, shapes)
             self._target_shapes = [tuple(array.shape) for array in y]

@@ -19,12 +19,15 @@ from minicnn.layers import (
     Conv1DTranspose,
     Conv2D,
     Conv2DTranspose,
+    Conv3D,
+    Conv3DTranspose,
     Dense,
     DepthwiseConv1D,
     DepthwiseConv2D,
     Layer,
     MaxPooling1D,
     MaxPooling2D,
+    MaxPooling3D,
     ReLU,
     SeparableConv1D,
     SeparableConv2D,
@@ -42,13 +45,16 @@ _TAKE_RELU: tuple[type[Layer], ...] = (
     Conv1DTranspose,
     Conv2D,
     Conv2DTranspose,
+    Conv3D,
+    Conv3DTranspose,
     Dense,
     DepthwiseConv1D,
     DepthwiseConv2D,
     SeparableConv1D,
     SeparableConv2D,
 )
-_POOLINGS: dict[type[Layer], type[Layer]] = {Conv1D: MaxPooling1D, Conv2D: MaxPooling2D}  # which layer takes which
+# Which layer takes which.
+_POOLINGS: dict[type[Layer], type[Layer]] = {Conv1D: MaxPooling1D, Conv2D: MaxPooling2D, Conv3D: MaxPooling3D}
 
 
 def is_own(layer: Any) -> bool:

@@ -43,6 +43,8 @@ def config_of_graph(model: Any) -> dict[str, Any]:
 
     layers = []
     for layer in model._sublayers:
+        if getattr(layer, "makes_mask", False):  # calling the layer that has the mask makes it again
+            continue
         entry = serialize_keras_object(layer)
         entry["name"] = layer.name
         if layer.is_operation:  # beside what Keras reads
@@ -143,7 +145,8 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
         total = check_calls(str(config.get("name")), total + calls_of(layer))
         call = _arguments(queue.popleft(), made)
         named = call.get("kwargs", {}) if getattr(layer, "_has_call", False) else {}  # others take no more than inputs
-        outputs = layer(*call["args"], **{key: value for key, value in named.items() if key not in ("training", "mask")})
+        named = {key: value for key, value in named.items() if key != "training" and (key != "mask" or value is not None)}
+        outputs = layer(*call["args"], **named)
         for at, tensor in enumerate(flatten_struct(outputs)):
             key = (entry, _first_call(layer) + counts[entry], at)  # a layer whose `get_config` has no name has another by now
             made[key] = tensor

@@ -11,6 +11,7 @@ import numpy as np
 from minicnn import backends, config, registry
 from minicnn.layers import InputLayer, Layer
 from minicnn.layers.base import as_shape, dtype_name, layers_in, with_batch
+from minicnn.layers.masks import attach_masks, mask_of
 from minicnn.layers.symbolic import KerasTensor, Node, carry_trials, is_symbolic
 from minicnn.layers.tracing import MISSING, takes, takes_training
 from minicnn.models.data_checks import as_arrays
@@ -245,7 +246,7 @@ class Model(Trainer, Layer):
         if mask is not None and self._is_traced and takes(self.call, "mask"):
             kwargs["mask"] = mask
         elif mask is not None:
-            raise ValueError(f"Model '{self.name}': minicnn has no masking. Received: mask={mask!r}")
+            raise ValueError(f"Model '{self.name}' takes no mask. Received: mask={mask!r}")
         if self._is_traced and (args or kwargs or is_symbolic(inputs)):
             return self._run_call((inputs, *args), kwargs, training)
         if is_symbolic(inputs):
@@ -293,6 +294,7 @@ class Model(Trainer, Layer):
             for shape, tensor in zip([shapes] if len(self._outputs) == 1 else shapes, self._outputs)
         ]
         carry_trials(node, self.compute_output_shape)
+        attach_masks(self, inputs, node.outputs, mask_of(inputs))
         return pack_returned(self._output_struct, node.outputs)
 
     # --- what a user reads --------------------------------------------------------------

@@ -16,6 +16,7 @@ from minicnn.ops.control import (
     vectorized_map,
     while_loop,
 )
+from minicnn.ops.ctc import ctc_decode, ctc_loss
 from minicnn.ops.custom import (
     custom_gradient,
 )
@@ -405,6 +406,8 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cross",
+    "ctc_decode",
+    "ctc_loss",
     "cumprod",
     "cumsum",
     "custom_gradient",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from minicnn.ops.image_filters import batched, gaussian_blur, scale_and_translat
 from minicnn.ops.image_maps import affine_transform, elastic_transform, map_coordinates, perspective_transform
 from minicnn.ops.nn import conv
 from minicnn.ops.reductions import sum
-from minicnn.ops.shaping import get_item, moveaxis, pad
+from minicnn.ops.shaping import expand_dims, get_item, moveaxis, pad, squeeze
 from minicnn.shapes import largest_window
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "crop_images",
     "elastic_transform",
     "extract_patches",
+    "extract_patches_3d",
     "gaussian_blur",
     "hsv_to_rgb",
     "map_coordinates",
@@ -234,16 +236,34 @@ def crop_images(
     return batched(crop, images)
 
 
-def extract_patches(images: Any, size: Any, strides: Any = None, dilation_rate: Any = 1, padding: str = "valid") -> Any:
-    """The windows of images, each as one vector (N, OH, OW, KH * KW * C).
+def extract_patches(
+    images: Any, size: Any, strides: Any = None, dilation_rate: Any = 1, padding: str = "valid", data_format: str | None = None
+) -> Any:
+    """The windows of images, each as one vector (N, OH, OW, KH * KW * C); with a size of three axes, those of volumes.
 
     It is a convolution whose kernels each take one pixel of the window.
     """
-    KH, KW = (size, size) if isinstance(size, int) else size
+    if not isinstance(size, int) and len(size) == 3:
+        return extract_patches_3d(images, size, strides, dilation_rate, padding, data_format)
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    return batched(lambda x: _windows(x, size, strides, dilation_rate, padding, data_format), images)
 
-    def windows(x: Any) -> Any:
-        C = x.shape[3]
-        kernel = np.eye(KH * KW * C, dtype="float32").reshape(KH, KW, C, KH * KW * C)
-        return conv(x, kernel, (KH, KW) if strides is None else strides, padding, None, dilation_rate)
 
-    return batched(windows, images)
+def extract_patches_3d(
+    volumes: Any, size: Any, strides: Any = None, dilation_rate: Any = 1, padding: str = "valid", data_format: str | None = None
+) -> Any:
+    """The windows of volumes, each as one vector (N, OD, OH, OW, KD * KH * KW * C): see `extract_patches`."""
+    size = (size,) * 3 if isinstance(size, int) else tuple(size)
+    if len(size) != 3:
+        raise TypeError(f"Invalid `size` argument. Expected an int or a tuple of length 3. Received: size={size}")
+    if len(volumes.shape) == 4:
+        volumes = expand_dims(volumes, 0)
+        return squeeze(_windows(volumes, size, strides, dilation_rate, padding, data_format), 0)
+    return _windows(volumes, size, strides, dilation_rate, padding, data_format)
+
+
+def _windows(x: Any, size: tuple[int, ...], strides: Any, dilation: Any, padding: str, data_format: str | None) -> Any:
+    C = x.shape[1 if data_format == "channels_first" else -1]
+    outputs = math.prod(size) * C
+    kernel = np.eye(outputs, dtype="float32").reshape(*size, C, outputs)
+    return conv(x, kernel, size if strides is None else strides, padding, data_format, dilation)

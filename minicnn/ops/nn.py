@@ -11,6 +11,7 @@ import numpy as np
 
 from minicnn import activations, backends, config, losses, registry, shapes
 from minicnn.backends import ops as kernels
+from minicnn.backends import volumes
 from minicnn.backends.reference.im2col import col2im, im2col
 from minicnn.backends.types import Window, transposed_window, window_over
 from minicnn.ops.base import Op, op
@@ -63,34 +64,40 @@ def gelu(x: Any, approximate: bool = True) -> Any:
 
 
 # --- windows ----------------------------------------------------------------------------
+# Of images (N, H, W, C); of volumes (N, D, H, W, C) by `volumes`; signals (N, L, C) are images of height 1.
 
 
-def _window(x: Any, size: Any, strides: Any, padding: str, dilation: Any = 1, groups: int = 1) -> Window:
-    """The window over images x (N, H, W, C)."""
-    pairs = [shapes.pair(value, name) for value, name in ((size, "size"), (strides, "strides"), (dilation, "dilation"))]
-    return window_over(x.shape[1:3], pairs[0], pairs[1], padding.lower(), pairs[2], groups)
+def _window(x: Any, size: Any, strides: Any, padding: str, dilation: Any = 1, groups: int = 1) -> Any:
+    """The window over images or volumes x."""
+    settings = ((size, "size"), (strides, "strides"), (dilation, "dilation"))
+    size, strides, dilation = (shapes.integers(value, x.ndim - 2, name) for value, name in settings)
+    over: Any = window_over if x.ndim == 4 else volumes.window3d_over
+    return over(x.shape[1:-1], size, strides, padding.lower(), dilation, groups)
 
 
 def _last(x: Any, data_format: str | None) -> Any:
-    """Images with the channels last."""
-    return transpose(x, (0, 2, 3, 1)) if data_format == "channels_first" else x
+    """What was given, with the channels last."""
+    return transpose(x, (0, *range(2, len(x.shape)), 1)) if data_format == "channels_first" else x
 
 
 def _back(y: Any, data_format: str | None) -> Any:
-    return transpose(y, (0, 3, 1, 2)) if data_format == "channels_first" else y
+    space = range(1, len(y.shape) - 1)
+    return transpose(y, (0, len(space) + 1, *space)) if data_format == "channels_first" else y
 
 
 @op("inputs", "kernel")
 def _conv2d(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
-    """`conv2d_forward` of images (N, H, W, C) and a kernel (KH, KW, C / groups, filters)."""
+    """`conv2d_forward` of images and a kernel (KH, KW, C / groups, filters); of volumes, `conv3d_forward`."""
     x, kernel = backends.asarray(inputs), backends.asarray(kernel)
-    window = _window(x, kernel.shape[:2], strides, padding, dilation_rate, x.shape[3] // kernel.shape[2])
-    return kernels.conv2d_forward(x, kernel, None, window)[0], (x, kernel, window)
+    window = _window(x, kernel.shape[:-2], strides, padding, dilation_rate, x.shape[-1] // kernel.shape[-2])
+    convolve = kernels.conv2d_forward if x.ndim == 4 else volumes.conv3d_forward
+    return convolve(x, kernel, None, window)[0], (x, kernel, window)
 
 
 @_conv2d.gradient
 def _(dy: Any, saved: Any) -> Any:
-    dx, dkernel, _ = kernels.conv2d_backward(backends.asarray(dy), *saved)
+    convolve_back = kernels.conv2d_backward if dy.ndim == 4 else volumes.conv3d_backward
+    dx, dkernel, _ = convolve_back(backends.asarray(dy), *saved)
     return dx, dkernel
 
 
@@ -98,21 +105,21 @@ def _(dy: Any, saved: Any) -> Any:
 def conv(
     inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
 ) -> Any:
-    """Convolution of images (N, H, W, C), or of signals (N, L, C), by a kernel (KH, KW, C / groups, filters).
+    """Convolution of images (N, H, W, C) by a kernel (KH, KW, C / groups, filters); of signals and volumes likewise.
 
     Raises:
         ValueError: for another number of axes.
     """
     rank = len(inputs.shape)
     if rank == 3:
-        if data_format == "channels_first":
-            inputs = transpose(inputs, (0, 2, 1))
         one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
-        y = _conv2d(expand_dims(inputs, 1), expand_dims(kernel, 0), one[0], padding, one[1])
-        y = squeeze(y, 1)
-        return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
-    if rank != 4:
-        raise ValueError(f"`conv` takes signals (N, L, C) or images (N, H, W, C). Received: inputs.shape={inputs.shape}")
+        x = expand_dims(_last(inputs, data_format), 1)
+        return _back(squeeze(_conv2d(x, expand_dims(kernel, 0), one[0], padding, one[1]), 1), data_format)
+    if rank not in (4, 5):
+        raise ValueError(
+            "`conv` takes signals (N, L, C), images (N, H, W, C) or volumes (N, D, H, W, C). "
+            f"Received: inputs.shape={inputs.shape}"
+        )
     return _back(_conv2d(_last(inputs, data_format), kernel, strides, padding, dilation_rate), data_format)
 
 
@@ -141,19 +148,23 @@ def separable_conv(
 
 @op("inputs", "kernel")
 def _conv2d_transpose(inputs: Any, kernel: Any, strides: Any, padding: str, output_padding: Any, dilation_rate: Any) -> Any:
-    """`conv2d_transpose_forward` of images (N, H, W, C_in) and a kernel (KH, KW, C_out, C_in)."""
+    """`conv2d_transpose_forward` of images and a kernel (KH, KW, C_out, C_in); of volumes, `conv3d_transpose_forward`."""
     x, kernel = backends.asarray(inputs), backends.asarray(kernel)
-    steps, dilation = shapes.pair(strides, "strides"), shapes.pair(dilation_rate, "dilation_rate")
-    extra = (output_padding,) * 2 if output_padding is None or isinstance(output_padding, int) else output_padding
-    size, places = kernel.shape[:2], x.shape[1:3]
-    H, W = (shapes.transposed_size(places[i], size[i], steps[i], padding.lower(), dilation[i], extra[i]) for i in range(2))
-    window = transposed_window(places, (H, W), size, steps, dilation)
-    return kernels.conv2d_transpose_forward(x, kernel, None, window, (H, W)), (x, kernel, window)
+    rank, size, places = x.ndim - 2, kernel.shape[:-2], x.shape[1:-1]
+    steps, dilation = shapes.integers(strides, rank, "strides"), shapes.integers(dilation_rate, rank, "dilation_rate")
+    extra = (output_padding,) * rank if output_padding is None or isinstance(output_padding, int) else output_padding
+    sizes = zip(places, size, steps, dilation, extra)
+    image = tuple(shapes.transposed_size(at, K, step, padding.lower(), hole, more) for at, K, step, hole, more in sizes)
+    over: Any = transposed_window if rank == 2 else volumes.transposed_window3d
+    window = over(places, image, size, steps, dilation)
+    spread = kernels.conv2d_transpose_forward if rank == 2 else volumes.conv3d_transpose_forward
+    return spread(x, kernel, None, window, image), (x, kernel, window)
 
 
 @_conv2d_transpose.gradient
 def _(dy: Any, saved: Any) -> Any:
-    dx, dkernel, _ = kernels.conv2d_transpose_backward(backends.asarray(dy), *saved)
+    spread_back = kernels.conv2d_transpose_backward if dy.ndim == 4 else volumes.conv3d_transpose_backward
+    dx, dkernel, _ = spread_back(backends.asarray(dy), *saved)
     return dx, dkernel
 
 
@@ -166,113 +177,114 @@ def conv_transpose(
     data_format: str | None = None,
     dilation_rate: Any = 1,
 ) -> Any:
-    """Transposed convolution of images (N, H, W, C), or of signals (N, L, C), by a kernel (KH, KW, filters, C).
+    """Transposed convolution of images (N, H, W, C) by a kernel (KH, KW, filters, C); of signals and volumes likewise.
 
     Raises:
         ValueError: for another number of axes.
     """
     rank = len(inputs.shape)
-    if rank not in (3, 4):
-        raise ValueError(f"`conv_transpose` takes signals or images. Received: inputs.shape={inputs.shape}")
-    if rank == 4:
-        y = _conv2d_transpose(_last(inputs, data_format), kernel, strides, padding, output_padding, dilation_rate)
-        return _back(y, data_format)
-    x = transpose(inputs, (0, 2, 1)) if data_format == "channels_first" else inputs
+    if rank not in (3, 4, 5):
+        raise ValueError(f"`conv_transpose` takes signals, images or volumes. Received: inputs.shape={inputs.shape}")
+    x = _last(inputs, data_format)
+    if rank != 3:
+        return _back(_conv2d_transpose(x, kernel, strides, padding, output_padding, dilation_rate), data_format)
     one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
     extra = None if output_padding is None else [0, output_padding if isinstance(output_padding, int) else output_padding[0]]
     y = squeeze(_conv2d_transpose(expand_dims(x, 1), expand_dims(kernel, 0), one[0], padding, extra, one[1]), 1)
-    return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
+    return _back(y, data_format)
 
 
 @op("inputs")
 def _max_pool2d(inputs: Any, pool_size: Any, strides: Any, padding: str) -> Any:
-    """`maxpool2d_forward` of images (N, H, W, C)."""
+    """`maxpool2d_forward` of images; of volumes, `maxpool3d_forward`."""
     x = backends.asarray(inputs)
     window = _window(x, pool_size, strides, padding)
-    y, argmax = kernels.maxpool2d_forward(x, window)
+    y, argmax = (kernels.maxpool2d_forward if x.ndim == 4 else volumes.maxpool3d_forward)(x, window)
     return y, (argmax, x.shape, window)
 
 
 @_max_pool2d.gradient
 def _(dy: Any, saved: Any) -> Any:
-    return kernels.maxpool2d_backward(backends.asarray(dy), *saved)
+    return (kernels.maxpool2d_backward if dy.ndim == 4 else volumes.maxpool3d_backward)(backends.asarray(dy), *saved)
 
 
 @op("inputs")
 def _average_pool2d(inputs: Any, pool_size: Any, strides: Any, padding: str) -> Any:
-    """`avgpool2d_forward` of images (N, H, W, C)."""
+    """`avgpool2d_forward` of images; of volumes, `avgpool3d_forward`."""
     x = backends.asarray(inputs)
     window = _window(x, pool_size, strides, padding)
-    return kernels.avgpool2d_forward(x, window), (x.shape, window)
+    return (kernels.avgpool2d_forward if x.ndim == 4 else volumes.avgpool3d_forward)(x, window), (x.shape, window)
 
 
 @_average_pool2d.gradient
 def _(dy: Any, saved: Any) -> Any:
-    return kernels.avgpool2d_backward(backends.asarray(dy), *saved)
+    return (kernels.avgpool2d_backward if dy.ndim == 4 else volumes.avgpool3d_backward)(backends.asarray(dy), *saved)
 
 
 def _pool(pool: Callable[..., Any], x: Any, size: Any, strides: Any, padding: str, data_format: str | None) -> Any:
-    strides = size if strides is None else strides
+    x, strides = _last(x, data_format), size if strides is None else strides
     if len(x.shape) == 3:
         one = [[1, value if isinstance(value, int) else value[0]] for value in (size, strides)]
-        x = transpose(x, (0, 2, 1)) if data_format == "channels_first" else x
-        y = squeeze(pool(expand_dims(x, 1), *one, padding), 1)
-        return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
-    return _back(pool(_last(x, data_format), size, strides, padding), data_format)
+        return _back(squeeze(pool(expand_dims(x, 1), *one, padding), 1), data_format)
+    return _back(pool(x, size, strides, padding), data_format)
 
 
 def max_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None) -> Any:
-    """The largest value of each window of images (N, H, W, C), or of signals (N, L, C)."""
+    """The largest value of each window of images (N, H, W, C), of signals (N, L, C), or of volumes (N, D, H, W, C)."""
     return _pool(_max_pool2d, inputs, pool_size, strides, padding, data_format)
 
 
 def average_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
 ) -> Any:
-    """The mean of each window of images (N, H, W, C), or of signals (N, L, C)."""
+    """The mean of each window of images (N, H, W, C), of signals (N, L, C), or of volumes (N, D, H, W, C)."""
     return _pool(_average_pool2d, inputs, pool_size, strides, padding, data_format)
 
 
 @op("inputs")
 def _adaptive_average_pool2d(inputs: Any, output_size: Any) -> Any:
-    """`adaptive_avgpool2d_forward` of images (N, H, W, C)."""
+    """`adaptive_avgpool2d_forward` of images; of volumes, `adaptive_avgpool3d_forward`."""
     x = backends.asarray(inputs)
-    return kernels.adaptive_avgpool2d_forward(x, shapes.pair(output_size, "output_size")), x.shape
+    pool = kernels.adaptive_avgpool2d_forward if x.ndim == 4 else volumes.adaptive_avgpool3d_forward
+    return pool(x, shapes.integers(output_size, x.ndim - 2, "output_size")), x.shape
 
 
 @_adaptive_average_pool2d.gradient
 def _(dy: Any, saved: Any) -> Any:
-    return kernels.adaptive_avgpool2d_backward(backends.asarray(dy), saved)
+    pool_back = kernels.adaptive_avgpool2d_backward if dy.ndim == 4 else volumes.adaptive_avgpool3d_backward
+    return pool_back(backends.asarray(dy), saved)
 
 
 @op("inputs")
 def _adaptive_max_pool2d(inputs: Any, output_size: Any) -> Any:
-    """`adaptive_maxpool2d_forward` of images (N, H, W, C)."""
+    """`adaptive_maxpool2d_forward` of images; of volumes, `adaptive_maxpool3d_forward`."""
     x = backends.asarray(inputs)
-    y, argmax = kernels.adaptive_maxpool2d_forward(x, shapes.pair(output_size, "output_size"))
+    pool = kernels.adaptive_maxpool2d_forward if x.ndim == 4 else volumes.adaptive_maxpool3d_forward
+    y, argmax = pool(x, shapes.integers(output_size, x.ndim - 2, "output_size"))
     return y, (argmax, x.shape)
 
 
 @_adaptive_max_pool2d.gradient
 def _(dy: Any, saved: Any) -> Any:
-    return kernels.adaptive_maxpool2d_backward(backends.asarray(dy), *saved)
+    pool_back = kernels.adaptive_maxpool2d_backward if dy.ndim == 4 else volumes.adaptive_maxpool3d_backward
+    return pool_back(backends.asarray(dy), *saved)
 
 
 def _adaptive_pool(pool: Op, x: Any, output_size: Any, data_format: str | None) -> Any:
-    if len(x.shape) == 4:
-        return _back(pool(_last(x, data_format), output_size), data_format)
-    x = transpose(x, (0, 2, 1)) if data_format == "channels_first" else x
-    y = squeeze(pool(expand_dims(x, 1), [1, output_size if isinstance(output_size, int) else output_size[0]]), 1)
-    return transpose(y, (0, 2, 1)) if data_format == "channels_first" else y
+    x = _last(x, data_format)
+    if len(x.shape) != 3:
+        return _back(pool(x, output_size), data_format)
+    one = [1, output_size if isinstance(output_size, int) else output_size[0]]
+    return _back(squeeze(pool(expand_dims(x, 1), one), 1), data_format)
 
 
 def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
-    """The means of as many windows as asked for of images (N, H, W, C), or of signals (N, L, C)."""
+    """The means of as many windows as asked for of images (N, H, W, C), of signals (N, L, C), or of volumes (N, D, H, W, C)."""
     return _adaptive_pool(_adaptive_average_pool2d, inputs, output_size, data_format)
 
 
 def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
-    """The largest values of as many windows as asked for of images (N, H, W, C), or of signals (N, L, C)."""
+    """The largest values of as many windows as asked for of images, of signals, or of volumes: see `adaptive_average_pool`."""
     return _adaptive_pool(_adaptive_max_pool2d, inputs, output_size, data_format)
 
 

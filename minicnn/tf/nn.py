@@ -16,13 +16,15 @@ from minicnn.tf.arguments import named
 __all__ = ["NN", "l2_normalize"]
 
 
-def _middle(sizes: Any) -> tuple[int, int]:
-    """(rows, columns) of TensorFlow's ways to say them."""
+def _middle(sizes: Any, rank: int = 2) -> tuple[int, ...]:
+    """(rows, columns), or of volumes (slices, rows, columns), of TensorFlow's ways to say them."""
     sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
-    if len(sizes) == 4 and (sizes[0], sizes[3]) != (1, 1):
-        raise ValueError(f"minicnn has windows over rows and columns: (1, rows, columns, 1). Received: {tuple(sizes)}")
-    rows, *columns = sizes[1:3] if len(sizes) == 4 else sizes
-    return int(rows), int(columns[0] if columns else rows)
+    if len(sizes) == rank + 2:
+        if (sizes[0], sizes[-1]) != (1, 1):
+            space = ", ".join(("slices", "rows", "columns")[-rank:])
+            raise ValueError(f"minicnn has windows over space: (1, {space}, 1). Received: {tuple(sizes)}")
+        sizes = sizes[1:-1]
+    return tuple(int(size) for size in (sizes * rank if len(sizes) == 1 else sizes))
 
 
 def _placed(x: Any, padding: Any, fill: float = 0.0) -> tuple[Any, str]:
@@ -32,9 +34,9 @@ def _placed(x: Any, padding: Any, fill: float = 0.0) -> tuple[Any, str]:
     return ops.pad(x, padding, constant_values=fill), "valid"
 
 
-def _check(data_format: Any) -> None:
-    if data_format not in (None, "NHWC"):
-        raise ValueError(f'minicnn stores images as "NHWC". Received: data_format={data_format!r}')
+def _check(data_format: Any, images: str = "NHWC") -> None:
+    if data_format not in (None, images):
+        raise ValueError(f'minicnn stores channels last, "{images}". Received: data_format={data_format!r}')
 
 
 def conv2d(input: Any, filters: Any, strides: Any, padding: Any, data_format: Any = "NHWC", dilations: Any = None) -> Any:
@@ -59,8 +61,12 @@ def conv2d_transpose(input: Any, filters: Any, output_shape: Any, strides: Any, 
     Raises:
         ValueError: if the result has another height or width than `output_shape` says.
     """
-    y = ops.conv_transpose(input, filters, _middle(strides), padding.lower())
-    if tuple(y.shape[1:3]) != tuple(int(size) for size in output_shape[1:3]):
+    return _transposed(input, filters, output_shape, _middle(strides), padding)
+
+
+def _transposed(x: Any, filters: Any, output_shape: Any, strides: Any, padding: str) -> Any:
+    y = ops.conv_transpose(x, filters, strides, padding.lower())
+    if tuple(y.shape[1:-1]) != tuple(int(size) for size in output_shape[1:-1]):
         raise ValueError(f"The transposed convolution's result has the shape {y.shape}. Received: output_shape={output_shape}")
     return y
 
@@ -185,7 +191,7 @@ def _one(size: Any) -> int:
 
 
 def convolution(input: Any, filters: Any, strides: Any = None, padding: str = "VALID", dilations: Any = None) -> Any:
-    """`ops.conv` of images or signals."""
+    """`ops.conv` of images, signals or volumes."""
     return ops.conv(input, filters, strides or 1, padding.lower(), None, dilations or 1)
 
 
@@ -211,8 +217,34 @@ def avg_pool1d(input: Any, ksize: Any, strides: Any, padding: str) -> Any:
     return ops.average_pool(input, _one(ksize), _one(strides), padding.lower())
 
 
+def conv3d(input: Any, filters: Any, strides: Any, padding: str, data_format: Any = "NDHWC", dilations: Any = None) -> Any:
+    """`ops.conv` of volumes."""
+    _check(data_format, "NDHWC")
+    return ops.conv(input, filters, _middle(strides, 3), padding.lower(), None, _middle(dilations or 1, 3))
+
+
+def conv3d_transpose(
+    input: Any, filters: Any, output_shape: Any, strides: Any, padding: str = "SAME", data_format: Any = "NDHWC"
+) -> Any:
+    """`ops.conv_transpose` of volumes. Errors: see `conv2d_transpose`."""
+    _check(data_format, "NDHWC")
+    return _transposed(input, filters, output_shape, _middle(strides, 3), padding)
+
+
+def max_pool3d(input: Any, ksize: Any, strides: Any, padding: str, data_format: Any = "NDHWC") -> Any:
+    """`ops.max_pool` of volumes."""
+    _check(data_format, "NDHWC")
+    return ops.max_pool(input, _middle(ksize, 3), _middle(strides, 3), padding.lower())
+
+
+def avg_pool3d(input: Any, ksize: Any, strides: Any, padding: str, data_format: Any = "NDHWC") -> Any:
+    """`ops.average_pool` of volumes."""
+    _check(data_format, "NDHWC")
+    return ops.average_pool(input, _middle(ksize, 3), _middle(strides, 3), padding.lower())
+
+
 def pool(input: Any, window_shape: Any, pooling_type: str, strides: Any = None, padding: str = "VALID") -> Any:
-    """`ops.max_pool` ("MAX") or `ops.average_pool` ("AVG") of images or signals."""
+    """`ops.max_pool` ("MAX") or `ops.average_pool` ("AVG") of images, signals or volumes."""
     kinds = {"MAX": ops.max_pool, "AVG": ops.average_pool}
     if pooling_type not in kinds:
         raise ValueError(f'`pooling_type` must be "MAX" or "AVG". Received: pooling_type={pooling_type!r}')
@@ -233,6 +265,20 @@ def crelu(features: Any, axis: int = -1) -> Any:
     return ops.relu(ops.concatenate([features, -features], axis))
 
 
+def ctc_loss(
+    labels: Any,
+    logits: Any,
+    label_length: Any,
+    logit_length: Any,
+    logits_time_major: bool = True,
+    unique: Any = None,
+    blank_index: int | None = None,
+) -> Any:
+    """`ops.ctc_loss` of labels (N, L) and logits (T, N, C), or with `logits_time_major=False` (N, T, C)."""
+    logits = ops.transpose(logits, (1, 0, 2)) if logits_time_major else logits
+    return ops.ctc_loss(labels, logits, label_length, logit_length, 0 if blank_index is None else blank_index)
+
+
 def zero_fraction(value: Any) -> Any:
     """Which share of the elements is 0."""
     return ops.mean(ops.cast(ops.equal(value, 0), "float32"))
@@ -250,10 +296,16 @@ def scale_regularization_loss(regularization_loss: Any) -> Any:
 
 
 _OWN = (
-    *(atrous_conv2d, avg_pool1d, avg_pool2d, batch_normalization, bias_add, compute_average_loss, conv1d, conv2d),
-    *(conv2d_transpose, convolution, crelu, depthwise_conv2d, dropout, embedding_lookup, gelu, l2_loss, l2_normalize),
-    *(leaky_relu, local_response_normalization, max_pool1d, max_pool2d, moments, pool, scale_regularization_loss),
-    *(separable_conv2d, sigmoid_cross_entropy_with_logits, softmax, softmax_cross_entropy_with_logits),
+    *(atrous_conv2d, avg_pool1d, avg_pool2d, avg_pool3d, batch_normalization, bias_add, compute_average_loss, conv1d, conv2d),
+    *(conv2d_transpose, conv3d, conv3d_transpose, convolution, crelu, ctc_loss, depthwise_conv2d, dropout, embedding_lookup),
+    *(gelu, l2_loss, l2_normalize, leaky_relu, local_response_normalization, max_pool1d, max_pool2d, max_pool3d, moments, pool),
+    *(
+        scale_regularization_loss,
+        separable_conv2d,
+        sigmoid_cross_entropy_with_logits,
+        softmax,
+        softmax_cross_entropy_with_logits,
+    ),
     *(sparse_softmax_cross_entropy_with_logits, weighted_cross_entropy_with_logits, zero_fraction),
 )
 _ARGUMENTS = {  # TensorFlow's names of the first arguments

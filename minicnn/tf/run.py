@@ -14,6 +14,7 @@ import numpy as np
 from minicnn import backends, config, ops, tree
 from minicnn.data import TensorSpec
 from minicnn.shapes import TensorShape
+from minicnn.tensor import as_bytes
 
 __all__ = ["RUN"]
 
@@ -62,8 +63,8 @@ def group(*inputs: Any) -> None:
 
 
 def numpy_function(func: Callable[..., Any], inp: Any, Tout: Any, stateful: bool = True) -> Any:
-    """What a function of NumPy's arrays returns, as tensors of the types `Tout`; there is no gradient."""
-    return _typed(func(*(np.asarray(backends.to_numpy(one)) for one in inp)), Tout)
+    """What a function of NumPy's arrays (text: of bytes) returns, as tensors of the types `Tout`; there is no gradient."""
+    return _typed(func(*(as_bytes(backends.to_numpy(one)) for one in inp)), Tout)
 
 
 def py_function(func: Callable[..., Any], inp: Any, Tout: Any) -> Any:

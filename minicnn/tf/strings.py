@@ -34,7 +34,9 @@ def _rows(function: Callable[[str], list[Any]], values: Any, dtype: Any = str) -
     rows = [function(_text(one)) for one in array.reshape(-1).tolist()]
     lengths = {len(row) for row in rows}
     if len(lengths) > 1:
-        raise ValueError(f"minicnn has no ragged tensors: texts must have as many parts each. Received: {sorted(lengths)} parts")
+        raise ValueError(
+            f"minicnn has no ragged tensors: texts must have as many parts each. Received: {sorted(lengths)} parts"
+        )
     return as_tensor(np.array(rows, dtype).reshape(*array.shape, *lengths))
 
 

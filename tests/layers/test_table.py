@@ -22,7 +22,7 @@ from tests.ops.checks import Target, gradient_cases, seeds
 
 ONES = np.ones((2, 3, 4))
 FIRST = {"data_format": "channels_first"}
-IMAGE, SIGNAL, ROWS = (2, 5, 6, 3), (3, 7, 4), (5, 6)
+IMAGE, SIGNAL, ROWS, VOLUME = (2, 5, 6, 3), (3, 7, 4), (5, 6), (2, 4, 5, 6, 3)
 
 # Class -> (shape of the input, or a list of shapes; arguments)
 CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
@@ -34,6 +34,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (IMAGE, {"size": (1, 3), **FIRST}),
     ],
     "UpSampling1D": [(SIGNAL, {}), (SIGNAL, {"size": 3}), ((1, 1, 1), {"size": 1})],
+    "UpSampling3D": [(VOLUME, {}), (VOLUME, {"size": 3}), (VOLUME, {"size": (1, 3, 2), **FIRST})],
     "RepeatVector": [(ROWS, {"n": 1}), (ROWS, {"n": 4})],
     "Cropping2D": [
         (IMAGE, {}),
@@ -43,6 +44,18 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (IMAGE, {"cropping": ((1, 3), (0, 1)), **FIRST}),
     ],
     "Cropping1D": [(SIGNAL, {}), (SIGNAL, {"cropping": 2}), (SIGNAL, {"cropping": (0, 6)})],
+    "Cropping3D": [
+        (VOLUME, {}),
+        (VOLUME, {"cropping": (1, 0, 2)}),
+        (VOLUME, {"cropping": ((1, 2), (0, 4), (5, 0))}),
+        (VOLUME, {"cropping": ((0, 2), (1, 1), (2, 0)), **FIRST}),
+    ],
+    "ZeroPadding3D": [
+        (VOLUME, {}),
+        (VOLUME, {"padding": 2}),
+        (VOLUME, {"padding": (0, 3, 1)}),
+        (VOLUME, {"padding": ((1, 0), (2, 3), (0, 4)), **FIRST}),
+    ],
     "ZeroPadding1D": [(SIGNAL, {}), (SIGNAL, {"padding": 3}), (SIGNAL, {"padding": (0, 2), **FIRST})],
     "Permute": [(IMAGE, {"dims": (3, 1, 2)}), (SIGNAL, {"dims": [2, 1]}), (ROWS, {"dims": (1,)})],
     "Identity": [(IMAGE, {})],
@@ -71,6 +84,23 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ((2, 3, 5, 6), {"filters": 7, "kernel_size": 3, "activation": "relu", **FIRST}),
         ((2, 3, 5, 6), {"filters": 7, "kernel_size": 2, "padding": "same", "activation": "softmax", **FIRST}),
     ],
+    "Conv3D": [
+        (VOLUME, {"filters": 4, "kernel_size": 3}),
+        (VOLUME, {"filters": 4, "kernel_size": (1, 3, 2), "padding": "same", "activation": "relu"}),
+        (VOLUME, {"filters": 2, "kernel_size": (4, 2, 2), "strides": (2, 1, 3), "padding": "SAME", "use_bias": False}),
+        (VOLUME, {"filters": 2, "kernel_size": 1, "strides": 2, "activation": "tanh", "kernel_regularizer": "l2"}),
+        (VOLUME, {"filters": 2, "kernel_size": (4, 5, 6), "activation": "softmax", "bias_constraint": "non_neg"}),
+        ((1, 5, 8, 7, 17), {"filters": 33, "kernel_size": 3, "padding": "same"}),
+        (VOLUME, {"filters": 5, "kernel_size": 2, "activation": "relu", **FIRST}),
+    ],
+    "Conv3DTranspose": [
+        (VOLUME, {"filters": 4, "kernel_size": 3}),
+        (VOLUME, {"filters": 4, "kernel_size": 2, "strides": 2, "activation": "relu", "kernel_regularizer": "l2"}),
+        (VOLUME, {"filters": 2, "kernel_size": (3, 2, 4), "strides": (2, 1, 3), "padding": "same", "use_bias": False}),
+        (VOLUME, {"filters": 2, "kernel_size": (1, 3, 2), "strides": (1, 3, 2), "output_padding": (0, 2, 0)}),
+        (VOLUME, {"filters": 2, "kernel_size": (3, 5, 3), "strides": 2, "padding": "same", "output_padding": 0}),
+        (VOLUME, {"filters": 2, "kernel_size": 1, "strides": 3, "padding": "same", "activation": "tanh"}),
+    ],
     "Conv2DTranspose": [
         (IMAGE, {"filters": 4, "kernel_size": 3}),
         (IMAGE, {"filters": 4, "kernel_size": 2, "strides": 2, "activation": "relu", "kernel_regularizer": "l2"}),
@@ -85,6 +115,33 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (SIGNAL, {"filters": 3, "kernel_size": (2,), "strides": 2, "padding": "same", "activation": "relu"}),
         (SIGNAL, {"filters": 5, "kernel_size": 4, "strides": 3, "output_padding": 1, "kernel_constraint": "non_neg"}),
     ],
+    "SimpleRNN": [
+        (SIGNAL, {"units": 5}),
+        (SIGNAL, {"units": 3, "return_sequences": True, "activation": "relu", "use_bias": False, "kernel_regularizer": "l2"}),
+        (SIGNAL, {"units": 2, "go_backwards": True, "activation": "gelu", "recurrent_initializer": "identity"}),
+    ],
+    "LSTM": [
+        (SIGNAL, {"units": 5}),
+        (SIGNAL, {"units": 3, "return_sequences": True, "go_backwards": True, "recurrent_regularizer": "l1", "unroll": True}),
+        (SIGNAL, {"units": 2, "activation": "silu", "recurrent_activation": "hard_sigmoid", "unit_forget_bias": False}),
+        ((2, 1, 3), {"units": 4, "use_bias": False, "recurrent_constraint": "non_neg", "bias_initializer": "ones"}),
+    ],
+    "GRU": [
+        (SIGNAL, {"units": 5}),
+        (SIGNAL, {"units": 3, "return_sequences": True, "reset_after": False, "go_backwards": True}),
+        (SIGNAL, {"units": 2, "activation": "softplus", "recurrent_activation": "relu", "use_bias": False}),
+        (SIGNAL, {"units": 2, "reset_after": False, "use_bias": False, "kernel_constraint": "non_neg"}),
+    ],
+    "ConvLSTM2D": [
+        ((2, 3, *IMAGE[1:]), {"filters": 2, "kernel_size": 3, "padding": "same", "return_sequences": True}),
+        ((2, 2, *IMAGE[1:]), {"filters": 3, "kernel_size": (2, 3), "strides": 2, "recurrent_activation": "hard_sigmoid"}),
+        ((2, 2, *IMAGE[1:]), {"filters": 2, "kernel_size": 2, "dilation_rate": 2, "use_bias": False, "go_backwards": True}),
+    ],
+    "ConvLSTM1D": [
+        ((2, 3, *SIGNAL[1:]), {"filters": 2, "kernel_size": 3, "padding": "same", "return_sequences": True}),
+        ((2, 2, *SIGNAL[1:]), {"filters": 3, "kernel_size": 2, "strides": 2, "activation": "relu", "bias_regularizer": "l2"}),
+    ],
+    "Masking": [(SIGNAL, {"mask_value": 1 / 128})],
     "DepthwiseConv2D": [
         (IMAGE, {"kernel_size": 3}),
         (IMAGE, {"kernel_size": (2, 3), "padding": "same", "depth_multiplier": 3, "activation": "relu"}),
@@ -115,12 +172,24 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         (SIGNAL, {"pool_size": 3, "strides": 2, "padding": "same"}),
         (SIGNAL, {"pool_size": 2, **FIRST}),
     ],
+    "MaxPooling3D": [
+        (VOLUME, {}),
+        (VOLUME, {"pool_size": (1, 3, 2), "strides": (1, 2, 1), "padding": "same"}),
+        (VOLUME, {"pool_size": 3, "strides": 1, "padding": "same", **FIRST}),
+    ],
+    "AveragePooling3D": [
+        (VOLUME, {"pool_size": 2}),
+        (VOLUME, {"pool_size": (3, 2, 3), "strides": (2, 1, 2), "padding": "same"}),
+        (VOLUME, {"pool_size": 2, **FIRST}),
+    ],
     "MaxPooling2D": [(IMAGE, FIRST), ((2, 3, 7, 4), {"pool_size": 3, "strides": 1, "padding": "same", **FIRST})],
     "AveragePooling2D": [(IMAGE, {"pool_size": (3, 2), **FIRST})],
     "GlobalMaxPooling1D": [(SIGNAL, {}), (SIGNAL, {"keepdims": True}), (SIGNAL, {"keepdims": True, **FIRST})],
     "GlobalAveragePooling1D": [(SIGNAL, {}), (SIGNAL, {"keepdims": True}), (SIGNAL, FIRST)],
     "GlobalMaxPooling2D": [(IMAGE, FIRST), (IMAGE, {"keepdims": True, **FIRST})],
     "GlobalAveragePooling2D": [(IMAGE, FIRST), (IMAGE, {"keepdims": True, **FIRST})],
+    "GlobalMaxPooling3D": [(VOLUME, {}), (VOLUME, {"keepdims": True}), (VOLUME, {"keepdims": True, **FIRST})],
+    "GlobalAveragePooling3D": [(VOLUME, {}), (VOLUME, {"keepdims": True}), (VOLUME, FIRST)],
     "ZeroPadding2D": [(IMAGE, {"padding": ((1, 0), (2, 3)), **FIRST})],
     "PReLU": [
         (IMAGE, {"alpha_initializer": "ones"}),
@@ -137,11 +206,14 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ((2, 5, 7, 3), {"output_size": (2, 3)}),
         ((2, 3, 5, 7), {"output_size": (5, 4), **FIRST}),
     ],
+    "AdaptiveAveragePooling3D": [(VOLUME, {"output_size": 3}), (VOLUME, {"output_size": (2, 1, 4), **FIRST})],
+    "AdaptiveMaxPooling3D": [(VOLUME, {"output_size": (4, 3, 2)}), (VOLUME, {"output_size": 3, **FIRST})],
     "AdaptiveAveragePooling1D": [(SIGNAL, {"output_size": 3}), (SIGNAL, {"output_size": (7,), **FIRST})],
     "AdaptiveMaxPooling1D": [(SIGNAL, {"output_size": 3}), (SIGNAL, {"output_size": (2,), **FIRST})],
     "Dropout": [(IMAGE, {"rate": 0.5, "noise_shape": (None, 1, 1, None)}), (ROWS, {"rate": 0.25, "noise_shape": [5, 1]})],
     "SpatialDropout2D": [(IMAGE, {"rate": 0.5}), (IMAGE, {"rate": 0.5, **FIRST})],
     "SpatialDropout1D": [(SIGNAL, {"rate": 0.25})],
+    "SpatialDropout3D": [(VOLUME, {"rate": 0.25}), (VOLUME, {"rate": 0.5, **FIRST})],
     "AlphaDropout": [(SIGNAL, {"rate": 0.25, "noise_shape": (None, 1, None)}), (ROWS, {"rate": 0.0})],
     "GaussianDropout": [(SIGNAL, {"rate": 0.25})],
     "GaussianNoise": [(SIGNAL, {"stddev": 0.25})],
@@ -226,6 +298,8 @@ def test_layer_equals_keras(target: Target, name: str, index: int) -> None:
     shape, arguments = CASES[name][index]
     if name.startswith("Conv") and FIRST.items() <= arguments.items() and target.dtype == "float64":
         pytest.skip("TensorFlow has it on a CPU in float32 alone")
+    if (name.endswith("Pooling3D") and "Global" not in name) or (name == "Conv3DTranspose" and arguments["kernel_size"] == 1):
+        target = Target(target.backend, "float32")  # TensorFlow has no others on a CPU, or wrong ones
     x = [values(target, i, one) for i, one in enumerate(shape)] if isinstance(shape, list) else values(target, index, shape)
     # Softmax's gradient is a difference.
     check_layer(name, target, x, index, terms=1.0 if arguments.get("activation") == "softmax" else 0.0, **arguments)
@@ -305,6 +379,28 @@ BAD: list[tuple[Any, str]] = [
         lambda: layers.Conv1DTranspose(2, 2, 2, padding="same", output_padding=0, name="up")(ONES[:, :1]),
         r"zero or negative.*`output_padding=\(0,\)`. Layer: 'up'",
     ),
+    (lambda: layers.Conv3D(2, (3, 3)), r"The `kernel_size` argument must be a tuple of 3 integers. Received: .*\(3, 3\)"),
+    (lambda: layers.Conv3D(2, 3, 2, dilation_rate=2), "`strides > 1` not supported in conjunction with"),
+    (lambda: layers.Conv3D(3, 2, groups=2), "must be evenly divisible by the number of groups.*groups=2, filters=3"),
+    (lambda: layers.Conv3D(2, 2)(ONES), "expected min_ndim=5, found ndim=3"),
+    (lambda: layers.Conv3D(2, 2)(ONES[None, ..., None, None]), r"kernel of shape \(2, 2, 2, 1, 2\) and input of shape"),
+    (lambda: layers.Conv3D(2, 3)(ONES[None, ..., None]), r"zero or negative.*kernel shape=\(3, 3, 3, 1, 2\)"),
+    (lambda: layers.Conv3D(2, 1).build((2, 3, 3, 3, None)), "the last dimension of the inputs must be defined"),
+    (
+        lambda: layers.Conv3DTranspose(2, 3, (2, 2, 1), output_padding=(1, 1, 1)),
+        "At dimension 2, `output_padding` is 1 but `strides` is 1",
+    ),
+    (lambda: layers.MaxPooling3D((1, 2)), "The `pool_size` argument must be a tuple of 3 integers"),
+    (lambda: layers.MaxPooling3D((3, 1, 1))(ONES[None, ..., None]), r"zero or negative.*`pool_size=\(3, 1, 1\)`"),
+    (lambda: layers.GlobalMaxPooling3D()(ONES), "expected ndim=5, found ndim=3"),
+    (lambda: layers.AdaptiveMaxPooling3D((1, 2)), r"`output_size` must be an integer or \(depth, height, width\) tuple"),
+    (lambda: layers.UpSampling3D((2, 2)), "The `size` argument must be a tuple of 3 integers"),
+    (lambda: layers.ZeroPadding3D((1, 2)), r"`padding` should have 3 elements. Received: padding=\(1, 2\)"),
+    (lambda: layers.ZeroPadding3D(None), "an int, a tuple of 3 ints .*, or a tuple of 3 tuples of 2 ints .*right_dim3_pad"),
+    (lambda: layers.Cropping3D(-1), "`cropping` cannot be negative"),
+    (lambda: layers.Cropping3D(((1, 2), 0, 0.5)), "The `3rd entry of cropping` argument must be a tuple of 2 integers"),
+    (lambda: layers.Cropping3D()(ONES[None, ..., None]), r"should be smaller.*cropping=\(\(1, 1\), \(1, 1\), \(1, 1\)\)"),
+    (lambda: layers.SpatialDropout3D(0.5)(ONES), "expected ndim=5, found ndim=3"),
     (lambda: layers.DepthwiseConv2D(3, depth_multiplier=0), "argument `depth_multiplier`. Expected a strictly positive value"),
     (lambda: layers.DepthwiseConv2D((3, 3, 3)), "The `kernel_size` argument must be a tuple of 2 integers"),
     (lambda: layers.DepthwiseConv1D(3, padding="causal"), r"must be one of \('valid', 'same'\)"),
@@ -468,7 +564,13 @@ def test_normalization_adapts(target: Target, axis: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shared"), [("SpatialDropout1D", (3, 1, 5)), ("SpatialDropout2D", (3, 1, 1, 5)), ("AlphaDropout", None)]
+    ("name", "shared"),
+    [
+        ("SpatialDropout1D", (3, 1, 5)),
+        ("SpatialDropout2D", (3, 1, 1, 5)),
+        ("SpatialDropout3D", (3, 1, 1, 1, 5)),
+        ("AlphaDropout", None),
+    ],
 )
 def test_what_shares_a_mask_is_dropped_together(target: Target, name: str, shared: tuple[int, ...] | None) -> None:
     layer = getattr(layers, name)(0.5, seed=1, dtype=target.dtype)

@@ -431,7 +431,7 @@ def test_a_layer_and_a_model_hand_a_mask_to_a_call_that_takes_one():
 
     x, mask = np.ones((2, 3), np.float32), np.arange(3, dtype=np.float32)
     np.testing.assert_array_equal(Model()(minicnn.ops.convert_to_tensor(x), mask=mask), [mask, mask])
-    with pytest.raises(ValueError, match=r"minicnn has no masking. Received: mask="):
+    with pytest.raises(ValueError, match=r"takes no mask. Received: mask="):
         minicnn.layers.Dense(2)(x, mask=mask)
 
 

@@ -199,4 +199,25 @@ PLANTS = [
         "        change = learning_rate * g[i] / (np.sqrt(denominator) + epsilon)",
         ("tests/ops/test_update.py::test_rmsprop_equals_tensorflow",),
     ),
+    Plant(
+        "slices_of_groups_lie_side_by_side",  # as if there were one group
+        "backends/volumes.py",
+        "slices = backends.empty((N, OD, H, W, groups, KD, C // groups), x.dtype)",
+        "slices, groups = backends.empty((N, OD, H, W, 1, KD, C), x.dtype), 1",
+        ("tests/layers/test_volumes.py::test_convolution_by_its_formula",),
+    ),
+    Plant(
+        "slices_before_a_volume_are_not_zero",
+        "backends/volumes.py",
+        "        tap[:, : places.start] = 0\n",
+        "",
+        ("tests/layers/test_volumes.py::test_slices_are_gathered_and_scattered",),
+    ),
+    Plant(
+        "a_joined_pooling_of_volumes_is_behind_a_relu_of_its_own",  # which is that of the largest of all slices
+        "backends/volumes.py",
+        "y = None if y is None else pooled_in_slices",
+        "y = None",
+        ("tests/layers/test_volumes.py::test_a_plan_joins_relu_and_pooling",),
+    ),
 ]

@@ -356,8 +356,8 @@ PLANTS = [
     Plant(
         "spatial_dropout_of_channels_first_drops_pixels",
         "layers/regularization.py",
-        '(None, None, 1, 1) if self.data_format == "channels_first" else (None, 1, 1, None)',
-        "(None, 1, 1, None)",
+        '(None, None, *space) if self.data_format == "channels_first" else (None, *space, None)',
+        "(None, *space, None)",
         ("tests/layers/test_drawn.py::test_what_is_dropped_together",),
     ),
     Plant(
@@ -496,8 +496,8 @@ PLANTS = [
     Plant(
         "patches_are_not_dilated",
         "ops/image.py",
-        "conv(x, kernel, (KH, KW) if strides is None else strides, padding, None, dilation_rate)",
-        "conv(x, kernel, (KH, KW) if strides is None else strides, padding)",
+        "conv(x, kernel, size if strides is None else strides, padding, data_format, dilation)",
+        "conv(x, kernel, size if strides is None else strides, padding, data_format)",
         ("tests/test_ops.py::test_further_arguments",),
     ),
     Plant(

@@ -481,6 +481,120 @@ def _log_sum_exp(values: Array, chosen: Array) -> tuple[Array, Array]:
     return xp.where(some, largest + xp.log(total), -inf)[:, 0], terms / total
 
 
+def ctc_forward(
+    logits: Array, labels: Array, label_lengths: Array, logit_lengths: Array, blank: int
+) -> tuple[Array, Array, Array]:
+    """Connectionist temporal classification: -log of the probability that the steps spell the labels.
+
+    A path has a class at each step; without repetitions, and then without blanks, it is what it spells. With s the S = 2L + 1
+    places of a blank, the first label, a blank, the second, ... and a last blank, and p = softmax(logits):
+
+        a_0(s) = log p_0(class of s) for the first two places, -inf for the others
+        a_t(s) = log p_t(class of s) + log(sum of exp of a_t-1 at s, at s-1, and at s-2 unless s is a blank or the label there)
+        loss = -log(sum of exp of a_T-1 at the last two places)
+
+    Args:
+        logits: (N, T, C). labels: (N, L), integers in [0, C) but `blank`; what is behind a sample's length does not count.
+        label_lengths, logit_lengths: (N,), how many labels and steps a sample has.
+
+    Returns:
+        losses: (N,); inf where there are too few steps for the labels.
+        log_p: (N, T, C). alpha: (T, N, S), the a above; both for `ctc_backward`.
+
+    Source: Graves et al. 2006, doi:10.1145/1143844.1143891, section 4.1.
+    """
+    xp = array_namespace(logits)
+    log_p, T = log_softmax_forward(logits), logits.shape[1]
+    classes, skips = _ctc_places(labels, label_lengths, blank)
+    of_places = _ctc_log_p(log_p, classes)
+    alpha = xp.full(of_places.shape, -inf, logits.dtype)
+    alpha[0, :, :2] = of_places[0, :, :2]
+    for t in range(1, T):
+        before = alpha[t - 1]
+        total = _ctc_add(before, _ctc_shifted(before, 1), xp.where(skips, _ctc_shifted(before, 2), -inf))
+        alpha[t] = xp.where((t < logit_lengths)[:, None], total + of_places[t], before)
+    last = xp.where(_ctc_ends(classes, label_lengths), alpha[-1], -inf)
+    return -_ctc_add(*xp.moveaxis(last, 1, 0)), log_p, alpha
+
+
+def ctc_backward(
+    log_p: Array, alpha: Array, labels: Array, lengths: tuple[Array, Array], blank: int, losses: Array, weights: Array
+) -> Array:
+    """Gradient of `ctc_forward` with respect to the logits, of sum over n of weights[n] * losses[n].
+
+        b_t(s): as a_t(s), from the end, and without the class of step t
+        dlogits_t(k) = weight * (p_t(k) - sum over the places s of class k of exp(a_t(s) + b_t(s) + loss))
+
+    0 at steps behind a sample's length, and for samples whose loss is inf.
+
+    Args:
+        log_p, alpha, losses: as `ctc_forward` returned them. labels, blank: as it was given them.
+        lengths: (label_lengths, logit_lengths). weights: (N,).
+
+    Returns:
+        dlogits: (N, T, C).
+    """
+    xp, (_, T, C) = array_namespace(log_p), log_p.shape
+    label_lengths, logit_lengths = lengths
+    classes, skips = _ctc_places(labels, label_lengths, blank)
+    of_places = _ctc_log_p(log_p, classes)
+    ends = xp.where(_ctc_ends(classes, label_lengths), 0, -inf).astype(log_p.dtype)
+    beta = xp.empty_like(alpha)
+    beta[T - 1] = ends
+    for t in reversed(range(T - 1)):
+        after = beta[t + 1] + of_places[t + 1]
+        skipping = _ctc_shifted(xp.where(skips, after, -inf), -2)
+        total = _ctc_add(after, _ctc_shifted(after, -1), skipping)
+        beta[t] = xp.where((t + 1 < logit_lengths)[:, None], total, ends)
+    possible = xp.isfinite(losses)
+    shares = xp.exp(alpha + beta + xp.where(possible, losses, 0)[:, None])
+    of_class = (classes[:, :, None] == xp.arange(C)).astype(log_p.dtype)
+    dlogits = xp.exp(log_p) - shares.swapaxes(0, 1) @ of_class
+    counts = (xp.arange(T) < logit_lengths[:, None]) & possible[:, None]
+    return xp.where(counts[:, :, None], dlogits, 0) * weights[:, None, None]
+
+
+def _ctc_places(labels: Array, label_lengths: Array, blank: int) -> tuple[Array, Array]:
+    """The class of each place, (N, 2L + 1), and whether a path may come to it from the place before the last."""
+    xp, (N, L) = array_namespace(labels), labels.shape
+    classes = xp.full((N, 2 * L + 1), blank, labels.dtype)
+    classes[:, 1::2] = xp.where(xp.arange(L) < label_lengths[:, None], labels, blank)
+    skips = xp.zeros(classes.shape, bool)
+    skips[:, 2:] = (classes[:, 2:] != blank) & (classes[:, 2:] != classes[:, :-2])
+    return classes, skips
+
+
+def _ctc_log_p(log_p: Array, classes: Array) -> Array:
+    """log p of the class of each place: (T, N, S)."""
+    xp = array_namespace(log_p)
+    return xp.take_along_axis(log_p, xp.broadcast_to(classes[:, None], (*log_p.shape[:2], classes.shape[1])), 2).swapaxes(0, 1)
+
+
+def _ctc_ends(classes: Array, label_lengths: Array) -> Array:
+    """Which places are the last label's or the blank's behind it."""
+    places = array_namespace(classes).arange(classes.shape[1])
+    last = 2 * label_lengths[:, None]
+    return (places == last) | (places == last - 1)
+
+
+def _ctc_shifted(values: Array, places: int) -> Array:
+    """(N, S), each at so many places further (negative: back); -inf comes in."""
+    shifted = array_namespace(values).full_like(values, -inf)
+    if places > 0:
+        shifted[:, places:] = values[:, :-places]
+    else:
+        shifted[:, :places] = values[:, -places:]
+    return shifted
+
+
+def _ctc_add(*logs: Array) -> Array:
+    """log of the sum of exp of several arrays."""
+    total = logs[0]
+    for one in logs[1:]:
+        total = array_namespace(total).logaddexp(total, one)
+    return total
+
+
 def categorical_matches(predictions: Array, targets: Array) -> Array:
     """1.0 where argmax of the prediction's row is argmax of the target's (first of ties), else 0.0; (M,)."""
     return (predictions.argmax(axis=1) == targets.argmax(axis=1)).astype(predictions.dtype)

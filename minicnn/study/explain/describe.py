@@ -47,7 +47,8 @@ _MERGES = {
 
 
 def view(shape: tuple[int, ...], channels_first: bool) -> Described:
-    """Any value as an image: (rows, columns, channels), and how far apart neighbours lie. A vector is one pixel.
+    """Any value as an image: (rows, columns, channels), and how far apart neighbours lie. A vector is one pixel, and the
+    slices of a volume lie one below the other.
 
     Args:
         shape: without the batch axis.
@@ -56,10 +57,12 @@ def view(shape: tuple[int, ...], channels_first: bool) -> Described:
     Examples:
         >>> view((3, 8, 9), True)
         {'shape': [8, 9, 3], 'strides': [9, 1, 72]}
+        >>> view((3, 2, 8, 9), True)["shape"]
+        [16, 9, 3]
     """
-    if channels_first and len(shape) in (2, 3):
-        C, *image = shape
-        H, W = image if len(image) == 2 else (1, *image)
+    if channels_first and len(shape) in (2, 3, 4):
+        C, *rows, W = shape
+        H = prod(rows)
         return {"shape": [H, W, C], "strides": [W, 1, H * W]}
     C = shape[-1] if shape else 1
     H, W = (1, 1) if len(shape) < 2 else (prod(shape[:-2]), shape[-2])
@@ -121,8 +124,9 @@ def _(layer: layers.Conv2DTranspose, x_shape: tuple[int, ...]) -> Described:
 
 
 def _slid(kind: str, layer: Any, x_shape: tuple[int, ...]) -> Described:
-    """A kernel that slides over the input; transposed, over the output."""
-    return {"kind": kind, **layer.window_over(x_shape)._asdict()} if layer.activation is activations.linear else UNKNOWN
+    """A kernel that slides over the input; transposed, over the output. Of one over volumes the page knows nothing."""
+    shown = layer.activation is activations.linear and layer.rank < 3
+    return {"kind": kind, **layer.window_over(x_shape)._asdict()} if shown else UNKNOWN
 
 
 @_op.register
@@ -132,6 +136,8 @@ def _(layer: layers.Dense, x_shape: tuple[int, ...]) -> Described:
 
 @_op.register
 def _(layer: Pooling, x_shape: tuple[int, ...]) -> Described:
+    if layer.rank == 3:
+        return UNKNOWN
     _, H, W, _ = layer.image_shape(x_shape)
     window = layer.window_over(x_shape)
     top, _, left, _ = window.pads
@@ -144,12 +150,14 @@ def _(layer: Pooling, x_shape: tuple[int, ...]) -> Described:
 
 @_op.register
 def _(layer: GlobalPooling, x_shape: tuple[int, ...]) -> Described:
-    _, H, W, _ = layer.image_shape(x_shape)
-    return _pool(isinstance(layer, layers.GlobalMaxPooling2D), [[0, H]], [[0, W]])
+    _, *rows, W, _ = layer.image_shape(x_shape)
+    return _pool(isinstance(layer, layers.GlobalMaxPooling2D), [[0, prod(rows)]], [[0, W]])
 
 
 @_op.register
 def _(layer: AdaptivePooling, x_shape: tuple[int, ...]) -> Described:
+    if layer.rank == 3:
+        return UNKNOWN
     _, H, W, _ = layer.image_shape(x_shape)
     counts = layer._of_image(layer.output_size)
     spans = [[[at * size // n, -(-(at + 1) * size // n)] for at in range(n)] for size, n in zip((H, W), counts)]

@@ -287,12 +287,15 @@ KERAS = """
     layers.input.InputLayer.__init__
     layers.lstm.LSTM.__init__
     layers.lstm.LSTMCell.__init__
+    layers.lookup.IntegerLookup.__init__
+    layers.lookup.StringLookup.__init__
     layers.normalization.BatchNormalization.__init__
     layers.normalization.GroupNormalization.__init__
     layers.normalization.LayerNormalization.__init__
     layers.policy.AugMix.__init__
     layers.simple_rnn.SimpleRNN.__init__
     layers.simple_rnn.SimpleRNNCell.__init__
+    layers.text.TextVectorization.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
     metrics.confusion.AUC.__init__
     models.training.Trainer.fit

@@ -299,7 +299,9 @@ class _Lookup(Layer):
     def get_config(self) -> dict[str, Any]:
         """With the vocabulary, also where `adapt` found it: a file of the model has it."""
         weights = None if self._idf is None else self._idf.tolist()
-        return super().get_config() | {"vocabulary": self.get_vocabulary() if self._tokens else None, "idf_weights": weights}
+        vocabulary = self.get_vocabulary() if self._tokens else None
+        of_keras = {"sparse": False, "oov_method": "floormod", "salt": None, "vocabulary_size": None}
+        return super().get_config() | {"vocabulary": vocabulary, "idf_weights": weights} | of_keras
 
 
 @registry.register("layer")
@@ -344,8 +346,7 @@ class StringLookup(_Lookup):
         **kwargs: Any,
     ) -> None:
         self.encoding = encoding
-        for name in ("oov_method", "vocabulary_dtype", "has_input_vocabulary"):  # of Keras's configs
-            kwargs.pop(name, None)
+        kwargs.pop("oov_method", None)  # of Keras's configs
         special = max_tokens, num_oov_indices, mask_token, oov_token
         super().__init__(special, vocabulary, idf_weights, invert, output_mode, pad_to_max_tokens, **kwargs)
         reject_unsupported(self.name, sparse=sparse, salt=salt)
@@ -445,7 +446,9 @@ class CategoryEncoding(Layer):
         self.num_tokens = num_tokens
         reject_unsupported(self.name, sparse=sparse)
 
-    def __call__(self, inputs: Any = MISSING, count_weights: Any = None, **kwargs: Any) -> Any:
+    def __call__(  # type: ignore[override]
+        self, inputs: Any = MISSING, count_weights: Any = None, **kwargs: Any
+    ) -> Any:
         """See the class.
 
         Args:

@@ -70,8 +70,7 @@ class TextVectorization(Layer):
         encoding: str = "utf-8",
         **kwargs: Any,
     ) -> None:
-        for name in ("has_input_vocabulary", "vocabulary_size"):  # of Keras's configs
-            kwargs.pop(name, None)
+        kwargs.pop("vocabulary_size", None)  # of Keras's configs
         super().__init__(**kwargs)
         reject_unsupported(self.name, sparse=sparse, ragged=ragged)
         for argument, given, known in (("standardize", standardize, _STANDARDIZE), ("split", split, _SPLIT)):
@@ -163,6 +162,8 @@ class TextVectorization(Layer):
             length = self.output_sequence_length
         filled = np.array([(row + [""] * length)[:length] for row in rows], dtype=str).reshape(len(rows), length)
         found = self._lookup.looked_up(filled)
+        if self.split is None and self._lookup.output_mode == "int":  # one number a text
+            found = found.reshape(texts.shape or (1,))
         return as_tensor(found if texts.ndim else found[0])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -174,4 +175,6 @@ class TextVectorization(Layer):
         """With the vocabulary, also where `adapt` found it."""
         kept = ("max_tokens", "output_mode", "pad_to_max_tokens", "vocabulary", "idf_weights", "encoding")
         of_lookup = self._lookup.get_config()
-        return super().get_config() | {name: of_lookup[name] for name in kept}
+        return (
+            super().get_config() | {name: of_lookup[name] for name in (*kept, "sparse", "vocabulary_size")} | {"ragged": False}
+        )

@@ -182,12 +182,16 @@ VALUES: dict[str, Any] = {  # None would not do, or is the default
 }
 PARTS = [(layers, keras.layers), (losses, keras.losses), (metrics, keras.metrics), (schedules, keras.optimizers.schedules)]
 NOT_ALIKE = {"Pipeline", "Wrapper", "SpectralNormalization", "Lambda", "InputLayer", "Layer", "InputSpec", "MeanMetricWrapper"}
+NOT_ALIKE |= {"Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed"}  # of another layer, or of cells: below
 NOT_ALIKE |= {"Loss", "LossFunctionWrapper", "Metric", "LearningRateSchedule"}
 NOT_HERE = [
     ("Embedding", "mask_zero"),
     ("Resizing", "antialias"),
     ("Resizing", "fill_mode"),
+    ("SimpleRNN", "activity_regularizer"),  # which Keras forgets, or
     ("SparseCategoricalCrossentropy", "axis"),
+    ("StringLookup", "num_oov_indices"),
+    ("TextVectorization", "ragged"),
 ]  # what they ask for
 
 
@@ -266,6 +270,11 @@ NESTED = {  # what holds other objects, and so takes its config apart
     "areas of labels": lambda: metrics.AUC(multi_label=True, label_weights=[1.0, 2.0]),
     "a row of layers": lambda: layers.Pipeline([layers.RandomFlip(seed=1), layers.Rescaling([0.5, 1.0])], name="p"),
     "a layer in a layer": lambda: layers.SpectralNormalization(layers.Dense(2, name="d"), 2, name="s"),
+    "a layer at each step": lambda: layers.TimeDistributed(layers.Dense(2, name="d"), name="t"),
+    "a layer both ways": lambda: layers.Bidirectional(layers.GRU(2, seed=1, name="g"), "sum", name="b"),
+    "cells": lambda: layers.RNN(
+        layers.StackedRNNCells([layers.LSTMCell(2, seed=1, name="c"), layers.GRUCell(3, seed=2, name="g")], name="s"), name="r"
+    ),
     "a function as a layer": lambda: layers.Lambda(doubled, output_shape=(3,), arguments={}, name="f"),
     "numbers of channels": lambda: layers.Rescaling(np.array([0.5, 1.0]), name="r"),
     "a model": lambda: Sequential([layers.Input((3,)), layers.Dense(2, name="d", kernel_regularizer="l2")], name="m"),

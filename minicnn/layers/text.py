@@ -175,6 +175,5 @@ class TextVectorization(Layer):
         """With the vocabulary, also where `adapt` found it."""
         kept = ("max_tokens", "output_mode", "pad_to_max_tokens", "vocabulary", "idf_weights", "encoding")
         of_lookup = self._lookup.get_config()
-        return (
-            super().get_config() | {name: of_lookup[name] for name in (*kept, "sparse", "vocabulary_size")} | {"ragged": False}
-        )
+        of_keras = {"sparse": False, "ragged": False, "vocabulary_size": self.vocabulary_size()}
+        return super().get_config() | {name: of_lookup[name] for name in kept} | of_keras

@@ -133,7 +133,7 @@ class OverTime(Layer):
         of_recurrence = cell.recurrence_gradients(dinner, h[:-1], recurrence, kept)
         return self._gradients_at(x, dsteps, dropped, dstates), cell.in_order(dkernel, dbias, *of_recurrence)
 
-    def _first_states(self, x: list[Any], shape: Shape) -> list[Any]:
+    def _first_states(self, x: list[Any], shape: tuple[int, ...]) -> list[Any]:
         """The states before the first step, as kernels read them.
 
         Raises:
@@ -156,8 +156,8 @@ class OverTime(Layer):
                 )
             if state.shape != shape:
                 raise ValueError(
-                    f"Layer '{self.name}': `initial_state` must have {cell.states} state(s) of shape {shape} for these sequences. "
-                    f"Received: a state of shape {state.shape}"
+                    f"Layer '{self.name}': `initial_state` must have {cell.states} state(s) of shape {shape} for these "
+                    f"sequences. Received: a state of shape {state.shape}"
                 )
         return states
 

@@ -281,7 +281,7 @@ def reading_model(module: Any) -> Any:
     x = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(x, mask=mask)
     x = layers.TimeDistributed(layers.Dense(4, activation="tanh"))(x)
     x, state = layers.GRU(3, return_sequences=True, return_state=True, recurrent_regularizer="l2")(x)
-    x = layers.SimpleRNN(3, activity_regularizer="l1")(x, initial_state=[state])
+    x = layers.LSTM(3, activity_regularizer="l1")(x, initial_state=[state, state])  # which a SimpleRNN of Keras forgets
     return module.Model([image, mask], layers.Dense(3, activation="softmax")(x))
 
 

@@ -62,6 +62,7 @@ class OverTime(Layer):
     """
 
     autocast = False  # a mask has another dtype
+    supports_masking = True
 
     def __init__(self, cell: Any, course: Course, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -75,6 +76,10 @@ class OverTime(Layer):
         if self.course.return_state:
             return (N, None if steps is None else steps + self.cell.states, *space)
         return (N, steps, *space) if self.course.return_sequences else (N, *space)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: the layer around it says what becomes of a mask."""
+        return
 
     def parts(self, packed: Any) -> tuple[Any, list[Any]]:
         """y and the last states, of the output with `return_state`."""

@@ -455,3 +455,118 @@ def test_recurrent_dropout_is_differentiated(target: Target) -> None:
             assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(
                 float(np.sum(np.asarray(gradient) * direction)), rel=1e-5, abs=1e-8
             )
+
+
+# --- masks and errors ------------------------------------------------------------------
+
+
+def test_layers_make_masks_and_hand_them_on() -> None:
+    """On arrays and in a graph, from the layer that makes one to the layer that looks at it."""
+    steps = DATA[masking_model][0]
+    words = DATA[masking_model][1]
+    for make, x in (
+        (lambda module: [module.layers.Masking(), module.layers.Dense(3), module.layers.LayerNormalization()], steps),
+        (lambda module: [module.layers.Embedding(5, 3, mask_zero=True), module.layers.Activation("relu")], words),
+    ):
+        found, expected, drawn = x, x, layers.Input(x.shape[1:])
+        for ours, theirs in zip(make(minicnn), make(keras), strict=True):
+            found, expected, drawn = ours(found), theirs(expected), ours(drawn)
+            np.testing.assert_array_equal(found._keras_mask, expected._keras_mask)
+        assert drawn._keras_mask.shape == (None, 4)
+    layer = layers.LSTM(3, return_sequences=True)
+    masked = layers.Masking()(steps)
+    np.testing.assert_array_equal(layer(masked), layer(steps, mask=np.any(steps != 0, axis=-1)))
+    np.testing.assert_array_equal(layer(masked)._keras_mask, masked._keras_mask)
+    assert getattr(layers.LSTM(3)(masked), "_keras_mask", None) is None
+
+
+def test_a_mask_that_nobody_looks_at_is_no_secret() -> None:
+    masked = layers.Masking()(layers.Input((4, 2)))
+    with pytest.warns(UserWarning, match="does not support masking and will therefore destroy the mask"):
+        flat = layers.Flatten()(masked)
+    assert getattr(flat, "_keras_mask", None) is None
+    with pytest.warns(UserWarning, match=r"'inner' .* destroy the mask"):
+        minicnn.Sequential([layers.Input((4, 2)), layers.Dense(2)], name="inner")(masked)
+    with pytest.raises(NotImplementedError, match=r"minicnn's BatchNormalization does not look at, while Keras's does"):
+        layers.BatchNormalization()(masked)
+    model = minicnn.Sequential([layers.Input((4, 2)), layers.Masking(), layers.LSTM(2, return_sequences=True)])
+    model.compile("sgd", "mse")
+    with pytest.raises(NotImplementedError, match=r"has an output with a mask.*no masked steps out of the loss"):
+        model.fit(np.ones((2, 4, 2)), np.ones((2, 4, 2)), verbose=0)
+
+    class Within(minicnn.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mask, self.run = layers.Masking(), layers.LSTM(2, return_sequences=True)
+
+        def call(self, x: Any) -> Any:
+            return self.run(self.mask(x))
+
+    within = Within()
+    within.compile("sgd", "mse")
+    with pytest.raises(NotImplementedError, match="has an output with a mask"):
+        within.fit(np.ones((2, 4, 2)), np.ones((2, 4, 2)), verbose=0)
+    assert within.predict(np.ones((2, 4, 2)), verbose=0).shape == (2, 4, 2)
+
+
+class Stateless:
+    def call(self, inputs: Any, states: Any) -> Any:
+        return inputs, states
+
+
+X = np.ones((2, 3, 4), "float32")
+BAD: list[tuple[Any, str]] = [
+    (lambda: layers.LSTM(0), "`units`, expected a positive integer, got 0"),
+    (lambda: layers.GRU(2, use_cudnn="yes"), r"argument `use_cudnn`\. Expected one of .* Received: use_cudnn=yes"),
+    (lambda: layers.LSTM(2, unknown=1), "Unrecognized keyword arguments passed to LSTM: {'unknown': 1}"),
+    (lambda: layers.LSTM(2)(X[0]), "expected ndim=3, found ndim=2"),
+    (lambda: layers.ConvLSTM2D(2, 3)(X), "expected ndim=5, found ndim=3"),
+    (lambda: layers.ConvLSTM2D(0, 3), "argument `filters`. Expected a strictly positive value"),
+    (lambda: layers.ConvLSTM2D(2, 3, strides=2, dilation_rate=2), "`strides > 1` not supported in conjunction with"),
+    (lambda: layers.ConvLSTM1D(2, 3)(layers.Input((3, None, 2))), "only support static input shapes for the spatial dimension"),
+    (lambda: layers.ConvLSTM1D(2, 3)(layers.Input((3, 5, None))), "The channel dimension of the inputs"),
+    (lambda: layers.ConvLSTM1D(2, 9)(np.ones((2, 3, 4, 2))), "Computed output size would be zero or negative"),
+    (lambda: layers.LSTM(2).build((None, 3, None)), "the last dimension of the inputs must be defined"),
+    (lambda: layers.LSTM(2, name="r")(X, initial_state=[np.ones((2, 3))] * 2), r"Layer 'r': `initial_state` must have 2 state"),
+    (lambda: layers.RNN(3), "Argument `cell` should have a `call` method. Received: cell=3"),
+    (lambda: layers.RNN(Stateless()), "The RNN cell should have a `state_size` attribute"),
+    (lambda: layers.StackedRNNCells([Stateless()]), "All cells must have a `state_size` attribute"),
+    (lambda: layers.RNN(Minimal.of(minicnn)(2))(layers.Input((None, 3))), "whose steps are drawn into the graph one by one"),
+    (lambda: layers.GRU(2, stateful=True)(layers.Input((3, 4))), "the batch size must be static. Found dynamic batch size"),
+    (lambda: layers.Wrapper(3), "Layer 3 supplied to Wrapper isn't a supported layer type"),
+    (lambda: layers.TimeDistributed(3), "Please initialize `TimeDistributed` layer with a `Layer` instance. Received: 3"),
+    (lambda: layers.TimeDistributed(layers.Dense(2))(X[0]), "with at least 3 dimensions, received"),
+    (lambda: layers.TimeDistributed(layers.Dense(2))(X, mask=X[:, :2, 0]), "that is incompatible with the input shape"),
+    (
+        lambda: layers.TimeDistributed(layers.ReLU(), name="t")(layers.Input((3, None, 2))),
+        "'t': all sizes of a step must be known",
+    ),
+    (lambda: layers.Bidirectional(3), "Please initialize `Bidirectional` layer with a `Layer` instance"),
+    (lambda: layers.Bidirectional(layers.GRU(2), backward_layer=3), "`backward_layer` need to be a `Layer` instance"),
+    (lambda: layers.Bidirectional(layers.GRU(2), "max"), "Invalid merge mode. Received: max"),
+    (lambda: layers.Bidirectional(layers.GRU(2), backward_layer=layers.GRU(2)), "should have different `go_backwards` value"),
+    (
+        lambda: layers.Bidirectional(layers.GRU(2), backward_layer=layers.GRU(2, go_backwards=True, return_state=True)),
+        'the same value for attribute "return_state", got "False" for forward layer',
+    ),
+    (lambda: layers.Bidirectional(layers.GRU(2)).reset_state(), "Layer must be stateful"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD)
+def test_errors(make: Any, message: str) -> None:
+    with pytest.raises((ValueError, AttributeError), match=message):
+        make()
+
+
+def test_weights_to_begin_with_and_the_bias_of_the_forget_gate() -> None:
+    both_ways = layers.Bidirectional(layers.LSTM(2), weights=[np.full(s, 0.5) for s in ((3, 8), (2, 8), (8,))] * 2)
+    both_ways.build_once((None, 4, 3))
+    assert all(np.all(weight == 0.5) for weight in both_ways.get_weights())
+    layer = layers.LSTM(2, bias_initializer="ones")
+    layer.build_once((None, 4, 3))
+    np.testing.assert_array_equal(layer.weights[2], np.ones(8))
+    layer = layers.ConvLSTM1D(2, 3)
+    layer.build_once((None, 4, 5, 3))
+    np.testing.assert_array_equal(layer.weights[2], [0, 0, 1, 1, 0, 0, 0, 0])
+    assert (layer.filters, layer.kernel_size) == (2, (3,))

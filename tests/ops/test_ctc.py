@@ -101,7 +101,7 @@ def test_the_loss_of_a_model_is_keras_s() -> None:
         recorded = ours(y_true, x, np.array([1.0, 3.0]))
     np.testing.assert_allclose(here.gradient(recorded, x), expected, atol=1e-5)
     model = minicnn.Sequential([minicnn.Input((8, 4)), minicnn.layers.Dense(4)])
-    model.compile("adam", loss="ctc")
+    model.compile(minicnn.optimizers.Adam(0.1), loss="ctc")
     history = model.fit(y_pred, y_true, epochs=30, verbose=0).history["loss"]
     assert history[-1] < 0.8 * history[0]
     for bad, message in ((y_true[0], "Targets `y_true` are expected"), (y_true + 9, "labels")):

@@ -320,7 +320,7 @@ def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: An
 def ctc_decode(
     y_pred: Any, input_length: Any, greedy: bool = True, beam_width: int = 100, top_paths: int = 1
 ) -> tuple[list[Any], Any]:
-    """`ops.ctc_decode` of probabilities, with the last class for the blank: a list of labels (N, T), one a path, and the scores."""
+    """`ops.ctc_decode` of probabilities, the last class being the blank: a list of each path's labels, (N, T), and scores."""
     strategy, logits = "greedy" if greedy else "beam_search", ops.log(y_pred + config.epsilon())
     paths, scores = ops.ctc_decode(logits, input_length, strategy, beam_width, top_paths, mask_index=-1)
     return list(paths), scores

@@ -53,8 +53,11 @@ OTHERWISE = {
     ("AvgPool3D", "pool_size"): "2, as of maxima",
     ("Progbar", "interval"): "ten drawings a second are enough",
     # What has no effect here, or is positional.
-    ("compute_mask", "previous_mask"): "no masks",
-    ("call", "mask"): "no masks",
+    ("compute_mask", "previous_mask"): "`mask`, which may be None",
+    ("compute_mask", "mask"): "None, unless it is said",
+    ("compute_mask", "_"): "positional",
+    ("call", "mask"): "of layers that look at one",
+    ("call", "sequence"): "positional",
     ("call", "training"): "one that is not said is False by then, or has no effect",
     ("call", "inputs"): "positional: a function's own",
     ("InputSpec", "allow_last_axis_squeeze"): "has no effect",

@@ -446,12 +446,14 @@ class Layer:
         if inputs is MISSING:
             inputs = self._named_inputs(kwargs)
         known = mask_of(inputs) if mask is None else mask
-        if known is not None and self._has_call and takes(self.call, "mask"):
+        alone = known is not None and not any(hasattr(one, "shape") for one in flatten_struct([args, kwargs]))
+        # As in Keras, which hands on the mask of a tensor that comes alone: beside an `initial_state` it has to be said.
+        if (alone or mask is not None) and self._has_call and takes(self.call, "mask"):
             kwargs["mask"] = known
         elif mask is not None:
             raise ValueError(f"Layer '{self.name}' takes no mask. Received: mask={mask!r}")
         result = self._computed(inputs, args, kwargs, training)
-        if known is not None or self.supports_masking:
+        if self.supports_masking or (known is not None and mask is None):
             attach_masks(self, inputs, result, known)
         if mask is None and "mask" in kwargs:
             leave_out_of_config(result)

@@ -16,6 +16,7 @@ from minicnn.layers.arguments import defined_channels
 from minicnn.layers.over_time import Course, OverTime
 from minicnn.layers.symbolic import Shape
 from minicnn.seeds import SeedGenerator
+from minicnn.variables import Variable
 
 __all__ = ["Cell", "DenseCell", "activate_into", "dense_back", "times"]
 
@@ -40,6 +41,9 @@ class Cell(Affine):
     gates: ClassVar[int]  # how many times as wide as a state z is
     states: ClassVar[int] = 1  # how many arrays its state is; the first is its output
     kept: ClassVar[int]  # how many arrays of a state's shape a step keeps
+    recurrent_kernel: Variable
+    kernel_initializer: Any
+    bias_initializer: Any
 
     def __init__(self, *, dropout: float, recurrent_dropout: float, seed: int | None, **kwargs: Any) -> None:
         kwargs.pop("implementation", None)  # of Keras: how it cuts the products
@@ -48,7 +52,7 @@ class Cell(Affine):
         self.seed = seed
         self.seed_generator = SeedGenerator(seed)
 
-    def dropout_mask(self, shape: Shape, rate: float, training: bool) -> Any:
+    def dropout_mask(self, shape: tuple[int, ...], rate: float, training: bool) -> Any:
         """0 with probability `rate`, else 1 / (1 - rate); None where nothing is dropped (as in Keras, for a rate of 1 too)."""
         if not training or not 0 < rate < 1:
             return None
@@ -84,7 +88,7 @@ class Cell(Affine):
 
     # --- what `OverTime` calls; the steps ------------------------------------------------
 
-    def recurrence(self, shape: Shape, training: bool) -> Any:
+    def recurrence(self, shape: tuple[int, ...], training: bool) -> Any:
         """What all steps of a batch read: the mask of the recurrent dropout. shape: of h."""
         return self.dropout_mask(shape, self.recurrent_dropout, training)
 

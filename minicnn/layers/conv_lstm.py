@@ -116,7 +116,7 @@ class ConvLSTMCell(LSTMGates, Sliding):
 
     def _same(self, shape: Shape) -> Window:
         """How the recurrent kernel slides over states (N, H, W, F)."""
-        return window_over(shape[1:3], self._of_image(self.kernel_size), (1, 1), "same")  # type: ignore[arg-type]
+        return window_over(shape[1:3], self._of_image(self.kernel_size), (1, 1), "same")
 
     def product(self, h: Any) -> Any:
         return ops.conv2d_forward(h, self._of_images(self.recurrent_kernel.value), None, self._same(h.shape))[0]

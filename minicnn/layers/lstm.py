@@ -48,7 +48,7 @@ class LSTMGates(Cell):
         self.unit_forget_bias = unit_forget_bias
 
     def _add_bias(self, channels: int) -> None:
-        size, of_others = channels // 4, self.bias_initializer  # type: ignore[attr-defined]
+        size, of_others = channels // 4, self.bias_initializer
 
         def ones_for_f(shape: Any, dtype: Any = None) -> np.ndarray:
             parts = (of_others((size,), dtype), np.ones(size, dtype), of_others((2 * size,), dtype))

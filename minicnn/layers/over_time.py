@@ -62,6 +62,7 @@ class OverTime(Layer):
     """
 
     autocast = False  # a mask has another dtype
+    supports_masking = True
 
     def __init__(self, cell: Any, course: Course, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -75,6 +76,10 @@ class OverTime(Layer):
         if self.course.return_state:
             return (N, None if steps is None else steps + self.cell.states, *space)
         return (N, steps, *space) if self.course.return_sequences else (N, *space)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: the layer around it says what becomes of a mask."""
+        return
 
     def parts(self, packed: Any) -> tuple[Any, list[Any]]:
         """y and the last states, of the output with `return_state`."""
@@ -133,7 +138,7 @@ class OverTime(Layer):
         of_recurrence = cell.recurrence_gradients(dinner, h[:-1], recurrence, kept)
         return self._gradients_at(x, dsteps, dropped, dstates), cell.in_order(dkernel, dbias, *of_recurrence)
 
-    def _first_states(self, x: list[Any], shape: Shape) -> list[Any]:
+    def _first_states(self, x: list[Any], shape: tuple[int, ...]) -> list[Any]:
         """The states before the first step, as kernels read them.
 
         Raises:
@@ -156,8 +161,8 @@ class OverTime(Layer):
                 )
             if state.shape != shape:
                 raise ValueError(
-                    f"Layer '{self.name}': `initial_state` must have {cell.states} state(s) of shape {shape} for these sequences. "
-                    f"Received: a state of shape {state.shape}"
+                    f"Layer '{self.name}': `initial_state` must have {cell.states} state(s) of shape {shape} for these "
+                    f"sequences. Received: a state of shape {state.shape}"
                 )
         return states
 

@@ -20,7 +20,7 @@ from minicnn.structure import flatten_struct, map_struct, pack_struct
 from minicnn.tensor import as_tensor
 from minicnn.variables import Variable
 
-__all__ = ["RNN", "CellLayer", "StackedRNNCells", "arguments_of"]
+__all__ = ["RNN", "CellLayer", "StackedRNNCells", "arguments_of", "carried_states"]
 
 
 def _op(name: str) -> Any:
@@ -179,7 +179,7 @@ class RNN(Layer):
         self.stateful, self.unroll, self.zero_output_for_mask = stateful, unroll, zero_output_for_mask
         self.states: Any = None
 
-    def build(self, sequences_shape: Shape) -> None:
+    def build(self, sequences_shape: Shape, initial_state_shape: Any = None) -> None:
         if isinstance(self.cell, Layer):
             self.cell.build_once((sequences_shape[0], *sequences_shape[2:]))
         self.built = True
@@ -317,6 +317,12 @@ class RNN(Layer):
         return cls(**{**config, "cell": serialization.deserialize(config["cell"])})
 
 
+def carried_states(layer: Layer) -> list[Variable]:
+    """What stateful layers within a layer, or a model, hold for the next batch; no file of weights has it."""
+    found = [one.states for one in layer._flatten_layers() if isinstance(one, RNN) and one.stateful]
+    return flatten_struct([states for states in found if states is not None])
+
+
 def _as_list(states: Any) -> list[Any]:
     return list(states) if isinstance(states, (list, tuple)) else [states]
 
@@ -343,7 +349,7 @@ class CellLayer(RNN):
         arguments: the constructor's `locals()`. What the cell's constructor takes goes there, all else to `RNN`.
     """
 
-    cell_class: ClassVar[type[Cell]]
+    cell_class: ClassVar[Any]
     cell_name: ClassVar[str]
     ndim: ClassVar[int] = 3  # of the sequences
 
@@ -377,6 +383,6 @@ class CellLayer(RNN):
 
 
 @functools.cache
-def _parameters(cell_class: type[Cell]) -> tuple[str, ...]:
+def _parameters(cell_class: Any) -> tuple[str, ...]:
     """The arguments of a cell's constructor, by name."""
     return tuple(name for name in inspect.signature(cell_class).parameters if name != "kwargs")

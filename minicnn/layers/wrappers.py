@@ -135,12 +135,12 @@ class Bidirectional(Layer):
                 "Merge mode should be one of {'sum', 'mul', 'ave', 'concat', None}"
             )
         super().__init__(weights=weights, **kwargs)
-        self.forward_layer = _twin(layer, "forward_")
-        self.backward_layer = _twin(layer, "backward_", go_backwards=True) if backward_layer is None else backward_layer
+        self.forward_layer: Any = _twin(layer, "forward_")
+        self.backward_layer: Any = _twin(layer, "backward_", go_backwards=True) if backward_layer is None else backward_layer
         self._check_directions()
         for one in (self.forward_layer, self.backward_layer):
             if getattr(one, "zero_output_for_mask", None) is not None:
-                one.zero_output_for_mask = one.return_sequences
+                one.zero_output_for_mask = one.return_sequences  # type: ignore[union-attr]
         self.merge_mode = merge_mode
         self.stateful, self.return_sequences, self.return_state = (getattr(layer, name) for name in _COMMON)
         self.input_spec = layer.input_spec
@@ -164,7 +164,7 @@ class Bidirectional(Layer):
         """The one that runs forwards."""
         return self.forward_layer
 
-    def build(self, sequences_shape: Shape) -> None:
+    def build(self, sequences_shape: Shape, initial_state_shape: Any = None) -> None:
         self.forward_layer.build_once(sequences_shape)
         self.backward_layer.build_once(sequences_shape)
         self.built = True

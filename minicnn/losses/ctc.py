@@ -38,10 +38,11 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
         y_pred: (N, T, C), logits.
     """
     _check_shapes(y_true, y_pred)
-    op = {name: registry.lookup("operation", name) for name in ("cast", "ctc_loss", "not_equal", "sum", "zeros_like")}
-    label_length = op["sum"](op["cast"](op["not_equal"](y_true, _BLANK), "int32"), -1)
-    steps = op["cast"](op["zeros_like"](label_length), "int32") + y_pred.shape[1]
-    return op["ctc_loss"](y_true, y_pred, label_length, steps, _BLANK)
+    names = ("add", "cast", "ctc_loss", "full_like", "not_equal", "sum", "_size_of_axis")
+    add, cast, ctc_loss, full_like, not_equal, total, size = (registry.lookup("operation", name) for name in names)
+    label_length = total(cast(not_equal(y_true, _BLANK), "int32"), -1)
+    steps = add(full_like(label_length, 0), size(y_pred, 1))
+    return ctc_loss(y_true, y_pred, label_length, steps, _BLANK)
 
 
 @registry.register("loss")

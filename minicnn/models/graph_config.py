@@ -11,7 +11,7 @@ from minicnn.models.graph import calls_of, check_calls
 from minicnn.saving import serialize_keras_object
 from minicnn.structure import flatten_struct, pack_struct
 
-__all__ = ["config_of_graph", "tensors_of_config"]
+__all__ = ["config_of_graph", "tensors_of_config", "without_mask_ops"]
 
 
 def _first_call(layer: Any) -> int:
@@ -112,6 +112,38 @@ def _ends(struct: Any, made: dict[_Key, KerasTensor]) -> Any:
     if isinstance(struct, dict):
         return {key: _ends(item, made) for key, item in struct.items()}
     return [_ends(item, made) for item in struct]
+
+
+def without_mask_ops(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without the ops that Keras writes for masks: those that nothing else reads, as calling the layers makes them."""
+    entries = config["layers"]
+    dropped = {entry["name"] for entry in entries if str(entry.get("module")).startswith("keras.src.ops")}
+    while dropped:
+        read = _end_keys(config["output_layers"])
+        for entry in entries:
+            if entry["name"] not in dropped:
+                for call in entry["inbound_nodes"]:
+                    others = {name: value for name, value in call.get("kwargs", {}).items() if name != "mask"}
+                    read += _keys([call["args"], others])
+        needed = dropped & {key[0] for key in read}
+        if not needed:
+            break
+        dropped -= needed
+    if not dropped:
+        return config
+    kept = [{**entry, "inbound_nodes": list(entry["inbound_nodes"])} for entry in entries if entry["name"] not in dropped]
+    for entry in kept:
+        for index, call in enumerate(entry["inbound_nodes"]):
+            if any(key[0] in dropped for key in _keys(call.get("kwargs", {}).get("mask"))):
+                entry["inbound_nodes"][index] = {**call, "kwargs": {**call["kwargs"], "mask": None}}
+    return {**config, "layers": kept}
+
+
+def _end_keys(struct: Any) -> list[Any]:
+    """The tensors that a model's outputs name."""
+    if isinstance(struct, (list, tuple)) and len(struct) == 3 and isinstance(struct[0], str):
+        return [struct]
+    return [key for item in (struct.values() if isinstance(struct, dict) else struct) for key in _end_keys(item)]
 
 
 def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[Any, Any]:

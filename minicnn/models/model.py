@@ -16,7 +16,7 @@ from minicnn.layers.symbolic import KerasTensor, Node, carry_trials, is_symbolic
 from minicnn.layers.tracing import MISSING, takes, takes_training
 from minicnn.models.data_checks import as_arrays
 from minicnn.models.graph import calls_of, check_calls, layers_by_depth, topological_nodes
-from minicnn.models.graph_config import config_of_graph, tensors_of_config
+from minicnn.models.graph_config import config_of_graph, tensors_of_config, without_mask_ops
 from minicnn.models.summary import print_summary
 from minicnn.models.training import Trainer
 from minicnn.saving import deserialize_keras_object, load_weights, save_model, save_weights, serialize_keras_object
@@ -434,6 +434,7 @@ class Model(Trainer, Layer):
         """A model with the graph of `get_config`, and fresh weights."""
         if "layers" not in config or "output_layers" not in config:
             return cls(**config)
+        config = without_mask_ops(config)
         layers = {entry["name"]: deserialize_keras_object(entry, custom_objects=custom_objects) for entry in config["layers"]}
         for entry in config["layers"]:
             if entry.get("is_operation"):

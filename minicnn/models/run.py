@@ -11,6 +11,7 @@ import numpy as np
 from minicnn import config
 from minicnn.atomic import replacing
 from minicnn.callbacks import BackupAndRestore, CallbackList
+from minicnn.layers.rnn import carried_states
 from minicnn.models.data_adapter import CountedIterator, set_state_of, state_of
 from minicnn.models.data_checks import apply_class_weight, unpack
 from minicnn.saving.weights_file import read_weights, weights_bytes
@@ -164,6 +165,7 @@ class Run:
             "source": self.source.get_state(),
             "validation": state_of(self.validation.data),
             "random": config.random_state(),
+            "recurrent": [variable.numpy() for variable in carried_states(self.model)],
             "callbacks": self.hooks.get_state(),
         }
 
@@ -177,3 +179,5 @@ class Run:
         set_state_of(self.validation.data, state["validation"])  # which may draw random numbers once more
         config.set_random_state(state["random"])
         self.source.set_state(state["source"])
+        for variable, value in zip(carried_states(self.model), state.get("recurrent", [])):
+            variable.assign(value)

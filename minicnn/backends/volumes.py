@@ -232,7 +232,7 @@ def conv3d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], wi
     (N, _, H, W, C_in), (KD, KH, KW, A, B) = x_shape, kernel_shape
     images = N * window.depth.output[0], H, W, KD * C_in
     how = ops.conv2d_algorithm(images, (KH, KW, KD * A, B), window.image)
-    return how if KD == 1 else f"{how} of {KD} slices"
+    return how if KD == 1 else f"{how}, {KD} slices"
 
 
 def conv3d_transpose_forward(
@@ -274,7 +274,7 @@ def conv3d_transpose_algorithm(
     """How the backend computes the transposed convolution of the slices, and over how many each spreads."""
     (N, D, *image, C_in), (KD, KH, KW, A, B) = x_shape, kernel_shape
     how = ops.conv2d_transpose_algorithm((N * D, *image, C_in), (KH, KW, KD * A, B), window.image, volume[1:])
-    return how if KD == 1 else f"{how} into {KD} slices"
+    return how if KD == 1 else f"{how}, {KD} slices"
 
 
 # --- in each slice, then along depth ----------------------------------------------------

@@ -315,6 +315,27 @@ def test_tours_lead_to_numbers(browser, small):
     opened.close()
 
 
+def test_a_network_of_volumes_opens_and_says_what_is_not_shown(browser, tmp_path):
+    model = Sequential(
+        [
+            layers.Input((3, 4, 4, 1)),
+            layers.Conv3D(2, 2, name="conv"),
+            layers.GlobalMaxPooling3D(name="largest"),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile(loss="sparse_categorical_crossentropy")
+    explanation = study.explain(model, RNG.random((3, 4, 4, 1), np.float32), 1)
+    opened = Opened(browser, explanation.save(tmp_path / "page.html"))
+    conv, largest = opened.open_all(["#forward/conv/5,2,1", "#forward/largest/1"])  # slices of 3 rows: row 2 of the second
+    assert float(largest["sum"]) == float(largest["engine"])
+    assert "sum" not in conv
+    opened.open_all(["#forward/conv/5,2,1"])
+    sync_api.expect(opened.tab.locator("body")).to_contain_text("This page does not know what this layer computes")
+    assert opened.errors == []
+    opened.close()
+
+
 def test_a_changed_number_changes_what_follows(browser, small):
     _, record = small
     opened = Opened(browser, small[0])

@@ -105,11 +105,11 @@ def gather(x: Array, depth: Window, groups: int = 1) -> Array:
         return _stacked(x)
     slices = backends.empty((N, OD, H, W, groups, KD, C // groups), x.dtype)
     x = x.reshape(N, D, H, W, groups, C // groups)
-    for kz, places, seen in _taps(D, depth):
-        tap = slices[:, :, :, :, :, kz]
-        tap[:, : places.start] = 0
-        tap[:, places.stop :] = 0
-        tap[:, places] = x[:, seen]
+    for oz, taps, under in _places(D, depth):
+        place = slices[:, oz]
+        place[..., : taps.start, :] = 0
+        place[..., taps.stop :, :] = 0
+        place[..., taps, :] = x[:, under].transpose(0, 2, 3, 4, 1, 5)
     return slices.reshape(N * OD, H, W, KD * C)
 
 
@@ -127,8 +127,8 @@ def scatter(slices: Array, x_shape: tuple[int, ...], depth: Window, groups: int 
     slices = slices.reshape(N, OD, H, W, groups, KD, C // groups)
     x = backends.empty((N, D, H, W, groups, C // groups), slices.dtype)
     x.fill(0)
-    for kz, places, seen in _taps(D, depth):
-        x[:, seen] += slices[:, places, :, :, :, kz]
+    for oz, taps, under in _places(D, depth):
+        x[:, under] += slices[:, oz, ..., taps, :].transpose(0, 4, 1, 2, 3, 5)
     return x.reshape(x_shape)
 
 
@@ -137,15 +137,14 @@ def _one_by_one(D: int, depth: Window) -> bool:
     return depth.size[0] == depth.strides[0] == 1 and depth.output[0] == D
 
 
-def _taps(D: int, depth: Window) -> Iterator[tuple[int, slice, slice]]:
-    """For each slice of the kernel, kz: the places oz at which a slice of the volume is under it, and these slices."""
-    SD, DD, front, OD = depth.strides[0], depth.dilation[0], depth.pads[0], depth.output[0]
-    for kz in range(depth.size[0]):
-        offset = kz * DD - front  # place oz has slice oz*SD + offset there
-        first = max(0, -(offset // SD))
-        count = max(min(OD, (D - 1 - offset) // SD + 1) - first, 0)
-        at = first * SD + offset
-        yield kz, slice(first, first + count), slice(at, at + count * SD, SD)
+def _places(D: int, depth: Window) -> Iterator[tuple[int, slice, slice]]:
+    """For each place oz of a kernel: which of its slices kz have one of the D slices under them, and which these are."""
+    KD, DD = depth.size[0], depth.dilation[0]
+    for oz in range(depth.output[0]):
+        start = oz * depth.strides[0] - depth.pads[0]  # under kz lies start + kz*DD
+        first = max(0, -(start // DD))
+        end = max(min(KD, (D - 1 - start) // DD + 1), first)
+        yield oz, slice(first, end), slice(start + first * DD, start + end * DD, DD)
 
 
 def _stacked(x: Array) -> Array:
@@ -233,7 +232,7 @@ def conv3d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], wi
     (N, _, H, W, C_in), (KD, KH, KW, A, B) = x_shape, kernel_shape
     images = N * window.depth.output[0], H, W, KD * C_in
     how = ops.conv2d_algorithm(images, (KH, KW, KD * A, B), window.image)
-    return how if KD == 1 else f"{how} of {KD} slices"
+    return how if KD == 1 else f"{how}, {KD} slices"
 
 
 def conv3d_transpose_forward(
@@ -275,7 +274,7 @@ def conv3d_transpose_algorithm(
     """How the backend computes the transposed convolution of the slices, and over how many each spreads."""
     (N, D, *image, C_in), (KD, KH, KW, A, B) = x_shape, kernel_shape
     how = ops.conv2d_transpose_algorithm((N * D, *image, C_in), (KH, KW, KD * A, B), window.image, volume[1:])
-    return how if KD == 1 else f"{how} into {KD} slices"
+    return how if KD == 1 else f"{how}, {KD} slices"
 
 
 # --- in each slice, then along depth ----------------------------------------------------

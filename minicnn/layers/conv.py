@@ -134,8 +134,10 @@ class Conv2D(Sliding):
         bias = None if self.bias is None else self.bias.value
         relu = relu or self.activation is activations.relu
         # z = x * kernel + bias;  y = activation(z), pooled
-        convolve = ops.conv2d_forward if self.rank < 3 else conv3d_forward
-        y, argmax = convolve(x, self._of_images(self.kernel.value), bias, window, relu, pool_window)
+        if self.rank == 3:
+            y, argmax = conv3d_forward(x, self.kernel.value, bias, window, relu, pool_window)
+        else:
+            y, argmax = ops.conv2d_forward(x, self._of_images(self.kernel.value), bias, window, relu, pool_window)
         residuals = x, window, y if relu else None, pool_window, argmax
         activation = activations.linear if relu else self.activation
         y, kept = activate(activation, self.as_given(y), training)
@@ -146,8 +148,10 @@ class Conv2D(Sliding):
         x, window, y, pool_window, argmax = residuals
         dz = self.images(activate_backward(activation, dy, kept))
         kernel = self._of_images(self.kernel.value)
-        convolve_back = ops.conv2d_backward if self.rank < 3 else conv3d_backward
-        dx, dkernel, dbias = convolve_back(dz, x, kernel, window, y, pool_window, argmax, need_dx)
+        if self.rank == 3:
+            dx, dkernel, dbias = conv3d_backward(dz, x, kernel, window, y, pool_window, argmax, need_dx)
+        else:
+            dx, dkernel, dbias = ops.conv2d_backward(dz, x, kernel, window, y, pool_window, argmax, need_dx)
         dkernel = dkernel.reshape(self.kernel.shape)
         return self.as_given(dx) if need_dx else None, (dkernel,) if self.bias is None else (dkernel, dbias)
 

@@ -209,7 +209,7 @@ PLANTS = [
     Plant(
         "slices_before_a_volume_are_not_zero",
         "backends/volumes.py",
-        "        tap[:, : places.start] = 0\n",
+        "        place[..., : taps.start, :] = 0\n",
         "",
         ("tests/layers/test_volumes.py::test_slices_are_gathered_and_scattered",),
     ),

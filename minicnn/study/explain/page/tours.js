@@ -71,7 +71,8 @@ function dead(net) {
 }
 
 function whatTrainingChanges(net) {
-  const id = net.weights.findIndex(({ shape, d }) => shape.length > 1 && d);
+  const known = (id) => OPS[net.stepOf(id).step.op.kind] !== OPS.unknown;
+  const id = net.weights.findIndex(({ shape, d }, at) => shape.length > 1 && d && known(at));
   if (id < 0) return null;
   const i = peak(net.dw(id));
   const { step } = net.stepOf(id);

@@ -33,7 +33,7 @@ from minicnn.layers.color import (
     Solarization,
 )
 from minicnn.layers.conv import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
-from minicnn.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
+from minicnn.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from minicnn.layers.conv_transpose import (
     Conv1DTranspose,
     Conv2DTranspose,
@@ -202,6 +202,7 @@ __all__ = [
     "Conv3DTranspose",
     "ConvLSTM1D",
     "ConvLSTM2D",
+    "ConvLSTM3D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Convolution2D",

@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 
 from minicnn import registry
 from minicnn.backends import ops
-from minicnn.backends.types import Window, window_over
+from minicnn.backends.types import window_over
+from minicnn.backends.volumes import conv3d_backward, conv3d_forward, conv3d_transpose_forward, window3d_over
 from minicnn.layers.lstm import LSTMGates
 from minicnn.layers.rnn import CellLayer, arguments_of
 from minicnn.layers.sliding import Sliding, check_filters
 from minicnn.layers.symbolic import Shape
 
-__all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTMCell"]
+__all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "ConvLSTMCell"]
 
 
 class ConvLSTMCell(LSTMGates, Sliding):
@@ -106,28 +107,39 @@ class ConvLSTMCell(LSTMGates, Sliding):
         # z = x * kernel + bias
         window, images = self.window_over(x.shape), self.images(x)
         bias = None if self.bias is None else self.bias.value
-        return ops.conv2d_forward(images, self._of_images(self.kernel.value), bias, window)[0], (images, window)
+        return self._convolve(images, self._of_images(self.kernel.value), bias, window)[0], (images, window)
 
     def project_backward(self, dz: Any, saved: Any, need_dx: bool) -> tuple[Any, Any, Any]:
         images, window = saved
         kernel = self._of_images(self.kernel.value)
-        dx, dkernel, dbias = ops.conv2d_backward(dz, images, kernel, window, need_dx=need_dx)
+        dx, dkernel, dbias = self._convolve_back(dz, images, kernel, window, need_dx=need_dx)
         return self.as_given(dx) if need_dx else None, dkernel.reshape(self.kernel.shape), dbias
 
-    def _same(self, shape: Shape) -> Window:
-        """How the recurrent kernel slides over states (N, H, W, F)."""
-        return window_over(shape[1:3], self._of_image(self.kernel_size), (1, 1), "same")
+    @property
+    def _convolve(self) -> Any:
+        return ops.conv2d_forward if self.rank < 3 else conv3d_forward
+
+    @property
+    def _convolve_back(self) -> Any:
+        return ops.conv2d_backward if self.rank < 3 else conv3d_backward
+
+    def _same(self, shape: Shape) -> Any:
+        """How the recurrent kernel slides over states (N, H, W, F), or (N, D, H, W, F)."""
+        over: Any = window_over if self.rank < 3 else window3d_over
+        size = self._of_image(self.kernel_size)
+        return over(shape[1:-1], size, (1,) * len(size), "same")
 
     def product(self, h: Any) -> Any:
-        return ops.conv2d_forward(h, self._of_images(self.recurrent_kernel.value), None, self._same(h.shape))[0]
+        return self._convolve(h, self._of_images(self.recurrent_kernel.value), None, self._same(h.shape))[0]
 
     def product_backward(self, shape: Shape) -> Callable[[Any], Any]:
         kernel, window = self._of_images(self.recurrent_kernel.value), self._same(shape)
-        return lambda dz: ops.conv2d_transpose_forward(dz, kernel, None, window, shape[1:3])
+        transpose: Any = ops.conv2d_transpose_forward if self.rank < 3 else conv3d_transpose_forward
+        return lambda dz: transpose(dz, kernel, None, window, shape[1:-1])
 
     def product_gradients(self, dinner: Any, h: Any) -> tuple[Any, Any]:
         kernel, window = self._of_images(self.recurrent_kernel.value), self._same(h.shape)
-        _, drecurrent, _ = ops.conv2d_backward(dinner, h, kernel, window, need_dx=False)
+        _, drecurrent, _ = self._convolve_back(dinner, h, kernel, window, need_dx=False)
         return drecurrent.reshape(self.recurrent_kernel.shape), None
 
 
@@ -204,3 +216,23 @@ class ConvLSTM1D(ConvLSTM2D):
 
     cell_class = _Cell1D
     ndim = 4
+
+
+class _Cell3D(ConvLSTMCell):
+    """The cell over volumes."""
+
+    rank = 3
+
+
+@registry.register("layer")
+class ConvLSTM3D(ConvLSTM2D):
+    """The LSTM over sequences of volumes.
+
+    Arguments as in `ConvLSTM2D`, with (depth, height, width) for pairs.
+
+    Input (N, T, D, H, W, C), output (N, OD, OH, OW, F), or (N, T, OD, OH, OW, F). Weights: kernel (KD, KH, KW, C, 4F),
+    recurrent_kernel (KD, KH, KW, F, 4F), bias (4F,).
+    """
+
+    cell_class = _Cell3D
+    ndim = 6

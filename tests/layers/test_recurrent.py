@@ -28,6 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "LSTM": {"recurrent_activation": "hard_sigmoid"},
     "ConvLSTM2D": {"kernel_size": 3, "padding": "same"},
     "ConvLSTM1D": {"kernel_size": 2},
+    "ConvLSTM3D": {"kernel_size": (1, 2, 2)},
 }
 
 
@@ -75,13 +76,13 @@ def test_states_masks_and_gradients_equal_keras_s(target: Target, kind: str, dat
     masked, given_states = data.draw(st.booleans()), data.draw(st.booleans())
     flags["zero_output_for_mask"] = masked and data.draw(st.booleans())
     name = kind.split()[0]
-    rest = {"ConvLSTM2D": (3, 2, 2), "ConvLSTM1D": (4, 2)}.get(name, (2,))
+    rest = {"ConvLSTM2D": (3, 2, 2), "ConvLSTM1D": (4, 2), "ConvLSTM3D": (2, 3, 2, 2)}.get(name, (2,))
     size = {"filters": U} if name.startswith("Conv") else {"units": U}
     pair = pair_of(name, target, **size, **KINDS[kind], **flags)
     x = target.normal(seed, N, T, *rest)
     # The first step of the first sample is masked: it has no output before.
     mask = np.random.default_rng(seed).random((N, T)) < 0.6 if masked else None
-    shape = {"ConvLSTM2D": (N, 3, 2, U), "ConvLSTM1D": (N, 3, U)}.get(name, (N, U))
+    shape = {"ConvLSTM2D": (N, 3, 2, U), "ConvLSTM1D": (N, 3, U), "ConvLSTM3D": (N, 2, 2, 1, U)}.get(name, (N, U))
     count = 2 if "LSTM" in name else 1
     states = [target.normal(seed + 7 + i, *shape) for i in range(count)] if given_states else None
     check_call(pair, target, x, states, mask, seed)

@@ -141,6 +141,7 @@ CASES: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ((2, 3, *SIGNAL[1:]), {"filters": 2, "kernel_size": 3, "padding": "same", "return_sequences": True}),
         ((2, 2, *SIGNAL[1:]), {"filters": 3, "kernel_size": 2, "strides": 2, "activation": "relu", "bias_regularizer": "l2"}),
     ],
+    "ConvLSTM3D": [((2, 2, 3, 4, 3, 2), {"filters": 2, "kernel_size": 2, "padding": "same", "return_sequences": True})],
     "Masking": [(SIGNAL, {"mask_value": 1 / 128})],
     "DepthwiseConv2D": [
         (IMAGE, {"kernel_size": 3}),

@@ -141,7 +141,7 @@ RANKS: list[list[str]] = [
     ["models"],
     ["data", "datasets", "preprocessing"],
     ["tf"],
-    ["utils"],
+    ["utils", "bounding_boxes"],
     ["backend"],
     ["applications", "zoo"],
     ["study"],
@@ -264,6 +264,7 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
 MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
 KERAS = """
+    bounding_boxes.affine_transform
     callbacks.tensorboard.TensorBoard.__init__
     data.directory.image_dataset_from_directory
     datasets.files.get_file

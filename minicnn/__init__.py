@@ -50,7 +50,7 @@ from minicnn.variables import Variable
 __version__ = "0.1.0"
 
 # Loaded when first used: what reads files or draws pictures.
-_LAZY = ("applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "zoo")
+_LAZY = ("applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "visualization", "zoo")
 
 __all__ = [
     "GradientTape",
@@ -94,6 +94,7 @@ __all__ = [
     "set_random_seed",
     "study",
     "utils",
+    "visualization",
     "zoo",
 ]
 

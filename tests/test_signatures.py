@@ -23,7 +23,7 @@ _LISTED = """
     constraints datasets.cifar10 datasets.cifar100
     datasets.fashion_mnist datasets.mnist initializers layers losses metrics mixed_precision models ops ops.image ops.linalg
     ops.nn optimizers optimizers.schedules preprocessing.image random regularizers saving utils
-    utils.bounding_boxes
+    utils.bounding_boxes visualization
 """
 MODULES = _LISTED.split()
 FURTHER = [

@@ -26,6 +26,7 @@ from minicnn.tf.nn import NN, l2_normalize
 from minicnn.tf.run import RUN
 from minicnn.tf.saved_model import SAVED_MODEL
 from minicnn.tf.summary import SUMMARY
+from minicnn.tf.tensor_array import TensorArray
 from minicnn.tf.train import TRAIN
 from minicnn.variables import Variable
 
@@ -226,7 +227,7 @@ _OWN = (
     *(UnconnectedGradients, argmax, argmin, constant, constant_initializer, cumprod, cumsum, gather, identity, is_tensor),
     *(matmul, one_hot, pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference, unique),
 )
-_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "newaxis": None}
+_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "TensorArray": TensorArray, "newaxis": None}
 _MORE |= {"ones_initializer": initializers.Ones, "zeros_initializer": initializers.Zeros}
 _MORE |= {"custom_gradient": ops.custom_gradient, "as_dtype": np.dtype, "recompute_grad": _as_it_is, **RUN}
 _DTYPES = "bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 half double"

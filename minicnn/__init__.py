@@ -50,7 +50,9 @@ from minicnn.variables import Variable
 __version__ = "0.1.0"
 
 # Loaded when first used: what reads files or draws pictures.
-_LAZY = ("applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "wrappers", "zoo")
+_LAZY = tuple(
+    ["applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "visualization", "wrappers", "zoo"]
+)
 
 __all__ = [
     "GradientTape",
@@ -94,6 +96,7 @@ __all__ = [
     "set_random_seed",
     "study",
     "utils",
+    "visualization",
     "wrappers",
     "zoo",
 ]

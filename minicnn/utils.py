@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minicnn import registry
+from minicnn import bounding_boxes, registry
 from minicnn.callbacks.progbar import Progbar
 from minicnn.config import (
     disable_interactive_logging,
@@ -42,6 +43,7 @@ __all__ = [
     "PyDataset",
     "Sequence",
     "array_to_img",
+    "bounding_boxes",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
@@ -72,6 +74,8 @@ __all__ = [
     "unpack_x_y_sample_weight",
 ]
 
+# No package, but `from minicnn.utils.bounding_boxes import convert_format` is a module of it.
+sys.modules[f"{__name__}.bounding_boxes"] = bounding_boxes
 
 # Loaded when first used: pipelines of data, pictures, what downloads, and what draws.
 _LAZY = {

@@ -13,6 +13,7 @@ from types import ModuleType
 MODULES = (
     *("layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "initializers", "regularizers"),
     *("constraints", "callbacks", "ops", "ops.image", "applications"),
+    *("utils.bounding_boxes", "visualization"),
 )
 
 TEXT = "text and tables: not for images"

@@ -141,10 +141,11 @@ RANKS: list[list[str]] = [
     ["models"],
     ["data", "datasets", "preprocessing"],
     ["tf"],
-    ["utils"],
+    ["utils", "bounding_boxes"],
     ["backend"],
     ["applications", "wrappers", "zoo"],
     ["study"],
+    ["visualization"],
     ["bench"],
     ["recipes"],
     ["cli"],
@@ -250,7 +251,10 @@ def test_data_needs_no_engine(module: str) -> None:
 def test_importing_minicnn_loads_nothing_heavy() -> None:
     heavy = {"numba", "cupy", "matplotlib", "h5py", "sklearn", "scipy", "PIL", "rich", "click", "pandas", *NEVER}
     of_one_use = {"socket", "html", "concurrent.futures", "logging", "secrets"}  # of the standard library, 5 to 10 ms each
-    own = {f"minicnn.{name}" for name in ("data", "datasets", "preprocessing", "tf", "zoo", "study", "bench", "cli")}
+    own = {
+        f"minicnn.{name}"
+        for name in ("data", "datasets", "preprocessing", "tf", "zoo", "study", "visualization", "bench", "cli")
+    }
     own |= {f"minicnn.backends.{name}" for name in ("numba_cpu", "cupy_gpu", "reference.loops")}
     script = "import sys, numpy; before = {*sys.modules}; import minicnn; print(*{*sys.modules} - before)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
@@ -264,6 +268,7 @@ def test_importing_minicnn_loads_nothing_heavy() -> None:
 MOST_PARAMETERS = 8
 MOST_LINES = 60  # without the docstring
 KERAS = """
+    bounding_boxes.affine_transform
     callbacks.tensorboard.TensorBoard.__init__
     data.directory.image_dataset_from_directory
     data.sequences.timeseries_dataset_from_array
@@ -312,6 +317,10 @@ KERAS = """
     preprocessing.image.transforms.apply_affine_transform
     study.diagram.model_to_dot
     study.diagram.plot_model
+    study.gallery.plot_bounding_box_gallery
+    study.gallery.plot_image_gallery
+    study.gallery.plot_segmentation_mask_gallery
+    study.overlays.draw_bounding_boxes
 """
 # Functions of more parameters: the signatures are Keras's.
 WIDE = set(KERAS.split())

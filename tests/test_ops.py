@@ -1026,6 +1026,24 @@ def test_a_grid_has_its_rows_or_its_columns_first() -> None:
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("indexing", ["xy", "ij"])
+def test_a_grid_has_gradients_and_a_graph(indexing: str) -> None:
+    rows = [np.arange(size, dtype="float32") + 1 for size in (2, 3, 4)]
+    inputs = [minicnn.Input(batch_shape=row.shape) for row in rows]
+    grid = minicnn.Model(inputs, ops.meshgrid(*inputs, indexing=indexing))
+    for one, other in zip(grid.forward(rows, False)[0], np.meshgrid(*rows, indexing=indexing), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for module, tape in ((ops, minicnn.GradientTape()), (keras.ops, tf.GradientTape())):
+        sources = [module.convert_to_tensor(row) for row in rows]
+        with tape:
+            tape.watch(sources)
+            first, second, third = module.meshgrid(*sources, indexing=indexing)
+            total = module.sum(first * first * second + third)
+        x, y, z = rows
+        for gradient, expected in zip(tape.gradient(total, sources), (8 * x * y.sum(), 4 * (x * x).sum() + 0 * y, 6 + 0 * z)):
+            np.testing.assert_allclose(gradient, expected)
+
+
 @pytest.mark.parametrize("subscripts", ["cb,ba", "ij,jk", "ba,bc", "ab"])
 def test_letters_of_a_result_that_is_not_said_are_sorted(subscripts: str) -> None:
     """As NumPy sorts them; Keras gives the letters new names first."""
@@ -1058,3 +1076,16 @@ def test_a_sum_of_no_exponentials_is_zero() -> None:
     x = np.array([[-np.inf, -np.inf], [-np.inf, 1.0]], "float32")
     with np.errstate(divide="ignore"):
         np.testing.assert_array_equal(ops.logsumexp(x, axis=1), [-np.inf, 1])
+
+
+def test_sizes_of_a_graph_are_put_together_as_a_tensor() -> None:
+    """What `ops.shape` returns holds symbolic numbers; in the place of a tensor it is one."""
+    x = minicnn.Input((None, 3))
+    sizes = ops.cast(ops.shape(x), "float32")
+    assert (sizes.shape, sizes.dtype) == ((3,), "float32")
+    assert ops.add(ops.shape(x), 1).dtype == "int32"
+    pairs = ops.reshape([[ops.sum(x), 2.0], [1.0, ops.max(x)]], (4,))
+    model = minicnn.Model(x, [sizes, pairs])
+    found = minicnn.Model.from_config(model.get_config()).forward(np.full((2, 5, 3), 0.5, "float32"), False)[0]
+    np.testing.assert_array_equal(found[0], [2, 5, 3])
+    np.testing.assert_array_equal(found[1], [15, 2, 1, 0.5])

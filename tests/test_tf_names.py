@@ -17,6 +17,9 @@ VOLUMES = DRAW.random((2, 4, 5, 6, 3), np.float32)
 KERNELS_3D = DRAW.normal(size=(2, 3, 2, 3, 4)).astype(np.float32)
 DEPTHWISE = DRAW.normal(size=(3, 3, 3, 2)).astype(np.float32)
 SQUARE = DRAW.normal(size=(2, 3, 3)).astype(np.float32) + 2 * np.eye(3, dtype=np.float32)
+_CORNERS = DRAW.uniform(-0.3, 0.8, (2, 12, 3, 2))
+MANY_BOXES = np.concatenate([_CORNERS, _CORNERS + DRAW.uniform(0.3, 0.6, (2, 12, 3, 2))], -1).astype(np.float32)
+SCORES = DRAW.permutation(72).reshape(2, 12, 3).astype(np.float32) / 72
 
 CALLS = [  # the name, its arguments, and those by name
     ("image.crop_to_bounding_box", (IMAGE, 1, 2, 3, 4), {}),
@@ -160,6 +163,9 @@ CALLS = [  # the name, its arguments, and those by name
     ("image.draw_bounding_boxes", (IMAGES, BOXES.reshape(2, 2, 4), np.float32([[1, 0, 0.5], [0, 0, 1]])), {}),
     ("image.non_max_suppression", (BOXES, np.float32([0.3, 0.9, 0.5, 0.7]), 3), {"iou_threshold": 0.3}),
     ("image.non_max_suppression", (BOXES, np.float32([0.3, 0.9, 0.5, 0.7]), 9, 0.9, 0.4), {}),
+    ("image.combined_non_max_suppression", (MANY_BOXES, SCORES, 3, 9), {"score_threshold": 0.2}),
+    ("image.combined_non_max_suppression", (MANY_BOXES, SCORES, 2, 4), {"clip_boxes": False, "iou_threshold": 0.2}),
+    ("image.combined_non_max_suppression", (MANY_BOXES[:, :, :1], SCORES, 2, 20), {"pad_per_class": True}),
 ]
 
 
@@ -765,3 +771,50 @@ def test_names_of_keras_that_have_no_module_of_their_own() -> None:
     nested = {"b": [1, (2,)], "a": 3}
     assert minicnn.nest.flatten(nested) == tf.nest.flatten(nested) == [3, 1, 2]
     assert minicnn.nest.map_structure(lambda x, y: x + y, nested, nested) == {"b": [2, (4,)], "a": 6}
+
+
+def test_a_tensor_array_is_what_a_loop_writes():
+    for module in (minicnn, tf):
+        rows = module.TensorArray(module.float32, size=0, dynamic_size=True, clear_after_read=False)
+        rows = rows.write(2, module.constant([3.0, 4.0])).write(0, module.constant([1.0, 2.0]))
+        np.testing.assert_array_equal(rows.stack(), [[1, 2], [0, 0], [3, 4]])
+        np.testing.assert_array_equal(rows.concat(), [1, 2, 0, 0, 3, 4])
+        np.testing.assert_array_equal(rows.gather([2, 0]), [[3, 4], [1, 2]])
+        np.testing.assert_array_equal(rows.read(1), [0, 0])
+        assert int(rows.size()) == 3
+        parts = module.TensorArray(module.float32, size=2).unstack(module.constant([[5.0], [6.0]]))
+        np.testing.assert_array_equal(parts.read(1), [6])
+        x = module.constant([1.0, 2.0])
+        with module.GradientTape() as tape:
+            tape.watch(x)
+            squares = module.TensorArray(module.float32, 2).write(0, x * x).write(1, x)
+            total = module.reduce_sum(squares.stack())
+        np.testing.assert_array_equal(tape.gradient(total, x), [3, 5])
+    with pytest.raises(IndexError, match="size 2 that is not dynamic has no number 2"):
+        minicnn.TensorArray("float32", 2).write(2, 1.0)
+    with pytest.raises(ValueError, match="Number 1 of a TensorArray was read, but nothing was written"):
+        minicnn.TensorArray("float32", 2).read(1)
+
+
+def test_a_detector_s_anchors_and_best_boxes_in_a_graph():
+    """Anchors of an image whose size is a tensor of floats, as detectors' layers compute it, and the best of their boxes."""
+
+    class Decode(minicnn.layers.Layer):
+        def call(self, images, scores):
+            height, width = minicnn.unstack(minicnn.cast(minicnn.shape(images), "float32")[1:3])
+            down, across = minicnn.math.ceil(height / 2), minicnn.math.ceil(width / 2)
+            x, y = minicnn.meshgrid(minicnn.range(across, dtype="float32"), minicnn.range(down, dtype="float32"))
+            corner = minicnn.reshape(minicnn.stack([y, x], axis=-1), [1, across * down, 1, 2])
+            boxes = minicnn.tile(minicnn.concat([corner, corner + 1.5], axis=-1), [minicnn.shape(images)[0], 1, 1, 1])
+            return minicnn.image.combined_non_max_suppression(boxes, scores, 2, 3, 0.2, clip_boxes=False)
+
+    images, scores = minicnn.Input((5, 7, 3)), minicnn.Input((12, 2))
+    model = minicnn.Model([images, scores], Decode()(images, scores))
+    assert [output.shape for output in model.outputs] == [(None, 3, 4), (None, 3), (None, 3), (None,)]
+    drawn = DRAW.permutation(48).reshape(2, 12, 2).astype("float32")
+    y, x = np.divmod(np.arange(12.0, dtype="float32"), 4)
+    boxes = np.stack([y, x, y + 1.5, x + 1.5], -1)[None, :, None].repeat(2, 0)
+    expected = tf.image.combined_non_max_suppression(boxes, drawn, 2, 3, 0.2, clip_boxes=False)
+    for one, other in zip(model.predict([np.zeros((2, 5, 7, 3)), drawn], verbose=0), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    model.summary(print_fn=lambda line: None)  # of layers whose work stands in a `call` alone, and inputs

@@ -138,12 +138,16 @@ def trial_arrays(tensor: KerasTensor) -> tuple[np.ndarray, np.ndarray]:
 
 _UNKNOWN = ((2, 48), (3, 67))  # sizes to try: of the batch, of another axis
 _LARGEST_TRIAL = 64  # numbers of an op's output that are kept: shapes computed of shapes are few
+_LARGEST_SHAPE = 8  # axes
 
 
 def kept_trials(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What later trials need of an op's output: the values of small ones, the shapes of others (which take no memory)."""
     if math.prod(first.shape) <= _LARGEST_TRIAL and first.dtype.kind in "iub":
         return first, second
+    few_floats = first.ndim < 2 and first.size <= _LARGEST_SHAPE and first.dtype.kind == "f"
+    if few_floats and np.isfinite(first).all() and np.isfinite(second).all():
+        return first, second  # sizes that were divided, and are rounded later
     one = np.ones((), first.dtype) if first.dtype.kind == "f" else np.zeros((), first.dtype)
     return np.broadcast_to(one, first.shape), np.broadcast_to(one, second.shape)
 

@@ -76,7 +76,7 @@ def _rows(model: Any, expand_nested: bool, depth: int = 0) -> list[dict[str, Any
     not_drawn = all(node.traces for node in nodes)  # the layers stand in a `call`
     straight = hasattr(model, "_is_sequential") or not_drawn
     for layer in model.operations:
-        calls = of_layer.get(id(layer), []) or (layer._inbound_nodes[:1] if not_drawn else [])
+        calls = of_layer.get(id(layer), []) or [node for node in layer._inbound_nodes[:1] if not_drawn and node.inputs]
         shape: Any = "?"
         if calls:
             shape = ", ".join(str(tensor.shape) for tensor in calls[0].outputs)

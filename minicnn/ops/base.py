@@ -205,6 +205,14 @@ def _has(value: Any, wanted: Callable[[Any], bool]) -> bool:
     return wanted(value)
 
 
+def _packed(value: Any) -> Any:
+    """A list in the place of a tensor, with symbolic tensors in it, such as `ops.shape` returns, as one tensor."""
+    if isinstance(value, (list, tuple)) and _has(value, _is_symbolic):
+        items = [_packed(item) for item in value]
+        return registry.lookup("operation", "stack")([item if _is_symbolic(item) else _as_array(item) for item in items])
+    return value
+
+
 def _as_array(value: Any, lonely: bool = True) -> Any:
     """A tensor as ops compute with it: NumPy's array. Python's numbers become one where no array stands beside them."""
     if value is None or (isinstance(value, (bool, int, float)) and not lonely):
@@ -247,7 +255,8 @@ class Operation(Layer):
         def constant(value: Any) -> Any:
             return value if isinstance(value, (Slot, Variable)) else _as_array(value, lonely=False)
 
-        given, inputs = slotted(arguments)
+        packed = {name: _packed(arguments[name]) for name, several in op.tensors.items() if not several}
+        given, inputs = slotted(arguments | packed)
         placed = map_struct(lambda value: np.asarray(value) if isinstance(value, Tensor) else value, given)
         for name, several in op.tensors.items():
             placed[name] = [constant(item) for item in placed[name]] if several else constant(placed[name])

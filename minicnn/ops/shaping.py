@@ -11,7 +11,6 @@ import numpy as np
 from minicnn import config
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.ops.base import namespace, op, unbroadcast
-from minicnn.ops.elementwise import constant
 from minicnn.tensor import as_tensor
 
 Axis = Any  # an int, several of them, or None for all
@@ -447,10 +446,29 @@ def identity(n: int, dtype: Any = None) -> Any:
     return eye(n, dtype=dtype)
 
 
+@op("*xs")
+def _grid(xs: Any, axes: list[int], place: int) -> Any:
+    """The numbers xs[place] at each point of a grid, along whose axis axes[i] lie the numbers xs[i]."""
+    xp = namespace(*xs)
+    sizes = [xs[axes.index(axis)].size for axis in range(len(axes))]
+    row = xs[place].reshape([size if axis == axes[place] else 1 for axis, size in enumerate(sizes)])
+    return xp.array(xp.broadcast_to(row, sizes)), ([x.shape for x in xs], axes, place)
+
+
+@_grid.gradient
+def _(dy: Any, saved: Any) -> Any:
+    shapes, axes, place = saved
+    dx = dy.sum(axis=tuple(axis for axis in axes if axis != axes[place])).reshape(shapes[place])
+    return [dx if i == place else None for i in range(len(shapes))]
+
+
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Any]:
-    """The coordinates of a grid, from those along its axes."""
-    rows: Any = [np.asarray(constant(one)) for one in x]
-    return as_tensor(list(np.meshgrid(*rows, indexing="ij" if indexing == "ij" else "xy")))
+    """The coordinates of a grid, from those along its axes: these in order with "ij"; with "xy" the second are along the first
+    axis, the rows."""
+    axes = list(range(len(x)))
+    if indexing == "xy":
+        axes[:2] = axes[:2][::-1]
+    return [_grid(list(x), axes, place) for place in range(len(x))]
 
 
 def empty(shape: Any, dtype: Any = None) -> Any:

@@ -7,6 +7,7 @@ cell's last line returns.
 | | |
 |---|---|
 | data | `sample_grid`, `label_counts`, `augmentation_preview` |
+| boxes, masks | the galleries of `minicnn.visualization` |
 | training | `lr_find` and `rate_search`, `learning_curves`, `GradientNorms` and `gradient_norms` |
 | results | `confusion_matrix`, `mistakes_gallery` |
 | inside a model | `filters`, `feature_maps`, `saliency`, `grad_cam` |

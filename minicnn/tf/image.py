@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn import ops, random
+from minicnn.ops.base import op
 from minicnn.ops.image_filters import batched, resize_by_area
 from minicnn.tensor import as_tensor
 from minicnn.tf.arguments import named
@@ -429,8 +430,71 @@ def non_max_suppression(
     return as_tensor(np.array(kept, "int32"))
 
 
+class Detections(NamedTuple):
+    """What `combined_non_max_suppression` keeps, of N images: zeros behind the valid ones."""
+
+    nmsed_boxes: Any
+    nmsed_scores: Any
+    nmsed_classes: Any
+    valid_detections: Any
+
+
+@op("boxes", "scores", differentiable=False)
+def _detections(boxes: Any, scores: Any, most: tuple[int, int], thresholds: tuple[float, float]) -> Any:
+    """(N, detections, 7): of each kept box its four numbers, its score, its class, and a one; zeros behind these."""
+    per_class, total = most
+    found = np.zeros((len(boxes), total, 7), scores.dtype)
+    for image, (of_image, its_scores) in enumerate(zip(boxes, scores)):
+        kept: list[Any] = []
+        for number, column in enumerate(its_scores.T):
+            own = of_image[:, min(number, of_image.shape[1] - 1)]  # of one for each class, or of one for all
+            places = np.asarray(non_max_suppression(own, column, per_class, *thresholds))
+            kept += [[*own[place], column[place], number, 1] for place in places]
+        best = sorted(kept, key=lambda row: -row[4])[:total]
+        found[image, : len(best)] = np.reshape(best, (-1, 7))
+    return found
+
+
+@_detections.trial
+def _(boxes: Any, scores: Any, most: tuple[int, int], thresholds: tuple[float, float]) -> Any:
+    return np.zeros((len(boxes), most[1], 7), scores.dtype)
+
+
+def combined_non_max_suppression(
+    boxes: Any,
+    scores: Any,
+    max_output_size_per_class: Any,
+    max_total_size: Any,
+    iou_threshold: float = 0.5,
+    score_threshold: float = float("-inf"),
+    pad_per_class: bool = False,
+    clip_boxes: bool = True,
+) -> Detections:
+    """`non_max_suppression` of each image and class by itself, and then an image's best boxes of all classes. In a graph, too.
+
+    Args:
+        boxes: (N, B, classes, 4), or (N, B, 1, 4) for the same of all classes. scores: (N, B, classes).
+        max_output_size_per_class, max_total_size: how many are kept at most of a class, and of an image.
+        iou_threshold, score_threshold: see `non_max_suppression`.
+        pad_per_class: whether no more places are returned than all classes may fill.
+        clip_boxes: whether to cut boxes off at 0 and 1.
+
+    Returns:
+        boxes (N, detections, 4), scores (N, detections), classes (N, detections) as floats, and how many of these are no
+        filling, (N,) int32; the best first.
+    """
+    boxes, scores = ops.convert_to_tensor(boxes), ops.convert_to_tensor(scores)
+    per_class, total = int(max_output_size_per_class), int(max_total_size)
+    if pad_per_class:
+        total = min(total, per_class * scores.shape[-1])
+    found = _detections(boxes, scores, (per_class, total), (float(iou_threshold), float(score_threshold)))
+    kept = found[..., :4]
+    valid = ops.cast(ops.sum(found[..., 6], axis=1), "int32")
+    return Detections(ops.clip(kept, 0, 1) if clip_boxes else kept, found[..., 4], found[..., 5], valid)
+
+
 _OWN = (
-    *(draw_bounding_boxes, non_max_suppression),
+    *(combined_non_max_suppression, draw_bounding_boxes, non_max_suppression),
     *(adjust_brightness, adjust_contrast, adjust_gamma, adjust_hue, adjust_saturation, central_crop, convert_image_dtype),
     *(crop_and_resize, crop_to_bounding_box, extract_patches, flip_left_right, flip_up_down, grayscale_to_rgb),
     *(image_gradients, pad_to_bounding_box, per_image_standardization, psnr, random_brightness, random_contrast),

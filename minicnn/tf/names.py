@@ -27,6 +27,7 @@ from minicnn.tf.run import RUN
 from minicnn.tf.saved_model import SAVED_MODEL
 from minicnn.tf.strings import STRINGS
 from minicnn.tf.summary import SUMMARY
+from minicnn.tf.tensor_array import TensorArray
 from minicnn.tf.train import TRAIN
 from minicnn.variables import Variable
 
@@ -227,7 +228,7 @@ _OWN = (
     *(UnconnectedGradients, argmax, argmin, constant, constant_initializer, cumprod, cumsum, gather, identity, is_tensor),
     *(matmul, one_hot, pad, random_normal_initializer, random_uniform_initializer, range, split, squared_difference, unique),
 )
-_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "newaxis": None}
+_MORE: dict[str, Any] = {"Module": Module, "Tensor": Tensor, "TensorArray": TensorArray, "newaxis": None}
 _MORE |= {"ones_initializer": initializers.Ones, "zeros_initializer": initializers.Zeros}
 _MORE |= {"custom_gradient": ops.custom_gradient, "as_dtype": np.dtype, "recompute_grad": _as_it_is, **RUN}
 _MORE |= {"remat": _as_it_is, "DTypePolicy": mixed_precision.DTypePolicy, "dtype_policies": mixed_precision}

@@ -33,7 +33,7 @@ from minicnn.layers.symbolic import KerasTensor, Node, Slot, kept_trials, slotte
 from minicnn.layers.tracing import MISSING
 from minicnn.shapes import repeated_axes
 from minicnn.structure import map_struct
-from minicnn.tensor import Tensor, as_tensor, watching
+from minicnn.tensor import Tensor, as_tensor, is_watched, watching
 from minicnn.variables import Variable
 
 Twice = Callable[..., tuple[list[Any], list[Any]]]
@@ -96,6 +96,9 @@ class Op:
         bound = self._signature.bind(*args, **named)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
+        for name, several in self.tensors.items():
+            if not several and isinstance(arguments[name], (list, tuple)):
+                arguments[name] = _stacked(arguments[name])
         if _has(arguments, _is_symbolic):
             return Operation.of(self, arguments)
         return self._on_arrays(arguments)
@@ -203,6 +206,19 @@ def _has(value: Any, wanted: Callable[[Any], bool]) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_has(item, wanted) for item in value)
     return wanted(value)
+
+
+def _is_followed(value: Any) -> bool:
+    """Whether something wants to know which op reads a value: a graph, or a tape."""
+    return is_watched(value) or _is_symbolic(value) or (isinstance(value, Variable) and bool(watching.tapes))
+
+
+def _stacked(value: Any) -> Any:
+    """A list of tensors in the place of a tensor, as one, so that gradients reach its items; a list of numbers as it is."""
+    if not isinstance(value, (list, tuple)) or not _has(value, _is_followed):
+        return value
+    stack: Any = registry.lookup("operation", "stack")
+    return stack([_stacked(item) for item in value])
 
 
 def _as_array(value: Any, lonely: bool = True) -> Any:

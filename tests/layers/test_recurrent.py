@@ -158,3 +158,9 @@ def test_a_state_of_several_axes(several: bool) -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-5)
     np.testing.assert_allclose(states[-1], expected[:, -1], rtol=1e-5)
     np.testing.assert_allclose(layer(x)[0], expected, rtol=1e-5)
+
+
+def test_a_stateful_layer_takes_the_size_of_its_batches_as_keras_2_did() -> None:
+    model = minicnn.Sequential([layers.LSTM(3, input_shape=(4, 2), batch_size=5, stateful=True), layers.Dense(1)])
+    assert model.input_shape == (5, 4, 2)
+    assert model.output_shape == (5, 1)

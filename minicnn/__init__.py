@@ -50,8 +50,9 @@ from minicnn.variables import Variable
 __version__ = "0.1.0"
 
 # Loaded when first used: what reads files or draws pictures.
-_LAZY = tuple(
-    ["applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "visualization", "wrappers", "zoo"]
+_LAZY = (
+    *("applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "visualization", "wrappers"),
+    "zoo",
 )
 
 __all__ = [

@@ -376,3 +376,36 @@ def test_variables_are_listed_in_the_order_in_which_they_were_seen():
         ops.multiply(b, 2.0) + ops.multiply(a, 3.0)
         ops.multiply(b, c)
     assert [float(one) for one in tape.watched_variables()] == [1, 0, 2]
+
+
+LISTS = {  # a function that takes a list of tensors where it takes a tensor: each library's own names
+    "sum": (tf.reduce_sum, ops.sum),
+    "largest": (tf.reduce_max, ops.max),
+    "square": (tf.square, ops.square),
+    "softmax": (tf.nn.softmax, ops.softmax),
+    "reshape": (lambda x: tf.reshape(x, (4,)), lambda x: ops.reshape(x, (4,))),
+    "tensor": (tf.convert_to_tensor, ops.convert_to_tensor),
+    "nested": (lambda x: tf.reduce_mean([[a, 2 * a] for a in x]), lambda x: ops.mean([[a, 2 * a] for a in x])),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_gradients_reach_the_tensors_of_a_list(kind):
+    """As of the losses that a program appends to a list and sums."""
+    found = []
+    for library, function in zip((tf, minicnn), LISTS[kind], strict=True):
+        weight, x = library.Variable([1.0, 2.0]), library.constant([3.0, 4.0])
+        with library.GradientTape() as tape:
+            tape.watch(x)
+            y = function([weight, x * x])
+            total = library.reduce_sum(y * y)
+        found.append([np.asarray(y), *(np.asarray(one) for one in tape.gradient(total, [weight, x]))])
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_list_of_symbolic_tensors_is_one():
+    a, b = minicnn.Input((3,)), minicnn.Input((3,))
+    values = [X[:2, 0, :3, 0], X[:2, 1, :3, 0]]
+    model = minicnn.Model([a, b], ops.sum([a, ops.square(b)], axis=0))
+    np.testing.assert_allclose(model.predict(values, verbose=0), values[0] + values[1] ** 2, rtol=1e-6)

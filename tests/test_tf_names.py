@@ -139,7 +139,7 @@ CALLS = [  # the name, its arguments, and those by name
     ("histogram_fixed_width", (IMAGES, [0.0, 0.8]), {"nbins": 5}),
     ("unique", ([3, 1, 3, 2],), {}),
     ("math.xlogy", (np.float32([0, 2]), np.float32([0, 3])), {}),
-    ("math.unsorted_segment_sum", (IMAGES[0], [0, 2, 0, 1, 1, 2], 4), {}),
+    *((f"math.unsorted_segment_{kind}", (IMAGES[0], [0, 2, 0, 1, 1, 2], 4), {}) for kind in ("sum", "mean", "max", "min")),
     ("math.reduce_euclidean_norm", (IMAGES,), {"axis": 1}),
     ("linalg.global_norm", ([IMAGES, IMAGES],), {}),
     ("linalg.band_part", (IMAGES, 1, 0), {}),
@@ -285,6 +285,54 @@ def test_a_picture_is_read_and_decoded_as_tensorflow_does(tmp_path, mode, channe
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"bounding_boxes": np.zeros((0, 0, 4), np.float32), "use_image_if_no_bounding_boxes": True},
+        {
+            "bounding_boxes": BOXES[None, :1],
+            "min_object_covered": 0.9,
+            "aspect_ratio_range": (0.3, 3.0),
+            "area_range": (0.1, 0.5),
+        },
+        {"bounding_boxes": BOXES[None, :1], "min_object_covered": 1.0, "area_range": (0.01, 0.02)},  # never: the whole image
+    ],
+)
+def test_parts_of_an_image_are_drawn_as_tensorflow_draws_them(named):
+    """The same places and sizes on the average, and the same bounds."""
+    drawn = []
+    for library in (tf, minicnn):
+        draw = library.image.stateless_sample_distorted_bounding_box
+        found = [draw(image_size=(40, 60, 3), seed=(n, 1), **named) for n in range(400)]
+        for begin, size, box in found[:5]:
+            part = np.concatenate([np.asarray(begin)[:2], np.asarray(begin)[:2] + np.asarray(size)[:2]])
+            np.testing.assert_allclose(np.asarray(box)[0, 0], part / [40, 60, 40, 60], rtol=1e-6)
+        drawn.append(np.array([np.concatenate([one.begin, one.size]) for one in found], np.float64))
+    theirs, ours = drawn
+    spread = theirs.std(0)
+    assert (np.abs(theirs.mean(0) - ours.mean(0)) <= 4.5 * spread * np.sqrt(2 / 400)).all()
+    assert (np.abs(spread - ours.std(0)) <= 0.2 * spread).all()
+    assert (np.abs(theirs.min(0) - ours.min(0)) <= 3).all()
+    assert (np.abs(theirs.max(0) - ours.max(0)) <= 3).all()
+    with pytest.raises(ValueError, match="No bounding boxes provided"):
+        minicnn.image.sample_distorted_bounding_box((40, 60, 3), np.zeros((0, 0, 4)))
+
+
+@pytest.mark.parametrize("own_boxes", [False, True])
+@pytest.mark.parametrize(
+    "named", [{}, {"iou_threshold": 0.3, "score_threshold": 0.4, "clip_boxes": False}, {"pad_per_class": True}]
+)
+def test_the_best_boxes_of_all_classes(own_boxes, named):
+    r = np.random.default_rng(1)
+    centers, sizes = r.uniform(0, 1, (2, 12, 3 if own_boxes else 1, 2)), r.uniform(0.1, 0.8, (2, 12, 3 if own_boxes else 1, 2))
+    boxes = np.concatenate([centers - sizes / 2, centers + sizes / 2], -1).astype(np.float32)
+    scores = r.random((2, 12, 3), np.float32)
+    found = [library.image.combined_non_max_suppression(boxes, scores, 4, 15, **named) for library in (tf, minicnn)]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(np.asarray(other), np.asarray(one))
+    assert (found[0].nmsed_classes.shape, found[0].valid_detections.dtype) == (found[1].nmsed_classes.shape, "int32")
 
 
 def test_what_runs_functions():
@@ -567,7 +615,8 @@ def test_a_shape_is_set_where_it_is_the_tensors(shape):
             library.constant([[1.0, 2.0]]).set_shape(shape)
         except ValueError as error:
             refusals.append(str(error))
-    assert len(refusals) in (0, 2) and len(set(refusals)) <= 1
+    assert len(refusals) in (0, 2)
+    assert len(set(refusals)) <= 1
 
 
 def test_text_is_bytes_to_functions_of_numpys():

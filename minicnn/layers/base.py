@@ -97,7 +97,7 @@ class Layer:
         trainable: False freezes the weights.
         dtype: "float32" or "float64"; default `config.floatx()`.
         activity_regularizer: penalty on the layer's output; enters loss and gradient, divided by the batch size.
-        input_shape, batch_input_shape: of a first layer, as older programs give it.
+        input_shape and batch_size, or batch_input_shape: of a first layer, as older programs give it.
         weights: the weights' values when they are created, likewise.
 
     Attributes:
@@ -126,7 +126,7 @@ class Layer:
         shape = kwargs.pop("input_shape", None)
         if shape is None and kwargs.get("input_dim") is not None:
             shape = (kwargs["input_dim"],)
-        batch_shape = kwargs.pop("batch_input_shape", None)
+        batch_shape, batch_size = kwargs.pop("batch_input_shape", None), kwargs.pop("batch_size", None)
         kwargs.pop("input_dim", None)
         kwargs.pop("autocast", None)
         self._initial_weights: Any = kwargs.pop("weights", None)
@@ -154,7 +154,7 @@ class Layer:
         self._activity_penalty: Any = None  # of the last call on arrays, for `losses`
         self._added_losses: list[Any] = []  # likewise
         self._batch_input_shape: Shape | None = (
-            tuple(batch_shape) if batch_shape is not None else None if shape is None else (None, *shape)
+            tuple(batch_shape) if batch_shape is not None else None if shape is None else (batch_size, *shape)
         )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -33,7 +33,7 @@ from minicnn.layers.symbolic import KerasTensor, Node, Slot, kept_trials, slotte
 from minicnn.layers.tracing import MISSING
 from minicnn.shapes import repeated_axes
 from minicnn.structure import map_struct
-from minicnn.tensor import Tensor, as_tensor, watching
+from minicnn.tensor import Tensor, as_tensor, is_watched, watching
 from minicnn.variables import Variable
 
 Twice = Callable[..., tuple[list[Any], list[Any]]]
@@ -96,6 +96,9 @@ class Op:
         bound = self._signature.bind(*args, **named)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
+        for name, several in self.tensors.items():
+            if not several and isinstance(arguments[name], (list, tuple)):
+                arguments[name] = _stacked(arguments[name])
         if _has(arguments, _is_symbolic):
             return Operation.of(self, arguments)
         return self._on_arrays(arguments)
@@ -205,12 +208,17 @@ def _has(value: Any, wanted: Callable[[Any], bool]) -> bool:
     return wanted(value)
 
 
-def _packed(value: Any) -> Any:
-    """A list in the place of a tensor, with symbolic tensors in it, such as `ops.shape` returns, as one tensor."""
-    if isinstance(value, (list, tuple)) and _has(value, _is_symbolic):
-        items = [_packed(item) for item in value]
-        return registry.lookup("operation", "stack")([item if _is_symbolic(item) else _as_array(item) for item in items])
-    return value
+def _is_followed(value: Any) -> bool:
+    """Whether something wants to know which op reads a value: a graph, or a tape."""
+    return is_watched(value) or _is_symbolic(value) or (isinstance(value, Variable) and bool(watching.tapes))
+
+
+def _stacked(value: Any) -> Any:
+    """A list of tensors in the place of a tensor, as one, so that gradients reach its items; a list of numbers as it is."""
+    if not isinstance(value, (list, tuple)) or not _has(value, _is_followed):
+        return value
+    stack: Any = registry.lookup("operation", "stack")
+    return stack([item if _is_followed(item) else _as_array(item) for item in map(_stacked, value)])
 
 
 def _as_array(value: Any, lonely: bool = True) -> Any:
@@ -255,8 +263,7 @@ class Operation(Layer):
         def constant(value: Any) -> Any:
             return value if isinstance(value, (Slot, Variable)) else _as_array(value, lonely=False)
 
-        packed = {name: _packed(arguments[name]) for name, several in op.tensors.items() if not several}
-        given, inputs = slotted(arguments | packed)
+        given, inputs = slotted(arguments)
         placed = map_struct(lambda value: np.asarray(value) if isinstance(value, Tensor) else value, given)
         for name, several in op.tensors.items():
             placed[name] = [constant(item) for item in placed[name]] if several else constant(placed[name])

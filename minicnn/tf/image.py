@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import inspect
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minicnn import ops, random
-from minicnn.ops.base import op
 from minicnn.ops.image_filters import batched, resize_by_area
-from minicnn.tensor import as_tensor
-from minicnn.tf.arguments import named
+from minicnn.tf.arguments import named, one_seed
+from minicnn.tf.boxes import (
+    combined_non_max_suppression,
+    draw_bounding_boxes,
+    non_max_suppression,
+    sample_distorted_bounding_box,
+)
 
 __all__ = ["IMAGE", "between", "convert_image_dtype"]
 
@@ -321,23 +325,15 @@ def random_crop(value: Any, size: Any, seed: Any = None) -> Any:
     size = [whole if part == -1 else int(part) for part, whole in zip(size, value.shape, strict=True)]
     if any(part > whole for part, whole in zip(size, value.shape)):
         raise ValueError(f"`random_crop` takes a `size` within the tensor. Received: size={size}, of {tuple(value.shape)}")
-    shares = np.asarray(random.uniform((len(size),), seed=_one_seed(seed)), "float64")
+    shares = np.asarray(random.uniform((len(size),), seed=one_seed(seed)), "float64")
     starts = [int(share * (whole - part + 1)) for share, whole, part in zip(shares, value.shape, size)]
     return ops.get_item(value, tuple(slice(start, start + part) for start, part in zip(starts, size)))
-
-
-def _one_seed(seed: Any) -> Any:
-    """A seed of two numbers, as the stateless functions take, as one."""
-    if seed is None or np.ndim(seed) == 0:
-        return None if seed is None else int(seed)
-    first, second = (int(part) for part in np.asarray(seed).reshape(-1))
-    return (first * 0x9E3779B1 + second) % 2**32
 
 
 def _coins(image: Any, seed: Any) -> Any:
     """True with probability 1/2: one for an image, one for each of a batch."""
     shape = (image.shape[0], 1, 1, 1) if len(image.shape) == 4 else ()
-    return random.uniform(shape, seed=_one_seed(seed)) < 0.5
+    return random.uniform(shape, seed=one_seed(seed)) < 0.5
 
 
 def random_flip_left_right(image: Any, seed: Any = None) -> Any:
@@ -354,7 +350,7 @@ def between(lower: Any, upper: Any, seed: Any) -> float:
     """A number drawn from that range."""
     if lower > upper:
         raise ValueError(f"`upper` must be at least `lower`. Received: lower={lower}, upper={upper}")
-    return float(random.uniform((), lower, upper, seed=_one_seed(seed)))
+    return float(random.uniform((), lower, upper, seed=one_seed(seed)))
 
 
 def random_brightness(image: Any, max_delta: float, seed: Any = None) -> Any:
@@ -380,121 +376,8 @@ def random_hue(image: Any, max_delta: float, seed: Any = None) -> Any:
 # --- boxes -------------------------------------------------------------------------------
 
 
-def draw_bounding_boxes(images: Any, boxes: Any, colors: Any = None) -> Any:
-    """Images with frames of one pixel.
-
-    Args:
-        images: (N, H, W, C). boxes: (N, B, 4), of (top, left, bottom, right) as shares of the image.
-        colors: (K, C), taken in turn; by default yellow, blue, red, lime.
-    """
-    drawn = np.array(images)
-    H, W, C = drawn.shape[1:]
-    default = [[1, 1, 0, 1], [0, 0, 1, 1], [1, 0, 0, 1], [0, 1, 0, 1]]
-    palette = np.asarray(default if colors is None else colors, drawn.dtype)[:, :C]
-    for image, of_image in zip(drawn, np.asarray(boxes)):
-        for i, box in enumerate(of_image):
-            top, left, bottom, right = (int(share * (size - 1)) for share, size in zip(box, (H, W, H, W)))
-            if top > bottom or left > right or bottom < 0 or right < 0 or top >= H or left >= W:
-                continue
-            rows, columns = slice(max(top, 0), min(bottom, H - 1) + 1), slice(max(left, 0), min(right, W - 1) + 1)
-            for row in {top, bottom} & set(range(H)):
-                image[row, columns] = palette[i % len(palette)]
-            for column in {left, right} & set(range(W)):
-                image[rows, column] = palette[i % len(palette)]
-    return as_tensor(drawn)
-
-
-def non_max_suppression(
-    boxes: Any, scores: Any, max_output_size: Any, iou_threshold: float = 0.5, score_threshold: float = float("-inf")
-) -> Any:
-    """Which boxes (B, 4), of (y1, x1, y2, x2), to keep: the best first, none that overlaps a kept one by more.
-
-    Args:
-        scores: (B,); boxes of at most `score_threshold` go at once. max_output_size: how many are kept at most.
-        iou_threshold: the largest intersection, divided by the union, of two that are kept.
-
-    Returns:
-        their places, int32.
-    """
-    boxes, scores = np.asarray(boxes, "float64"), np.asarray(scores)
-    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
-    areas = (high - low).prod(1)
-    kept: list[int] = []
-    for i in np.argsort(-scores, kind="stable").tolist():
-        if len(kept) >= int(max_output_size) or not scores[i] > score_threshold:
-            break
-        common = np.clip(np.minimum(high[i], high[kept]) - np.maximum(low[i], low[kept]), 0, None).prod(1)
-        union = areas[i] + areas[kept] - common
-        if not (common > iou_threshold * union).any():
-            kept.append(i)
-    return as_tensor(np.array(kept, "int32"))
-
-
-class Detections(NamedTuple):
-    """What `combined_non_max_suppression` keeps, of N images: zeros behind the valid ones."""
-
-    nmsed_boxes: Any
-    nmsed_scores: Any
-    nmsed_classes: Any
-    valid_detections: Any
-
-
-@op("boxes", "scores", differentiable=False)
-def _detections(boxes: Any, scores: Any, most: tuple[int, int], thresholds: tuple[float, float]) -> Any:
-    """(N, detections, 7): of each kept box its four numbers, its score, its class, and a one; zeros behind these."""
-    per_class, total = most
-    found = np.zeros((len(boxes), total, 7), scores.dtype)
-    for image, (of_image, its_scores) in enumerate(zip(boxes, scores)):
-        kept: list[Any] = []
-        for number, column in enumerate(its_scores.T):
-            own = of_image[:, min(number, of_image.shape[1] - 1)]  # of one for each class, or of one for all
-            places = np.asarray(non_max_suppression(own, column, per_class, *thresholds))
-            kept += [[*own[place], column[place], number, 1] for place in places]
-        best = sorted(kept, key=lambda row: -row[4])[:total]
-        found[image, : len(best)] = np.reshape(best, (-1, 7))
-    return found
-
-
-@_detections.trial
-def _(boxes: Any, scores: Any, most: tuple[int, int], thresholds: tuple[float, float]) -> Any:
-    return np.zeros((len(boxes), most[1], 7), scores.dtype)
-
-
-def combined_non_max_suppression(
-    boxes: Any,
-    scores: Any,
-    max_output_size_per_class: Any,
-    max_total_size: Any,
-    iou_threshold: float = 0.5,
-    score_threshold: float = float("-inf"),
-    pad_per_class: bool = False,
-    clip_boxes: bool = True,
-) -> Detections:
-    """`non_max_suppression` of each image and class by itself, and then an image's best boxes of all classes. In a graph, too.
-
-    Args:
-        boxes: (N, B, classes, 4), or (N, B, 1, 4) for the same of all classes. scores: (N, B, classes).
-        max_output_size_per_class, max_total_size: how many are kept at most of a class, and of an image.
-        iou_threshold, score_threshold: see `non_max_suppression`.
-        pad_per_class: whether no more places are returned than all classes may fill.
-        clip_boxes: whether to cut boxes off at 0 and 1.
-
-    Returns:
-        boxes (N, detections, 4), scores (N, detections), classes (N, detections) as floats, and how many of these are no
-        filling, (N,) int32; the best first.
-    """
-    boxes, scores = ops.convert_to_tensor(boxes), ops.convert_to_tensor(scores)
-    per_class, total = int(max_output_size_per_class), int(max_total_size)
-    if pad_per_class:
-        total = min(total, per_class * scores.shape[-1])
-    found = _detections(boxes, scores, (per_class, total), (float(iou_threshold), float(score_threshold)))
-    kept = found[..., :4]
-    valid = ops.cast(ops.sum(found[..., 6], axis=1), "int32")
-    return Detections(ops.clip(kept, 0, 1) if clip_boxes else kept, found[..., 4], found[..., 5], valid)
-
-
 _OWN = (
-    *(combined_non_max_suppression, draw_bounding_boxes, non_max_suppression),
+    *(combined_non_max_suppression, draw_bounding_boxes, non_max_suppression, sample_distorted_bounding_box),
     *(adjust_brightness, adjust_contrast, adjust_gamma, adjust_hue, adjust_saturation, central_crop, convert_image_dtype),
     *(crop_and_resize, crop_to_bounding_box, extract_patches, flip_left_right, flip_up_down, grayscale_to_rgb),
     *(image_gradients, pad_to_bounding_box, per_image_standardization, psnr, random_brightness, random_contrast),
@@ -502,8 +385,11 @@ _OWN = (
     *(resize_with_pad, rgb_to_yuv, rot90, total_variation, transpose, yuv_to_rgb, ResizeMethod),
 )
 # TensorFlow's stateless functions take the seed that the others may.
-_STATELESS = (random_brightness, random_contrast, random_crop, random_flip_left_right, random_flip_up_down, random_hue)
-_NAMED = {own.__name__: own for own in _OWN} | {f"stateless_{own.__name__}": own for own in (*_STATELESS, random_saturation)}
+_STATELESS = (
+    *(random_brightness, random_contrast, random_crop, random_flip_left_right, random_flip_up_down, random_hue),
+    *(random_saturation, sample_distorted_bounding_box),
+)
+_NAMED = {own.__name__: own for own in _OWN} | {f"stateless_{own.__name__}": own for own in _STATELESS}
 
 IMAGE = SimpleNamespace(**{name: getattr(ops.image, name) for name in ops.image.__all__})
 IMAGE.__dict__.update({name: named(own) if inspect.isfunction(own) else own for name, own in _NAMED.items()})

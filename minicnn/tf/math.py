@@ -168,6 +168,23 @@ def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: int) -> Any:
     return ops.segment_sum(data, segment_ids, int(num_segments))
 
 
+def unsorted_segment_max(data: Any, segment_ids: Any, num_segments: int) -> Any:
+    """The largest of the slices of each segment: see `ops.segment_max`."""
+    return ops.segment_max(data, segment_ids, int(num_segments))
+
+
+def unsorted_segment_min(data: Any, segment_ids: Any, num_segments: int) -> Any:
+    """The smallest of the slices of each segment: see `ops.segment_min`."""
+    return ops.segment_min(data, segment_ids, int(num_segments))
+
+
+def unsorted_segment_mean(data: Any, segment_ids: Any, num_segments: int) -> Any:
+    """The mean of the slices of each segment; 0 of a segment without any."""
+    ids = np.asarray(segment_ids).astype(int)
+    counts = np.bincount(ids, minlength=int(num_segments)).clip(1).reshape(-1, *(1,) * (len(data.shape) - 1))
+    return ops.divide(unsorted_segment_sum(data, ids, num_segments), counts.astype(str(data.dtype)))
+
+
 def scalar_mul(scalar: Any, x: Any) -> Any:
     """scalar * x."""
     return ops.multiply(scalar, x)
@@ -284,7 +301,8 @@ MATH: dict[str, Callable[..., Any]] = {
     for function in (
         *(add_n, boolean_mask, case, clip_by_global_norm, clip_by_norm, cond, confusion_matrix, ensure_shape, foldl, gather_nd),
         *(histogram_fixed_width, map_fn, rank, reduce_euclidean_norm, scalar_mul, scan, scatter_nd, sequence_mask, shape, size),
-        *(slice, switch_case, tensor_scatter_nd_add, tensor_scatter_nd_sub, tensor_scatter_nd_update, unsorted_segment_sum),
+        *(slice, switch_case, tensor_scatter_nd_add, tensor_scatter_nd_sub, tensor_scatter_nd_update),
+        *(unsorted_segment_max, unsorted_segment_mean, unsorted_segment_min, unsorted_segment_sum),
         *(vectorized_map, while_loop, xlogy),
     )
 }

@@ -1,4 +1,4 @@
-"""TensorFlow's `tf.strings`, for arrays of texts: those that lookups of labels need, each text by itself, by Python's methods."""
+"""TensorFlow's `tf.strings`, for arrays of texts: what lookups of labels need, each text by itself, by Python's methods."""
 
 from __future__ import annotations
 

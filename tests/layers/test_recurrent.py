@@ -594,3 +594,9 @@ def test_weights_to_begin_with_and_the_bias_of_the_forget_gate() -> None:
     layer.build_once((None, 4, 5, 3))
     np.testing.assert_array_equal(layer.weights[2], [0, 0, 1, 1, 0, 0, 0, 0])
     assert (layer.filters, layer.kernel_size) == (2, (3,))
+
+
+def test_a_stateful_layer_takes_the_size_of_its_batches_as_keras_2_did() -> None:
+    model = minicnn.Sequential([layers.LSTM(3, input_shape=(4, 2), batch_size=5, stateful=True), layers.Dense(1)])
+    assert model.input_shape == (5, 4, 2)
+    assert model.output_shape == (5, 1)

@@ -340,6 +340,10 @@ def test_a_recurrent_layer_is_one_step_of_the_plan() -> None:
     assert [row["op"] for row in model.plan()] == ["OverTime", "BatchNormalization", "OverTime", "Flatten", "Dense"]
     # 2 FLOPs for each weight of the two kernels, at each of 30 pixels and of 3 steps.
     assert model.plan()[0]["flops"] == 2 * 3 * 30 * 9 * (2 + 3) * 12
+    assert model.layers[0].count_flops((None, 3, 6, 5, 2), (None, 3, 6, 5, 3)) == 2 * 3 * 30 * 9 * (2 + 3) * 12
+    both_ways = layers.TimeDistributed(layers.Bidirectional(layers.RNN([layers.LSTMCell(4), layers.GRUCell(5)])))
+    both_ways.build_once((None, 7, 3, 2))
+    assert both_ways.count_flops((None, 7, 3, 2), (None, 7, 10)) == 7 * 2 * 3 * 2 * ((2 + 4) * 16 + (4 + 5) * 15)
 
 
 @pytest.mark.parametrize("make", [video_model, reading_model])

@@ -335,6 +335,22 @@ def test_files_travel_both_ways(tmp_path: Path, make: Any) -> None:
     np.testing.assert_array_equal(again.predict(DATA[make], verbose=0), expected[0])
 
 
+def test_a_penalty_is_of_the_output_and_of_the_states() -> None:
+    x = DATA[masking_model][0]
+    ours, theirs = (module.LSTM(3, return_state=True, activity_regularizer="l2") for module in (layers, keras.layers))
+    theirs(x)
+    ours(x)
+    ours.set_weights(theirs.get_weights())
+    theirs(x)
+    ours(x)
+    assert float(sum(ours.losses)) == pytest.approx(float(sum(theirs.losses)), rel=1e-5)
+    inputs = layers.Input(x.shape[1:])
+    model = minicnn.Model(inputs, ours(inputs)[0])
+    model.compile("sgd", "mse")
+    y = model.predict(x, verbose=0)
+    assert model.evaluate(x, y, batch_size=6, verbose=0) == pytest.approx(float(sum(theirs.losses)), rel=1e-5)
+
+
 def test_a_recurrent_layer_is_one_step_of_the_plan() -> None:
     model = video_model(minicnn)
     assert [row["op"] for row in model.plan()] == ["OverTime", "BatchNormalization", "OverTime", "Flatten", "Dense"]

@@ -144,7 +144,7 @@ class Tensor(np.ndarray):
         return super().reshape(*shape, **kwargs)
 
 
-class Text(np.str_):
+class Text(np.str_):  # type: ignore[misc]  # final in NumPy's stubs alone
     """A `str` with TensorFlow's `numpy()` method."""
 
     def numpy(self) -> bytes:

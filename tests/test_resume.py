@@ -655,3 +655,24 @@ def test_metrics_whose_state_follows_from_the_data_go_on_within_an_epoch(tmp_pat
     with pytest.raises(InterruptedError):
         fit(Stop(), callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1))
     assert fit(callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)) == expected
+
+
+def test_the_states_that_batches_hand_on_come_along(tmp_path):
+    x = np.random.default_rng(3).normal(size=(32, 5, 2)).astype("float32")
+
+    def train_once(kill_after=0):
+        minicnn.set_random_seed(11)
+        run = layers.Bidirectional(layers.LSTM(3, stateful=True, dropout=0.25))
+        model = minicnn.Sequential([minicnn.Input(batch_shape=(8, 5, 2)), run, layers.Dense(2)])
+        model.compile("adam", "mse")
+        hooks = [callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1), *([Kill(kill_after)] if kill_after else [])]
+        model.fit(x, x[:, 0], batch_size=8, epochs=3, verbose=0, callbacks=hooks)
+        return model
+
+    expected = train_once()
+    with pytest.raises(Killed):
+        train_once(6)
+    found = train_once()
+    assert_same_weights(found, expected)
+    for one, other in zip(found.layers[0].states, expected.layers[0].states, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -805,7 +805,7 @@ def dense(config):
         (lambda m: with_config(m, lambda c: c.pop("config")), "A Sequential model configuration must be a dictionary"),
         (lambda m: with_config(m, lambda c: c.update(config=5)), "describes no model that minicnn can make"),
         (lambda m: with_config(m, lambda c: c["config"].update(layers=7)), "describes no model that minicnn can make"),
-        (lambda m: with_config(m, lambda c: dense(c).update(class_name="LSTM")), "Unknown"),
+        (lambda m: with_config(m, lambda c: dense(c).update(class_name="HashedCrossing")), "Unknown"),
         (lambda m: with_config(m, lambda c: dense(c).update(class_name="__lambda__")), "Python lambda"),
         (lambda m: with_config(m, lambda c: dense(c).update(class_name="system", module="os")), "Unknown"),
         (lambda m: with_config(m, lambda c: dense(c)["config"].update(activation={"class_name": "__lambda__"})), "lambda"),

@@ -512,7 +512,9 @@ class Layer:
             result = self.call(*args, **kwargs, **({"training": bool(training)} if wants and training is not None else {}))
             result = pack_struct(*_same(result, lambda one: one if isinstance(one, Tensor) else as_tensor(_host(one))))
             if self.activity_regularizer is not None:
-                self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / result.shape[0])
+                regularizer = self.activity_regularizer
+                of_first, *others = [recorded_penalty(regularizer, one, 1 / len(one)) for one in flatten_struct(result)]
+                self._activity_penalty = sum(others, of_first)
         self._name_paths()
         return result
 

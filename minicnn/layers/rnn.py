@@ -204,6 +204,14 @@ class RNN(Layer):
         sizes = self.cell.state_size
         return _shapes_of(sizes if _are_several(sizes) else [sizes], step_shape[0])
 
+    def count_flops(self, input_shape: Any, output_shape: Any) -> int:
+        N, T, *rest = input_shape
+        flops, shape = 0, (N, *rest)
+        for cell in self._own_cells or []:
+            flops += (T or 1) * cell.flops_of_a_step(shape)
+            shape = cell.state_shape(shape)
+        return flops
+
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """That of the steps, where these are returned."""
         of_y = mask if self.return_sequences else None

@@ -81,6 +81,9 @@ class TimeDistributed(Wrapper):
         _, *rest = self.layer.compute_output_shape(self._step_shape(input_shape))
         return (*input_shape[:2], *rest)
 
+    def count_flops(self, input_shape: Shape, output_shape: Shape) -> int:
+        return (input_shape[1] or 1) * self.layer.count_flops((None, *input_shape[2:]), (None, *output_shape[2:]))
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if mask is not None and tuple(mask.shape[:2]) != tuple(inputs.shape[:2]):
             raise ValueError(
@@ -176,6 +179,9 @@ class Bidirectional(Layer):
             y = (*y[:-1], None if y[-1] is None else 2 * y[-1])
         ys = (y, y) if self.merge_mode is None else (y,)
         return (*ys, *states, *states) if self.return_state or self.merge_mode is None else y
+
+    def count_flops(self, input_shape: Any, output_shape: Any) -> int:
+        return sum(layer.count_flops(input_shape, output_shape) for layer in (self.forward_layer, self.backward_layer))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """That of the steps, where these are returned."""

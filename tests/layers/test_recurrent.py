@@ -359,11 +359,31 @@ def test_files_travel_both_ways(tmp_path: Path, make: Any) -> None:
     np.testing.assert_array_equal(again.predict(DATA[make], verbose=0), expected[0])
 
 
+def test_a_penalty_is_of_the_output_and_of_the_states() -> None:
+    x = DATA[masking_model][0]
+    ours, theirs = (module.LSTM(3, return_state=True, activity_regularizer="l2") for module in (layers, keras.layers))
+    theirs(x)
+    ours(x)
+    ours.set_weights(theirs.get_weights())
+    theirs(x)
+    ours(x)
+    assert float(sum(ours.losses)) == pytest.approx(float(sum(theirs.losses)), rel=1e-5)
+    inputs = layers.Input(x.shape[1:])
+    model = minicnn.Model(inputs, ours(inputs)[0])
+    model.compile("sgd", "mse")
+    y = model.predict(x, verbose=0)
+    assert model.evaluate(x, y, batch_size=6, verbose=0) == pytest.approx(float(sum(theirs.losses)), rel=1e-5)
+
+
 def test_a_recurrent_layer_is_one_step_of_the_plan() -> None:
     model = video_model(minicnn)
     assert [row["op"] for row in model.plan()] == ["OverTime", "BatchNormalization", "OverTime", "Flatten", "Dense"]
     # 2 FLOPs for each weight of the two kernels, at each of 30 pixels and of 3 steps.
     assert model.plan()[0]["flops"] == 2 * 3 * 30 * 9 * (2 + 3) * 12
+    assert model.layers[0].count_flops((None, 3, 6, 5, 2), (None, 3, 6, 5, 3)) == 2 * 3 * 30 * 9 * (2 + 3) * 12
+    both_ways = layers.TimeDistributed(layers.Bidirectional(layers.RNN([layers.LSTMCell(4), layers.GRUCell(5)])))
+    both_ways.build_once((None, 7, 3, 2))
+    assert both_ways.count_flops((None, 7, 3, 2), (None, 7, 10)) == 7 * 2 * 3 * 2 * ((2 + 4) * 16 + (4 + 5) * 15)
 
 
 @pytest.mark.parametrize("make", [video_model, reading_model])

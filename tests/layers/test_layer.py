@@ -218,10 +218,20 @@ def test_a_layer_of_ones_own() -> None:
         (layers.MaxPooling2D(3), (None, 9, 9, 2), 3 * 3 * 2 * 9),
         (layers.GlobalAveragePooling2D(), (None, 9, 9, 2), 9 * 9 * 2),
         (layers.BatchNormalization(), (None, 9, 9, 2), 2 * 9 * 9 * 2),
+        (layers.Conv2D(6, (2, 3), groups=2), (None, 8, 9, 4), 2 * 7 * 7 * 6 * 2 * 3 * 2),
+        (layers.Conv2D(6, (2, 3), data_format="channels_first"), (None, 4, 8, 9), 2 * 7 * 7 * 6 * 2 * 3 * 4),
+        (layers.Conv1D(6, 3, dilation_rate=2), (None, 9, 4), 2 * 5 * 6 * 3 * 4),
+        (layers.DepthwiseConv2D((2, 3), depth_multiplier=2), (None, 8, 9, 4), 2 * 7 * 7 * 8 * 2 * 3),
+        (layers.SeparableConv2D(5, (2, 3), depth_multiplier=2), (None, 8, 9, 4), 2 * 7 * 7 * 8 * (2 * 3 + 5)),
+        (layers.Conv2DTranspose(5, (2, 3), strides=2), (None, 4, 3, 6), 2 * 4 * 3 * 6 * 2 * 3 * 5),
+        (layers.AveragePooling1D(3, strides=2), (None, 9, 2), 4 * 2 * 3),
+        (layers.LayerNormalization(), (None, 7, 5), 2 * 7 * 5),
+        (layers.Add(), [(None, 3, 2)] * 3, 2 * 3 * 2),
+        (layers.Dot(axes=(1, 2)), [(None, 4, 5), (None, 6, 4)], 2 * 5 * 6 * 4),
         (layers.Flatten(), (None, 9, 9, 2), 0),
     ],
 )
-def test_count_flops(layer: layers.Layer, input_shape: tuple[int | None, ...], flops: int) -> None:
+def test_count_flops(layer: layers.Layer, input_shape: Any, flops: int) -> None:
     assert layer.count_flops(input_shape, layer.compute_output_shape(input_shape)) == flops
 
 

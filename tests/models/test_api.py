@@ -40,6 +40,9 @@ def test_sequential_add_pop_and_deferred_building():
     popped = model.pop()
     assert isinstance(popped, layers.Dense)
     assert model.output_shape == (None, 144)
+    model.add(popped)  # which stands in one graph alone again
+    assert popped.output is model.outputs[0]
+    assert model(X).shape == (20, 3)
     deferred = Sequential([layers.Flatten(), layers.Dense(2)])
     assert not deferred.built
     assert deferred(X).shape == (20, 2)

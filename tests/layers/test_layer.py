@@ -386,3 +386,26 @@ def test_a_list_of_images_is_a_batch(make):
     np.testing.assert_allclose(make(minicnn)(list(x)), make(keras)(list(x)), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="images in a list must have one shape"):
         make(minicnn)([x[0], x[0, 1:]])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"strides": 2, "padding": "same"},
+        {"dilation_rate": 2, "depth_multiplier": 3},
+        {"data_format": "channels_first"},
+        {"activation": "tanh", "use_bias": False},
+        {"bias_initializer": "ones", "dtype": "float64"},
+    ],
+)
+@pytest.mark.parametrize(("kind", "shape"), [(layers.SeparableConv1D, (2, 9, 5)), (layers.SeparableConv2D, (2, 9, 5, 8))])
+def test_a_separable_convolution_is_made_of_two(kind: Any, shape: tuple[int, ...], arguments: dict[str, Any]) -> None:
+    layer = kind(4, 3, **arguments)
+    x = np.random.default_rng(1).normal(size=shape).astype(layer.dtype)
+    expected = layer(x)
+    depthwise, pointwise = layer.in_two()
+    between = depthwise(x)
+    y = pointwise(between)
+    assert np.asarray(between).dtype == np.asarray(y).dtype == layer.dtype
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+    assert {id(w) for part in (depthwise, pointwise) for w in part.weights} == set(map(id, layer.weights))

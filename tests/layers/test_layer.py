@@ -409,3 +409,27 @@ def test_a_separable_convolution_is_made_of_two(kind: Any, shape: tuple[int, ...
     assert np.asarray(between).dtype == np.asarray(y).dtype == layer.dtype
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
     assert {id(w) for part in (depthwise, pointwise) for w in part.weights} == set(map(id, layer.weights))
+
+
+def test_of_a_call_and_a_forward_the_nearer_one_counts() -> None:
+    """And of both in one class the `forward`."""
+
+    class Both(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+        def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+            return 3 * x, None
+
+        def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+            return 3 * dy, ()
+
+    class Called(Both):
+        def call(self, x: Any) -> Any:
+            return 5 * x
+
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    for kind, factor in ((Both, 3), (Called, 5), (type("Heir", (Both,), {}), 3)):
+        np.testing.assert_array_equal(kind()(x), factor * x)
+        model = minicnn.Sequential([minicnn.Input((3,)), kind()])
+        np.testing.assert_array_equal(model.predict(x, verbose=0), factor * x)

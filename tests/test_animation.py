@@ -112,6 +112,12 @@ def test_a_frame_shows_the_kernel_of_its_epoch(trained):
         np.testing.assert_array_equal(pictures, expected)
     scales = {picture.get_clim() for picture in figure.axes[0].get_images()}
     assert len(scales) == 1
+    assert figure.axes[0].get_title() == "first convolution: 3 filters of 2×2×2"
+    named = study.KernelHistory("conv")
+    named.kernels, named.epochs = recorded.kernels, recorded.epochs
+    title = study.filters_animation(named, count=2, channels=1).figure.axes[0].get_title()
+    assert title == "conv: 2 of 3 filters of 2×2, 1 of 2 input channels"
+    assert study.filters_animation(named, title="mine").figure.axes[0].get_title() == "mine"
     with pytest.raises(ValueError, match="Nothing was recorded"):
         study.filters_animation(study.KernelHistory())
 

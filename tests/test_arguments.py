@@ -48,7 +48,7 @@ BESIDE_STEP = {  # arguments that say little alone
     ("SGD", "nesterov"): {"momentum": 0.5},
 }
 NO_EFFECT = [("Adafactor", "relative_step")]
-GRADIENTS = [{"kernel": (3, 2), "embeddings": (2, 2), "bias": (2,)}] * 3
+GRADIENTS = [{"kernel": (3, 2), "embeddings": (2, 2), "bias": (2,), "filters": (2, 3, 1, 2)}] * 3
 
 
 def steps(module: Any, name: str, arguments: dict[str, Any]) -> np.ndarray:

@@ -197,6 +197,7 @@ def test_neither_of_two_backups_stays(tmp_path):
         ("EarlyStopping", {"monitor": "loss", "patience": 1, "restore_best_weights": True}),
         ("EarlyStopping", {"monitor": "loss", "mode": "max", "start_from_epoch": 1}),
         ("ReduceLROnPlateau", {"monitor": "loss", "patience": 2, "factor": 0.5, "cooldown": 2}),
+        ("ReduceLROnPlateau", {"monitor": "loss", "patience": 1, "factor": 0.5, "cooldown": 5}),  # the first run ends in it
         ("ModelCheckpoint", {"filepath": "{epoch}.keras", "monitor": "loss", "save_best_only": True}),
         ("ModelCheckpoint", {"filepath": "{epoch}.keras", "save_freq": 3}),
     ],
@@ -451,8 +452,9 @@ def test_older_names_of_the_batch_hooks_are_called():
     every = callbacks.CallbackList(older)
     every.on_train_batch_begin(2)
     every.on_train_batch_end(2, {"loss": 1.0})
+    older.on_train_batch_begin(3)  # called by somebody else than the list
     older.on_train_batch_end(3, {})
-    assert older.calls == [("begin", 2), ("end", 2, {"loss": 1.0}), ("end", 3, {})]
+    assert older.calls == [("begin", 2), ("end", 2, {"loss": 1.0}), ("begin", 3), ("end", 3, {})]
 
 
 def test_hooks_nobody_overrides_are_not_called_and_need_no_logs():
@@ -847,6 +849,15 @@ def test_the_first_step_does_not_count_in_the_pace(capsys, monkeypatch):
         now[0] = seconds
         bar.update(step)
     assert capsys.readouterr().out == "3/3 - 14s - 2s/step\n"
+
+
+def test_the_batches_of_a_validation_do_not_move_the_bar(capsys):
+    model = minicnn.Sequential([minicnn.layers.Input((2,)), minicnn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 2)), np.ones((8, 1))
+    model.fit(x, y, batch_size=2, epochs=2, validation_data=(x[:2], y[:2]), verbose=2)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "val_loss" in line]
+    assert [line.split(" ")[0] for line in lines] == ["4/4"] * 2
 
 
 def test_progbar_takes_one_of_two_lists():

@@ -510,6 +510,9 @@ def test_doctor_names_backends_and_reasons(cli, monkeypatch):
     assert code == 0
     for word in ("numpy", "backend numba (the default)", "threading layer", "vector", "backend reference", "backend cupy"):
         assert word in out
+    devices = re.findall(r"^│ device +│ *(.*?) *│$", out, re.MULTILINE)
+    assert len(devices) >= 2
+    assert all(devices)
     assert max(map(len, out.splitlines())) <= 80
     monkeypatch.setenv("MINICNN_BACKEND", "abacus")
     fails(cli("doctor"), 1, "the default backend, 'abacus', does not run here")

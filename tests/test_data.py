@@ -667,7 +667,7 @@ class TestResize:
         # TensorFlow looks the cubic kernel up in a table of 1,024 places
         np.testing.assert_allclose(ours, expected, rtol=0, atol=0.5 if interpolation == "bicubic" else 255e-5)
 
-    @pytest.mark.parametrize("shape", [(11, 9, 3), (4, 9, 1), (10, 10, 3)])
+    @pytest.mark.parametrize("shape", [(11, 9, 3), (4, 9, 1), (10, 10, 3), (8, 40, 3), (20, 4, 1)])
     def test_keeping_proportions(self, shape):
         from keras.src.utils.image_utils import smart_resize
 

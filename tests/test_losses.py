@@ -194,6 +194,34 @@ def test_losses_of_labels_are_keras(reduction):
         )
 
 
+WITH_A_GRADIENT_AT_TARGETS = {
+    "mean_squared_error",
+    "mean_absolute_error",
+    "huber",
+    "log_cosh",
+    "cosine_similarity",
+    "kl_divergence",
+}
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("name", [name for name in CLASSES | FURTHER if not name.startswith("sparse")])
+def test_a_gradient_at_the_targets_is_tensorflow_s_or_is_refused(name):
+    one, two = np.random.default_rng(2).dirichlet(np.ones(4), (2, 3))
+    targets, y_true = tf.constant(one), minicnn.ops.convert_to_tensor(one)
+    with tf.GradientTape() as theirs:
+        theirs.watch(targets)
+        expected = getattr(keras.losses, ALL[name])()(targets, two)
+    with minicnn.GradientTape() as ours:
+        ours.watch(y_true)
+        loss = getattr(losses, ALL[name])()(y_true, minicnn.ops.convert_to_tensor(two))
+    if name in WITH_A_GRADIENT_AT_TARGETS:
+        np.testing.assert_allclose(ours.gradient(loss, y_true), theirs.gradient(expected, targets), rtol=1e-6)
+    else:
+        with pytest.raises(NotImplementedError, match="with respect to `y_pred` alone"):
+            ours.gradient(loss, y_true)
+
+
 def test_rows_that_are_alone_do_not_count_in_a_circle():
     """As in Keras, whose mean is over the others."""
     embeddings, labels = np.eye(5, 8, dtype="float32") * 0.5 + np.float32(0.1), np.array([0, 0, 1, 1, 2])

@@ -422,7 +422,7 @@ class Largest(metrics.Metric):
     def __init__(self, name="largest", **kwargs):
         super().__init__(name=name, **kwargs)
         self.largest = self.add_variable(shape=(), initializer="zeros", name="largest")
-        self.calls = self.add_weight(name="calls", initializer="zeros")
+        self.calls = self.add_weight(name="calls", initializer="zeros", dtype="int32")
         self.mean = metrics.Mean()
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -442,6 +442,8 @@ def test_a_users_metric_keeps_its_state():
     assert [variable.path for variable in metric.variables[:2]] == ["largest/largest", "largest/calls"]
     assert [float(variable) for variable in metric.variables] == [3, 2, 5, 2]
     assert all(isinstance(variable, Variable) for variable in metric.variables)
+    assert [variable.dtype for variable in metric.variables] == ["float32", "int32", "float32", "float32"]
+    assert Largest(dtype="float64").largest.dtype == "float64"
     metric.reset_state()
     assert [float(variable) for variable in metric.variables] == [0, 0, 0, 0]
     assert Largest.from_config(metric.get_config()).name == "largest"

@@ -23,7 +23,7 @@ from minicnn.optimizers import schedules
 from minicnn.variables import Variable
 from tests.drawn import drawn_cases
 
-SHAPES = {"kernel": (3, 2), "bias": (2,), "gamma": ()}
+SHAPES = {"kernel": (3, 2), "bias": (2,), "gamma": (), "filters": (2, 3, 1, 2)}
 
 BETAS = {
     "learning_rate": st.floats(1e-3, 0.1),

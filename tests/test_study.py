@@ -841,7 +841,7 @@ def test_lr_find_takes_whole_batches_alone(monkeypatch):
         return train(x, y, **named)
 
     monkeypatch.setattr(model, "train_on_batch", noted)
-    study.lr_find(model, np.ones((10, 1)), np.ones((10, 1)), batch_size=4, steps=5)
+    study.lr_find(model, np.ones((10, 1)), np.full((10, 1), 3.0), batch_size=4, steps=5)
     assert sizes == [4] * 5
     assert [float(metric.result()) for metric in model.metrics] == [0]  # none of it is left
 

@@ -438,3 +438,13 @@ def test_a_range_of_values_may_be_given_from_above(target: Target) -> None:
         first = {} if name == "AutoContrast" else {"factor": 5 if name == "RandomPosterization" else 0.3}
         ours, theirs = pair_of(name, target, **first, value_range=(255, 0))
         assert ours.get_config()["value_range"] == list(theirs.get_config()["value_range"]) == [0, 255]
+
+
+@pytest.mark.parametrize("name", WITHOUT_CHANCE)
+def test_layers_without_chance_change_in_inference_what_keras_s_change(name: str) -> None:
+    x = np.random.default_rng(4).uniform(20, 200, (2, 16, 16, 3)).astype("float32")
+    ours, theirs = getattr(layers, name)(), getattr(keras.layers, name)()
+    for training in (False, True):
+        y, expected = np.asarray(ours(x, training=training)), np.asarray(theirs(x, training=training))
+        np.testing.assert_allclose(y, expected, atol=1.5)  # a range of values of the histogram
+        assert np.allclose(expected, x) == (name == "Equalization" and not training)

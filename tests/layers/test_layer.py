@@ -218,10 +218,20 @@ def test_a_layer_of_ones_own() -> None:
         (layers.MaxPooling2D(3), (None, 9, 9, 2), 3 * 3 * 2 * 9),
         (layers.GlobalAveragePooling2D(), (None, 9, 9, 2), 9 * 9 * 2),
         (layers.BatchNormalization(), (None, 9, 9, 2), 2 * 9 * 9 * 2),
+        (layers.Conv2D(6, (2, 3), groups=2), (None, 8, 9, 4), 2 * 7 * 7 * 6 * 2 * 3 * 2),
+        (layers.Conv2D(6, (2, 3), data_format="channels_first"), (None, 4, 8, 9), 2 * 7 * 7 * 6 * 2 * 3 * 4),
+        (layers.Conv1D(6, 3, dilation_rate=2), (None, 9, 4), 2 * 5 * 6 * 3 * 4),
+        (layers.DepthwiseConv2D((2, 3), depth_multiplier=2), (None, 8, 9, 4), 2 * 7 * 7 * 8 * 2 * 3),
+        (layers.SeparableConv2D(5, (2, 3), depth_multiplier=2), (None, 8, 9, 4), 2 * 7 * 7 * 8 * (2 * 3 + 5)),
+        (layers.Conv2DTranspose(5, (2, 3), strides=2), (None, 4, 3, 6), 2 * 4 * 3 * 6 * 2 * 3 * 5),
+        (layers.AveragePooling1D(3, strides=2), (None, 9, 2), 4 * 2 * 3),
+        (layers.LayerNormalization(), (None, 7, 5), 2 * 7 * 5),
+        (layers.Add(), [(None, 3, 2)] * 3, 2 * 3 * 2),
+        (layers.Dot(axes=(1, 2)), [(None, 4, 5), (None, 6, 4)], 2 * 5 * 6 * 4),
         (layers.Flatten(), (None, 9, 9, 2), 0),
     ],
 )
-def test_count_flops(layer: layers.Layer, input_shape: tuple[int | None, ...], flops: int) -> None:
+def test_count_flops(layer: layers.Layer, input_shape: Any, flops: int) -> None:
     assert layer.count_flops(input_shape, layer.compute_output_shape(input_shape)) == flops
 
 
@@ -376,3 +386,50 @@ def test_a_list_of_images_is_a_batch(make):
     np.testing.assert_allclose(make(minicnn)(list(x)), make(keras)(list(x)), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="images in a list must have one shape"):
         make(minicnn)([x[0], x[0, 1:]])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"strides": 2, "padding": "same"},
+        {"dilation_rate": 2, "depth_multiplier": 3},
+        {"data_format": "channels_first"},
+        {"activation": "tanh", "use_bias": False},
+        {"bias_initializer": "ones", "dtype": "float64"},
+    ],
+)
+@pytest.mark.parametrize(("kind", "shape"), [(layers.SeparableConv1D, (2, 9, 5)), (layers.SeparableConv2D, (2, 9, 5, 8))])
+def test_a_separable_convolution_is_made_of_two(kind: Any, shape: tuple[int, ...], arguments: dict[str, Any]) -> None:
+    layer = kind(4, 3, **arguments)
+    x = np.random.default_rng(1).normal(size=shape).astype(layer.dtype)
+    expected = layer(x)
+    depthwise, pointwise = layer.in_two()
+    between = depthwise(x)
+    y = pointwise(between)
+    assert np.asarray(between).dtype == np.asarray(y).dtype == layer.dtype
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+    assert {id(w) for part in (depthwise, pointwise) for w in part.weights} == set(map(id, layer.weights))
+
+
+def test_of_a_call_and_a_forward_the_nearer_one_counts() -> None:
+    """And of both in one class the `forward`."""
+
+    class Both(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+        def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+            return 3 * x, None
+
+        def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+            return 3 * dy, ()
+
+    class Called(Both):
+        def call(self, x: Any) -> Any:
+            return 5 * x
+
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    for kind, factor in ((Both, 3), (Called, 5), (type("Heir", (Both,), {}), 3)):
+        np.testing.assert_array_equal(kind()(x), factor * x)
+        model = minicnn.Sequential([minicnn.Input((3,)), kind()])
+        np.testing.assert_array_equal(model.predict(x, verbose=0), factor * x)

@@ -40,6 +40,9 @@ def test_sequential_add_pop_and_deferred_building():
     popped = model.pop()
     assert isinstance(popped, layers.Dense)
     assert model.output_shape == (None, 144)
+    model.add(popped)  # which stands in one graph alone again
+    assert popped.output is model.outputs[0]
+    assert model(X).shape == (20, 3)
     deferred = Sequential([layers.Flatten(), layers.Dense(2)])
     assert not deferred.built
     assert deferred(X).shape == (20, 2)
@@ -543,6 +546,30 @@ def test_plan_tells_what_runs():
     rows = model.plan()
     assert sum(row["flops"] for row in rows) == 2 * 36 * 27 * 4 + 2 * 144 * 3
     assert [name for row in rows for name in row["layers"]] == [layer.name for layer in model.layers]
+
+
+def test_branches_run_in_the_order_in_which_they_are_read():
+    x = layers.Input((4, 4, 2))
+    a, b = (layers.Conv2D(2, 3, padding="same", name=name)(x) for name in "ab")
+    c = layers.Conv2D(2, 3, padding="same", name="c")(b)
+    for read, names in (([a, c], "abc"), ([c, a], "bca"), ([b, c, a], "bca")):
+        rows = Model(x, layers.Concatenate(name="joined")(read)).plan()
+        assert [name for row in rows for name in row["layers"]] == [*names, "joined"]
+
+
+def test_a_model_that_is_compiled_anew_trains_as_one_that_never_was():
+    """Also where the loss before took the last activation into its own kernel, and the metrics were others."""
+    one, fresh = compiled(), compiled()
+    one.train_on_batch(X, Y)
+    one.predict(X, verbose=0)
+    fresh.set_weights(one.get_weights())
+    targets, results = np.eye(3, dtype=np.float32)[Y], []
+    for model in (one, fresh):
+        model.compile(minicnn.optimizers.SGD(0.5), "mean_squared_error", metrics=["mae"])
+        results.append([model.train_on_batch(X, targets, return_dict=True) for _ in range(2)])
+    assert results[0] == results[1]
+    for mine, expected in zip(one.get_weights(), fresh.get_weights()):
+        np.testing.assert_array_equal(mine, expected)
 
 
 def test_a_model_for_images_of_any_size_says_what_it_does_not_know():

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.plants import escaped, fresh, further, graphs, kernels, oversights, second_reading, slips, surroundings, training
+from tests.plants import (
+    drawn_sample,
+    escaped,
+    fresh,
+    further,
+    graphs,
+    kernels,
+    oversights,
+    second_reading,
+    slips,
+    surroundings,
+    training,
+)
 from tests.plants.plant import Plant
 
 __all__ = ["PLANTS"]
@@ -18,4 +30,5 @@ PLANTS: list[Plant] = [
     *slips.PLANTS,
     *fresh.PLANTS,
     *second_reading.PLANTS,
+    *drawn_sample.PLANTS,
 ]

@@ -120,6 +120,7 @@ def flops_of(layer: Any, before: list[Any], takes_list: bool, after: Any) -> int
         return sum_of_known(
             flops_of(node.layer, [tensor.shape for tensor in node.inputs], node.takes_list, node.outputs[0].shape)
             for node in layer._nodes
+            if node.layer is not layer  # a trained model whose layers stand in its `call`
         )
     known = all(extent is not None for shape in (*before, after) for extent in shape[1:])
     if not known and type(layer).count_flops is not Layer.count_flops:

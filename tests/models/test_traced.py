@@ -460,3 +460,23 @@ def test_random_numbers_of_a_traced_shape_are_drawn_for_the_batch(draw, argument
     assert np.unique(drawn[0]).size == 20
     with pytest.raises(ValueError, match=r"shape of known sizes.*Received: shape=\(None, 4\)"):
         minicnn.random.normal(minicnn.Input((4,)).shape)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_model_whose_layers_stand_in_a_call_has_a_row_in_another_s_summary(trained: bool) -> None:
+    class Net(minicnn.Model):
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            self.dense = minicnn.layers.Dense(2)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.dense(x)
+
+    net, x = Net(), minicnn.Input((3,), name="numbers")
+    if trained:
+        net.compile("sgd", "mse")
+        net.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    lines: list[str] = []
+    minicnn.Model(x, net(x)).summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    assert all(name in text for name in ("numbers", "(None, 3)", "net (Net)", "(None, 2)", "Total params: 8"))

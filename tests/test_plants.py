@@ -23,7 +23,10 @@ def meaning(text: str) -> str:
 def test_a_plant_stands_once_in_its_file_and_leaves_python_behind(plant):
     text = plant.path().read_text(encoding="utf-8")
     plant.check(text)
-    assert ast.dump(ast.parse(text.replace(plant.before, plant.after))) != meaning(text)
+    changed = text.replace(plant.before, plant.after)
+    assert changed != text
+    if plant.file.endswith(".py"):  # and no kernel of a GPU
+        assert ast.dump(ast.parse(changed)) != meaning(text)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)

@@ -72,6 +72,18 @@ def test_results_do_not_depend_on_the_order_of_threads(monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("simulation")
+@pytest.mark.parametrize("name", ["clip_by_norm_", "clip_by_global_norm_"])
+def test_each_of_more_tensors_than_a_launch_takes_has_its_own_norm(name: str) -> None:
+    rng = np.random.default_rng(6)
+    grads = [(1 + i) * rng.standard_normal((3, 1 + i % 4)).astype(np.float32) for i in range(100)]
+    expected = [grad.copy() for grad in grads]
+    getattr(ops, name)(grads, 20.0)
+    backends.load("reference")[name](expected, 20.0)
+    for one, other in zip(grads, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("simulation")
 def test_a_label_that_is_no_class_has_no_loss() -> None:
     """As in TensorFlow on a GPU: labels that lie there cannot be refused without waiting for them."""
     labels = np.array([0, -1, 2, 3], np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.plants import (
+    devices,
     drawn_sample,
     escaped,
     fresh,
@@ -31,4 +32,5 @@ PLANTS: list[Plant] = [
     *fresh.PLANTS,
     *second_reading.PLANTS,
     *drawn_sample.PLANTS,
+    *devices.PLANTS,
 ]

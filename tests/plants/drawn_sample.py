@@ -131,6 +131,27 @@ PLANTS = [
         ("tests/test_losses.py::test_a_gradient_at_the_targets_is_tensorflow_s_or_is_refused",),
     ),
     Plant(
+        "variables_of_a_metric_have_its_type_alone",
+        "metrics/base.py",
+        "dtype=dtype or self.dtype,",
+        "dtype=self.dtype,",
+        ("tests/test_metrics.py::test_a_users_metric_keeps_its_state",),
+    ),
+    Plant(
+        "validation_moves_the_bar_of_training",
+        "callbacks/progress.py",
+        "        if not self._in_fit:\n            self._step(batch, logs)\n",
+        "        self._step(batch, logs)\n",
+        ("tests/test_callbacks.py::test_the_batches_of_a_validation_do_not_move_the_bar",),
+    ),
+    Plant(
+        "rate_goes_on_cooling_in_the_next_fit",
+        "callbacks/schedule.py",
+        "        self.best = None\n        self.cooldown_counter = 0\n",
+        "        self.best = None\n",
+        ("tests/test_callbacks.py::test_a_callback_serves_a_second_fit_as_keras_s_does",),
+    ),
+    Plant(
         "layer_that_was_taken_off_stays_in_its_graph",
         "models/sequential.py",
         "            layer._inbound_nodes.remove(node)\n",

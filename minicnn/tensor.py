@@ -144,7 +144,7 @@ class Tensor(np.ndarray):
         return super().reshape(*shape, **kwargs)
 
 
-class Text(np.str_):  # type: ignore[misc]  # final in NumPy's stubs alone
+class Text(np.str_):  # type: ignore[misc] # NumPy's stubs call it final, NumPy does not
     """A `str` with TensorFlow's `numpy()` method."""
 
     def numpy(self) -> bytes:

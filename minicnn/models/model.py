@@ -375,6 +375,12 @@ class Model(Trainer, Layer):
         self.summary(print_fn=lines.append)
         return f"<pre>{html.escape(''.join(lines))}</pre>"
 
+    def reset_states(self) -> None:
+        """Forget the states that the last batch left, in all stateful layers; a name of Keras 2's."""
+        for layer in self._flatten_layers(include_self=False):
+            if hasattr(layer, "reset_states"):
+                layer.reset_states()
+
     def summary(
         self,
         line_length: int | None = None,

@@ -620,3 +620,11 @@ def test_a_stateful_layer_takes_the_size_of_its_batches_as_keras_2_did() -> None
     model = minicnn.Sequential([layers.LSTM(3, input_shape=(4, 2), batch_size=5, stateful=True), layers.Dense(1)])
     assert model.input_shape == (5, 4, 2)
     assert model.output_shape == (5, 1)
+    x = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
+    theirs = keras.Sequential([keras.Input(batch_shape=(5, 4, 2)), keras.layers.LSTM(3, stateful=True), keras.layers.Dense(1)])
+    theirs.set_weights(model.get_weights())
+    first, second = (theirs.predict_on_batch(x) for _ in range(2))
+    for expected in (first, second):
+        np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-4, atol=1e-6)
+    model.reset_states()
+    np.testing.assert_allclose(model.predict_on_batch(x), first, rtol=1e-4, atol=1e-6)

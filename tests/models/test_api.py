@@ -336,7 +336,7 @@ def test_a_model_from_its_json_and_a_clone_of_it():
 
 def net(k, shared=False):
     """A graph with a merge, an op, a layer that is called twice and, in it, another model."""
-    inner = k.Sequential([k.Input((6,)), k.layers.Dense(4, name="deep"), k.layers.ReLU()], name="inner")
+    inner = k.Sequential([k.Input((6,)), k.layers.Dense(4, name="deep"), k.layers.ReLU(name="relu")], name="inner")
     x = k.Input((5,), name="x")
     first = k.layers.Dense(6, activation="tanh", name="first")
     again = k.layers.Dense(6, use_bias=False, name="again")

@@ -20,7 +20,7 @@ from tests.drawn import drawn_cases
 from tests.layers.checks import check_configs, pair_of
 from tests.ops.checks import Target, seeds
 
-few_cases = drawn_cases(6)
+few_cases = drawn_cases(4)
 KINDS: dict[str, dict[str, Any]] = {
     "SimpleRNN": {},
     "GRU": {},
@@ -98,7 +98,7 @@ BIDIRECTIONAL: list[tuple[Any, dict[str, Any]]] = [
 
 
 def both(module: Any, kind: tuple[str, dict[str, Any]], target: Target) -> Any:
-    return getattr(module, kind[0])(**kind[1], dtype=target.dtype)
+    return getattr(module, kind[0])(**kind[1], dtype=target.dtype, name="inner")
 
 
 @pytest.mark.parametrize("masked", [False, True])

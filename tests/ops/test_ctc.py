@@ -17,7 +17,7 @@ from minicnn import backend, losses, ops
 from tests.drawn import drawn_cases
 from tests.ops.checks import Target, seeds
 
-some_cases = drawn_cases(15)
+some_cases = drawn_cases(8)
 
 
 def spelled(path: tuple[int, ...], blank: int) -> tuple[int, ...]:

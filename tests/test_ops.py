@@ -858,7 +858,8 @@ def test_unique(named: dict[str, Any]) -> None:
 
 # What has a test of its own (here, in test_control, among the activations, or with random numbers), and what is no op.
 NO_CASE = {"argpartition", "custom_gradient", "empty", "exponential", "fold", "mish", "nonzero", "sparsemax", "unique"}
-NO_CASE |= {"cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"}
+NO_CASE |= {"ctc_decode", "ctc_loss", "eigh", "lstsq", "pinv", "qr", "svd"}  # in ops/test_ctc and ops/test_linalg
+NO_CASE |= {"associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"}
 NO_CASE |= {"Derivative", "Op", "Operation", "convert_to_numpy", "dtype", "is_tensor", "ndim", "shape", "size"}
 
 
@@ -1010,6 +1011,7 @@ MADE = {  # of numbers, not of tensors
     "full": [((2, 3), 0.5), ((2, 3), 2, "int32")],
     "identity": [(3,), (3, "int32")],
     "linspace": [(1.0, 2.5, 4), (1.0, 2.0, 4, False), (1.0, 2.0, 4, True, True)],
+    "geomspace": [(1.0, 100.0, 5), (-0.5, -8.0, 4, False)],
     "logspace": [(0.0, 2.0, 5), (0.0, 2.0, 5, False, 3.0)],
     "meshgrid": [([1.0, 2.0, 3.0], [4.0, 5.0])],
     "ones": [((2, 3),), ((2, 3), "int32")],

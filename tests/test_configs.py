@@ -31,6 +31,7 @@ FORGOTTEN = [  # by Keras's own configs
     ("CosineSimilarity", "axis"),
     ("Huber", "delta"),
     ("MaxNumBoundingBoxes", "fill_value"),
+    ("SimpleRNN", "activity_regularizer"),
 ]
 OTHER_TEXTS = {"fan_in": "fan_out", "rows": "columns", "truncated_normal": "uniform"}
 INSTEAD_OF_NONE: dict[str, Any] = {
@@ -183,8 +184,8 @@ VALUES: dict[str, Any] = {  # None would not do, or is the default
 PARTS = [(layers, keras.layers), (losses, keras.losses), (metrics, keras.metrics), (schedules, keras.optimizers.schedules)]
 NOT_ALIKE = {"Pipeline", "Wrapper", "SpectralNormalization", "Lambda", "InputLayer", "Layer", "InputSpec", "MeanMetricWrapper"}
 NOT_ALIKE |= {"Loss", "LossFunctionWrapper", "Metric", "LearningRateSchedule"}
+NOT_ALIKE |= {"Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed"}  # around layers of either library
 NOT_HERE = [
-    ("Embedding", "mask_zero"),
     ("Resizing", "antialias"),
     ("Resizing", "fill_mode"),
     ("SparseCategoricalCrossentropy", "axis"),

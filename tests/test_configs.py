@@ -31,7 +31,6 @@ FORGOTTEN = [  # by Keras's own configs
     ("CosineSimilarity", "axis"),
     ("Huber", "delta"),
     ("MaxNumBoundingBoxes", "fill_value"),
-    ("SimpleRNN", "activity_regularizer"),
 ]
 OTHER_TEXTS = {"fan_in": "fan_out", "rows": "columns", "truncated_normal": "uniform"}
 INSTEAD_OF_NONE: dict[str, Any] = {
@@ -188,6 +187,7 @@ NOT_ALIKE |= {"Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed"}  # a
 NOT_HERE = [
     ("Resizing", "antialias"),
     ("Resizing", "fill_mode"),
+    ("SimpleRNN", "activity_regularizer"),  # which Keras takes and forgets
     ("SparseCategoricalCrossentropy", "axis"),
 ]  # what they ask for
 

@@ -185,10 +185,9 @@ NOT_ALIKE = {"Pipeline", "Wrapper", "SpectralNormalization", "Lambda", "InputLay
 NOT_ALIKE |= {"Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed"}  # of another layer, or of cells: below
 NOT_ALIKE |= {"Loss", "LossFunctionWrapper", "Metric", "LearningRateSchedule"}
 NOT_HERE = [
-    ("Embedding", "mask_zero"),
     ("Resizing", "antialias"),
     ("Resizing", "fill_mode"),
-    ("SimpleRNN", "activity_regularizer"),  # which Keras forgets, or
+    ("SimpleRNN", "activity_regularizer"),  # which Keras takes and forgets
     ("SparseCategoricalCrossentropy", "axis"),
     ("StringLookup", "num_oov_indices"),
     ("TextVectorization", "ragged"),

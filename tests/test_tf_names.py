@@ -57,6 +57,8 @@ CALLS = [  # the name, its arguments, and those by name
     ("image.crop_and_resize", (IMAGES, BOXES, [0, 1, 1, 0], (4, 5)), {}),
     ("image.crop_and_resize", (IMAGES, BOXES, [1, 1, 0, 0], (1, 3)), {"extrapolation_value": 9.0}),
     ("image.crop_and_resize", (IMAGES, BOXES, [1, 0, 0, 1], (3, 3)), {"method": "nearest"}),
+    ("where", (IMAGES > 0.9,), {}),
+    ("where", (IMAGES > 0.9,), {"x": IMAGES, "y": 0.0}),
     ("nn.conv2d", (IMAGES, KERNEL), {"strides": 2, "padding": "SAME"}),
     ("nn.conv2d", (IMAGES, KERNEL, [1, 2, 1, 1]), {"padding": [[0, 0], [1, 2], [0, 1], [0, 0]], "dilations": 1}),
     ("nn.depthwise_conv2d", (IMAGES, DEPTHWISE), {"strides": (1, 1, 1, 1), "padding": "VALID"}),

@@ -157,6 +157,17 @@ def histogram_fixed_width(values: Any, value_range: Any, nbins: int = 100, dtype
     return as_tensor(np.bincount(np.clip(places, 0, nbins - 1).astype(int), minlength=nbins).astype(dtype))
 
 
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """x where the condition holds, else y; without both the places where it holds, (how many, axes), int64.
+
+    Raises:
+        ValueError: with one of x and y.
+    """
+    if (x is None) != (y is None):
+        raise ValueError(f"`where` takes both `x` and `y`, or neither. Received: x={x}, y={y}")
+    return as_tensor(np.argwhere(np.asarray(condition)).astype("int64")) if x is None else ops.where(condition, x, y)
+
+
 def xlogy(x: Any, y: Any) -> Any:
     """x * log(y), and 0 where x is 0."""
     zero = ops.equal(x, 0.0)
@@ -303,7 +314,7 @@ MATH: dict[str, Callable[..., Any]] = {
         *(histogram_fixed_width, map_fn, rank, reduce_euclidean_norm, scalar_mul, scan, scatter_nd, sequence_mask, shape, size),
         *(slice, switch_case, tensor_scatter_nd_add, tensor_scatter_nd_sub, tensor_scatter_nd_update),
         *(unsorted_segment_max, unsorted_segment_mean, unsorted_segment_min, unsorted_segment_sum),
-        *(vectorized_map, while_loop, xlogy),
+        *(vectorized_map, where, while_loop, xlogy),
     )
 }
 LINALG: dict[str, Callable[..., Any]] = {

@@ -37,7 +37,7 @@ __all__ = ["lookup"]
 _SAME = """abs add broadcast_to cast ceil cos divide einsum equal exp expm1 eye floor greater greater_equal
     is_tensor isnan less less_equal log log1p logical_and logical_not logical_or logical_xor maximum meshgrid minimum mod
     multiply negative not_equal ones ones_like round rsqrt saturate_cast sigmoid sign sin softplus sqrt square stop_gradient
-    subtract tan tanh tensordot transpose where zeros zeros_like"""
+    subtract tan tanh tensordot transpose zeros zeros_like"""
 # TensorFlow's name, the op's, and TensorFlow's names of the op's arguments, in their order.
 _ARGUMENTS = """
     acos arccos x; asin arcsin x; atan arctan x; atan2 arctan2 y x; argsort argsort values axis; clip_by_value clip t
@@ -48,7 +48,7 @@ _ARGUMENTS = """
     x; searchsorted searchsorted sorted_sequence values side; space_to_depth space_to_depth input block_size;
     depth_to_space depth_to_space input block_size; roll roll input shift axis;  sort sort values axis;
     squeeze squeeze input axis; stack stack values axis; tile tile input multiples; transpose transpose a perm; unstack
-    unstack value num axis; where where condition x y"""
+    unstack value num axis"""
 _REDUCTIONS = "all any logsumexp max mean min prod std sum var:variance"
 
 

@@ -68,6 +68,11 @@ class InputLayer(Layer):
         node = Node(self, [], False)
         node.outputs = [KerasTensor(self.batch_shape, self.dtype, name=self.name, node=node)]
 
+    @property
+    def input(self) -> Any:
+        """The tensor that it gives, as Keras 2 had it: `model.get_layer("image").input`."""
+        return self.output
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         return x, None
 

@@ -334,7 +334,13 @@ def test_a_model_from_its_json_and_a_clone_of_it():
         np.testing.assert_array_equal(copied.predict(np.ones((2, 3)), verbose=0), model.predict(np.ones((2, 3)), verbose=0))
 
 
-def net(k, shared=False):
+def test_an_input_layers_input_is_its_tensor_as_keras_2_had_it():
+    model = minicnn.Sequential([minicnn.Input((3,), name="image"), layers.Dense(2)])
+    begin = model.inputs[0].node.layer
+    assert begin.input is begin.output is model.inputs[0]
+
+
+def net(k):
     """A graph with a merge, an op, a layer that is called twice and, in it, another model."""
     inner = k.Sequential([k.Input((6,)), k.layers.Dense(4, name="deep"), k.layers.ReLU(name="relu")], name="inner")
     x = k.Input((5,), name="x")

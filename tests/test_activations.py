@@ -144,7 +144,7 @@ def test_none_is_linear_and_unknown_names_are_named():
 
 def test_a_function_without_a_derivative_says_so():
     def stairs(x):
-        return np.heaviside(x, 0.5)  # which no op computes
+        return np.spacing(x)  # which no op computes
 
     x = np.array([1.0, -2.0], "float32")
     for function in (stairs, lambda x: np.array([1.0, 2.0])):

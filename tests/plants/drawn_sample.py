@@ -119,8 +119,8 @@ PLANTS = [
     Plant(
         "groups_cost_as_much_as_all_channels",
         "layers/conv.py",
-        "C_in = self.image_shape(input_shape)[3] // self.groups\n        return 2 *",
-        "C_in = self.image_shape(input_shape)[3]\n        return 2 *",
+        "C_in = self.image_shape(input_shape)[-1] // self.groups\n        return 2 *",
+        "C_in = self.image_shape(input_shape)[-1]\n        return 2 *",
         ("tests/layers/test_layer.py::test_count_flops",),
     ),
     Plant(

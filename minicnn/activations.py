@@ -104,7 +104,7 @@ def _activation(*extra_names: str) -> Callable[[Callable[..., _Op]], Any]:
         @functools.wraps(op_of)
         def activation(x: Any, *arguments: Any, **named: Any) -> Any:
             if is_watched(x):
-                return registry.lookup("operation", op_of.__name__)(x, *arguments, **named)
+                return registry.operation(op_of.__name__)(x, *arguments, **named)
             return as_tensor(forward(_asarray(x), *arguments, **named)[0])
 
         function: Any = registry.register("activation", *extra_names)(activation)

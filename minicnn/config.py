@@ -159,6 +159,11 @@ def disable_traceback_filtering() -> None:
 enable_traceback_filtering = disable_traceback_filtering
 
 
+def is_traceback_filtering_enabled() -> bool:
+    """False: see `disable_traceback_filtering`."""
+    return False
+
+
 def enable_interactive_logging() -> None:
     """Nothing: minicnn prints its progress where `verbose` says so."""
 
@@ -169,11 +174,6 @@ disable_interactive_logging = enable_interactive_logging
 def is_interactive_logging_enabled() -> bool:
     """True: see `enable_interactive_logging`."""
     return True
-
-
-def is_traceback_filtering_enabled() -> bool:
-    """False: see `disable_traceback_filtering`."""
-    return False
 
 
 def backend_name() -> str:

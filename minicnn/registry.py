@@ -62,6 +62,11 @@ def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None)
     raise ValueError(f"Unknown {family}: {name!r}.{hint} Known: {', '.join(names(family))}.")
 
 
+def operation(name: str) -> Any:
+    """An op of `minicnn.ops`, for those on whom the ops stand."""
+    return lookup("operation", name)
+
+
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
     """ " Did you mean 'digits'?" where at most so many known names are near, else nothing."""
     near = difflib.get_close_matches(name[:100], list(known), n=most)  # whose time grows with the square of the length

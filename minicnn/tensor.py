@@ -57,11 +57,11 @@ def as_op(ufunc: Callable[..., Any], method: str, inputs: tuple[Any, ...], kwarg
     """
     name = getattr(ufunc, "__name__", "")
     if method == "reduce" and name in _REDUCTIONS:
-        return registry.lookup("operation", _REDUCTIONS[name])(inputs[0], kwargs.get("axis"), bool(kwargs.get("keepdims")))
+        return registry.operation(_REDUCTIONS[name])(inputs[0], kwargs.get("axis"), bool(kwargs.get("keepdims")))
     name = _OPS.get(name, name)
     if method != "__call__" or name not in registry.names("operation"):
         raise TypeError(f"`np.{name}` has no gradient: use a function of `minicnn.ops` on tensors.")
-    return registry.lookup("operation", name)(*inputs)
+    return registry.operation(name)(*inputs)
 
 
 _sizes = np.ndarray.shape.__get__
@@ -125,7 +125,7 @@ class Tensor(np.ndarray):
 
     def __getitem__(self, key: Any) -> Any:
         if watching.tapes:
-            return registry.lookup("operation", "get_item")(self, key)
+            return registry.operation("get_item")(self, key)
         found = super().__getitem__(key)
         return found if isinstance(found, np.ndarray) else np.asarray(found).view(Tensor)  # one element has `numpy()`, too
 
@@ -140,7 +140,7 @@ class Tensor(np.ndarray):
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         """`numpy.ndarray.reshape`, recorded where a tape records."""
         if watching.tapes and not kwargs:
-            return registry.lookup("operation", "reshape")(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
+            return registry.operation("reshape")(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
         return super().reshape(*shape, **kwargs)
 
 

@@ -159,7 +159,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def read_value(self) -> Any:
         """A copy of the value as a tensor, through which gradients reach the variable."""
-        return registry.lookup("operation", "constant")(self)
+        return registry.operation("constant")(self)
 
     def assign(self, value: Any, use_locking: Any = None, name: Any = None, read_value: Any = None) -> Variable:
         """Replace the value, in place; the shape must match. TensorFlow's other arguments have no effect.
@@ -228,7 +228,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getitem__(self, index: Any) -> Any:
         if watching.tracing or watching.tapes:
-            return registry.lookup("operation", "get_item")(self, index)
+            return registry.operation("get_item")(self, index)
         part = as_tensor(self.numpy()[index])
         # As a slice of TensorFlow's: `v[0, 1].assign(42)` changes the variable.
         part.__dict__["assign"] = lambda value: self._change(self._assign_at, index, value)

@@ -45,7 +45,9 @@ __all__ = [
     "scatter",
     "separably",
     "transposed_window3d",
+    "transposed_window_over_space",
     "window3d_over",
+    "window_over_space",
 ]
 
 Triple = tuple[int, int, int]
@@ -82,6 +84,27 @@ def transposed_window3d(
     """`transposed_window` of volumes."""
     depth = transposed_window((places[0], 1), (volume[0], 1), (size[0], 1), (strides[0], 1), (dilation[0], 1))
     return Window3D(depth, transposed_window(places[1:], volume[1:], size[1:], strides[1:], dilation[1:]))
+
+
+def window_over_space(
+    space: tuple[int, ...],
+    size: Any,
+    strides: Any,
+    padding: Any,
+    dilation: Any = None,
+    groups: int = 1,
+) -> Any:
+    """`window_over` an image of (height, width), `window3d_over` a volume of (depth, height, width)."""
+    over: Any = window_over if len(space) == 2 else window3d_over
+    return over(space, size, strides, padding, dilation or (1,) * len(space), groups)
+
+
+def transposed_window_over_space(
+    places: tuple[int, ...], space: tuple[int, ...], size: Any, strides: Any, dilation: Any
+) -> Any:
+    """`transposed_window` of images, `transposed_window3d` of volumes."""
+    over: Any = transposed_window if len(space) == 2 else transposed_window3d
+    return over(places, space, size, strides, dilation)
 
 
 # --- slices as channels -----------------------------------------------------------------

@@ -18,11 +18,6 @@ from minicnn.layers.symbolic import Shape
 __all__ = ["Attention", "EinsumDense", "MultiHeadAttention"]
 
 
-def _op(name: str) -> Any:
-    """An op of `minicnn.ops`, which stands on the layers."""
-    return registry.lookup("operation", name)
-
-
 @registry.register("layer")
 class EinsumDense(Affine):
     """A dense layer whose sum is named by letters: y = activation(einsum(equation, x, kernel) + bias).
@@ -107,8 +102,8 @@ class EinsumDense(Affine):
         return tuple(sizes[letter] for letter in self._letters[2])
 
     def call(self, inputs: Any) -> Any:
-        y = _op("_einsum")([inputs, self.kernel], self.equation.replace(" ", ""))
-        y = y if self.bias is None else _op("add")(y, self.bias)
+        y = registry.operation("_einsum")([inputs, self.kernel], self.equation.replace(" ", ""))
+        y = y if self.bias is None else registry.operation("add")(y, self.bias)
         return self.activation(y)
 
     def get_config(self) -> dict[str, Any]:
@@ -259,15 +254,15 @@ class MultiHeadAttention(Layer):
         key = value if key is None else key
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         products, combination = self._equations(len(q.shape))
-        scores = _op("_einsum")([k, _op("multiply")(q, 1 / math.sqrt(self.key_dim))], products)
+        scores = registry.operation("_einsum")([k, registry.operation("multiply")(q, 1 / math.sqrt(self.key_dim))], products)
         if attention_mask is not None:
             for _ in range(len(scores.shape) - len(attention_mask.shape)):
-                attention_mask = _op("expand_dims")(attention_mask, -2 * len(self.attention_axes) - 1)
-            scores = _op("where")(_op("cast")(attention_mask, "bool"), scores, -1e9)
+                attention_mask = registry.operation("expand_dims")(attention_mask, -2 * len(self.attention_axes) - 1)
+            scores = registry.operation("where")(registry.operation("cast")(attention_mask, "bool"), scores, -1e9)
         scores = self._softmax(scores)
         dropped = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
-        y = _op("_einsum")([dropped, v], combination)
-        y = y if self._gate_dense is None else _op("multiply")(y, self._gate_dense(query))
+        y = registry.operation("_einsum")([dropped, v], combination)
+        y = y if self._gate_dense is None else registry.operation("multiply")(y, self._gate_dense(query))
         y = self.output_dense(y)
         return (y, scores) if return_attention_scores else y
 
@@ -351,15 +346,19 @@ class Attention(Layer):
         reject_unsupported(self.name, use_causal_mask=use_causal_mask)
         query, value, key = (*inputs, inputs[1])[:3]
         if self.concat_score_weight is None:
-            scores = _op("_einsum")([query, key], "abc,adc->abd")
-            scores = scores if self.scale is None else _op("multiply")(scores, self.scale)
+            scores = registry.operation("_einsum")([query, key], "abc,adc->abd")
+            scores = scores if self.scale is None else registry.operation("multiply")(scores, self.scale)
         else:
-            both = _op("add")(_op("expand_dims")(query, -2), _op("expand_dims")(key, -3))
-            both = both if self.scale is None else _op("multiply")(both, self.scale)
-            scores = _op("multiply")(_op("sum")(_op("tanh")(both), -1), self.concat_score_weight)
-        scores = _op("softmax")(scores)
+            both = registry.operation("add")(
+                registry.operation("expand_dims")(query, -2), registry.operation("expand_dims")(key, -3)
+            )
+            both = both if self.scale is None else registry.operation("multiply")(both, self.scale)
+            scores = registry.operation("multiply")(
+                registry.operation("sum")(registry.operation("tanh")(both), -1), self.concat_score_weight
+            )
+        scores = registry.operation("softmax")(scores)
         dropped = scores if self._drop is None else self._drop(scores, training=training)
-        y = _op("matmul")(dropped, value)
+        y = registry.operation("matmul")(dropped, value)
         return (y, scores if self._drop is None else dropped) if return_attention_scores else y
 
     def compute_output_shape(self, input_shape: Any) -> Shape:

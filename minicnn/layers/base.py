@@ -294,7 +294,7 @@ class Layer:
         into = running_trace()
         for one in flatten_struct(loss):
             if isinstance(one, KerasTensor) and into is not None:
-                into.losses.append(registry.lookup("operation", "sum")(one))
+                into.losses.append(registry.operation("sum")(one))
             else:
                 self._added_losses.append(one)
 
@@ -744,7 +744,7 @@ def _constants(value: Any) -> Any:
     """Arrays as symbolic tensors, of a graph's constants."""
     if isinstance(value, (list, tuple)) and any(hasattr(item, "shape") for item in value):
         return [_constants(item) for item in value]
-    return registry.lookup("operation", "constant").symbolic(x=value)
+    return registry.operation("constant").symbolic(x=value)
 
 
 def _host(value: Any) -> Any:

@@ -134,7 +134,7 @@ class Cell(Affine):
         given = list(states) if isinstance(states, (list, tuple)) else [states]
         course = Course(return_state=True, given=True)
         run = OverTime(self, course, name=self.name, dtype=self.dtype)
-        sequences = registry.lookup("operation", "expand_dims")(inputs, 1)
+        sequences = registry.operation("expand_dims")(inputs, 1)
         return run.parts(run([sequences, *given], training=training))
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
@@ -144,7 +144,7 @@ class Cell(Affine):
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Zeros."""
-        zeros = registry.lookup("operation", "full")
+        zeros = registry.operation("full")
         return [zeros((batch_size, *self.state_shape(self._build_shape)[1:]), 0.0, self.dtype) for _ in range(self.states)]
 
 

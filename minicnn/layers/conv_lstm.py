@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 
 from minicnn import registry
 from minicnn.backends import ops
-from minicnn.backends.types import window_over
-from minicnn.backends.volumes import conv3d_backward, conv3d_forward, conv3d_transpose_forward, window3d_over
+from minicnn.backends.volumes import conv3d_backward, conv3d_forward, conv3d_transpose_forward, window_over_space
 from minicnn.layers.lstm import LSTMGates
 from minicnn.layers.rnn import CellLayer, arguments_of
 from minicnn.layers.sliding import Sliding, check_filters
@@ -125,9 +124,8 @@ class ConvLSTMCell(LSTMGates, Sliding):
 
     def _same(self, shape: Shape) -> Any:
         """How the recurrent kernel slides over states (N, H, W, F), or (N, D, H, W, F)."""
-        over: Any = window_over if self.rank < 3 else window3d_over
         size = self._of_image(self.kernel_size)
-        return over(shape[1:-1], size, (1,) * len(size), "same")
+        return window_over_space(shape[1:-1], size, (1,) * len(size), "same")  # type: ignore[arg-type]
 
     def product(self, h: Any) -> Any:
         return self._convolve(h, self._of_images(self.recurrent_kernel.value), None, self._same(h.shape))[0]

@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 from minicnn import activations, registry, shapes
 from minicnn.backends import ops
-from minicnn.backends.types import transposed_window
 from minicnn.backends.volumes import (
     conv3d_transpose_algorithm,
     conv3d_transpose_backward,
     conv3d_transpose_forward,
-    transposed_window3d,
+    transposed_window_over_space,
 )
 from minicnn.layers.activation import activate, activate_backward
 from minicnn.layers.arguments import defined_channels
@@ -145,8 +144,7 @@ class Conv2DTranspose(Sliding):
         _, *places, _ = self.image_shape(input_shape)
         image = self._output_image(input_shape)
         size, strides, dilation = map(self._of_image, (self.kernel_size, self.strides, self.dilation_rate))
-        over: Any = transposed_window3d if self.rank == 3 else transposed_window
-        return over(tuple(places), image, size, strides, dilation)
+        return transposed_window_over_space(tuple(places), image, size, strides, dilation)
 
     def _output_image(self, input_shape: Shape) -> tuple[int, ...]:
         """The output's (height, width), or (depth, height, width)."""

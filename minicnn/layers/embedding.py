@@ -80,7 +80,7 @@ class Embedding(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Where the input is not 0, with `mask_zero`."""
-        return registry.lookup("operation", "not_equal")(inputs, 0) if self.mask_zero else None
+        return registry.operation("not_equal")(inputs, 0) if self.mask_zero else None
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         indices = x.astype("int32")

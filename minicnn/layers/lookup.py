@@ -33,7 +33,7 @@ def encoded(numbers: np.ndarray, depth: int, mode: str, weights: Any = None) -> 
     Args:
         weights: what each counts, for "count"; by default 1.
     """
-    if mode == "one_hot" and (numbers.ndim < 2 or numbers.shape[-1] != 1):
+    if _is_each_a_row(numbers.shape, mode):
         numbers = numbers[..., None]
     elif numbers.ndim == 0:
         numbers = numbers[None]
@@ -45,6 +45,16 @@ def encoded(numbers: np.ndarray, depth: int, mode: str, weights: Any = None) -> 
     if mode != "count":
         rows = np.minimum(rows, 1)
     return rows.reshape(*numbers.shape[:-1], depth)
+
+
+def encoded_shape(shape: Shape, depth: int, mode: str) -> Shape:
+    """Of `encoded`, for numbers of this shape."""
+    return (*(shape if _is_each_a_row(shape, mode) else shape[:-1]), depth)
+
+
+def _is_each_a_row(shape: Shape, mode: str) -> bool:
+    """Whether each number gets a row, and not the last axis together one."""
+    return mode == "one_hot" and (len(shape) < 2 or shape[-1] != 1)
 
 
 def batches_of(data: Any, steps: int | None = None) -> Iterator[np.ndarray]:
@@ -88,7 +98,7 @@ class _Lookup(Layer):
         self.invert, self.pad_to_max_tokens = invert, pad_to_max_tokens
         self.output_mode = _OLDER.get(output_mode, output_mode)
         self._check_arguments(idf_weights)
-        self._tokens: list[Any] = []
+        self._set_tokens([])
         self._idf: np.ndarray | None = None
         self._is_given = vocabulary is not None
         if vocabulary is not None:
@@ -166,7 +176,15 @@ class _Lookup(Layer):
         elif weights is not None:
             weights = np.concatenate([np.full(len(special), weights.mean(), weights.dtype), weights])
         self._check_tokens(tokens)
-        self._tokens, self._idf = tokens, weights
+        self._set_tokens(tokens)
+        self._idf = weights
+
+    def _set_tokens(self, tokens: list[Any]) -> None:
+        first = len(self._special)
+        self._tokens = tokens
+        self._number_of = {token: first + k for k, token in enumerate(tokens)}
+        if self.mask_token is not None:
+            self._number_of[self.mask_token] = 0 if self.output_mode == "int" else -1
 
     def _check_tokens(self, tokens: list[Any]) -> None:
         repeated = [token for token, count in Counter(tokens).items() if count > 1]
@@ -205,25 +223,25 @@ class _Lookup(Layer):
                 f"Cannot adapt layer '{self.name}' after setting a static vocabulary via `vocabulary` argument or "
                 "`set_vocabulary()` method."
             )
-        counts: Counter[Any] = Counter()
-        documents: Counter[Any] = Counter()
-        total = 0
-        for batch in batches_of(data, steps):
-            for row in self._rows(batch):
-                counts.update(row)
-                documents.update(set(row))
-                total += 1
-        self._learn(counts, documents, total)
+        self._learn(row for batch in batches_of(data, steps) for row in self._rows(batch))
 
     def _rows(self, batch: np.ndarray) -> Iterable[list[Any]]:
         """The documents of a batch: its last axis."""
         return ([self._token(one) for one in row] for row in batch.reshape(-1, batch.shape[-1]).tolist())
 
-    def _learn(self, counts: Counter[Any], documents: Counter[Any], total: int) -> None:
+    def _learn(self, rows: Iterable[list[Any]]) -> None:
+        """Take the tokens of these documents."""
+        counts: Counter[Any] = Counter()
+        documents: Counter[Any] = Counter()
+        total = 0
+        for row in rows:
+            counts.update(row)
+            documents.update(set(row))
+            total += 1
         for token in (self.mask_token, self.oov_token):
             counts.pop(token, None)
         most = None if self.max_tokens is None else self.max_tokens - len(self._special)
-        self._tokens = sorted(counts, key=lambda token: (counts[token], token), reverse=True)[:most]
+        self._set_tokens(sorted(counts, key=lambda token: (counts[token], token), reverse=True)[:most])
         if self.output_mode == "tf_idf":
             # idf = log(1 + documents / (1 + documents with the token)); of unknown tokens the mean
             idf = np.log(1 + total / (1 + np.array([documents[token] for token in self._tokens], "float64")))
@@ -249,29 +267,25 @@ class _Lookup(Layer):
             ValueError: for a token that is not in the vocabulary, where `num_oov_indices` is 0.
         """
         x = np.asarray(x)
-        names = self.get_vocabulary()
         different, places = np.unique(x, return_inverse=True)
         places = places.reshape(x.shape)
         if self.invert:
+            names = self.get_vocabulary()
             known = [names[k] if 0 <= k < len(names) else self.oov_token for k in map(int, different.tolist())]
             return self._tokens_array(known)[places]
-        first = len(self._special)
-        number_of = {token: first + k for k, token in enumerate(self._tokens)}
-        if self.mask_token is not None:
-            number_of[self.mask_token] = 0 if self.output_mode == "int" else -1
         tokens = [self._token(one) for one in different.tolist()]
-        unknown = [token for token in tokens if token not in number_of]
+        unknown = [token for token in tokens if token not in self._number_of]
         if unknown and not self.num_oov_indices:
             raise ValueError(
                 "When `num_oov_indices=0` all inputs should be in vocabulary, found OOV values "
                 f"{unknown}, consider setting `num_oov_indices=1`."
             )
-        for token in unknown:
-            number_of[token] = self._mask_places + self._number_of_unknown(token)
-        numbers = np.array([number_of[token] for token in tokens], "int64")[places].reshape(x.shape)
+        others = {token: self._mask_places + self._number_of_unknown(token) for token in unknown}
+        found = [others[token] if token in others else self._number_of[token] for token in tokens]
+        numbers = np.array(found, "int64")[places]
         if self.output_mode == "int":
             return numbers
-        depth = self.max_tokens if self.pad_to_max_tokens else self.vocabulary_size()
+        depth = self._depth
         rows = encoded(numbers, depth, "count" if self.output_mode == "tf_idf" else self.output_mode)
         return rows if self._idf is None else rows * np.pad(self._idf, (0, depth - len(self._idf)))
 
@@ -288,13 +302,13 @@ class _Lookup(Layer):
             )
         return as_tensor(self.looked_up(inputs))
 
+    @property
+    def _depth(self) -> int:
+        """How long a row is that stands for numbers."""
+        return self.max_tokens if self.pad_to_max_tokens else self.vocabulary_size()
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if self.output_mode == "int":
-            return input_shape
-        depth = self.max_tokens if self.pad_to_max_tokens else self.vocabulary_size()
-        if self.output_mode == "one_hot" and (len(input_shape) < 2 or input_shape[-1] != 1):
-            return (*input_shape, depth)
-        return (*input_shape[:-1], depth)
+        return input_shape if self.output_mode == "int" else encoded_shape(input_shape, self._depth, self.output_mode)
 
     def get_config(self) -> dict[str, Any]:
         """With the vocabulary, also where `adapt` found it: a file of the model has it."""
@@ -472,9 +486,7 @@ class CategoryEncoding(Layer):
         return encoded(numbers, self.num_tokens, self.output_mode, weights)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if not input_shape or (self.output_mode == "one_hot" and (len(input_shape) < 2 or input_shape[-1] != 1)):
-            return (*input_shape, self.num_tokens)
-        return (*input_shape[:-1], self.num_tokens)
+        return encoded_shape(input_shape, self.num_tokens, self.output_mode)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         return backends.asarray(self._rows(backends.to_numpy(x))), None

@@ -31,7 +31,7 @@ class Masking(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """(N, T), whether any number of the step is another."""
-        not_equal, any_of = (registry.lookup("operation", name) for name in ("not_equal", "any"))
+        not_equal, any_of = (registry.operation(name) for name in ("not_equal", "any"))
         return any_of(not_equal(inputs, self.mask_value), -1)
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:

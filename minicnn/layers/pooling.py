@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from minicnn import registry, shapes
 from minicnn.backends import ops
-from minicnn.backends.types import window_over
 from minicnn.backends.volumes import (
     adaptive_avgpool3d_backward,
     adaptive_avgpool3d_forward,
@@ -17,7 +16,7 @@ from minicnn.backends.volumes import (
     avgpool3d_forward,
     maxpool3d_backward,
     maxpool3d_forward,
-    window3d_over,
+    window_over_space,
 )
 from minicnn.layers.arguments import output_image, standardize_data_format, standardize_padding
 from minicnn.layers.input_spec import InputSpec
@@ -104,8 +103,7 @@ class Pooling(Spatial):
             ValueError: if it does not fit.
         """
         _, *image, _ = self.image_shape(input_shape)
-        over: Any = window3d_over if self.rank == 3 else window_over
-        window = over(tuple(image), self._of_image(self.pool_size), self._of_image(self.strides), self.padding)
+        window = window_over_space(tuple(image), self._of_image(self.pool_size), self._of_image(self.strides), self.padding)
         if min(window.output) < 1:
             self.compute_output_shape(input_shape)  # raises
         return window

@@ -23,11 +23,6 @@ from minicnn.variables import Variable
 __all__ = ["RNN", "CellLayer", "StackedRNNCells", "arguments_of", "carried_states"]
 
 
-def _op(name: str) -> Any:
-    """An op of `minicnn.ops`, which stands on the layers."""
-    return registry.lookup("operation", name)
-
-
 def arguments_of(local: dict[str, Any]) -> dict[str, Any]:
     """A constructor's arguments by name, out of its `locals()`."""
     named = {name: value for name, value in local.items() if name not in ("self", "kwargs", "__class__")}
@@ -113,7 +108,7 @@ def first_state_of(cell: Any, batch_size: Any, dtype: str) -> Any:
         first = cell.get_initial_state(batch_size=batch_size)
         return first if isinstance(first, (list, tuple)) else [first]
     sizes = cell.state_size if _are_several(cell.state_size) else [cell.state_size]
-    return [_op("full")((batch_size, *_axes(size)), 0.0, dtype) for size in sizes]
+    return [registry.operation("full")((batch_size, *_axes(size)), 0.0, dtype) for size in sizes]
 
 
 def step_of(cell: Any, inputs: Any, states: Any, training: bool) -> tuple[Any, Any]:
@@ -257,7 +252,7 @@ class RNN(Layer):
                 sequences, after = run.parts(sequences)
                 states += [after if cell.states > 1 else after[0]] if stacked else after
             if course.go_backwards and mask is not None:  # the next cell gets the steps in this order
-                mask = _op("flip")(mask, 1)
+                mask = registry.operation("flip")(mask, 1)
         return sequences, states
 
     def _step_by_step(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple[Any, list[Any]]:
@@ -272,9 +267,9 @@ class RNN(Layer):
         if states is None and self.stateful:
             states = map_struct(_symbolic if is_symbolic(sequences) else as_tensor, self.states)
         elif states is None:
-            N = _op("_size_of_axis")(sequences, 0) if is_symbolic(sequences) else len(sequences)
+            N = registry.operation("_size_of_axis")(sequences, 0) if is_symbolic(sequences) else len(sequences)
             states = first_state_of(self.cell, N, self.dtype)
-        mask = None if mask is None else _op("cast")(mask, "bool")
+        mask = None if mask is None else registry.operation("cast")(mask, "bool")
         steps: list[Any] = []
         for t in reversed(range(T)) if self.go_backwards else range(T):
             y, after = step_of(self.cell, sequences[:, t], states, training)
@@ -288,7 +283,7 @@ class RNN(Layer):
         if self.stateful:
             for variable, state in zip(flatten_struct(self.states), flatten_struct(states)):
                 variable.assign(state)
-        return _op("stack")(steps, 1) if self.return_sequences else steps[-1], states
+        return registry.operation("stack")(steps, 1) if self.return_sequences else steps[-1], states
 
     def _make_states(self, shape: Shape) -> None:
         if shape[0] is None:
@@ -342,12 +337,12 @@ def _shapes_of(sizes: Any, N: int | None) -> list[Any]:
 
 def _symbolic(state: Any) -> Any:
     """An array or a variable as a tensor of a graph."""
-    return state if isinstance(state, KerasTensor) else _op("constant").symbolic(x=state)
+    return state if isinstance(state, KerasTensor) else registry.operation("constant").symbolic(x=state)
 
 
 def _where(here: Any, new: Any, old: Any) -> Any:
     """`new` in the samples where `here` (N,) is true, `old` in the others."""
-    return _op("where")(_op("reshape")(here, (-1, *(1,) * (len(new.shape) - 1))), new, old)
+    return registry.operation("where")(registry.operation("reshape")(here, (-1, *(1,) * (len(new.shape) - 1))), new, old)
 
 
 class CellLayer(RNN):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from minicnn import regularizers, shapes
-from minicnn.backends.types import window_over
-from minicnn.backends.volumes import window3d_over
+from minicnn.backends.volumes import window_over_space
 from minicnn.layers.affine import Affine
 from minicnn.layers.arguments import output_image, standardize_data_format, standardize_padding
 from minicnn.layers.input_spec import InputSpec
@@ -80,8 +79,7 @@ class Sliding(Affine, Spatial):
         """
         _, *image, _ = self.image_shape(input_shape)
         size, strides, dilation = map(self._of_image, (self.kernel_size, self.strides, self.dilation_rate))
-        over: Any = window3d_over if self.rank == 3 else window_over
-        window = over(tuple(image), size, strides, self.padding, dilation, self.groups)
+        window = window_over_space(tuple(image), size, strides, self.padding, dilation, self.groups)
         if min(window.output) < 1:
             self.compute_output_shape(input_shape)  # raises
         return window

@@ -73,20 +73,20 @@ class KerasTensor(Symbolic, np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function.__name__ in registry.names("operation"):
-            return registry.lookup("operation", function.__name__)(*args, **kwargs)
+            return registry.operation(function.__name__)(*args, **kwargs)
         self.__array__()
 
     def __getitem__(self, key: Any) -> Any:
-        return registry.lookup("operation", "get_item")(self, key)
+        return registry.operation("get_item")(self, key)
 
     def reshape(self, *newshape: Any) -> Any:
         """`minicnn.ops.reshape`."""
         shape = newshape[0] if isinstance(newshape[0], (tuple, list)) else newshape
-        return registry.lookup("operation", "reshape")(self, shape)
+        return registry.operation("reshape")(self, shape)
 
     def squeeze(self, axis: Any = None) -> Any:
         """`minicnn.ops.squeeze`."""
-        return registry.lookup("operation", "squeeze")(self, axis)
+        return registry.operation("squeeze")(self, axis)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse(

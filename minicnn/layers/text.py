@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -120,15 +119,7 @@ class TextVectorization(Layer):
         """Take the words of texts for the vocabulary, the most frequent first: see `StringLookup.adapt`."""
         if self._lookup._is_given:
             raise ValueError(f"Cannot adapt layer '{self.name}' after setting a static vocabulary via `vocabulary` argument.")
-        counts: Counter[Any] = Counter()
-        documents: Counter[Any] = Counter()
-        total = 0
-        for batch in batches_of(data, steps):
-            for row in self._words(batch):
-                counts.update(row)
-                documents.update(set(row))
-                total += 1
-        self._lookup._learn(counts, documents, total)
+        self._lookup._learn(row for batch in batches_of(data, steps) for row in self._words(batch))
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
         """The words in the order of their numbers, which begin with those of the mask, "", and of unknown words."""

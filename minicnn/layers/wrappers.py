@@ -12,11 +12,6 @@ from minicnn.layers.tracing import takes
 __all__ = ["Bidirectional", "TimeDistributed", "Wrapper"]
 
 
-def _op(name: str) -> Any:
-    """An op of `minicnn.ops`, which stands on the layers."""
-    return registry.lookup("operation", name)
-
-
 @registry.register("layer")
 class Wrapper(Layer):
     """Base of the layers around another layer.
@@ -96,12 +91,12 @@ class TimeDistributed(Wrapper):
                 f"Layer '{self.name}': all sizes of a step must be known. Received: an input of shape {tuple(inputs.shape)}"
             )
         T = inputs.shape[1]
-        steps = _op("reshape")(inputs, (-1, *inputs.shape[2:]))
+        steps = registry.operation("reshape")(inputs, (-1, *inputs.shape[2:]))
         y = self.layer(steps, training=training)
         # A size that varies is inferred, the batch's from what is known of a step.
         if T is None:
-            T = _op("_size_of_axis")(inputs, 1)
-        return _op("reshape")(y, (-1, T, *y.shape[1:]))
+            T = registry.operation("_size_of_axis")(inputs, 1)
+        return registry.operation("reshape")(y, (-1, T, *y.shape[1:]))
 
 
 _MERGES = ("sum", "mul", "ave", "concat", None)
@@ -199,17 +194,17 @@ class Bidirectional(Layer):
             for layer, first in zip(layers, both)
         ]
         (y, *states), (y_back, *states_back) = found if self.return_state else [[one] for one in found]
-        y_back = _op("flip")(y_back, 1) if self.return_sequences else y_back
+        y_back = registry.operation("flip")(y_back, 1) if self.return_sequences else y_back
         ys = [y, y_back] if self.merge_mode is None else [self._merged(y, y_back)]
         return [*ys, *states, *states_back] if self.return_state or self.merge_mode is None else ys[0]
 
     def _merged(self, y: Any, y_back: Any) -> Any:
         if self.merge_mode == "concat":
-            return _op("concatenate")([y, y_back], -1)
+            return registry.operation("concatenate")([y, y_back], -1)
         if self.merge_mode == "mul":
-            return _op("multiply")(y, y_back)
-        total = _op("add")(y, y_back)
-        return _op("divide")(total, 2.0) if self.merge_mode == "ave" else total
+            return registry.operation("multiply")(y, y_back)
+        total = registry.operation("add")(y, y_back)
+        return registry.operation("divide")(total, 2.0) if self.merge_mode == "ave" else total
 
     def reset_state(self) -> None:
         """Forget the states that the last batch left.

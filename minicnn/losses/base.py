@@ -71,7 +71,7 @@ class Loss:
             return self._of_symbols(losses, sample_weight)
         ignored = self._ignored(y_true, losses)
         losses = losses * as_tensor(self._weights(losses.shape, sample_weight, self.dtype, ignored))
-        return losses if self.reduction in ("none", None) else registry.lookup("operation", "sum")(losses)
+        return losses if self.reduction in ("none", None) else registry.operation("sum")(losses)
 
     def _of_symbols(self, losses: Any, sample_weight: Any) -> Any:
         """The reduction as layers of a graph. The weights have a sample's axes, and perhaps one of size 1 more."""
@@ -79,15 +79,15 @@ class Loss:
         if sample_weight is not None:
             weight = cast_op(sample_weight, self.dtype)
             if len(weight.shape) == len(losses.shape) + 1:
-                weight = registry.lookup("operation", "squeeze")(weight, -1)
+                weight = registry.operation("squeeze")(weight, -1)
             for _ in range(len(losses.shape) - len(weight.shape)):
-                weight = registry.lookup("operation", "expand_dims")(weight, -1)
+                weight = registry.operation("expand_dims")(weight, -1)
             losses = losses * weight
         if self.reduction in ("none", None):
             return losses
-        total = registry.lookup("operation", "mean" if self.reduction in ("sum_over_batch_size", "mean") else "sum")(losses)
+        total = registry.operation("mean" if self.reduction in ("sum_over_batch_size", "mean") else "sum")(losses)
         if self.reduction == "mean_with_sample_weight":
-            total = total / registry.lookup("operation", "sum")(losses * 0 + weight)
+            total = total / registry.operation("sum")(losses * 0 + weight)
         return total
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -207,7 +207,7 @@ class Loss:
 
 def cast_op(value: Any, dtype: str) -> Any:
     """`value` as a tensor of that type, which keeps its gradient."""
-    return registry.lookup("operation", "cast")(value, dtype)
+    return registry.operation("cast")(value, dtype)
 
 
 def _reciprocal(divisor: Any) -> Any:
@@ -310,7 +310,7 @@ class RowLoss(Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The losses, one a row: the shape of `y_pred` without `axis`."""
         if is_watched(y_true, y_pred):
-            return registry.lookup("operation", "rows_of_loss")(y_true, y_pred, self)
+            return registry.operation("rows_of_loss")(y_true, y_pred, self)
         targets, predictions = self._targets(y_true, as_floats(y_pred))
         rows = to_rows(predictions, self.axis)
         losses = as_tensor(self._forward_rows(as_matrix(rows), targets)[0]).reshape(rows.shape[:-1])

@@ -39,7 +39,7 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
     """
     _check_shapes(y_true, y_pred)
     names = ("add", "cast", "ctc_loss", "full_like", "not_equal", "sum", "_size_of_axis")
-    add, cast, ctc_loss, full_like, not_equal, total, size = (registry.lookup("operation", name) for name in names)
+    add, cast, ctc_loss, full_like, not_equal, total, size = (registry.operation(name) for name in names)
     label_length = total(cast(not_equal(y_true, _BLANK), "int32"), -1)
     steps = add(full_like(label_length, 0), size(y_pred, 1))
     return ctc_loss(y_true, y_pred, label_length, steps, _BLANK)

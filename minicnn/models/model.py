@@ -201,7 +201,7 @@ class Model(Trainer, Layer):
         for layer in (node.layer for node in nodes):
             if any(id(variable) not in held for variable in layer.weights):
                 raise ValueError(f"Model '{self.name}' was given a loss of layer '{layer.name}', which is no layer of its own.")
-        self._graph_losses += [registry.lookup("operation", "sum")(one) for one in symbolic]
+        self._graph_losses += [registry.operation("sum")(one) for one in symbolic]
         self._forget_plans()
 
     def _default_output_names(self) -> list[str]:

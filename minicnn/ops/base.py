@@ -217,7 +217,7 @@ def _stacked(value: Any) -> Any:
     """A list of tensors in the place of a tensor, as one, so that gradients reach its items; a list of numbers as it is."""
     if not isinstance(value, (list, tuple)) or not _has(value, _is_followed):
         return value
-    stack: Any = registry.lookup("operation", "stack")
+    stack: Any = registry.operation("stack")
     return stack([item if _is_followed(item) else _as_array(item) for item in map(_stacked, value)])
 
 
@@ -252,7 +252,7 @@ class Operation(Layer):
 
     def __init__(self, op: str, arguments: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(name=kwargs.pop("name", None) or registry.unique_name(op.lstrip("_")), **kwargs)
-        self.op = registry.lookup("operation", op)
+        self.op = registry.operation(op)
         self.arguments = arguments
         self.built = True
 

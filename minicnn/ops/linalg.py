@@ -14,7 +14,7 @@ import numpy as np
 
 from minicnn.ops.base import namespace, op
 from minicnn.ops.elementwise import log, multiply
-from minicnn.ops.products import matmul
+from minicnn.ops.products import _t, matmul
 from minicnn.ops.rearranging import diagonal
 from minicnn.ops.reductions import norm, sum
 from minicnn.ops.shaping import eye, ndim, reshape, swapaxes
@@ -36,10 +36,6 @@ __all__ = [
     "solve_triangular",
     "svd",
 ]
-
-
-def _t(x: Any) -> Any:
-    return x.swapaxes(-1, -2)
 
 
 def _check_square(name: str, x: Any) -> None:
@@ -64,10 +60,10 @@ def _joined(parts: tuple[Any, ...], axes: tuple[int, ...]) -> Any:
     return namespace(*parts).concatenate(flat, -1)
 
 
-def _unjoined(dy: Any, likes: tuple[Any, ...]) -> list[Any]:
-    """The gradients at arrays that `_joined` made one of."""
-    starts = np.cumsum([0, *(like[0] for like in likes)]).tolist()
-    return [dy[..., start : start + size].reshape(shape) for start, (size, shape) in zip(starts, likes)]
+def _unjoined(dy: Any, parts: tuple[Any, ...], axes: tuple[int, ...]) -> list[Any]:
+    """The gradients at the arrays that `_joined` made one of."""
+    ends = np.cumsum([math.prod(part.shape[part.ndim - n :]) for part, n in zip(parts, axes, strict=True)]).tolist()
+    return [dy[..., start:end].reshape(part.shape) for part, start, end in zip(parts, [0, *ends], ends)]
 
 
 # --- inverses ---------------------------------------------------------------------------
@@ -288,7 +284,7 @@ def _qr(x: Any, mode: str) -> Any:
 @_qr.gradient
 def _(dy: Any, saved: Any) -> Any:
     x, q, r = saved
-    dq, dr = _unjoined(dy, tuple((math.prod(part.shape[-2:]), part.shape) for part in (q, r)))
+    dq, dr = _unjoined(dy, (q, r), (2, 2))
     M, N = x.shape[-2:]
     if q.shape[-1] > N:
         raise NotImplementedError(f'`qr` has a gradient with mode="reduced" only, for more rows than columns: {M} x {N}')
@@ -337,7 +333,7 @@ def _(dy: Any, saved: Any) -> Any:
     triangle: S + S' there, S on the diagonal."""
     w, v = saved
     xp = namespace(w)
-    dw, dv = _unjoined(dy, ((w.shape[-1], w.shape), (math.prod(v.shape[-2:]), v.shape)))
+    dw, dv = _unjoined(dy, (w, v), (1, 2))
     eye = xp.eye(w.shape[-1], dtype=w.dtype)
     f = (1 - eye) / (w[..., None, :] - w[..., :, None] + eye)
     s = v @ (eye * dw[..., None, :] + f * (_t(v) @ dv)) @ _t(v)
@@ -370,8 +366,7 @@ def _(dy: Any, saved: Any) -> Any:
     """
     u, s, vt = saved
     xp = namespace(s)
-    sizes = tuple((size, shape) for size, shape in ((math.prod(p.shape[-n:]), p.shape) for p, n in ((u, 2), (s, 1), (vt, 2))))
-    du, ds, dvt = _unjoined(dy, sizes)
+    du, ds, dvt = _unjoined(dy, (u, s, vt), (2, 1, 2))
     K = s.shape[-1]
     if xp.any(du[..., K:]) or xp.any(dvt[..., K:, :]):
         raise NotImplementedError("`svd` has no gradient at the vectors that only full_matrices=True adds")

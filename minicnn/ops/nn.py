@@ -13,7 +13,7 @@ from minicnn import activations, backends, config, losses, registry, shapes
 from minicnn.backends import ops as kernels
 from minicnn.backends import volumes
 from minicnn.backends.reference.im2col import col2im, im2col
-from minicnn.backends.types import Window, transposed_window, window_over
+from minicnn.backends.types import Window, window_over
 from minicnn.ops.base import Op, op
 from minicnn.ops.elementwise import add, log10, multiply, rsqrt, square, subtract, where
 from minicnn.ops.products import einsum
@@ -71,8 +71,7 @@ def _window(x: Any, size: Any, strides: Any, padding: str, dilation: Any = 1, gr
     """The window over images or volumes x."""
     settings = ((size, "size"), (strides, "strides"), (dilation, "dilation"))
     size, strides, dilation = (shapes.integers(value, x.ndim - 2, name) for value, name in settings)
-    over: Any = window_over if x.ndim == 4 else volumes.window3d_over
-    return over(x.shape[1:-1], size, strides, padding.lower(), dilation, groups)
+    return volumes.window_over_space(x.shape[1:-1], size, strides, padding.lower(), dilation, groups)
 
 
 def _last(x: Any, data_format: str | None) -> Any:
@@ -155,8 +154,7 @@ def _conv2d_transpose(inputs: Any, kernel: Any, strides: Any, padding: str, outp
     extra = (output_padding,) * rank if output_padding is None or isinstance(output_padding, int) else output_padding
     sizes = zip(places, size, steps, dilation, extra)
     image = tuple(shapes.transposed_size(at, K, step, padding.lower(), hole, more) for at, K, step, hole, more in sizes)
-    over: Any = transposed_window if rank == 2 else volumes.transposed_window3d
-    window = over(places, image, size, steps, dilation)
+    window = volumes.transposed_window_over_space(places, image, size, steps, dilation)
     spread = kernels.conv2d_transpose_forward if rank == 2 else volumes.conv3d_transpose_forward
     return spread(x, kernel, None, window, image), (x, kernel, window)
 

@@ -70,8 +70,8 @@ PLANTS = [
     Plant(
         "second_loss_of_tensors_replaces_the_first",
         "models/model.py",
-        'self._graph_losses += [registry.lookup("operation", "sum")(one) for one in symbolic]',
-        'self._graph_losses = [registry.lookup("operation", "sum")(one) for one in symbolic]',
+        'self._graph_losses += [registry.operation("sum")(one) for one in symbolic]',
+        'self._graph_losses = [registry.operation("sum")(one) for one in symbolic]',
         ("tests/models/test_own_steps.py::test_a_loss_of_the_models_own_tensors_and_none_in_compile",),
     ),
     Plant(

@@ -132,14 +132,14 @@ PLANTS = [
     Plant(
         "loss_in_a_graph_divides_by_weights_that_are_not_repeated",
         "losses/base.py",
-        'registry.lookup("operation", "sum")(losses * 0 + weight)',
-        'registry.lookup("operation", "sum")(weight)',
+        'registry.operation("sum")(losses * 0 + weight)',
+        'registry.operation("sum")(weight)',
         ("tests/test_losses.py::test_a_loss_in_a_graph_is_that_of_arrays",),
     ),
     Plant(
         "weights_in_a_column_multiply_each_other_in_a_graph",
         "losses/base.py",
-        'weight = registry.lookup("operation", "squeeze")(weight, -1)',
+        'weight = registry.operation("squeeze")(weight, -1)',
         "pass",
         ("tests/test_losses.py::test_a_loss_in_a_graph_is_that_of_arrays",),
     ),

@@ -116,11 +116,11 @@ def registered_name(item: Any) -> str:
 
 
 @contextlib.contextmanager
-def custom_object_scope(objects: dict[str, Any]) -> Iterator[None]:
-    """Within the `with` block, and in this thread, names in `objects` are known to `get`, `from_config` and `load_model`."""
+def custom_object_scope(custom_objects: dict[str, Any] | None) -> Iterator[None]:
+    """Within the `with` block, and in this thread, these names are known to `get`, `from_config` and `load_model`."""
     before = _scope.get()
     try:
-        _scope.set({**before, **objects})
+        _scope.set({**before, **(custom_objects or {})})
         yield
     finally:
         _scope.set(before)

@@ -54,7 +54,8 @@ def serialize(obj: Any) -> Any:
     if isinstance(obj, np.ndarray):
         return {"class_name": "__numpy__", "config": {"value": obj.tolist(), "dtype": str(obj.dtype)}}
     if isinstance(obj, (list, tuple)):
-        return [serialize(item) for item in obj]
+        items = [serialize(item) for item in obj]
+        return tuple(items) if isinstance(obj, tuple) else items
     if isinstance(obj, dict):
         return {key: serialize(value) for key, value in obj.items()}
     if isinstance(obj, types.FunctionType):
@@ -102,7 +103,8 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
         ValueError: for an unknown name, or a lambda.
     """
     if isinstance(config, (list, tuple)):
-        return [deserialize(item, family, custom_objects) for item in config]
+        items = [deserialize(item, family, custom_objects) for item in config]
+        return tuple(items) if isinstance(config, tuple) else items
     by_name = isinstance(config, str) and family is not None
     if by_name:
         config = {"class_name": config}

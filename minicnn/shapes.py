@@ -52,8 +52,7 @@ def integers(value: int | Sequence[int], count: int, argument: str, *, allow_zer
         >>> integers(3, 2, "kernel_size")
         (3, 3)
     """
-    least, wanted = (0, "non-negative") if allow_zero else (1, "positive")
-    message = f"The `{argument}` argument must be a tuple of {count} integers. Received: {argument}={value!r}"
+    message = f"The `{argument}` argument must be a tuple of {count} integers. Received {argument}={value!r}"
     if isinstance(value, bool):
         raise ValueError(message)
     if isinstance(value, int) or hasattr(value, "__index__"):
@@ -66,8 +65,10 @@ def integers(value: int | Sequence[int], count: int, argument: str, *, allow_zer
             raise ValueError(message) from None
         if len(values) != count or not exact:
             raise ValueError(message)
-    if min(values) < least:
-        raise ValueError(f"{message}, including values that are not {wanted}: they must all be >= {least}.")
+    too_small = {v for v in values if v < (0 if allow_zero else 1)}
+    if too_small:
+        demand = "value >= 0" if allow_zero else "value > 0"
+        raise ValueError(f"{message}, including values {too_small} that do not satisfy `{demand}`")
     return values
 
 

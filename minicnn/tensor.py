@@ -26,10 +26,12 @@ class _Watching(threading.local):
 
     Attributes:
         tapes: that record, the outermost first. tracing: the calls of layers that are being traced, one within the other.
+        training: what the innermost call on arrays that runs says of it; None where none does.
     """
 
     tapes: tuple[Any, ...] = ()
     tracing: tuple[Any, ...] = ()
+    training: bool | None = None
 
 
 watching = _Watching()

@@ -10,7 +10,7 @@ from minicnn import constraints, initializers, registry, regularizers
 from minicnn.layers.activation import Softmax
 from minicnn.layers.affine import Affine
 from minicnn.layers.arguments import reject_unsupported
-from minicnn.layers.base import Layer, as_shape
+from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.regularization import Dropout
 from minicnn.layers.symbolic import Shape
@@ -198,8 +198,6 @@ class MultiHeadAttention(Layer):
         return EinsumDense(equation, shape, bias_axes=bias_axes, name=name, dtype=self.dtype, **own, **more)
 
     def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
-        if isinstance(query_shape, dict):
-            query_shape, value_shape, key_shape = (query_shape.get(f"{one}_shape") for one in ("query", "value", "key"))
         key_shape = value_shape if key_shape is None else key_shape
         if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
             raise ValueError(
@@ -230,9 +228,6 @@ class MultiHeadAttention(Layer):
         if value is None:
             raise ValueError(f"MultiHeadAttention is called on (query, value) or (query, value, key). Layer: '{self.name}'.")
         key = value if key is None else key
-        if not self.built:
-            inputs = {"query": query, "value": value, "key": key}
-            self.build_once({f"{name}_shape": (None, *one.shape[1:]) for name, one in inputs.items()})
         return super().__call__(query, value, key, *args, **kwargs)
 
     def call(
@@ -287,13 +282,6 @@ class MultiHeadAttention(Layer):
         settings |= {"output_shape": self._output_shape, "sliding_window": None}
         settings.setdefault("activity_regularizer", None)
         return settings | {name: _KINDS[name.partition("_")[2]].serialize(one) for name, one in self._of_weights.items()}
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        return None if self._build_shape is None else {"shapes_dict": self._build_shape}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        if config and config.get("shapes_dict"):
-            self.build_once(as_shape(config["shapes_dict"]))
 
 
 def _fresh(initializer: Any) -> Any:

@@ -22,7 +22,7 @@ from minicnn.layers.arguments import reject_unsupported, standardize_data_format
 from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape, is_symbolic
-from minicnn.layers.tracing import MISSING
+from minicnn.layers.tracing import MISSING, said_training
 from minicnn.seeds import SeedGenerator
 from minicnn.tensor import as_tensor
 
@@ -127,7 +127,8 @@ class ImageLayer(Layer):
             if key in inputs:
                 value = backends.asarray(np.asarray(inputs[key]), None if key == "labels" else self.dtype)
                 batch[key] = moved_last(value[None] if lone else value, axes)
-        changed = self.transform_parts(batch, self._trains_by_default if training is None else bool(training))
+        said = said_training(training)
+        changed = self.transform_parts(batch, self._trains_by_default if said is None else said)
         found = dict(inputs)
         for key, axes in self._parts:
             if key in changed:

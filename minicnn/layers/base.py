@@ -60,7 +60,17 @@ from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.masks import attach_masks, leave_out_of_config, mask_of
 from minicnn.layers.symbolic import KerasTensor, Node, Shape, carry_trials, is_symbolic
-from minicnn.layers.tracing import MISSING, call_traced, not_traced, running_trace, shapes_of, takes, takes_training
+from minicnn.layers.tracing import (
+    MISSING,
+    call_traced,
+    not_traced,
+    running_trace,
+    said_training,
+    saying_training,
+    shapes_of,
+    takes,
+    takes_training,
+)
 from minicnn.seeds import SeedGenerator
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import Tensor, as_tensor, watching
@@ -135,7 +145,9 @@ class Layer:
         if isinstance(shape, (int, np.integer)):
             shape = (int(shape),)
         if not isinstance(trainable, (bool, np.bool_)):
-            raise ValueError(f"The `trainable` argument must be a boolean. Received: trainable={trainable!r}")
+            raise ValueError(
+                f"Expected `trainable` to be a boolean. Received: trainable={trainable!r} (of type {type(trainable)})"
+            )
         if name is not None and not isinstance(name, str):
             raise ValueError(f"Argument `name` must be a string. Received: name={name!r}")
         if name is not None and "/" in name:
@@ -143,7 +155,7 @@ class Layer:
         self.name = name or registry.unique_name(registry.snake_case(type(self).__name__))
         self.dtype = dtype_name(dtype, f"Layer '{self.name}'")
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.built = False
+        self.built = type(self).build is Layer.build  # nothing to make
         self._trainable = bool(trainable)
         # In the order of creation, by what they were created as: a flag that is changed later moves no weight.
         self._trainable_variables: list[Variable] = []
@@ -192,9 +204,11 @@ class Layer:
         The default runs the layer's `call`, under a tape. (A plan does not come here: it runs what `call` was traced to.)
         """
         if not self._has_call:
-            raise NotImplementedError(f"Layer {type(self).__name__} needs a method `forward(self, x, training)`.")
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} does not have a `call()` method implemented, nor a `forward(self, x, training)`."
+            )
         inputs = as_tensor(x)
-        with tape.GradientTape() as recorded:
+        with tape.GradientTape() as recorded, saying_training(training):
             recorded.watch(inputs)
             y = self.call(inputs, **({"training": training} if takes_training(self.call) else {}))
         return pack_struct(*_same(y, lambda one: backends.asarray(_host(one), self.dtype))), (recorded, inputs, y)
@@ -252,19 +266,21 @@ class Layer:
         """Create a weight, owned by this layer.
 
         Args:
-            shape: default (), a scalar. initializer: default "glorot_uniform".
+            shape: default (), a scalar. initializer: default "glorot_uniform", of whole numbers and bools "zeros".
             trainable: whether `backward` returns a gradient for it.
             regularizer, constraint: as in Keras.
         """
         if isinstance(shape, str):
             raise ValueError(
-                f"`add_weight()` takes `shape` first. Received: add_weight({shape!r}, ...). "
+                f"`name` must be passed as a keyword argument. Received: add_weight({shape!r}, ...). "
                 f"Use: add_weight(shape=..., name={shape!r})."
             )
+        kind = np.dtype(dtype or self.dtype)
+        default = "glorot_uniform" if kind.kind == "f" else "zeros"
         variable = Variable(
-            initializers.get("glorot_uniform" if initializer is None else initializer),
+            initializers.get(default if initializer is None else initializer),
             shape=tuple(int(extent) for extent in (shape or ())),
-            dtype=dtype or self.dtype,
+            dtype=kind.name,
             trainable=trainable,
             name=name or registry.unique_name("variable"),
             regularizer=regularizers.get(regularizer),
@@ -289,6 +305,11 @@ class Layer:
         if not any(value is item for item in owned):
             owned.append(value)
 
+    def _forget_losses(self) -> None:
+        """Leave out what calls so far added to `losses`, of this layer and of those it holds."""
+        for layer in self._flatten_layers():
+            layer._added_losses, layer._activity_penalty = [], None
+
     def add_loss(self, loss: Any) -> None:
         """Add a tensor (or several), computed in `call`, to the loss that the model is trained with."""
         into = running_trace()
@@ -307,6 +328,8 @@ class Layer:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        for variable in self._trainable_variables:
+            variable.trainable = bool(value)
         count_trainable_change()
         for layer in self._held_layers:
             layer.trainable = bool(value)
@@ -415,11 +438,15 @@ class Layer:
     # --- calling ----------------------------------------------------------------------
 
     def build_once(self, input_shape: Any) -> None:
-        """`build`, unless that was done."""
-        if self.built:
+        """`build`, unless that was done. Of a dict of shapes, a `build` of several arguments takes each by its name."""
+        unseen = self._build_shape is None and type(self).build is Layer.build  # built from the start, for no shape
+        if self.built and not unseen:
             return
         with not_traced():  # also where it is first called in the `call` of another
-            self.build(input_shape)
+            if isinstance(input_shape, dict) and len(inspect.signature(self.build).parameters) > 1:
+                self.build(**input_shape)
+            else:
+                self.build(input_shape)
             self.built = True
             self._build_shape = input_shape
             self._name_paths()
@@ -465,6 +492,7 @@ class Layer:
             inputs = _constants(inputs)  # in a `call`: positions for an embedding, say, whose weights are to be trained
         if self._has_call:
             return self._run_call((inputs, *args), kwargs, training)
+        self._refuse_others(args, kwargs)
         if is_symbolic(inputs):
             return self._call_symbolic(inputs, training)
         takes_list = isinstance(inputs, (list, tuple)) and len(inputs) > 0 and hasattr(inputs[0], "shape")
@@ -477,14 +505,29 @@ class Layer:
         batchless: list[Shape] = [(None, *shape[1:]) for shape in shapes]
         assert_input_compatibility(self.input_spec, list(shapes), self.name)
         self.build_once(batchless if takes_list else batchless[0])
-        y, saved = self.forward(x, self._trains_by_default if training is None else bool(training))
+        said = said_training(training)
+        y, saved = self.forward(x, self._trains_by_default if said is None else said)
         result = as_tensor(y)
         if watching.tapes:
             given = list(inputs) if takes_list else [inputs]
             record_call(self, self._weights_with_gradients, given, result, saved, takes_list)
         if self.activity_regularizer is not None:
-            self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / result.shape[0])
+            self._activity_penalty = recorded_penalty(self.activity_regularizer, result, 1 / max(result.shape[0], 1))
         return result
+
+    def _refuse_others(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise for what a layer without a `call` was given beside its inputs, `training` and `mask`."""
+        for value in args:
+            if value is not None and not hasattr(value, "shape"):
+                raise ValueError(
+                    f"Layer '{self.name}': Only input tensors may be passed as positional arguments. The following argument "
+                    f"value should be passed as a keyword argument: {value!r} (of type {type(value)})"
+                )
+        if any(value is not None for value in args) or kwargs:
+            raise TypeError(
+                f"Layer '{self.name}' takes its inputs (several in a list), `training` and `mask`. Received besides: "
+                f"{len(args)} positional arguments, and the keyword arguments {sorted(kwargs)}"
+            )
 
     def _named_inputs(self, kwargs: dict[str, Any]) -> Any:
         """The first argument of `call`, taken out of those that are given by name."""
@@ -493,27 +536,58 @@ class Layer:
             raise TypeError(f"Layer '{self.name}': missing a required argument: {first!r}")
         return kwargs.pop(first)
 
+    def _shapes_for_build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What `build_once` takes for a call: the shapes of its first argument; or, where `build` has several arguments and the
+        call tensors for them, a dict of their shapes.
+
+        Raises:
+            ValueError: if such an argument of `build` is not called "x_shape", after an argument "x" of `call`.
+        """
+        names = [] if self.built else list(inspect.signature(self.build).parameters)
+        if len(names) < 2:
+            return shapes_of(args[0])
+        parameters = inspect.signature(self.call).parameters
+        given = inspect.signature(self.call).bind_partial(*args, **kwargs).arguments
+        found = {}
+        for name in names:
+            argument = name.removesuffix("_shape")
+            if argument == name or argument not in parameters:
+                wrong = "does not end in `_shape`" if argument == name else f"but `call()` does not have argument `{argument}`"
+                raise ValueError(
+                    f"Layer '{self.name}': a `build` of several arguments gets the shapes of those of `call`: "
+                    f"`build(self, x_shape, y_shape)` of `call(self, x, y)`. Received: argument `{name}`, "
+                    f"{'which ' if argument == name else ''}{wrong}."
+                )
+            if given.get(argument) is not None:
+                found[name] = shapes_of(given[argument])
+        return found if len(found) > 1 else shapes_of(args[0])
+
     def _run_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
         """`call`: on symbolic tensors traced into the graph, on arrays run as it stands."""
         symbolic = is_symbolic([*args, *kwargs.values()])
         if not symbolic:
             args = tuple(_as_tensors(item, self.dtype) for item in args)
-        shapes = shapes_of(args[0])
+        shapes = self._shapes_for_build(args, kwargs)
         first = flatten_struct(args[0])
         assert_input_compatibility(self.input_spec, [tuple(item.shape) for item in first if hasattr(item, "shape")], self.name)
         if symbolic and self._batch_input_shape is None and not self._inbound_nodes and len(first) == 1:
             self._batch_input_shape = first[0].shape
         self.build_once(shapes if symbolic else with_batch(None, shapes))
-        self._added_losses = []
+        self._forget_losses()
         if symbolic:
             result = call_traced(self, args, kwargs, training)
         else:
+            said = said_training(training)
             wants = takes_training(self.call)
-            result = self.call(*args, **kwargs, **({"training": bool(training)} if wants and training is not None else {}))
+            if said is None and wants:
+                said = inspect.signature(self.call).parameters["training"].default
+                said = said if isinstance(said, bool) else None
+            with saying_training(said):
+                result = self.call(*args, **kwargs, **({"training": said} if wants and said is not None else {}))
             result = pack_struct(*_same(result, lambda one: one if isinstance(one, Tensor) else as_tensor(_host(one))))
             if self.activity_regularizer is not None:
                 regularizer = self.activity_regularizer
-                of_first, *others = [recorded_penalty(regularizer, one, 1 / len(one)) for one in flatten_struct(result)]
+                of_first, *others = [recorded_penalty(regularizer, one, 1 / max(len(one), 1)) for one in flatten_struct(result)]
                 self._activity_penalty = sum(others, of_first)
         self._name_paths()
         return result
@@ -614,11 +688,15 @@ class Layer:
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build_from_config` needs to create the weights before their values are loaded."""
-        return None if self._build_shape is None else {"input_shape": self._build_shape}
+        if self._build_shape is None:
+            return None
+        several = isinstance(self._build_shape, dict) and len(inspect.signature(self.build).parameters) > 1
+        return {"shapes_dict" if several else "input_shape": self._build_shape}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        if config and config.get("input_shape") is not None:
-            self.build_once(as_shape(config["input_shape"]))
+        shapes = (config or {}).get("shapes_dict") or (config or {}).get("input_shape")
+        if shapes is not None:
+            self.build_once(as_shape(shapes))
 
     def save_own_variables(self, store: Any) -> None:
         """Put the layer's own variables into a mapping, under "0", "1", ..."""
@@ -685,10 +763,12 @@ def _as_tensors(value: Any, dtype: str) -> Any:
 
 
 def with_batch(size: int | None, shapes: Any) -> Any:
-    """Shapes with another first size: a structure of tuples."""
+    """Shapes with another first size: a structure of tuples, and of None for what has no shape."""
     if isinstance(shapes, dict):
         return {key: with_batch(size, item) for key, item in shapes.items()}
-    return [with_batch(size, item) for item in shapes] if isinstance(shapes, list) else (size, *shapes[1:])
+    if isinstance(shapes, list):
+        return [with_batch(size, item) for item in shapes]
+    return None if shapes is None else (size, *shapes[1:])
 
 
 def record_call(

@@ -10,20 +10,23 @@ import warnings
 from typing import Any
 
 from minicnn.layers.symbolic import KerasTensor
-from minicnn.structure import flatten_struct
+from minicnn.structure import flatten_struct, map_struct
 
 __all__ = ["attach_masks", "leave_out_of_config", "mask_of", "masked_outputs"]
 
 
 _READ_BY_KERAS = {
-    *("Add", "Attention", "Average", "BatchNormalization", "Concatenate", "Dot", "GlobalAveragePooling1D", "Lambda", "Maximum"),
-    *("Minimum", "MultiHeadAttention", "Multiply", "Softmax", "Subtract"),
+    *("Attention", "BatchNormalization", "GlobalAveragePooling1D", "Lambda", "Maximum", "Minimum", "MultiHeadAttention"),
+    *("Multiply", "Softmax"),
 }
 
 
 def mask_of(inputs: Any) -> Any:
-    """The mask of a tensor, or of the first of several; None where there is none."""
-    return next((getattr(one, "_keras_mask", None) for one in flatten_struct(inputs)), None)
+    """The mask of a tensor; of several in a list or a dict theirs, in that structure. None where there is none."""
+    if isinstance(inputs, (list, tuple, dict)):
+        masks = map_struct(mask_of, inputs)
+        return masks if any(one is not None for one in flatten_struct(masks)) else None
+    return getattr(inputs, "_keras_mask", None)
 
 
 def attach_masks(layer: Any, inputs: Any, outputs: Any, mask: Any) -> None:
@@ -32,12 +35,12 @@ def attach_masks(layer: Any, inputs: Any, outputs: Any, mask: Any) -> None:
     Args:
         mask: that the layer was given, or that its input has; None for none.
     """
+    if mask is not None and type(layer).__name__ in _READ_BY_KERAS:
+        raise NotImplementedError(
+            f"Layer '{layer.name}' was passed an input with a mask attached to it, which minicnn's {type(layer).__name__} "
+            "does not look at, while Keras's does."
+        )
     if not layer.supports_masking:
-        if mask is not None and type(layer).__name__ in _READ_BY_KERAS:
-            raise NotImplementedError(
-                f"Layer '{layer.name}' was passed an input with a mask attached to it, which minicnn's {type(layer).__name__} "
-                "does not look at, while Keras's does."
-            )
         if mask is not None:
             warnings.warn(
                 f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask attached to it. "

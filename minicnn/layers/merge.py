@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from math import prod
 from typing import Any, ClassVar
 
@@ -44,6 +45,30 @@ class _Merge(Layer):
             raise ValueError(f"{self._demand.format(input_shape)} Layer: '{self.name}'.")
         self.compute_output_shape(input_shape)
         self.built = True
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """A mask of the output, of the inputs' masks: a list, with None for an input without one.
+
+        Raises:
+            ValueError: if `inputs` or `mask` is no list, or they are of several lengths.
+        """
+        if mask is None:
+            return None
+        for name, value in (("mask", mask), ("inputs", inputs)):
+            if not isinstance(value, (list, tuple)):
+                raise ValueError(f"Layer '{self.name}': `{name}` should be a list. Received: {name}={value}")
+        if len(mask) != len(inputs):
+            raise ValueError(
+                f"Layer '{self.name}': the lists `inputs` and `mask` should have the same length. "
+                f"Received: {len(inputs)} inputs and {len(mask)} masks."
+            )
+        return self._merged_mask(list(inputs), list(mask))
+
+    def _merged_mask(self, inputs: list[Any], masks: list[Any]) -> Any:
+        """A step counts where it does in one of the inputs; all steps do where they all do in one."""
+        if any(one is None for one in masks):
+            return None
+        return functools.reduce(registry.operation("logical_or"), masks)
 
 
 def _aligned(x: list[Any]) -> tuple[list[Any], list[tuple[Shape, Shape]]]:
@@ -267,6 +292,9 @@ class Dot(_Merge):
             gradients = [ops.unitnorm_backward(gradient, matrix, config.epsilon()) for gradient, matrix in zip(gradients, rows)]
         return [_from_rows(gradient, axis, shape) for gradient, axis, shape in zip(gradients, axes, shapes)], ()
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: the steps are summed over, or stand beside those of the other input."""
+
     def count_flops(self, input_shape: list[Shape], output_shape: Shape) -> int:
         axis = self._axes_of(*map(len, input_shape))[0]
         return 2 * prod(output_shape[1:]) * input_shape[0][axis]  # type: ignore[arg-type, operator]
@@ -314,6 +342,21 @@ class Concatenate(_Merge):
         output = [found.pop() if len(found) == 1 else None for found in sizes]
         output[axis] = None if None in along else sum(along)  # type: ignore[arg-type]
         return tuple(output)
+
+    def _merged_mask(self, inputs: list[Any], masks: list[Any]) -> Any:
+        """The masks one after another along `axis`, each as one of its input's elements; a step counts where one of them does."""
+        if all(one is None for one in masks):
+            return None
+        of_elements = []
+        for x, mask in zip(inputs, masks):
+            missing = len(x.shape) - (0 if mask is None else len(mask.shape))
+            if missing:
+                whole = registry.operation("full_like")(x, True, "bool")
+                for _ in range(0 if mask is None else missing):
+                    mask = registry.operation("expand_dims")(mask, -1)
+                mask = whole if mask is None else registry.operation("logical_and")(mask, whole)
+            of_elements.append(mask)
+        return registry.operation("any")(registry.operation("concatenate")(of_elements, self.axis), -1)
 
     def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
         return ops.concatenate_forward(list(x), self.axis), [item.shape[self.axis] for item in x]

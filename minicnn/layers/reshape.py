@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import backends, registry, serialization
+from minicnn import backends, config, registry, serialization
 from minicnn.backends import ops
 from minicnn.layers.arguments import standardize_data_format
 from minicnn.layers.axes import moved_back, moved_last
@@ -181,17 +181,26 @@ class Rescaling(Layer):
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         if not self._by_channel:
             return ops.rescale(x, float(self.scale), float(self.offset)), None
+        x = moved_last(x, self._channel_axes(x))
         # Batch normalization with the statistics 0 and 1: y = scale * (x - 0) / sqrt(1) + offset
         scale, offset, zeros, ones = (
             backends.asarray(np.broadcast_to(value, x.shape[-1:]), x.dtype) for value in (self.scale, self.offset, 0, 1)
         )
-        return ops.batchnorm_inference(x, scale, offset, zeros, ones, 0.0), (x, scale, zeros, ones)
+        y = ops.batchnorm_inference(x, scale, offset, zeros, ones, 0.0)
+        return moved_back(y, self._channel_axes(x)), (x, scale, zeros, ones)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
         if saved is None:
             return ops.rescale(dy, float(self.scale), 0.0), ()
         x, scale, zeros, ones = saved
-        return ops.batchnorm_inference_backward(dy, x, scale, zeros, ones, 0.0)[0], ()
+        axes = self._channel_axes(dy)
+        dx = ops.batchnorm_inference_backward(moved_last(dy, axes), x, scale, zeros, ones, 0.0)[0]
+        return moved_back(dx, axes), ()
+
+    @staticmethod
+    def _channel_axes(x: Any) -> list[int]:
+        """The channels' axis of images, where it is not the last."""
+        return [-3] if config.image_data_format() == "channels_first" and x.ndim > 2 else []
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

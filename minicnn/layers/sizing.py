@@ -167,9 +167,15 @@ class _Bordered(Spatial):
         N, *image, C = self.image_shape(input_shape)
         sizes = [None if size is None else size + self._sign * sum(sides) for size, sides in zip(image, self._sides)]
         if any(size is not None and size <= 0 for size in sizes):
+            # Keras has another sentence for signals.
+            demand = (
+                f"`cropping` parameter of `{type(self).__name__}` layer must be smaller than the input's length"
+                if self.rank == 1
+                else "Values in `cropping` argument should be smaller than the corresponding spatial dimension of the input"
+            )
             raise ValueError(
-                "Values in `cropping` argument should be smaller than the corresponding spatial dimension of the input. "
-                f"Received: input_shape={tuple(input_shape)}, cropping={self._sides[-self.rank :]}. Layer: '{self.name}'."
+                f"{demand}. Received: input_shape={tuple(input_shape)}, cropping={self._sides[-self.rank :]}. "
+                f"Layer: '{self.name}'."
             )
         return self.given_shape((N, *sizes, C))
 

@@ -16,7 +16,18 @@ from minicnn.layers.symbolic import KerasTensor, Node
 from minicnn.structure import flatten_struct, map_struct, pack_struct
 from minicnn.tensor import watching
 
-__all__ = ["Trace", "call_traced", "not_traced", "running_trace", "shapes_of", "takes", "takes_training", "trace"]
+__all__ = [
+    "Trace",
+    "call_traced",
+    "not_traced",
+    "running_trace",
+    "said_training",
+    "saying_training",
+    "shapes_of",
+    "takes",
+    "takes_training",
+    "trace",
+]
 
 
 class Trace:
@@ -63,6 +74,21 @@ def takes(function: Callable[..., Any], argument: str) -> bool:
 def takes_training(function: Callable[..., Any]) -> bool:
     """Whether it does something else in training."""
     return takes(function, "training")
+
+
+def said_training(training: bool | None) -> bool | None:
+    """What a call on arrays says of `training`: itself, or else the call of a layer around it; None where nobody does."""
+    return watching.training if training is None else bool(training)
+
+
+@contextlib.contextmanager
+def saying_training(training: bool | None) -> Iterator[None]:
+    """Within the block, what `said_training` of a call that does not say it."""
+    before, watching.training = watching.training, training
+    try:
+        yield
+    finally:
+        watching.training = before
 
 
 @contextlib.contextmanager
@@ -137,9 +163,9 @@ def call_traced(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], train
 
 
 def shapes_of(args: Any) -> Any:
-    """The shapes of what a layer is called on, in its structure."""
+    """The shapes of what a layer is called on, in its structure; None for what has none."""
     if isinstance(args, dict):
         return {key: shapes_of(value) for key, value in args.items()}
     if isinstance(args, (list, tuple)):
         return [shapes_of(item) for item in args]
-    return tuple(args.shape)
+    return tuple(args.shape) if hasattr(args, "shape") else None

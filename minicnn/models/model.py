@@ -13,7 +13,7 @@ from minicnn.layers import InputLayer, Layer
 from minicnn.layers.base import as_shape, dtype_name, layers_in, with_batch
 from minicnn.layers.masks import attach_masks, mask_of
 from minicnn.layers.symbolic import KerasTensor, Node, carry_trials, is_symbolic
-from minicnn.layers.tracing import MISSING, takes, takes_training
+from minicnn.layers.tracing import MISSING, said_training, takes, takes_training
 from minicnn.models.data_checks import as_arrays
 from minicnn.models.graph import calls_of, check_calls, layers_by_depth, topological_nodes
 from minicnn.models.graph_config import config_of_graph, tensors_of_config, without_mask_ops
@@ -255,7 +255,8 @@ class Model(Trainer, Layer):
             self._trace_on({key: (None, *np.shape(value)[1:]) for key, value in inputs.items()})
         arrays = self._in_order_of_inputs(inputs)
         self._build_for(arrays)
-        training = bool(training)
+        training = bool(said_training(training))
+        self._forget_losses()
         use = ("predict", "layer", "twice")[min(len(watching.tapes), 2)]
         plan = self._plan_for(use, training=training)
         penalties: list[Any] = []

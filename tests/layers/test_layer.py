@@ -433,3 +433,114 @@ def test_of_a_call_and_a_forward_the_nearer_one_counts() -> None:
         np.testing.assert_array_equal(kind()(x), factor * x)
         model = minicnn.Sequential([minicnn.Input((3,)), kind()])
         np.testing.assert_array_equal(model.predict(x, verbose=0), factor * x)
+
+
+def of_layers_and_calls(K):
+    """What a program sees of layers that it builds, calls and freezes: one list for both packages."""
+    layers, ops, seen = K.layers, K.ops, []
+    stateless = [layers.MaxPooling2D(), layers.ReLU(), layers.Dropout(0.5), layers.Identity()]
+    seen.append([layer.built for layer in [*stateless, layers.Dense(2), layers.Conv2D(2, 3)]])
+
+    class Gated(layers.Layer):
+        def build(self, gate_shape, x_shape):
+            self.shapes = (tuple(x_shape)[1:], tuple(gate_shape)[1:])
+            self.count = self.add_weight(dtype="int32", trainable=False)
+            self.flag = self.add_weight(shape=(2,), dtype="bool", trainable=False)
+            self.factor = self.add_weight(shape=(3,))
+
+        def call(self, x, gate):
+            return x * gate
+
+    gated = Gated()
+    gated(np.ones((2, 5, 3), "float32"), gate=np.ones((2, 1, 3), "float32"))
+    seen.append([gated.shapes, int(gated.count), np.asarray(gated.flag).tolist(), gated.count.dtype, gated.flag.dtype])
+    seen.append(list(gated.get_build_config()))
+    gated.trainable = False
+    seen.append([weight.trainable for weight in gated.weights])
+    gated.trainable = True
+    seen.append([weight.trainable for weight in gated.weights])
+
+    class Inner(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.drop = layers.Dropout(0.9, seed=1)
+
+        def call(self, x, training=False):
+            return self.drop(x)
+
+    class Outer(layers.Layer):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def call(self, x):
+            return self.inner(x)
+
+    class Silent(Outer):
+        def call(self, x, training=False):
+            return self.inner(x, training=False)
+
+    ones = np.ones((8, 8), "float32")
+    for layer in (Inner(), Outer(Inner()), Silent(Inner()), Silent(Outer(Inner()))):
+        seen.append([float(ops.min(layer(ones, **said))) for said in ({}, {"training": True}, {"training": False}, {})])
+
+    class WithLoss(layers.Layer):
+        def call(self, x):
+            self.add_loss(ops.sum(x))
+            return x
+
+    layer = WithLoss()
+    model = K.Sequential([layer])
+    outer = K.Sequential([model])
+    for one in (layer, layer, model, outer):
+        one(np.ones((1,), "float32"))
+        seen.append([float(loss) for loss in one.losses])
+    with K.utils.custom_object_scope(None):
+        seen.append(type(layers.deserialize(layers.serialize(layers.RandomZoom((0.1, 0.2))))).__name__)
+    seen.append(layers.RandomTranslation.from_config(layers.RandomTranslation((-0.1, 0.2), 0.1).get_config()).height_factor)
+    return seen
+
+
+def test_what_a_program_sees_of_layers_is_keras():
+    assert of_layers_and_calls(minicnn) == of_layers_and_calls(keras)
+
+
+@pytest.mark.parametrize("K", [minicnn, keras], ids=["minicnn", "keras"])
+def test_what_a_layer_cannot_be_called_with(K):
+    class Wrong(K.layers.Layer):
+        def build(self, x_shape, y_shape):
+            self.built = True
+
+        def call(self, x, z):
+            return x + z
+
+    class Nameless(Wrong):
+        def build(self, x_shape, size):
+            self.built = True
+
+    ones = np.ones((2, 4, 4, 1), "float32")
+    with pytest.raises(ValueError, match="Only input tensors may be passed as positional arguments"):
+        K.layers.BatchNormalization()(ones, True)
+    with pytest.raises(TypeError, match="positional argument"):
+        K.layers.Conv2D(2, 3)(ones, ones)
+    with pytest.raises(TypeError, match="size"):
+        K.layers.Conv2D(2, 3)(ones, size=3)
+    with pytest.raises(ValueError, match=r"`y_shape`, but `call\(\)` does not have argument `y`"):
+        Wrong()(ones, ones)
+    with pytest.raises(ValueError, match="argument `size`, which does not end in `_shape`"):
+        Nameless()(ones, ones)
+    with pytest.raises(ValueError, match=r"`kernel_size`.*\(1, 0\), including values \{0\} that do not satisfy `value > 0`"):
+        K.layers.Conv2D(2, (1, 0))
+
+
+@pytest.mark.parametrize("scale", [[1.0, 2.0, 3.0], 2.0])
+def test_rescaling_of_channels_that_come_first_is_keras(scale):
+    images = np.random.default_rng(5).random((2, 3, 4, 5), np.float32)
+    results = []
+    for K in (minicnn, keras):
+        K.config.set_image_data_format("channels_first")
+        try:
+            results.append(np.asarray(K.layers.Rescaling(scale, 0.5)(images)))
+        finally:
+            K.config.set_image_data_format("channels_last")
+    np.testing.assert_allclose(*results, rtol=1e-6)

@@ -524,6 +524,33 @@ def test_layers_make_masks_and_hand_them_on() -> None:
     assert getattr(layers.LSTM(3)(masked), "_keras_mask", None) is None
 
 
+def test_merges_join_the_masks_of_their_inputs() -> None:
+    """On arrays as Keras's; in a graph, too, where the mask is computed with the rest."""
+    steps = DATA[masking_model][0]
+    other = np.where(np.arange(4)[:, None] % 2, steps[::-1], 0).astype("float32")
+    for name in ("Add", "Subtract", "Average", "Concatenate"):
+        masks = []
+        for module in (minicnn, keras):
+            merge, masking = getattr(module.layers, name)(), module.layers.Masking()
+            masked = [masking(steps), masking(other)]
+            drawn = [masking(module.Input(steps.shape[1:])) for _ in masked]
+            assert merge(drawn)._keras_mask.shape == (None, 4)
+            masks.append(np.asarray(merge(masked)._keras_mask))
+            mixed = merge([masked[0], module.ops.convert_to_tensor(other)])
+            masks.append(np.asarray(getattr(mixed, "_keras_mask", None)))
+        np.testing.assert_array_equal(masks[0], masks[2])
+        np.testing.assert_array_equal(masks[1], masks[3])
+        with pytest.raises(ValueError, match="`mask` should be a list"):
+            merge.compute_mask(masked, masks[0])
+    here, there = (module.layers.Input((4, 2)) for module in (minicnn, keras))
+    for module, tensor in ((minicnn, here), (keras, there)):
+        masked = module.layers.Masking()(tensor)
+        model = module.Model(tensor, module.layers.Add()([masked, masked])._keras_mask)
+        np.testing.assert_array_equal(model.predict(steps[..., :2], verbose=0), np.any(steps[..., :2] != 0, axis=-1))
+    with pytest.raises(NotImplementedError, match="minicnn's Maximum does not look at"):
+        layers.Maximum()([layers.Masking()(steps), steps])
+
+
 def test_a_mask_that_nobody_looks_at_is_no_secret() -> None:
     masked = layers.Masking()(layers.Input((4, 2)))
     with pytest.warns(UserWarning, match="does not support masking and will therefore destroy the mask"):

@@ -42,5 +42,6 @@ def _pack(part: Any, items: Iterator[Any]) -> Any:
     if isinstance(part, dict):
         return {key: _pack(value, items) for key, value in part.items()}
     if isinstance(part, (list, tuple)):
-        return [_pack(value, items) for value in part]
+        packed = [_pack(value, items) for value in part]
+        return tuple(packed) if type(part) is tuple else packed
     return next(items)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import string
 from typing import Any, ClassVar
 
@@ -18,19 +20,32 @@ from minicnn.layers.symbolic import Shape
 __all__ = ["Attention", "EinsumDense", "MultiHeadAttention"]
 
 
+_EQUATION = re.compile(
+    r"[a-zA-Z]+,[a-zA-Z]+->[a-zA-Z]+|\.{3}[a-zA-Z]+,[a-zA-Z]+->\.{3}[a-zA-Z]+|[a-zA-Z]{2,}\.{3},[a-zA-Z]+->[a-zA-Z]+\.{3}"
+)
+
+
+def _not_behind(scores: Any) -> Any:
+    """(1, ..., 1, T, S): whether place s of the values is none behind place t of the query, for scores (..., T, S)."""
+    of_one = registry.operation("get_item")(scores, (slice(0, 1),) * (len(scores.shape) - 2))
+    ones = registry.operation("full_like")(of_one, 1, "int32")
+    return registry.operation("greater_equal")(registry.operation("cumsum")(ones, -2), registry.operation("cumsum")(ones, -1))
+
+
 @registry.register("layer")
 class EinsumDense(Affine):
     """A dense layer whose sum is named by letters: y = activation(einsum(equation, x, kernel) + bias).
 
     Args:
-        equation: "abc,cd->abd" is a `Dense` of the last axis; each letter once an operand.
-        output_shape: the output's, without the batch axis; None for a size that is the input's.
+        equation: "abc,cd->abd" is a `Dense` of the last axis; each letter once an operand. "..." stands for axes that the
+            output has, too: for the first ones of both ("...c,cd->...d"), or for the last ones ("bc...,cd->bd...").
+        output_shape: the output's, without the batch axis and those of "..."; None for a size that is the input's.
         activation: see `Affine`.
         bias_axes: the letters of the output along which there is a bias; None for none.
         kernel_initializer, ...: see `Affine`.
 
     Raises:
-        ValueError: for an equation that does not fit, or with `...`.
+        ValueError: for an equation that does not fit.
     """
 
     def __init__(
@@ -62,21 +77,32 @@ class EinsumDense(Affine):
         reject_unsupported(self.name, quantization_config=quantization_config is not None)
         self.equation, self.bias_axes = equation, bias_axes
         self.partial_output_shape = (output_shape,) if isinstance(output_shape, int) else tuple(output_shape)
-        sides = equation.replace(" ", "").replace("->", ",").split(",")
-        if len(sides) != 3 or "." in equation:
-            raise ValueError(f"Invalid einsum equation '{equation}'. Equations must be in the form [X],[Y]->[Z].")
-        self._letters = sides
+        if not _EQUATION.fullmatch(equation.replace(" ", "")):
+            raise ValueError(
+                f"Invalid einsum equation '{equation}'. Equations must be in the form [X],[Y]->[Z], ...[X],[Y]->...[Z], or "
+                "[X]...,[Y]->[Z]...."
+            )
+
+    def _letters(self, rank: int) -> list[str]:
+        """The letters of the input, the kernel and the output, for an input of so many axes: what "..." stands for has some."""
+        sides = self.equation.replace(" ", "").replace("->", ",").split(",")
+        unused = (letter for letter in string.ascii_letters if letter not in self.equation)
+        elided = "".join(itertools.islice(unused, max(rank - len(sides[0].replace(".", "")), 0)))
+        return [side.replace("...", elided) for side in sides]
 
     def _sizes(self, input_shape: Shape) -> dict[str, int | None]:
         """The size along each letter."""
-        of_input, _, of_output = self._letters
-        if len(input_shape) != len(of_input) or len(self.partial_output_shape) != len(of_output) - 1:
+        of_input, _, of_output = self._letters(len(input_shape))
+        elided = len(of_output) - 1 - len(self.partial_output_shape) if "." in self.equation else 0
+        free: tuple[int | None, ...] = (None,) * elided
+        partial = (*free, *self.partial_output_shape) if self.equation.startswith(".") else (*self.partial_output_shape, *free)
+        if len(input_shape) != len(of_input) or len(partial) != len(of_output) - 1:
             raise ValueError(
                 f"Equation '{self.equation}' of layer '{self.name}' does not fit an input of shape {tuple(input_shape)} and "
                 f"an output of shape {self.partial_output_shape}."
             )
         sizes = dict(zip(of_input, input_shape))
-        for letter, size in zip(of_output[1:], self.partial_output_shape):
+        for letter, size in zip(of_output[1:], partial):
             if size is not None and sizes.get(letter, size) not in (size, None):
                 raise ValueError(
                     f"Input shape and output shape do not match at shared dimension '{letter}'. Input shape is "
@@ -86,7 +112,7 @@ class EinsumDense(Affine):
         return sizes
 
     def build(self, input_shape: Shape) -> None:
-        _, of_kernel, of_output = self._letters
+        _, of_kernel, of_output = self._letters(len(input_shape))
         sizes = self._sizes(input_shape)
         self.kernel = self._add_weight_of("kernel", tuple(sizes[letter] for letter in of_kernel), "kernel")  # type: ignore[misc]
         self.bias = None
@@ -94,15 +120,16 @@ class EinsumDense(Affine):
             first = min(of_output.index(letter) for letter in self.bias_axes)
             shape = tuple(sizes[letter] if letter in self.bias_axes else 1 for letter in of_output[first:])
             self.bias = self._add_weight_of("bias", shape, "bias")  # type: ignore[arg-type]
-        self.input_spec = InputSpec(ndim=len(input_shape))
+        self.input_spec = None if "." in self.equation else InputSpec(ndim=len(input_shape))
         self.built = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = self._sizes(input_shape)
-        return tuple(sizes[letter] for letter in self._letters[2])
+        return tuple(sizes[letter] for letter in self._letters(len(input_shape))[2])
 
     def call(self, inputs: Any) -> Any:
-        y = registry.operation("_einsum")([inputs, self.kernel], self.equation.replace(" ", ""))
+        of_input, of_kernel, of_output = self._letters(len(inputs.shape))
+        y = registry.operation("_einsum")([inputs, self.kernel], f"{of_input},{of_kernel}->{of_output}")
         y = y if self.bias is None else registry.operation("add")(y, self.bias)
         return self.activation(y)
 
@@ -134,8 +161,8 @@ class MultiHeadAttention(Layer):
         seed: of the dropout. flash_attention, sliding_window: None: neither is here.
 
     Called with (query, value) or (query, value, key): query (N, T, C), value and key (N, S, C), y (N, T, C).
-    `attention_mask` (N, T, S): where it is false, nobody looks. With `return_attention_scores` also the scores,
-    (N, heads, T, S).
+    `attention_mask` (N, T, S): where it is false, nobody looks; with `use_causal_mask`, nobody looks at places behind its own.
+    With `return_attention_scores` also the scores, (N, heads, T, S).
 
     Source: Vaswani et al. 2017, arXiv:1706.03762.
     """
@@ -198,12 +225,8 @@ class MultiHeadAttention(Layer):
         return EinsumDense(equation, shape, bias_axes=bias_axes, name=name, dtype=self.dtype, **own, **more)
 
     def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
+        self._check_shapes(value_shape, key_shape)
         key_shape = value_shape if key_shape is None else key_shape
-        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
-            raise ValueError(
-                "All dimensions of `value` and `key`, except the last one, must be equal. Received: "
-                f"value_shape={value_shape} and key_shape={key_shape}"
-            )
         rank, of_key, of_value = len(query_shape), (self.num_heads, self.key_dim), (self.num_heads, self.value_dim)
         axes = range(1, rank - 1) if self.attention_axes is None else self.attention_axes
         self.attention_axes = tuple(axis % rank for axis in axes)
@@ -221,6 +244,14 @@ class MultiHeadAttention(Layer):
             self._gate_dense.build_once(tuple(query_shape))
         self.output_dense.build_once((*query_shape[:-1], *of_value))
         self.built = True
+
+    @staticmethod
+    def _check_shapes(value_shape: Any, key_shape: Any) -> None:
+        if key_shape is not None and tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+            raise ValueError(
+                "All dimensions of `value` and `key`, except the last one, must be equal. Received: "
+                f"value_shape={value_shape} and key_shape={key_shape}"
+            )
 
     def __call__(  # type: ignore[override]  # Keras's names
         self, query: Any, value: Any = None, key: Any = None, *args: Any, **kwargs: Any
@@ -245,16 +276,24 @@ class MultiHeadAttention(Layer):
     ) -> Any:
         masks = {"query_mask": query_mask, "value_mask": value_mask, "key_mask": key_mask}
         reject_unsupported(self.name, **{name: mask is not None for name, mask in masks.items()})
-        reject_unsupported(self.name, use_causal_mask=use_causal_mask)
+        if use_causal_mask and len(self.attention_axes) > 1:
+            raise ValueError(f"Layer '{self.name}': a causal mask needs one axis of places. Received: {self.attention_axes}")
         key = value if key is None else key
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         products, combination = self._equations(len(q.shape))
         scores = registry.operation("_einsum")([k, registry.operation("multiply")(q, 1 / math.sqrt(self.key_dim))], products)
         if attention_mask is not None:
+            attention_mask = registry.operation("cast")(attention_mask, "bool")
             for _ in range(len(scores.shape) - len(attention_mask.shape)):
                 attention_mask = registry.operation("expand_dims")(attention_mask, -2 * len(self.attention_axes) - 1)
-            scores = registry.operation("where")(registry.operation("cast")(attention_mask, "bool"), scores, -1e9)
+        if use_causal_mask:
+            causal = _not_behind(scores)
+            attention_mask = causal if attention_mask is None else registry.operation("logical_and")(attention_mask, causal)
+        if attention_mask is not None:
+            scores = registry.operation("where")(attention_mask, scores, -1e9)
         scores = self._softmax(scores)
+        if attention_mask is not None:  # where a place may look at none, its scores are zeros
+            scores = registry.operation("where")(attention_mask, scores, 0.0)
         dropped = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
         y = registry.operation("_einsum")([dropped, v], combination)
         y = y if self._gate_dense is None else registry.operation("multiply")(y, self._gate_dense(query))
@@ -274,6 +313,7 @@ class MultiHeadAttention(Layer):
         return f"{values},{own}->{scores}", f"{scores},{values}->{own}"
 
     def compute_output_shape(self, query_shape: Shape, value_shape: Any = None, key_shape: Any = None) -> Shape:
+        self._check_shapes(value_shape, key_shape)
         return (*query_shape[:-1], *self._output_shape) if self._output_shape else tuple(query_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -299,7 +339,9 @@ class Attention(Layer):
         dropout: the rate at which scores are dropped in training. seed: of the dropout.
 
     Called on [query, value] or [query, value, key]: (N, T, C), (N, S, C); returns (N, T, C), and with
-    `return_attention_scores` the scores (N, T, S).
+    `return_attention_scores` the scores (N, T, S). `mask`, by default the inputs' own: [of the query (N, T), whose outputs
+    are zero where it is false, of the value (N, S), at which nobody looks there], either of them None. With `use_causal_mask`
+    nobody looks at places behind its own.
 
     Source: Luong et al. 2015, arXiv:1508.04025.
     """
@@ -320,8 +362,8 @@ class Attention(Layer):
     def build(self, input_shape: Any) -> None:
         if not isinstance(input_shape, list) or len(input_shape) not in (2, 3):
             raise ValueError(
-                "Attention layer must be called on a list of inputs, namely [query, value] or [query, value, key]. "
-                f"Received: inputs of shape {input_shape}. Layer: '{self.name}'."
+                "Attention layer must be called on a list of inputs of length 2 or 3, namely [query, value] or "
+                f"[query, value, key]. Received: inputs of shape {input_shape}. Layer: '{self.name}'."
             )
         self.scale = self.add_weight((), "ones", name="scale") if self.use_scale else None
         concat = self.score_mode == "concat"
@@ -329,12 +371,18 @@ class Attention(Layer):
         self.built = True
 
     def call(
-        self, inputs: Any, training: bool = False, return_attention_scores: bool = False, use_causal_mask: bool = False
+        self,
+        inputs: Any,
+        mask: Any = None,
+        training: bool = False,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
     ) -> Any:
-        reject_unsupported(self.name, use_causal_mask=use_causal_mask)
+        of_query, of_value = (None, None) if mask is None else self._checked(mask)[:2]
         query, value, key = (*inputs, inputs[1])[:3]
         if self.concat_score_weight is None:
-            scores = registry.operation("_einsum")([query, key], "abc,adc->abd")
+            batch = string.ascii_lowercase[: len(query.shape) - 2]
+            scores = registry.operation("_einsum")([query, key], f"{batch}xz,{batch}yz->{batch}xy")
             scores = scores if self.scale is None else registry.operation("multiply")(scores, self.scale)
         else:
             both = registry.operation("add")(
@@ -344,10 +392,31 @@ class Attention(Layer):
             scores = registry.operation("multiply")(
                 registry.operation("sum")(registry.operation("tanh")(both), -1), self.concat_score_weight
             )
+        seen = _not_behind(scores) if use_causal_mask else None
+        if of_value is not None:
+            of_value = registry.operation("expand_dims")(registry.operation("cast")(of_value, "bool"), -2)
+            seen = of_value if seen is None else registry.operation("logical_and")(of_value, seen)
+        if seen is not None:
+            scores = registry.operation("where")(seen, scores, registry.operation("subtract")(scores, 1e9))
         scores = registry.operation("softmax")(scores)
         dropped = scores if self._drop is None else self._drop(scores, training=training)
         y = registry.operation("matmul")(dropped, value)
+        if of_query is not None:
+            of_query = registry.operation("expand_dims")(registry.operation("cast")(of_query, "bool"), -1)
+            y = registry.operation("where")(of_query, y, 0)
         return (y, scores if self._drop is None else dropped) if return_attention_scores else y
+
+    @staticmethod
+    def _checked(mask: Any) -> Any:
+        if not isinstance(mask, (list, tuple)):
+            raise ValueError(f"Attention layer mask must be a list, namely [query_mask, value_mask]. Received: mask={mask}")
+        if len(mask) not in (2, 3):
+            raise ValueError(f"Attention layer accepts mask list of length 2 or 3. Received: mask={mask}")
+        return mask
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The query's."""
+        return None if mask is None else self._checked(mask)[0]
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return (*input_shape[0][:-1], input_shape[1][-1])

@@ -16,8 +16,8 @@ __all__ = ["attach_masks", "leave_out_of_config", "mask_of", "masked_outputs"]
 
 
 _READ_BY_KERAS = {
-    *("Attention", "BatchNormalization", "GlobalAveragePooling1D", "Lambda", "Maximum", "Minimum", "MultiHeadAttention"),
-    *("Multiply", "Softmax"),
+    *("BatchNormalization", "GlobalAveragePooling1D", "Lambda", "Maximum", "Minimum", "MultiHeadAttention", "Multiply"),
+    "Softmax",
 }
 
 

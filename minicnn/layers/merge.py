@@ -344,7 +344,7 @@ class Concatenate(_Merge):
         return tuple(output)
 
     def _merged_mask(self, inputs: list[Any], masks: list[Any]) -> Any:
-        """The masks one after another along `axis`, each as one of its input's elements; a step counts where one of them does."""
+        """The masks one after another along `axis`, as masks of elements; a step counts where one of its elements does."""
         if all(one is None for one in masks):
             return None
         of_elements = []

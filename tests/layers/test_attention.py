@@ -33,14 +33,15 @@ def largest_difference(actual: Any, expected: Any) -> float:
     return float(np.max(np.abs(actual - expected)) / max(1.0, np.max(np.abs(expected))))
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", ["", "given", "causal", "given, causal"])
 @pytest.mark.parametrize("arguments", HEADS)
-def test_multi_head_attention(arguments: dict[str, Any], masked: bool) -> None:
+def test_multi_head_attention(arguments: dict[str, Any], masked: str) -> None:
     ours = layers.MultiHeadAttention(**arguments, name="a", dtype="float64")
     theirs = keras.layers.MultiHeadAttention(**arguments, name="a", dtype="float64")
     random = np.random.default_rng(4)
     query, value, key = (random.standard_normal((2, *shape)) for shape in ((5, 6), (7, 4), (7, 3)))
-    named = {"attention_mask": random.random((2, 5, 7)) < 0.6} if masked else {}
+    named: dict[str, Any] = {"attention_mask": random.random((2, 5, 7)) < 0.6} if "given" in masked else {}
+    named |= {"use_causal_mask": True} if "causal" in masked else {}
     theirs(query, value, key)
     ours(query, value, key)
     assert apart(ours.weights) == apart(theirs.weights)
@@ -72,7 +73,11 @@ def test_multi_head_attention(arguments: dict[str, Any], masked: bool) -> None:
         (lambda: layers.MultiHeadAttention(2, 3, value_dim=-1), "argument `value_dim`, expected a positive integer or `None`"),
         (lambda: layers.MultiHeadAttention(2, 3, sliding_window=2), "sliding_window"),
         (lambda: layers.MultiHeadAttention(2, 3)(np.ones((1, 2, 3))), r"is called on \(query, value\)"),
-        (lambda: attend(use_causal_mask=True), "use_causal_mask"),
+        (
+            lambda: layers.MultiHeadAttention(2, 3)(*[np.ones((1, 2, 2, 3))] * 2, use_causal_mask=True),
+            "a causal mask needs one axis of places",
+        ),
+        (lambda: layers.Attention()([np.ones((1, 2, 3))] * 2, mask=np.ones((1, 2))), "mask must be a list"),
         (lambda: attend(key_mask=np.ones((1, 2), bool)), "key_mask"),
         (
             lambda: layers.MultiHeadAttention(2, 3)(*map(np.ones, [(1, 2, 3), (1, 2, 3), (1, 4, 3)])),
@@ -94,6 +99,63 @@ def test_errors(make: Any, message: str) -> None:
 
 def attend(**named: Any) -> Any:
     return layers.MultiHeadAttention(2, 3)(np.ones((1, 2, 3)), np.ones((1, 2, 3)), **named)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("arguments", [{}, {"use_scale": True, "score_mode": "concat"}])
+def test_attention_with_masks(arguments: dict[str, Any], causal: bool) -> None:
+    """Given as a list, or those that the inputs have; in a graph likewise."""
+    random = np.random.default_rng(4)
+    query, value = (random.standard_normal((3, *shape)).astype("float32") for shape in ((5, 4), (7, 4)))
+    masks = [random.random((3, 5)) < 0.6, random.random((3, 7)) < 0.6]
+    masks[1][:, 0] = True  # causal attention sees no other from the first place
+    query[~masks[0]], value[~masks[1]] = 0, 0
+    ours, theirs = layers.Attention(**arguments), keras.layers.Attention(**arguments)
+    for given in (masks, [None, masks[1]], [masks[0], None]):
+        named = {"mask": given, "use_causal_mask": causal, "return_attention_scores": True}
+        found, expected = ours([query, value], **named), theirs([query, value], **named)
+        assert isinstance(found, tuple)
+        for one, other in zip(found, expected, strict=True):
+            assert largest_difference(one, other) < 1e-5
+    results = []
+    for module in (minicnn, keras):
+        inputs = [module.Input(shape[1:]) for shape in (query.shape, value.shape)]
+        masked = [module.layers.Masking()(one) for one in inputs]
+        y = module.layers.Attention(**arguments, name="a")(masked, use_causal_mask=causal)
+        assert y._keras_mask is not None
+        model = module.Model(inputs, [y * 1.0])
+        again = module.Model.from_config(model.get_config())
+        results += [np.asarray(one.predict([query, value], verbose=0)) for one in (model, again)]
+    for result in results[:3]:
+        assert largest_difference(result, results[3]) < 1e-5
+    images = random.standard_normal((2, 3, 5, 4)).astype("float32")
+    assert largest_difference(ours([images, images]), theirs([images, images])) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("equation", "shape", "size", "bias_axes"),
+    [
+        ("...c,cd->...d", (2, 5, 5, 3), 4, "d"),  # of other sizes, Keras says the shape with its axes turned round
+        ("...bc,bc->...b", (2, 5, 6, 3), 6, None),
+        ("...c,cde->...de", (2, 5, 3), (4, 2), "de"),
+        ("bc...,cd->bd...", (2, 3, 5, 6), 4, "d"),
+        ("bc...,cde->bde...", (2, 3, 5), (4, 2), "e"),
+    ],
+)
+def test_an_equation_with_axes_left_out(equation: str, shape: tuple[int, ...], size: Any, bias_axes: str | None) -> None:
+    ours, theirs = (
+        module.layers.EinsumDense(equation, size, bias_axes=bias_axes, activation="tanh") for module in (minicnn, keras)
+    )
+    x = np.random.default_rng(4).standard_normal(shape).astype("float32")
+    assert ours.compute_output_shape((None, *shape[1:])) == theirs.compute_output_shape((None, *shape[1:]))
+    theirs(x)
+    ours(x)
+    assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
+    ours.set_weights([np.random.default_rng(5).standard_normal(w.shape) for w in theirs.weights])
+    theirs.set_weights(ours.get_weights())
+    assert largest_difference(ours(x), theirs(x)) < 1e-5
+    again = layers.EinsumDense.from_config(theirs.get_config())
+    assert again(minicnn.Input(shape[1:])).shape == (None, *ours(x).shape[1:])
 
 
 def transformer(module: Any) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from minicnn import backends, registry, shapes
 from minicnn.backends import ops
 from minicnn.layers import draws
-from minicnn.layers.arguments import reject_unsupported, standardize_data_format
+from minicnn.layers.arguments import standardize_data_format
 from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape, is_symbolic
@@ -28,6 +28,7 @@ from minicnn.tensor import as_tensor
 
 # Codes of `ops.affine_warp2d`
 INTERPOLATIONS = {"nearest": 0, "bilinear": 1}
+_RESIZINGS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 FILL_MODES = {"constant": 0, "nearest": 1, "reflect": 2, "wrap": 3, "mirror": 4}
 
 _WARP_ARGUMENTS = ("fill_mode", "interpolation", "seed", "fill_value", "data_format")
@@ -527,6 +528,8 @@ class RandomContrast(Recoloring):
 class _Resized(ImageLayer):
     """Base of the layers whose output images have the size (height, width)."""
 
+    antialias = False
+
     def __init__(self, height: int, width: int, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
         for argument, value in (("height", height), ("width", width)):
@@ -558,10 +561,16 @@ class _Resized(ImageLayer):
         return self._scaled(self._cropped(x, *window), interpolation)
 
     def _scaled(self, x: Any, interpolation: str) -> Any:
-        if x.shape[1:3] == (self.height, self.width):
+        size = self.height, self.width
+        if x.shape[1:3] == size:
             return x
+        if interpolation not in INTERPOLATIONS or (self.antialias and interpolation == "bilinear"):
+            resample = registry.lookup("resampling", "scale_and_translate")
+            scale = [new / old for new, old in zip(size, x.shape[1:3])]
+            y = resample(x, (len(x), *size, x.shape[-1]), scale, (0, 0), (1, 2), interpolation, self.antialias)
+            return backends.asarray(y, x.dtype)
         resize = ops.resize2d_bilinear if interpolation == "bilinear" else ops.resize2d_nearest
-        return resize(x, (self.height, self.width))
+        return resize(x, size)
 
 
 @registry.register("layer")
@@ -634,11 +643,11 @@ class Resizing(_Resized):
 
     Args:
         height, width: of the output.
-        interpolation: "bilinear" or "nearest".
+        interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5".
         crop_to_aspect_ratio: take the largest window of the target's aspect ratio, instead of distorting.
         pad_to_aspect_ratio: pad to that aspect ratio with `fill_value`, instead.
         fill_mode: "constant". fill_value: see there.
-        antialias: not supported.
+        antialias: whether the filter widens where images shrink, so that every pixel counts (not for "nearest").
         data_format: "channels_last" or "channels_first"; None for `config.image_data_format()`.
     """
 
@@ -668,10 +677,9 @@ class Resizing(_Resized):
         **kwargs: Any,
     ) -> None:
         super().__init__(height, width, data_format, **kwargs)
-        reject_unsupported(self.name, antialias=antialias)
-        if interpolation not in INTERPOLATIONS:
+        if interpolation not in _RESIZINGS:
             raise ValueError(
-                f"Layer '{self.name}': Invalid value for argument `interpolation`. Expected of one {tuple(INTERPOLATIONS)}. "
+                f"Layer '{self.name}': Invalid value for argument `interpolation`. Expected of one {_RESIZINGS}. "
                 f"Received: interpolation={interpolation}"
             )
         if fill_mode != "constant":
@@ -685,7 +693,7 @@ class Resizing(_Resized):
         self.pad_to_aspect_ratio = bool(pad_to_aspect_ratio)
         self.fill_mode = fill_mode
         self.fill_value = fill_value
-        self.antialias = False
+        self.antialias = bool(antialias)
 
     def transform(self, x: Any, training: bool) -> Any:
         return self._fitted(x, self.interpolation)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import config
+from minicnn import config, registry
 from minicnn.backends.reference.image import resampling_filter
 from minicnn.layers.color import gaussian_kernel
 from minicnn.ops.base import namespace, op
@@ -130,6 +130,7 @@ def _resampling(size: int, new_size: int, scale: float, shift: float, radius: in
     return np.where((places >= -0.5) & (places <= size - 0.5), weights, 0)
 
 
+@registry.register("resampling")
 def scale_and_translate(
     images: Any, output_shape: Any, scale: Any, translation: Any, spatial_dims: Any, method: str, antialias: bool = True
 ) -> Any:

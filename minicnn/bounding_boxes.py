@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from minicnn import config, ops
+from minicnn import config, ops, registry
 
 __all__ = [
     "affine_transform",
@@ -55,6 +55,7 @@ _FORMATS = (*_TO_CORNERS, "rel_xyxy", "rel_yxyx", "rel_xywh", "rel_center_xywh")
 _CENTERED = ("center_xywh", "center_yxhw")
 
 
+@registry.register("bounding_boxes")
 def convert_format(boxes: Any, source: str, target: str, height: Any = None, width: Any = None, dtype: str = "float32") -> Any:
     """Boxes in another format.
 
@@ -116,6 +117,7 @@ def _clipped(boxes: Any, height: Any, width: Any) -> Any:
     return ops.concatenate(sides, axis=-1)
 
 
+@registry.register("bounding_boxes")
 def clip_to_image_size(
     bounding_boxes: dict[str, Any], height: Any = None, width: Any = None, bounding_box_format: str = "xyxy"
 ) -> dict[str, Any]:

@@ -5,12 +5,15 @@ by the backend: they are the same on every backend and for every number of threa
 
 Every layer here also takes a dict, as Keras's do: {"images": ..., "labels": ..., "segmentation_masks": ...}. What
 moves pixels moves those of the masks with them (each takes the nearest pixel's value); what mixes images mixes labels.
+Boxes around objects, "bounding_boxes": {"boxes": (N, B, 4), "labels": (N, B)}, move with them, too, and are cut off at the
+borders; of a box of which nothing is left the label becomes -1.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +44,14 @@ def _warped(x: Any, maps: tuple[Any, ...], size: tuple[int, int], interpolation:
     # NumPy's functions on CuPy's arrays are CuPy's: nothing leaves the device.
     matrices = np.stack(maps, axis=1).astype(x.dtype)
     return ops.affine_warp2d(x, matrices, size, INTERPOLATIONS[interpolation], FILL_MODES[fill_mode], float(fill_value))
+
+
+def boxes_around(boxes: Any, moved: Callable[[Any, Any], tuple[Any, Any]]) -> np.ndarray:
+    """The smallest upright boxes around boxes (N, B, 4) whose corners move: `moved(x, y)`, (N, B) each, says where to."""
+    left, top, right, bottom = np.moveaxis(np.asarray(boxes, "float64"), -1, 0)
+    xs, ys = zip(*(moved(x, y) for x in (left, right) for y in (top, bottom)))
+    sides = [np.min(xs, axis=0), np.min(ys, axis=0), np.max(xs, axis=0), np.max(ys, axis=0)]
+    return np.stack(sides, axis=-1).astype("float32")
 
 
 def bounds_of(factor: Any, argument: str, low: float, high: float) -> Range:
@@ -84,14 +95,19 @@ class ImageLayer(Layer):
     """Base of the layers that take images: (N, H, W, C), or one image (H, W, C).
 
     A subclass writes `transform(x, training)`, for batches.
+
+    Args:
+        data_format: see `RandomWarp`. bounding_box_format: what the four numbers of boxes are, such as "xyxy", see
+            `utils.bounding_boxes`; needed for those alone.
     """
 
     _trains_by_default = True
     _blends_masks: ClassVar[bool] = False  # whether masks of whole numbers become others in between
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, data_format: str | None = None, bounding_box_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, self.name)
+        self.bounding_box_format = bounding_box_format
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) not in (3, 4):
@@ -106,7 +122,8 @@ class ImageLayer(Layer):
         with them.
 
         Raises:
-            NotImplementedError: for symbolic tensors in a dict, and for bounding boxes.
+            NotImplementedError: for symbolic tensors in a dict, and for bounding boxes that the layer cannot move.
+            ValueError: for bounding boxes without a `bounding_box_format`, or of another shape than (..., B, 4).
         """
         if isinstance(inputs, (list, tuple)) and not is_symbolic(inputs):
             sizes = [np.shape(image) for image in inputs]
@@ -115,10 +132,10 @@ class ImageLayer(Layer):
             inputs = np.stack([np.asarray(image) for image in inputs])
         if not isinstance(inputs, dict):
             return super().__call__(inputs, *args, training=training, **kwargs)
-        if is_symbolic(inputs) or "bounding_boxes" in inputs:
+        if is_symbolic(inputs):
             raise NotImplementedError(
-                f"Layer '{self.name}': a dict of images, labels and segmentation masks is transformed as data (say, in "
-                f"`Dataset.map`), without bounding boxes; a model's layer takes images alone. Received keys: {list(inputs)}"
+                f"Layer '{self.name}': a dict of images, labels, bounding boxes and segmentation masks is transformed as data "
+                f"(say, in `Dataset.map`); a model's layer takes images alone. Received keys: {list(inputs)}"
             )
         images = np.asarray(inputs["images"])
         self.build_once(images.shape)
@@ -128,6 +145,8 @@ class ImageLayer(Layer):
             if key in inputs:
                 value = backends.asarray(np.asarray(inputs[key]), None if key == "labels" else self.dtype)
                 batch[key] = moved_last(value[None] if lone else value, axes)
+        if "bounding_boxes" in inputs:
+            batch["bounding_boxes"] = self._corners(inputs["bounding_boxes"], batch["images"].shape[1:3], lone)
         said = said_training(training)
         changed = self.transform_parts(batch, self._trains_by_default if said is None else said)
         found = dict(inputs)
@@ -137,7 +156,39 @@ class ImageLayer(Layer):
                 whole = key == "segmentation_masks" and np.issubdtype(np.asarray(inputs[key]).dtype, np.integer)
                 value = value.astype(np.asarray(inputs[key]).dtype) if whole and not self._blends_masks else value
                 found[key] = value[0] if lone else value
+        if changed.get("bounding_boxes") is not batch.get("bounding_boxes"):
+            size = changed["images"].shape[1:3]
+            boxes = registry.lookup("bounding_boxes", "clip_to_image_size")(changed["bounding_boxes"], *size)
+            boxes = registry.lookup("bounding_boxes", "convert_format")(boxes, "xyxy", self.bounding_box_format, *size)
+            moved = {key: as_tensor(value)[0] if lone else as_tensor(value) for key, value in boxes.items()}
+            found["bounding_boxes"] = {**inputs["bounding_boxes"], **moved}
         return found
+
+    def _corners(self, given: Any, image: tuple[int, int], lone: bool) -> dict[str, Any]:
+        """Boxes as (N, B, 4), left, top, right and bottom in pixels; and labels (N, B), if there are any."""
+        if not self.bounding_box_format:
+            raise ValueError(
+                f"Layer '{self.name}' was given 'bounding_boxes', but no bounding box format: pass `bounding_box_format`, "
+                "for example 'xyxy', to its constructor."
+            )
+        if not isinstance(given, dict) or "boxes" not in given:
+            raise ValueError(
+                f"Layer '{self.name}' expects `bounding_boxes` to be a dict with the keys 'boxes' and 'labels'. "
+                f"Received: bounding_boxes={given}"
+            )
+        batch = {key: [given[key]] if lone else given[key] for key in ("boxes", "labels") if given.get(key) is not None}
+        if len({np.shape(one) for one in batch["boxes"]}) > 1:
+            raise ValueError(
+                f"Layer '{self.name}' takes as many boxes for each image of a batch: put a `MaxNumBoundingBoxes` before it. "
+                f"Received: {[len(one) for one in batch['boxes']]}"
+            )
+        arrays = {key: np.asarray(value) for key, value in batch.items()}
+        corners = registry.lookup("bounding_boxes", "convert_format")(arrays, self.bounding_box_format, "xyxy", *image)
+        return {key: np.asarray(value) for key, value in corners.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        own = {} if self.bounding_box_format is None else {"bounding_box_format": self.bounding_box_format}
+        return super().get_config() | own
 
     def transform(self, x: Any, training: bool) -> Any:
         """The images that come out for the batch `x`."""
@@ -147,9 +198,15 @@ class ImageLayer(Layer):
         """The masks of these images: unchanged, unless a layer moves pixels."""
         return masks
 
+    def transform_boxes(self, boxes: dict[str, Any], image: tuple[int, int]) -> dict[str, Any]:
+        """ "boxes" (N, B, 4), corners in pixels, and "labels" of images of (height, width): unchanged, unless pixels move."""
+        return boxes
+
     def transform_parts(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
-        """What comes out for a batch's "images" and, where they are there, its "labels" and "segmentation_masks"."""
+        """What comes out for a batch's "images" and, where they are there, "labels", "bounding_boxes", "segmentation_masks"."""
         changed = {**batch, "images": self.transform(batch["images"], training)}
+        if "bounding_boxes" in batch:
+            changed["bounding_boxes"] = self.transform_boxes(batch["bounding_boxes"], batch["images"].shape[1:3])
         if "segmentation_masks" in batch:
             changed["segmentation_masks"] = self.transform_masks(batch["segmentation_masks"], training)
         return changed
@@ -208,6 +265,10 @@ class RandomLayer(ImageLayer):
         """The masks of the changed images: unchanged, unless pixels move."""
         return masks
 
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        """The boxes in the changed images, as of `transform_boxes`: unchanged, unless pixels move."""
+        return boxes
+
     def draw_words(self, count: int, generator: SeedGenerator | None = None) -> Any:
         """(count, words_per_image) new random words of the layer's (or another) generator: row n does not depend on `count`."""
         key = (generator or self.generator).next_key()
@@ -224,7 +285,13 @@ class RandomLayer(ImageLayer):
         if not training:
             return batch
         drawn = self.draw(len(batch["images"]))
-        changes = {"images": self.augment, "labels": self.augment_labels, "segmentation_masks": self.augment_masks}
+        image = batch["images"].shape[1:3]
+        changes = {
+            "images": self.augment,
+            "labels": self.augment_labels,
+            "segmentation_masks": self.augment_masks,
+            "bounding_boxes": lambda boxes, words: self.augment_boxes(boxes, words, image),
+        }
         return {key: changes[key](value, drawn) for key, value in batch.items()}
 
 
@@ -242,6 +309,7 @@ class RandomWarp(RandomLayer):
     """
 
     _fill_modes: ClassVar[tuple[str, ...]] = ("constant", "nearest", "reflect", "wrap")
+    _first_edge: ClassVar[float] = 0.0  # where boxes have their 0, in pixels before the middle of the first pixel: as in Keras
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -282,6 +350,18 @@ class RandomWarp(RandomLayer):
     def augment_masks(self, masks: Any, words: Any) -> Any:
         return self.warp(masks, words, "nearest")
 
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        # maps go from places of the output to the image's: boxes go back.
+        a0, a1, a2, b0, b1, b2 = (np.asarray(backends.to_numpy(one), "float64")[:, None] for one in self.maps(words, image))
+        area = a0 * b1 - a1 * b0
+        area = np.where(area == 0, np.inf, area)
+
+        def moved(x: Any, y: Any) -> tuple[Any, Any]:
+            x, y = x - self._first_edge - a2, y - self._first_edge - b2
+            return (b1 * x - a1 * y) / area + self._first_edge, (a0 * y - b0 * x) / area + self._first_edge
+
+        return boxes | {"boxes": boxes_around(boxes["boxes"], moved)}
+
 
 @registry.register("layer")
 class RandomFlip(RandomWarp):
@@ -294,6 +374,7 @@ class RandomFlip(RandomWarp):
     """
 
     words_per_image = 2
+    _first_edge = 0.5
     _own_arguments: ClassVar[tuple[str, ...]] = ("seed", "mode", "data_format")
 
     def __init__(
@@ -547,6 +628,15 @@ class _Resized(ImageLayer):
     def transform_masks(self, masks: Any, training: bool) -> Any:
         return self._fitted(masks, "nearest")
 
+    def transform_boxes(self, boxes: dict[str, Any], image: tuple[int, int]) -> dict[str, Any]:
+        top, left, height, width = self._window(image)
+        down, across = self.height / height, self.width / width
+        return boxes | {"boxes": boxes_around(boxes["boxes"], lambda x, y: ((x - left) * across, (y - top) * down))}
+
+    def _window(self, image: tuple[int, int]) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of what is seen in the output of an image of (height, width)."""
+        return shapes.largest_window(image, (self.height, self.width))
+
     def _fitted(self, x: Any, interpolation: str) -> Any:
         """x at the new size."""
         return self._largest_window(x, interpolation)
@@ -557,7 +647,7 @@ class _Resized(ImageLayer):
 
     def _largest_window(self, x: Any, interpolation: str = "bilinear") -> Any:
         """The largest window of the target's aspect ratio in the middle of x, resized."""
-        window = shapes.largest_window(x.shape[1:3], (self.height, self.width))
+        window = _Resized._window(self, x.shape[1:3])
         return self._scaled(self._cropped(x, *window), interpolation)
 
     def _scaled(self, x: Any, interpolation: str) -> Any:
@@ -588,11 +678,14 @@ class CenterCrop(_Resized):
     def transform(self, x: Any, training: bool) -> Any:
         return self._fitted(x, "bilinear")
 
-    def _fitted(self, x: Any, interpolation: str) -> Any:
-        _, H, W, _ = x.shape
+    def _window(self, image: tuple[int, int]) -> tuple[int, int, int, int]:
+        H, W = image
         if self.height > H or self.width > W:
-            return self._largest_window(x, interpolation)
-        return self._cropped(x, (H - self.height) // 2, (W - self.width) // 2, self.height, self.width)
+            return super()._window(image)
+        return (H - self.height) // 2, (W - self.width) // 2, self.height, self.width
+
+    def _fitted(self, x: Any, interpolation: str) -> Any:
+        return self._scaled(self._cropped(x, *self._window(x.shape[1:3])), interpolation)
 
 
 @registry.register("layer")
@@ -624,6 +717,10 @@ class RandomCrop(_Resized, RandomLayer):
 
     def augment_masks(self, masks: Any, words: Any) -> Any:
         return self.augment(masks, words)
+
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        top, left = (np.asarray(backends.to_numpy(one), "float64")[:, None] for one in self.places(words, image))
+        return boxes | {"boxes": boxes_around(boxes["boxes"], lambda x, y: (x - left, y - top))}
 
     def _fits(self, x: Any) -> bool:
         return x.shape[1] >= self.height and x.shape[2] >= self.width
@@ -703,9 +800,19 @@ class Resizing(_Resized):
             return self._largest_window(x, interpolation)
         return self._scaled(self._padded(x) if self.pad_to_aspect_ratio else x, interpolation)
 
-    def _padded(self, x: Any) -> Any:
-        _, H, W, _ = x.shape
+    def _border(self, image: tuple[int, int]) -> tuple[int, int]:
+        """Rows, and columns, that are put before and behind an image, as many as in Keras."""
+        H, W = image
         height, width = W * self.height // self.width, H * self.width // self.height  # that fit the width and the height
-        rows, columns = max(height - H, 0) // 2, max(width - W, 0) // 2  # as many before as after, as in Keras
+        return max(height - H, 0) // 2, max(width - W, 0) // 2
+
+    def _window(self, image: tuple[int, int]) -> tuple[int, int, int, int]:
+        if self.crop_to_aspect_ratio:
+            return super()._window(image)
+        rows, columns = self._border(image) if self.pad_to_aspect_ratio else (0, 0)
+        return -rows, -columns, image[0] + 2 * rows, image[1] + 2 * columns
+
+    def _padded(self, x: Any) -> Any:
+        rows, columns = self._border(x.shape[1:3])
         fill = float(self.fill_value)
         return ops.rescale(ops.zero_pad2d_forward(ops.rescale(x, 1.0, -fill), (rows, rows, columns, columns)), 1.0, fill)

@@ -44,13 +44,12 @@ class MaxNumBoundingBoxes(ImageLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
+        super().__init__(data_format=data_format, bounding_box_format=bounding_box_format, **kwargs)
         if isinstance(max_number, bool) or int(max_number) != max_number or max_number < 0:
             raise ValueError(
                 f"Layer '{self.name}': `max_number` must be a whole number, 0 or more. Received: max_number={max_number!r}"
             )
         self.max_number, self.fill_value = int(max_number), int(fill_value)
-        self.bounding_box_format = bounding_box_format
 
     def __call__(self, inputs: Any = MISSING, *args: Any, **kwargs: Any) -> Any:
         """See the class.

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import registry
+from minicnn import backends, registry
 from minicnn.backends import ops
 from minicnn.layers import draws
-from minicnn.layers.augment import FILL_MODES, INTERPOLATIONS, RandomWarp, as_floats, bounds_of, sorted_range
+from minicnn.layers.augment import FILL_MODES, INTERPOLATIONS, RandomWarp, as_floats, bounds_of, boxes_around, sorted_range
 from minicnn.layers.color import gaussian_kernel
 from minicnn.seeds import SeedGenerator
 
@@ -90,6 +90,20 @@ class RandomPerspective(RandomWarp):
         matrices = homography(self.corners(words, image), image).astype(x.dtype)
         y = ops.projective_warp2d(x, matrices, image, INTERPOLATIONS[interpolation], 0, float(self.fill_value))
         return ops.choose_images(x, y, draws.within(words, self.factor))
+
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        if min(image) < 2:
+            return boxes
+        matrices = np.asarray(backends.to_numpy(homography(self.corners(words, image), image)), "float64")
+        full = np.concatenate([matrices, np.ones((len(matrices), 1))], axis=1).reshape(-1, 3, 3)
+        back = np.moveaxis(np.linalg.inv(full), 0, -1)[..., None]  # maps go from places of the output to the image's
+
+        def moved(x: Any, y: Any) -> tuple[Any, Any]:
+            across, down, depth = (row[0] * x + row[1] * y + row[2] for row in back)
+            return across / depth, down / depth
+
+        chosen = np.asarray(backends.to_numpy(draws.within(words, self.factor)), bool)[:, None, None]
+        return boxes | {"boxes": np.where(chosen, boxes_around(boxes["boxes"], moved), boxes["boxes"])}
 
 
 def elastic_fields(like: Any, alpha: Any, sigma: Any, kernel: Any, keys: tuple[Any, Any]) -> list[Any]:
@@ -174,6 +188,9 @@ class RandomElasticTransform(RandomWarp):
             ops.displace2d(x, down, right, INTERPOLATIONS[interpolation], FILL_MODES[self.fill_mode], float(self.fill_value)),
             draws.within(of_images, self.factor),
         )
+
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        raise NotImplementedError(f"Layer '{self.name}': {type(self).__name__} moves no bounding boxes, as Keras's does not.")
 
     def augment(self, x: Any, words: Any) -> Any:
         return np.clip(super().augment(x, words), *as_floats(self.value_range))

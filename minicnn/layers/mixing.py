@@ -148,6 +148,9 @@ class _Mixing(RandomLayer):
     def augment_masks(self, masks: Any, words: Any) -> Any:
         return self.augment(masks, words)
 
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        raise NotImplementedError(f"Layer '{self.name}': {type(self).__name__} moves no bounding boxes, as Keras's does not.")
+
 
 @registry.register("layer")
 class MixUp(_Mixing):
@@ -172,6 +175,11 @@ class MixUp(_Mixing):
 
     def own_shares(self, words: Any) -> Any:
         return draws.beta(words[:, 1:], self.alpha)
+
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        """Those of both images."""
+        others = backends.to_numpy(draws.permutation(words[:, 0]))
+        return {key: np.concatenate([value, value[others]], axis=1) for key, value in boxes.items()}
 
     def augment(self, x: Any, words: Any) -> Any:
         others = x[draws.permutation(words[:, 0])]

@@ -125,6 +125,11 @@ class RandAugment(_Policy):
             x = layer.augment(x, drawn)
         return x
 
+    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+        for layer, drawn in words:
+            boxes = layer.augment_boxes(boxes, drawn, image) if isinstance(layer, RandomLayer) else boxes
+        return boxes
+
     def augment_masks(self, masks: Any, words: Any) -> Any:
         for layer, drawn in words:
             masks = layer.augment_masks(masks, drawn) if isinstance(layer, RandomLayer) else masks

@@ -120,8 +120,16 @@ class Layer:
     supports_masking = False
     autocast = True  # whether what the layer reads is cast to its dtype
     is_operation = False  # whether it is an op or an operator of a graph, and none of `Model.layers`
+    _made_with: ClassVar[dict[str, Any]] = {}  # of a class of one's own: what its constructor was given
     _trains_by_default = False  # what `layer(x)` without `training` means
     _own_arguments: ClassVar[tuple[str, ...]] = ()  # constructor arguments that `get_config` reads from attributes
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Remember what a class of one's own is made with: `get_config` says it, where the class writes none."""
+        layer = super().__new__(cls)
+        if not cls.__init__.__module__.startswith("minicnn."):
+            layer.__dict__["_made_with"] = _plain_arguments(cls.__init__, args, kwargs)
+        return layer
 
     def __init__(
         self,
@@ -205,7 +213,7 @@ class Layer:
         """
         if not self._has_call:
             raise NotImplementedError(
-                f"Layer {type(self).__name__} does not have a `call()` method implemented, nor a `forward(self, x, training)`."
+                f"Layer {type(self).__name__} does not have a `call` method implemented, nor `forward(self, x, training)`."
             )
         inputs = as_tensor(x)
         with tape.GradientTape() as recorded, saying_training(training):
@@ -252,6 +260,7 @@ class Layer:
 
     def add_weight(
         self,
+        *args: Any,
         shape: Sequence[int] | None = None,
         initializer: Any = None,
         dtype: Any = None,
@@ -266,15 +275,22 @@ class Layer:
         """Create a weight, owned by this layer.
 
         Args:
+            *args: shape, initializer and dtype, where they are not named.
             shape: default (), a scalar. initializer: default "glorot_uniform", of whole numbers and bools "zeros".
             trainable: whether `backward` returns a gradient for it.
             regularizer, constraint: as in Keras.
         """
-        if isinstance(shape, str):
+        if args and isinstance(args[0], str):
             raise ValueError(
-                f"`name` must be passed as a keyword argument. Received: add_weight({shape!r}, ...). "
-                f"Use: add_weight(shape=..., name={shape!r})."
+                f"`name` must be passed as a keyword argument. Received: add_weight({args[0]!r}, ...). "
+                f"Use: add_weight(shape=..., name={args[0]!r})."
             )
+        named = {"shape": shape, "initializer": initializer, "dtype": dtype}
+        for name_of, value in zip(named, args, strict=False):
+            if named[name_of] is not None:
+                raise ValueError(f"`{name_of}` was passed both positionally and as a keyword argument.")
+            named[name_of] = value
+        shape, initializer, dtype = named.values()
         kind = np.dtype(dtype or self.dtype)
         default = "glorot_uniform" if kind.kind == "f" else "zeros"
         variable = Variable(
@@ -674,6 +690,8 @@ class Layer:
             settings["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         for argument in self._own_arguments:
             settings[argument] = getattr(self, argument)
+        if type(self).get_config is Layer.get_config:
+            settings |= self._made_with
         return settings
 
     @classmethod
@@ -725,6 +743,27 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _plain_arguments(init: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor by name, with its defaults, but for `name`; none at all if one is no plain data."""
+    try:
+        bound = inspect.signature(init).bind(None, *args, **kwargs)
+    except TypeError:
+        return {}  # which the call of the constructor will say
+    bound.apply_defaults()
+    named: dict[str, Any] = {}
+    for parameter in list(bound.signature.parameters.values())[1:]:
+        value = bound.arguments[parameter.name]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= value
+        elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            named[parameter.name] = value
+        elif value:
+            return {}
+    named.pop("name", None)
+    plain = all(isinstance(one, (str, int, float, bool, type(None))) for one in flatten_struct(named))
+    return named if plain else {}
 
 
 def layers_in(container: Any) -> list[Layer]:

@@ -104,6 +104,8 @@ class Normalization(Layer):
         """
         whole = isinstance(data, np.ndarray) or hasattr(data, "shape")
         batches: Iterable[Any] = [data] if whole else data
+        if not hasattr(batches, "__iter__") and hasattr(batches, "__getitem__") and hasattr(batches, "__len__"):
+            batches = (data[i] for i in range(len(data)))  # a `PyDataset`
         if not hasattr(batches, "__iter__"):
             raise TypeError(f"Unsupported data type: {type(data)}. `adapt` takes arrays, data sets and iterables of batches.")
         count, mean, variance = 0, np.zeros(()), np.zeros(())
@@ -113,7 +115,7 @@ class Normalization(Layer):
             others = tuple(axis for axis in range(x.ndim) if axis not in self._kept)
             if tuple(x.shape[axis] for axis in self._kept if axis < x.ndim) != self._shape:
                 raise ValueError(
-                    f"Layer '{self.name}': `adapt` got data of shape {x.shape}; the layer was built for "
+                    f"Layer '{self.name}': `adapt` got data of an incompatible shape, {x.shape}; the layer was built for "
                     f"{self._shape} along the axes {self.axis}."
                 )
             new = math.prod(x.shape[axis] for axis in others)

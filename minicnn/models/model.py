@@ -427,7 +427,8 @@ class Model(Trainer, Layer):
         """The graph as plain data, in Keras 3's functional format; of a class with a `call` its name and dtype, to which the
         class adds the arguments of its constructor."""
         if self._is_traced:
-            return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+            settings = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+            return settings | (self._made_with if type(self).get_config is Model.get_config else {})
         if self._graph_losses:
             warnings.warn(
                 f"Model '{self.name}' has a loss of symbolic tensors, given to `add_loss`: its config and its file do not hold "

@@ -519,6 +519,10 @@ def test_what_a_layer_cannot_be_called_with(K):
             self.built = True
 
     ones = np.ones((2, 4, 4, 1), "float32")
+    with pytest.raises(ValueError, match=r"`name` must be passed as a keyword argument.*name='kernel'"):
+        Wrong().add_weight("kernel", shape=(2,))
+    with pytest.raises(ValueError, match="`shape` was passed both positionally and as"):
+        Wrong().add_weight((2,), shape=(2,))
     with pytest.raises(ValueError, match="Only input tensors may be passed as positional arguments"):
         K.layers.BatchNormalization()(ones, True)
     with pytest.raises(TypeError, match="positional argument"):
@@ -544,3 +548,53 @@ def test_rescaling_of_channels_that_come_first_is_keras(scale):
         finally:
             K.config.set_image_data_format("channels_last")
     np.testing.assert_allclose(*results, rtol=1e-6)
+
+
+def test_a_class_without_a_config_of_its_own_has_that_of_its_arguments(tmp_path):
+    found = []
+    for K in (minicnn, keras):
+
+        class Scaled(K.layers.Layer):
+            def __init__(self, factor, offsets=(1, 2), **kwargs):
+                super().__init__(**kwargs)
+                self.factor, self.offsets = factor, offsets
+
+            def call(self, x):
+                return x * self.factor + self.offsets[1]
+
+        class Silent(Scaled):
+            def get_config(self):
+                return super().get_config() | {"factor": 7}
+
+        layer = Scaled(3.0, name="scaled", trainable=False)
+        config = layer.get_config()
+        found.append({key: config[key] for key in ("name", "trainable", "factor", "offsets")})
+        found.append(sorted(set(Silent(3.0).get_config()) & {"factor", "offsets"}))
+        model = K.Sequential([K.Input((2,)), layer])
+        model.save(tmp_path / "m.keras")
+        with K.utils.custom_object_scope({"Scaled": Scaled}):
+            again = K.saving.load_model(tmp_path / "m.keras")
+        found.append(np.asarray(again(np.ones((1, 2)))).tolist())
+    assert found[:3] == found[3:]
+    assert found[0]["factor"] == 3.0
+
+
+def test_adapt_takes_a_pydataset_and_build_no_shape():
+    data = np.random.default_rng(4).random((7, 5)).astype("float32")
+    means = []
+    for K in (minicnn, keras):
+
+        class Batches(K.utils.PyDataset):
+            def __len__(self):
+                return 3
+
+            def __getitem__(self, index):
+                return data[3 * index : 3 * index + 3]
+
+        layer = K.layers.Normalization()
+        layer.adapt(Batches())
+        means.append(np.asarray(layer.mean))
+        embedding = K.layers.Embedding(4, 3)
+        embedding.build()
+        assert embedding.embeddings.shape == (4, 3)
+    np.testing.assert_allclose(*means, rtol=1e-5)

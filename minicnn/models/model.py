@@ -319,34 +319,41 @@ class Model(Trainer, Layer):
     def layers(self, value: Any) -> None:
         raise AttributeError("`Model.layers` attribute is reserved and should not be used. Please use another name.")
 
+    def _defined(self, attribute: str) -> None:
+        """Raise AttributeError, so that `hasattr` is False, for what a model without a graph does not have."""
+        if not self.built:
+            raise AttributeError(
+                f"Model '{self.name}' has no defined {attribute} yet: build it with data, an `Input`, or `build(input_shape)`."
+            )
+
     @property
     def input(self) -> Any:
-        self._require_graph()
+        self._defined("input")
         return self._input_struct
 
     @property
     def output(self) -> Any:
-        self._require_graph()
+        self._defined("output")
         return self._output_struct
 
     @property
     def inputs(self) -> list[KerasTensor]:
-        self._require_graph()
+        self._defined("inputs")
         return list(self._inputs)
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        self._require_graph()
+        self._defined("outputs")
         return list(self._outputs)
 
     @property
     def input_shape(self) -> Any:
-        self._require_graph()
+        self._defined("input_shape")
         return pack_returned(self._input_struct, [tensor.shape for tensor in self._inputs])
 
     @property
     def output_shape(self) -> Any:
-        self._require_graph()
+        self._defined("output_shape")
         return pack_returned(self._output_struct, [tensor.shape for tensor in self._outputs])
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:

@@ -131,8 +131,19 @@ class Sequential(Model):
         return layer
 
     def build(self, input_shape: Any = None) -> None:
-        """Create the weights for batches of `input_shape` (None for the batch axis)."""
+        """Create the weights for batches of `input_shape` (None for the batch axis).
+
+        Raises:
+            ValueError: if there is none, there are no layers, or the model was built for images of another size.
+        """
         if self.built:
+            known = self._inputs[0].shape
+            given = known if input_shape is None else tuple(input_shape)
+            if len(given) != len(known) or any(None not in pair and len({*pair}) > 1 for pair in zip(given[1:], known[1:])):
+                raise ValueError(
+                    f"Sequential model '{self.name}' has already been configured to use input shape {tuple(known)}. You cannot "
+                    f"build it with input_shape {given}"
+                )
             return
         if not self._row:
             raise ValueError(f"Sequential model {self.name} cannot be built because it has no layers. Call `model.add(layer)`.")

@@ -682,3 +682,15 @@ def test_a_list_of_one_output_is_that_output_as_in_keras():
         np.testing.assert_array_equal(model.predict(x, verbose=0), np.full((2, 2), 3.0))
         np.testing.assert_array_equal(model.predict_on_batch(x), np.full((2, 2), 3.0))
         np.testing.assert_array_equal(np.asarray(model(x)), np.full((2, 2), 3.0))
+
+
+@pytest.mark.parametrize("K", [minicnn, keras], ids=["minicnn", "keras"])
+def test_a_sequential_knows_its_shapes_when_it_is_built(K):
+    names = ("input_shape", "output_shape", "inputs", "outputs")
+    model = K.Sequential([K.layers.Dense(8)])
+    assert not any(hasattr(model, name) for name in names)
+    model.build((None, 4))
+    assert all(hasattr(model, name) for name in names)
+    model.build((None, 4))
+    with pytest.raises(ValueError, match=r"already been configured to use input shape \(None, 4\)"):
+        model.build((None, 5))

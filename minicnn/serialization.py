@@ -58,7 +58,7 @@ def serialize(obj: Any) -> Any:
         return tuple(items) if isinstance(obj, tuple) else items
     if isinstance(obj, dict):
         return {key: serialize(value) for key, value in obj.items()}
-    if isinstance(obj, types.FunctionType):
+    if isinstance(obj, types.FunctionType) or registry.holds("operation", obj):
         if obj.__name__ == "<lambda>":
             raise ValueError(f"A lambda cannot be serialized; give it a name with `def` and register it. Received: {obj}")
         name = registry.registered_name(obj)
@@ -126,7 +126,7 @@ def deserialize(config: Any, family: str | None = None, custom_objects: dict[str
     scope = registry.custom_object_scope(custom_objects) if custom_objects else contextlib.nullcontext()
     with scope:
         if name == "function":
-            return _find(family, [inner])
+            return _find(family, [inner], "operation")
         cls = _find(family or _FAMILIES.get(config.get("module") or ""), [config.get("registered_name"), name])
         if not hasattr(cls, "from_config"):  # a function
             return cls
@@ -186,10 +186,10 @@ def _load_lambda(config: dict[str, Any]) -> Callable[..., Any]:
     return types.FunctionType(code, {"np": np, "__builtins__": __builtins__}, "<lambda>", defaults, closure)
 
 
-def _find(family: str | None, names: list[str | None]) -> Any:
-    """The first of `names` that a family knows; of any family where none is given."""
+def _find(family: str | None, names: list[str | None], *more: str) -> Any:
+    """The first of `names` that a family knows; of any family, and of `more`, where none is given."""
     error = None
-    for candidate in [family] if family else list(MODULES):
+    for candidate in [family] if family else [*MODULES, *more]:
         for name in filter(None, names):
             try:
                 return registry.lookup(candidate, name)

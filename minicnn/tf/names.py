@@ -75,8 +75,8 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
 
 
 def identity(input: Any, name: Any = None) -> Any:
-    """The tensor itself."""
-    return ops.elementwise.constant(input)
+    """The tensor, in memory of its own: what a variable was before it is assigned to."""
+    return ops.elementwise.copied(input)
 
 
 def argmax(input: Any, axis: int = 0, output_type: Any = "int64", name: Any = None) -> Any:

@@ -757,7 +757,9 @@ def test_clock(seconds):
     assert progbar._clock(seconds) == CLOCKS[seconds]
 
 
-@pytest.mark.parametrize(("width", "unit_name", "seconds"), [(10, "step", 2.0), (30, "file", 0.25), (20, "batch", 3e-5)])
+@pytest.mark.parametrize(
+    ("width", "unit_name", "seconds"), [(10, "step", 2.0), (10, "step", 1.0), (30, "file", 0.25), (20, "batch", 3e-5)]
+)
 def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds):
     now = [0.0]
     monkeypatch.setattr(progbar.time, "perf_counter", lambda: now[0])
@@ -766,7 +768,7 @@ def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds
         for step in (1, 2):
             now[0] += seconds
             bar.update(step)
-    pace = {2.0: "2s", 0.25: "250ms", 3e-5: "30us"}[seconds]
+    pace = {2.0: "2s", 1.0: "1s", 0.25: "250ms", 3e-5: "30us"}[seconds]
     left = f"{6 * seconds:.0f}s" if seconds != 0.25 else "1s"
     assert shown(terminal)[-1] == f"2/8 {'━' * width} {left} {pace}/{unit_name}"
 

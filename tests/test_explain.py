@@ -166,6 +166,8 @@ KINDS = [
     (layers.DepthwiseConv2D(3, depth_multiplier=2), "conv"),
     (layers.Conv2DTranspose(2, 3), "transposed"),
     (layers.SeparableConv2D(2, 3), "conv"),  # the second of the two that it is made of
+    (layers.Dense(3), "dense"),
+    (layers.Dense(3, activation=layers.ReLU()), "unknown"),
     (layers.AveragePooling2D(2, padding="same"), "avgpool"),
     (layers.AdaptiveMaxPooling2D(3), "maxpool"),
     (layers.GlobalMaxPooling2D(), "maxpool"),

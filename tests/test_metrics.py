@@ -287,6 +287,19 @@ def test_functions_take_keras_s_arguments(name, options):
     assert not np.allclose(expected.mean(), np.asarray(getattr(keras.metrics, name)(y_true, y_pred)).mean())
 
 
+@pytest.mark.parametrize("name", ["pearson_correlation", "concordance_correlation", "binary_accuracy"])
+@pytest.mark.parametrize("shapes", [((6,), (6, 1)), ((6, 1), (6,)), ((6, 4), (6, 4))])
+def test_functions_take_whole_numbers_and_columns_for_rows(name, shapes):
+    rng = np.random.default_rng(1)
+    (true, pred), ours, theirs = shapes, getattr(metrics, name), getattr(keras.metrics, name)
+    y_true, y_pred = rng.integers(0, 3, true), rng.integers(0, 3, pred).astype("float32")
+    axis = {"axis": 0} if "correlation" in name else {}  # along which there is something to compare
+    expected = np.asarray(theirs(y_true.astype("float32"), y_pred, **axis))
+    found = np.asarray(ours(y_true, y_pred, **axis))
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"])
 @pytest.mark.parametrize("axis", [-1, 1])
 @pytest.mark.parametrize("weighted", [False, True])

@@ -156,6 +156,8 @@ def test_mistakes_are_counted_and_wrapped():
     assert next(text for text in texts_of(figure) if text) == "0\ntaken for 1 (80%)"
     with pytest.raises(ValueError, match=r"must have the same length. Received: 7, 7 and 3"):
         study.mistakes_gallery(IMAGES, LABELS, PREDICTED[:3])
+    with pytest.raises(ValueError, match=r"must have the same length. Received: 6, 7 and 7"):
+        study.mistakes_gallery(IMAGES[:6], LABELS, PREDICTED)
 
 
 def test_norms_of_kernels_are_lines_on_a_logarithmic_axis():

@@ -332,6 +332,23 @@ def test_what_a_strategy_and_functions_of_numpy_return():
     assert minicnn.distribute.get_replica_context().all_reduce("SUM", 4) == 4
 
 
+def test_a_summary_goes_to_the_inner_writer(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    outer, inner = (minicnn.summary.create_file_writer(str(tmp_path / name)) for name in ("outer", "inner"))
+    with outer.as_default(step=1):
+        with inner.as_default(step=2):
+            minicnn.summary.scalar("inner", 1.0)
+        minicnn.summary.scalar("outer", 1.0)
+    outer.close()
+    inner.close()
+    for name, step in (("outer", 1), ("inner", 2)):
+        events = EventAccumulator(str(tmp_path / name)).Reload()
+        assert events.Tags()["tensors"] == [name]
+        assert [one.step for one in events.Tensors(name)] == [step]
+
+
 def test_a_summary_s_step_is_the_writer_s_and_pictures_are_of_bytes_or_shares(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

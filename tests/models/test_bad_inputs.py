@@ -254,3 +254,15 @@ def test_a_layer_that_finds_no_memory_is_named(model, monkeypatch, op, pass_name
             with pytest.raises(MemoryError, match=f"^Layer '{model.layers[-1].name}', {pass_name} pass: Unable to allocate 9"):
                 call()
     still_works(model, before)
+
+
+def test_of_layers_in_layers_the_one_that_finds_no_memory_is_named(monkeypatch):
+    def full(*arguments):
+        raise MemoryError("Unable to allocate 9.00 GiB")
+
+    model = minicnn.Sequential([layers.Input((3, 4)), layers.TimeDistributed(layers.Dense(2, name="inner"), name="outer")])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((2, 3, 4)), np.ones((2, 3, 2)), verbose=0)
+    monkeypatch.setitem(ops.__dict__, "dense_forward", full)
+    with pytest.raises(MemoryError, match=r"^Layer 'inner', forward pass: Unable to allocate 9"):
+        model.fit(np.ones((2, 3, 4)), np.ones((2, 3, 2)), verbose=0)

@@ -39,7 +39,9 @@ def same(found):
 def test_data_in_dicts_are_split_for_validation(weighted):
     found = []
     for k, model in both(two):
-        model.compile(k.optimizers.SGD(0.1), {"y": "mse", "z": "mae"}, loss_weights={"z": 0.5, "y": 2.0}, metrics={"z": ["mse"]})
+        model.compile(
+            k.optimizers.SGD(0.1), {"y": "mse", "z": "mae"}, loss_weights={"z": 0.5, "y": 2.0}, metrics={"z": ["mse"]}
+        )
         weights = {"y": np.arange(11.0), "z": np.arange(11.0)[::-1].copy()} if weighted else None
         history = model.fit(
             {"b": OTHER, "a": X},
@@ -116,8 +118,9 @@ def test_a_nan_ends_training_with_the_weights_before_it(capsys):
         history = model.fit(
             x, Y, batch_size=5, epochs=3, shuffle=False, verbose=0, callbacks=[callbacks.TerminateOnNaN(), Watch()]
         )
-    assert "Batch 1: Invalid loss, terminating training: NaN or infinity first appeared in the forward pass of layer 'grows'" in (
-        capsys.readouterr().out
+    assert (
+        "Batch 1: Invalid loss, terminating training: NaN or infinity first appeared in the forward pass of layer 'grows'"
+        in (capsys.readouterr().out)
     )
     assert [batch for batch, _ in seen] == [0, 1]
     assert np.isnan(seen[1][1])
@@ -207,7 +210,10 @@ def test_a_traced_model_is_called_with_lists_and_dicts_of_other_shapes():
         (lambda: Sequential([layers.Dense(1)]).build(), "`build` needs an `input_shape`"),
         (lambda: Sequential().build((None, 2)), "cannot be built because it has no layers"),
         (lambda: two(minicnn).predict([X, OTHER, X], verbose=0), r"has 2 inputs \['a', 'b'\], but received 3 array\(s\)"),
-        (lambda: clone_model(type("Own", (Model,), {"call": lambda self, x: x})(), X), "are only supported for Sequential models"),
+        (
+            lambda: clone_model(type("Own", (Model,), {"call": lambda self, x: x})(), X),
+            "are only supported for Sequential models",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(call, message):

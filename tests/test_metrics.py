@@ -203,6 +203,18 @@ def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("average", [None, "micro", "macro", "weighted"])
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.0, 0.5, 1.0]])
+def test_scores_are_averaged_as_in_keras(average, weights):
+    y_true = np.eye(3, dtype="float32")[[0, 0, 1, 2, 0]]  # classes of several sizes
+    y_pred = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.3, 0.6, 0.1], [0.5, 0.2, 0.3], [0.9, 0, 0.1]], "float32")
+    weights = None if weights is None else np.array(weights, "float32")
+    for beta in (0.5, 1.0, 2.0):
+        ours, theirs = (module.FBetaScore(average, beta)(y_true, y_pred, weights) for module in (metrics, keras.metrics))
+        np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-5)
+    assert repr(metrics.F1Score(name="f")) == "<F1Score name=f>"
+
+
 @pytest.mark.parametrize("threshold", [0.25, 0.5])
 def test_a_score_of_what_lies_on_its_threshold_is_keras_s(threshold):
     y_true, y_pred = (

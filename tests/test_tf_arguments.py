@@ -374,3 +374,39 @@ def test_a_summary_s_step_is_the_writer_s_and_pictures_are_of_bytes_or_shares(tm
         if tag in ("bytes", "shares"):
             for one, other in zip(ours[2:], theirs[2:], strict=True):
                 np.testing.assert_array_equal(*(tf.io.decode_png(png) for png in (one, other)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: minicnn.boolean_mask(LOGITS, [True, False]), r"Shapes \(4, 5\) and \(2,\) are incompatible"),
+        (lambda: minicnn.gather_nd(LOGITS, [[4, 0]]), r"must be places of the shape \(4, 5\). Received: indices=\[\[4, 0\]\]"),
+        (lambda: minicnn.gather_nd(LOGITS, [[-1, 0]]), "must be places of the shape"),
+        (lambda: minicnn.math.confusion_matrix([0, 3], [0, 1], 3), r"must be classes from 0 to 2 \(num_classes=3\)"),
+        (lambda: minicnn.math.confusion_matrix([0, -1], [0, 1]), "must be classes from 0 to 1"),
+        (lambda: minicnn.where(LOGITS > 0, LOGITS), "takes both `x` and `y`, or neither"),
+        (lambda: minicnn.nn.conv1d(IMAGES[0], KERNEL[0], 1, "SAME", data_format="NCW"), "data_format='NCW'"),
+        (lambda: minicnn.nn.pool(IMAGES, 2, "MEAN"), '`pooling_type` must be "MAX" or "AVG". Received: pooling_type=\'MEAN\''),
+        (lambda: minicnn.io.encode_png(IMAGE), r"`image` must be of uint8, \(H, W, C\). Received: float32"),
+        (lambda: minicnn.io.encode_jpeg(BYTES[0]), r"Received: uint8, shape \(10, 3\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_names_that_are_others_here():
+    assert minicnn.is_tensor(minicnn.Variable(1.0))
+    assert not minicnn.is_tensor([1.0])
+    assert minicnn.case([(False, lambda: 1)], default=lambda: 3) == 3
+    normal, uniform = minicnn.random_normal_initializer(2.0, 0.5, 3), minicnn.random_uniform_initializer(2.0, 3.0, 3)
+    assert normal.get_config() == {"mean": 2.0, "stddev": 0.5, "seed": 3}
+    assert uniform.get_config() == {"minval": 2.0, "maxval": 3.0, "seed": 3}
+    minicnn.set_random_seed(1)
+    dropped = np.asarray(minicnn.nn.dropout(np.ones((50, 40), "float32"), 0.25, seed=2))
+    assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
+    assert minicnn.get_logger().name == "minicnn"
+    assert minicnn.no_op() is None
+    with minicnn.control_dependencies([LOGITS]), minicnn.init_scope():
+        assert minicnn.group(LOGITS) is None

@@ -68,10 +68,11 @@ def _normal(shape: Any, stddev: float, dtype: str, generator: SeedGenerator) -> 
 
 @op(differentiable=False)
 def _uniform(shape: Any, dtype: str, generator: SeedGenerator) -> Any:
-    """Numbers from 0 to below 1."""
+    """Numbers from 0 to below 1: multiples of 2**-24, of 2**-32 in float64, of 2**-11 in float16; each dtype holds its own."""
     shape = _ints(shape)
     words = kernels.random_bits(generator.next_key(), int(np.prod(shape, dtype=int))).reshape(shape)
-    return (words >> 8).astype(dtype) * np.dtype(dtype).type(2.0**-24)
+    bits = {8: 32, 4: 24}.get(np.dtype(dtype).itemsize, 11)
+    return ((words >> (32 - bits)).astype("float32" if bits < 32 else dtype) * 2.0**-bits).astype(dtype)
 
 
 def normal(shape: Any, mean: Any = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None, name: Any = None) -> Any:
@@ -149,7 +150,7 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
     """Classes drawn by their logits, (N, C) -> (N, num_samples): the largest of logits plus Gumbel noise."""
     N, C = logits.shape
     noise = -log(-log(uniform((N, num_samples, C), 1e-7, 1.0, seed=seed)))
-    return argmax(np.asarray(logits)[:, None] + noise, axis=-1)
+    return cast(argmax(np.asarray(logits)[:, None] + noise, axis=-1), dtype)
 
 
 # --- TensorFlow's ------------------------------------------------------------------------

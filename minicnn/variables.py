@@ -159,7 +159,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def read_value(self) -> Any:
         """A copy of the value as a tensor, through which gradients reach the variable."""
-        return registry.operation("constant")(self)
+        return registry.operation("copied")(self)
 
     def assign(self, value: Any, use_locking: Any = None, name: Any = None, read_value: Any = None) -> Variable:
         """Replace the value, in place; the shape must match. TensorFlow's other arguments have no effect.

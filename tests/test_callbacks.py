@@ -757,7 +757,9 @@ def test_clock(seconds):
     assert progbar._clock(seconds) == CLOCKS[seconds]
 
 
-@pytest.mark.parametrize(("width", "unit_name", "seconds"), [(10, "step", 2.0), (30, "file", 0.25), (20, "batch", 3e-5)])
+@pytest.mark.parametrize(
+    ("width", "unit_name", "seconds"), [(10, "step", 2.0), (10, "step", 1.0), (30, "file", 0.25), (20, "batch", 3e-5)]
+)
 def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds):
     now = [0.0]
     monkeypatch.setattr(progbar.time, "perf_counter", lambda: now[0])
@@ -766,7 +768,7 @@ def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds
         for step in (1, 2):
             now[0] += seconds
             bar.update(step)
-    pace = {2.0: "2s", 0.25: "250ms", 3e-5: "30us"}[seconds]
+    pace = {2.0: "2s", 1.0: "1s", 0.25: "250ms", 3e-5: "30us"}[seconds]
     left = f"{6 * seconds:.0f}s" if seconds != 0.25 else "1s"
     assert shown(terminal)[-1] == f"2/8 {'━' * width} {left} {pace}/{unit_name}"
 
@@ -1050,3 +1052,46 @@ def test_averages_are_swapped_in_as_keras_does(swap_on_epoch, wrapped):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="SwapEMAWeights must be used when `use_ema=True` is set on the optimizer"):
         model.evaluate(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=[callbacks.SwapEMAWeights()])
+
+
+def test_half_a_row_that_a_kill_left_is_ended(tmp_path):
+    path = tmp_path / "run.csv"
+    path.write_bytes(b"epoch,loss\r\n0,0.5\r\n1,0.")
+    run(callbacks.CSVLogger(path, append=True), [{"loss": 0.25, "val_loss": 1.0}])
+    assert path.read_bytes() == b"epoch,loss\r\n0,0.5\r\n1,0.\r\n0,0.25,1.0\r\n"
+
+
+def test_a_checkpoint_of_batches_goes_on_counting(tmp_path):
+    """From its state, in the middle of an epoch."""
+    first, second = (callbacks.ModelCheckpoint("{epoch}-{batch}.keras", "loss", save_freq=3) for _ in range(2))
+    saved = []
+    for batches, saver in ((range(4), first), (range(4, 8), second)):
+        model = FakeModel()
+        saver.set_model(model)
+        if saver is second:
+            saver.set_state(first.get_state())
+        saver.on_epoch_begin(0)
+        for batch in batches:
+            saver.on_train_batch_end(batch, {"loss": 1.0})
+        saved += model.saved
+    assert saved == ["1-3.keras", "1-6.keras"]
+
+
+def test_a_list_of_callbacks_may_be_made_by_the_program():
+    """`fit` then adds none of its own, as in Keras."""
+    found = []
+    for module in (minicnn, keras):
+        model = module.Sequential([module.layers.Input((2,)), module.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        seen = []
+        note = module.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs, seen=seen: seen.append(epoch))
+        every = module.callbacks.CallbackList([note], add_history=True, model=model, epochs=2, verbose=0, steps=1)
+        history = model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0, callbacks=every)
+        found.append((seen, history.epoch, [type(one).__name__ for one in every.callbacks]))
+    assert found[0] == found[1] == ([0, 1], [0, 1], ["LambdaCallback", "History"])
+
+
+def test_what_is_no_number_is_shown_as_it_is(capsys):
+    bar = progbar.Progbar(1, verbose=2, stateless_metrics=())
+    bar.update(1, [("a", "text"), ("b", 0.5), ("c", 1e-3), ("d", np.array([1.0, 2.0]))])
+    assert capsys.readouterr().out.endswith(" - a: text - b: 0.5000 - c: 1.0000e-03 - d: 1.5000\n")

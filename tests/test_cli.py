@@ -18,7 +18,7 @@ from minicnn import config, data, datasets, models, recipes, study, zoo
 from minicnn.callbacks import History
 from minicnn.cli.given_model import GivenModel, input_range, refuse_fewer_outputs
 from minicnn.cli.main import main
-from minicnn.layers import Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, RandomFlip, Rescaling
+from minicnn.layers import Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, Normalization, RandomFlip, Rescaling
 from minicnn.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from minicnn.models import Sequential
 from minicnn.optimizers import SGD
@@ -628,6 +628,15 @@ def test_study_hands_its_options_on(cli, trained, monkeypatch, line):
     assert {key: found.get(key) for key in expected} == expected
 
 
+@pytest.mark.parametrize("line", ["features", "saliency", "gradcam", "trace"])
+def test_study_shows_pixels_in_the_range_that_is_asked_for(cli, trained, monkeypatch, line):
+    name = {"features": "feature_maps", "gradcam": "grad_cam"}.get(line, line)
+    found = heard(monkeypatch, study, name)
+    for asked, largest in (([], 1), (["--range", "0-255"], 255)):  # the model's own is 0 to 1
+        cli("study", line, trained, "digits:1", *asked)
+        assert np.max(found["image"]) == pytest.approx(largest, rel=0.1)
+
+
 def test_gradcheck_hands_its_options_on(cli, trained, monkeypatch):
     found = heard(monkeypatch, sys.modules["minicnn.study.gradcheck"], "gradcheck")
     options = {"batch_size": 3, "directions": 1, "tolerance": 0.5, "fit_tolerance": 0.25, "seed": 9}
@@ -790,7 +799,9 @@ def test_a_leading_rescaling_tells_the_range(scale, offset, expected):
     base = Sequential([Input((8, 8, 3)), RandomFlip(), Rescaling(scale, offset), Conv2D(2, 3)])
     assert input_range(base) == expected
     assert input_range(Sequential([Input((8, 8, 3)), base, Flatten(), Dense(2)])) == expected
-    assert input_range(Sequential([Input((8, 8, 3)), Conv2D(3, 3), Rescaling(scale)])) is None
+    for before in (Conv2D(3, 3), Conv2D(3, 3, trainable=False), Normalization()):  # which has weights that no optimizer trains
+        assert input_range(Sequential([Input((8, 8, 3)), before, Rescaling(scale)])) is None
+    assert input_range(Sequential([Input((8, 8, 3)), Flatten()])) is None
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -586,6 +586,34 @@ class TestPrefetch:
         with pytest.raises(KeyboardInterrupt):
             list(Dataset.range(3).map(interrupt).prefetch(1))
 
+    def test_what_a_generator_returned_is_closed_and_not_what_it_came_from(self):
+        closed = []
+
+        class Numbers:
+            def __iter__(self):
+                return Pass()
+
+            def close(self):
+                raise AssertionError("the source is not ours to close")
+
+        class Pass:
+            def __init__(self):
+                self.numbers = iter(range(9))
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                return next(self.numbers)
+
+            def close(self):
+                closed.append(next(self.numbers))
+
+        numbers = Numbers()
+        data = Dataset.from_generator(lambda: numbers)
+        assert list(data.take(2)) == list(data.take(2)) == [0, 1]
+        assert closed == [2, 2]
+
     def test_arguments(self):
         with pytest.raises(ValueError, match="`buffer_size` must be at least 0, or AUTOTUNE"):
             Dataset.range(3).prefetch(-5)

@@ -286,8 +286,9 @@ class TestMnistAndFashionMnist:
             gzip.compress(b"\0\0\x08\x01\0\0\0\x09123"),
             gzip.compress(b"\0\0\x08\x01\0\0\0\x03\1\2\3\4"),  # three labels, says the header
             gzip.compress(bytes(20))[:-9],
+            gzip.compress(bytes(20))[:10] + b"\xff" * 20,  # no stream that can be inflated
         ],
-        ids=range(4),
+        ids=range(5),
     )
     def test_a_damaged_file_is_named(self, data, content):
         write_idx(data / "fashion-mnist")

@@ -166,6 +166,8 @@ KINDS = [
     (layers.DepthwiseConv2D(3, depth_multiplier=2), "conv"),
     (layers.Conv2DTranspose(2, 3), "transposed"),
     (layers.SeparableConv2D(2, 3), "conv"),  # the second of the two that it is made of
+    (layers.Dense(3), "dense"),
+    (layers.Dense(3, activation=layers.ReLU()), "unknown"),
     (layers.AveragePooling2D(2, padding="same"), "avgpool"),
     (layers.AdaptiveMaxPooling2D(3), "maxpool"),
     (layers.GlobalMaxPooling2D(), "maxpool"),
@@ -288,3 +290,16 @@ def small_model_of_digits() -> Sequential:
             layers.Dense(10, activation="softmax"),
         ]
     )
+
+
+@pytest.mark.parametrize("kind", ["sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"])
+def test_a_class_for_each_pixel_is_explained_as_what_it_takes_it_for(kind):
+    config.set_random_seed(2)
+    one = kind.startswith("bin")
+    model = Sequential([layers.Input((4, 5, 2)), layers.Conv2D(1 if one else 3, 1, activation="sigmoid" if one else "softmax")])
+    model.compile("sgd", kind)
+    x = np.random.default_rng(0).standard_normal((4, 5, 2))
+    p = model.predict(x[None], verbose=0)
+    record = collect(model, x)
+    expected = -np.log(np.maximum(p, 1 - p) if one else p.max(-1)).mean()
+    assert record["losses"][0]["result"] == pytest.approx(float(expected), rel=1e-4)

@@ -229,6 +229,12 @@ def test_names_are_keras(name):
         assert getattr(initializers, name).__name__ == getattr(keras.initializers, name).__name__
 
 
+def test_a_distribution_s_name_may_have_capitals():
+    for name in ("Uniform", "TRUNCATED_NORMAL", "Normal", "untruncated_Normal"):
+        ours, theirs = (module.VarianceScaling(distribution=name, seed=1) for module in (initializers, keras.initializers))
+        assert ours.get_config() == theirs.get_config()
+
+
 def test_bad_arguments_are_named():
     for bad in ("glorot", 3, {"class_name": "Nothing", "config": {}}):
         with pytest.raises(ValueError, match="Could not interpret initializer identifier"):

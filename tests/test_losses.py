@@ -656,3 +656,18 @@ def test_a_loss_of_float64_computes_in_it():
     value = losses.MeanSquaredError(dtype="float64")([[1.0, 0.0]], [[1.0 + 1e-9, 0.0]])
     assert value.dtype == np.float64
     assert float(value) == pytest.approx(5e-19, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SparseCategoricalCrossentropy", "CategoricalCrossentropy", "BinaryCrossentropy"])
+def test_probabilities_beyond_the_clip_have_no_gradient(name):
+    p = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.25, 0.25]], "float32")
+    labels = np.array([1, 2, 0])
+    y = labels if name.startswith("Sparse") else np.eye(3, dtype="float32")[labels]
+    found = []
+    for module, tape in ((minicnn, minicnn.GradientTape()), (keras, tf.GradientTape())):
+        x = module.ops.convert_to_tensor(p)
+        with tape:
+            tape.watch(x)
+            loss = getattr(module.losses, name)()(y, x)
+        found.append(np.asarray(tape.gradient(loss, x)))
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)

@@ -203,6 +203,18 @@ def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("average", [None, "micro", "macro", "weighted"])
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.0, 0.5, 1.0]])
+def test_scores_are_averaged_as_in_keras(average, weights):
+    y_true = np.eye(3, dtype="float32")[[0, 0, 1, 2, 0]]  # classes of several sizes
+    y_pred = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.3, 0.6, 0.1], [0.5, 0.2, 0.3], [0.9, 0, 0.1]], "float32")
+    weights = None if weights is None else np.array(weights, "float32")
+    for beta in (0.5, 1.0, 2.0):
+        ours, theirs = (module.FBetaScore(average, beta)(y_true, y_pred, weights) for module in (metrics, keras.metrics))
+        np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-5)
+    assert repr(metrics.F1Score(name="f")) == "<F1Score name=f>"
+
+
 @pytest.mark.parametrize("threshold", [0.25, 0.5])
 def test_a_score_of_what_lies_on_its_threshold_is_keras_s(threshold):
     y_true, y_pred = (
@@ -285,6 +297,19 @@ def test_functions_take_keras_s_arguments(name, options):
     expected = np.asarray(getattr(keras.metrics, name)(y_true, y_pred, **options))
     np.testing.assert_allclose(getattr(metrics, name)(y_true, y_pred, **options), expected, atol=1e-6)
     assert not np.allclose(expected.mean(), np.asarray(getattr(keras.metrics, name)(y_true, y_pred)).mean())
+
+
+@pytest.mark.parametrize("name", ["pearson_correlation", "concordance_correlation", "binary_accuracy"])
+@pytest.mark.parametrize("shapes", [((6,), (6, 1)), ((6, 1), (6,)), ((6, 4), (6, 4))])
+def test_functions_take_whole_numbers_and_columns_for_rows(name, shapes):
+    rng = np.random.default_rng(1)
+    (true, pred), ours, theirs = shapes, getattr(metrics, name), getattr(keras.metrics, name)
+    y_true, y_pred = rng.integers(0, 3, true), rng.integers(0, 3, pred).astype("float32")
+    axis = {"axis": 0} if "correlation" in name else {}  # along which there is something to compare
+    expected = np.asarray(theirs(y_true.astype("float32"), y_pred, **axis))
+    found = np.asarray(ours(y_true, y_pred, **axis))
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"])

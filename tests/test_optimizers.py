@@ -109,7 +109,7 @@ COMMON = st.fixed_dictionaries(
         "gradient_accumulation_steps": st.sampled_from([2, 3]),
         "use_ema": st.just(True),
         "ema_momentum": st.sampled_from([0.9, 0.5]),
-        "ema_overwrite_frequency": st.sampled_from([None, 2]),
+        "ema_overwrite_frequency": st.sampled_from([None, 2, 3]),
     },
 )
 CLIPS = st.sampled_from([{}, {"clipnorm": 0.5}, {"clipvalue": 0.3}, {"global_clipnorm": 0.5}])
@@ -357,7 +357,7 @@ def test_a_constraint_holds_after_every_update():
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("overwrite", [None, 2])
+@pytest.mark.parametrize("overwrite", [None, 2, 3])
 def test_averages_are_of_weights_before_they_are_constrained(overwrite):
     """As in Keras, which averages with the update and constrains after it."""
     found = []
@@ -772,12 +772,15 @@ def test_averages_under_a_scaled_loss_are_written():
     assert float(variable[0]) == -1.5  # (-1 - 2) / 2
 
 
-def test_rebuilding_is_for_new_optimizers_and_building_twice_changes_nothing():
-    variable = Variable(np.zeros(2, "float32"))
-    optimizer = optimizers.Adam()
+@pytest.mark.parametrize("name", [*RULES, "ScheduleFreeAdamW", "SGD with momentum", "RMSprop with momentum", "MultiOptimizer"])
+def test_building_twice_changes_nothing(name):
+    variable, (name, *momentum) = Variable(np.zeros((2, 2), "float32")), name.split(" with ")
+    given = 0.1 if name != "MultiOptimizer" else optimizers.OptimizerMap(optimizers.Adam())
+    optimizer = getattr(optimizers, name)(given, **dict.fromkeys(momentum, 0.5))
+    optimizer.apply([np.ones((2, 2))], [variable])
+    slots = optimizer.variables
     optimizer.build([variable])
-    optimizer.build([variable])
-    assert len(optimizer.variables) == 4
+    assert [id(one) for one in optimizer.variables] == [id(one) for one in slots]
 
 
 @pytest.mark.parametrize("options", [{}, {"clipnorm": 1.0}, {"use_ema": True}, {"gradient_accumulation_steps": 2}])

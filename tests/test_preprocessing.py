@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minicnn
+from minicnn import config
 from minicnn.config import set_random_seed
 from minicnn.data import Dataset
 from minicnn.layers import Conv2D, Dense, Flatten, Input
@@ -622,6 +623,15 @@ class TestAlternatingFlip:
         model.fit(batches, epochs=3, verbose=0)
         for epoch, (order, left) in enumerate(seen[-3:]):
             np.testing.assert_array_equal(left == 1, self.seen(epoch, n=8)[order])
+
+    def test_an_epoch_that_is_given_counts_within_a_fit_too(self):
+        running = config.running_pass.set([1])
+        try:
+            first, second = self.seen(0), self.seen(1)
+        finally:
+            config.running_pass.reset(running)
+        np.testing.assert_array_equal(first, self.seen(0))
+        np.testing.assert_array_equal(second, ~first)
 
     def test_wrong_arguments(self):
         for images, indices in ((np.zeros((2, 3, 3)), [0, 1]), (np.zeros((2, 3, 3, 1)), [0])):

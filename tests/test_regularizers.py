@@ -100,6 +100,9 @@ def test_bad_arguments_are_named():
     for bad in (-1.0, float("nan"), "much"):
         with pytest.raises(ValueError, match="Invalid value for argument l2: expected a non-negative float"):
             regularizers.L2(bad)
+    for module in (regularizers, keras.regularizers):
+        with pytest.raises(ValueError, match=r"Invalid value for argument factor: expected a non-negative float"):
+            module.OrthogonalRegularizer(-0.5)
     with pytest.raises(ValueError, match=r"Invalid value for argument `mode`.*Received: mode=diagonal"):
         regularizers.OrthogonalRegularizer(mode="diagonal")
     with pytest.raises(ValueError, match=r"must have rank 2. Received: inputs.shape=\(2, 2, 2\)"):

@@ -675,6 +675,8 @@ def test_a_saved_model_is_a_folder_with_a_model(tmp_path):
     model = minicnn.Sequential([layers.Input((4,)), layers.Dense(2)])
     minicnn.saved_model.save(model, tmp_path / "saved" / "1")
     assert minicnn.saved_model.contains_saved_model(tmp_path / "saved" / "1")
+    model.layers[0].bias.assign([1.0, 2.0])
+    minicnn.saved_model.save(model, tmp_path / "saved" / "1")  # over the first one
     again = minicnn.saved_model.load(tmp_path / "saved" / "1")
     x = DRAW.random((3, 4), np.float32)
     np.testing.assert_array_equal(again(x), model(x))

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minicnn import metrics, tape
+from minicnn.layers.tracing import takes
 from minicnn.models.compile import Compilable
 from minicnn.models.data_checks import unpack
 from minicnn.structure import flatten_struct, pack_struct
@@ -76,8 +77,9 @@ class OwnSteps(Compilable):
         x, y, sample_weight = unpack(data)
         with tape.GradientTape() as recorded:
             y_pred = self(x, training=training)  # type: ignore[operator]
-            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
-        self._loss_tracker.update_state(loss)
+            told = {"training": training} if takes(self.compute_loss, "training") else {}
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **told)
+        self._loss_tracker.update_state(loss, sample_weight=len(flatten_struct(x)[0]))  # a mean over samples, as Keras's
         if training:
             variables = self.trainable_weights
             self.optimizer.apply(recorded.gradient(loss, variables), variables)

@@ -404,6 +404,17 @@ def _(dy: Any, saved: Any) -> Any:
     return dy
 
 
+@op("x")
+def copied(x: Any) -> Any:
+    """x in memory of its own, which no assignment to a variable changes."""
+    return x.copy(), None
+
+
+@copied.gradient
+def _(dy: Any, saved: Any) -> Any:
+    return dy
+
+
 def array(x: Any, dtype: Any = None) -> Any:
     """x as a tensor: see `convert_to_tensor`."""
     return convert_to_tensor(x, dtype)

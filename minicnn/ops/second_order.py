@@ -88,7 +88,7 @@ _ANALYTIC = {
     products: "matmul _einsum",
 }
 _LINEAR_IN_EACH = {nn: "_conv2d _conv2d_transpose _average_pool2d", image: "_resize"}
-_SLOPES = {elementwise: "absolute constant cast", nn: "relu leaky_relu"}
+_SLOPES = {elementwise: "absolute constant copied cast", nn: "relu leaky_relu"}
 
 for _rule, _table in ((_complex_step, _ANALYTIC), (_linear_in_each, _LINEAR_IN_EACH), (_slopes, _SLOPES)):
     for _module, _names in _table.items():

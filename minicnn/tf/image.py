@@ -294,6 +294,7 @@ def image_gradients(image: Any) -> tuple[Any, Any]:
 
 def psnr(a: Any, b: Any, max_val: float) -> Any:
     """The peak signal-to-noise ratio of images, in decibels, one number an image: 10 log10(max_val**2 / mean((a - b)**2))."""
+    a, b = (ops.cast(image, "float32") if np.dtype(str(image.dtype)).kind in "iu" else image for image in (a, b))
     return 10.0 * ops.log10(max_val**2 / ops.mean(ops.square(ops.subtract(a, b)), (-3, -2, -1)))
 
 

@@ -219,6 +219,16 @@ def diag(diagonal: Any) -> Any:
     return ops.multiply(ops.expand_dims(diagonal, -1), np.eye(diagonal.shape[-1], dtype=diagonal.dtype))
 
 
+def diag_part(input: Any, k: int = 0) -> Any:
+    """The diagonals of matrices, `k` places above the main one."""
+    return ops.diagonal(input, k, -2, -1)
+
+
+def trace(x: Any) -> Any:
+    """The sum of each matrix's diagonal."""
+    return ops.trace(x, 0, -2, -1)
+
+
 def band_part(input: Any, num_lower: int, num_upper: int) -> Any:
     """A matrix with 0 further below and above the diagonal than so many places; -1 keeps all of a side."""
     rows, columns = np.indices(tuple(input.shape[-2:]))
@@ -320,7 +330,7 @@ MATH: dict[str, Callable[..., Any]] = {
 LINALG: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        *(band_part, diag, global_norm, matvec, normalize, solve, svd, triangular_solve),
+        *(band_part, diag, diag_part, global_norm, matvec, normalize, solve, svd, trace, triangular_solve),
         *(ops.cholesky, ops.det, ops.eigh, ops.inv, ops.logdet, ops.pinv, ops.qr, ops.slogdet),
     )
 }

@@ -75,8 +75,8 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
 
 
 def identity(input: Any, name: Any = None) -> Any:
-    """The tensor itself."""
-    return ops.elementwise.constant(input)
+    """The tensor, in memory of its own: what a variable was before it is assigned to."""
+    return ops.elementwise.copied(input)
 
 
 def argmax(input: Any, axis: int = 0, output_type: Any = "int64", name: Any = None) -> Any:
@@ -240,9 +240,7 @@ _NAMES |= {name: np.dtype(name) for name in _DTYPES.split()} | {"string": np.dty
 _MATH = SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__})
 _MATH.__dict__.update({name: item for name, item in _NAMES.items() if inspect.isfunction(item)})
 _MATH.__dict__.update(divide_no_nan=divide_no_nan, l2_normalize=l2_normalize)
-_LINALG = SimpleNamespace(
-    diag_part=ops.diagonal, einsum=ops.einsum, eye=ops.eye, trace=ops.trace, matmul=matmul, matrix_transpose=matrix_transpose
-)
+_LINALG = SimpleNamespace(einsum=ops.einsum, eye=ops.eye, matmul=matmul, matrix_transpose=matrix_transpose)
 _LINALG.__dict__.update(**LINALG, l2_normalize=l2_normalize, norm=_NAMES["norm"], tensordot=ops.tensordot)
 IMAGE.__dict__.update({name: named(function) for name, function in IMAGES.items()})
 _NAMES |= {

@@ -131,13 +131,17 @@ def assert_rank(x: Any, rank: int, message: str | None = None) -> None:
 
 
 def assert_shapes(shapes: Any, message: str | None = None) -> None:
-    """Raise `InvalidArgumentError` unless tensors have their shapes: pairs of both; a name stands for one size in all."""
+    """Raise `InvalidArgumentError` unless tensors have their shapes: pairs of both.
+
+    A name stands for one size in all of them, None for any size, and a "*" in the first place for any number of axes.
+    """
     sizes: dict[Any, int] = {}
     for tensor, wanted in shapes.items() if isinstance(shapes, dict) else shapes:
         wanted = [wanted] if isinstance(wanted, (int, str)) else wanted
-        fits = len(wanted) == len(tensor.shape) and all(
-            size in (None, "*") or (sizes.setdefault(size, found) if isinstance(size, str) else size) == found
-            for size, found in zip(wanted, tensor.shape)
+        inner = wanted[1:] if wanted and wanted[0] in ("*", ...) else wanted
+        fits = (len(inner) <= len(tensor.shape) if inner is not wanted else len(inner) == len(tensor.shape)) and all(
+            size in (None, ".") or (sizes.setdefault(size, found) if isinstance(size, str) else size) == found
+            for size, found in zip(inner, tensor.shape[len(tensor.shape) - len(inner) :])
         )
         if not fits:
             raise InvalidArgumentError(f"{message or ''} Expected the shape {wanted}, got {tuple(tensor.shape)}.".strip())

@@ -254,3 +254,29 @@ def test_a_layer_that_finds_no_memory_is_named(model, monkeypatch, op, pass_name
             with pytest.raises(MemoryError, match=f"^Layer '{model.layers[-1].name}', {pass_name} pass: Unable to allocate 9"):
                 call()
     still_works(model, before)
+
+
+def test_of_layers_in_layers_the_one_that_finds_no_memory_is_named(monkeypatch):
+    class Outer(layers.Layer):
+        def build(self, input_shape):
+            self.inner = layers.Dense(2, name="inner")
+            self.inner.build(input_shape)
+
+        def forward(self, x, training):
+            return self.inner.forward(x, training)
+
+        def backward(self, dy, saved):
+            return self.inner.backward(dy, saved)
+
+        def compute_output_shape(self, input_shape):
+            return (*input_shape[:-1], 2)
+
+    def full(*arguments):
+        raise MemoryError("Unable to allocate 9.00 GiB")
+
+    model = minicnn.Sequential([layers.Input((4,)), Outer(name="outer")])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((3, 4)), np.ones((3, 2)), verbose=0)
+    monkeypatch.setitem(ops.__dict__, "dense_forward", full)
+    with pytest.raises(MemoryError, match=r"^Layer 'inner', forward pass: Unable to allocate 9"):
+        model.fit(np.ones((3, 4)), np.ones((3, 2)), verbose=0)

@@ -6,6 +6,7 @@ from tests.plants import (
     devices,
     drawn_sample,
     escaped,
+    even_sample,
     fresh,
     further,
     graphs,
@@ -32,5 +33,6 @@ PLANTS: list[Plant] = [
     *fresh.PLANTS,
     *second_reading.PLANTS,
     *drawn_sample.PLANTS,
+    *even_sample.PLANTS,
     *devices.PLANTS,
 ]

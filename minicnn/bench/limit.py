@@ -20,7 +20,7 @@ def _tiles(task: int, worker: int, a: Any, b: Any, c: Any, table: Any, repeats: 
     a_at = address(a) + 4 * task * a.shape[1]
     b_at = address(b) + 4 * task * b.shape[1]
     c_at = address(c) + 4 * task * c.shape[1]
-    c_rows = Tile(c_at, address(table) + 8 * MR, MR, NR)
+    c_rows = Tile(c_at, address(table) + 8 * MR, MR, NR, 0)
     for _ in range(repeats):
         multiply(Rows(a_at, address(table), 0, 1), Panel(b_at, 0, NR), c_rows, Start(c_at, 0), 1, DEPTH, NO_BOUND)
 

@@ -52,6 +52,7 @@ def ways_of(run, backend):
     A way is all Python frames, whatever they are called, from `run`'s own method of the model to the last one before the
     kernel; {name of the kernel: its ways}.
     """
+    run()  # what it calls is compiled: a kernel could not be while the functions that it calls are listened to
     ways = {}
 
     def listening(name, function):

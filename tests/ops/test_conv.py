@@ -12,7 +12,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.backends.numba_cpu import pointwise
+from minicnn.backends.memory import Arena
+from minicnn.backends.numba_cpu import _microkernel, pointwise
 from minicnn.backends.numba_cpu._geometry import CHUNKS
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.conv import BAND_BYTES, FEW_PIXELS, MANY_CHANNELS
@@ -184,6 +185,34 @@ def test_conv2d_of_single_pixels_equals_tensorflow(target: Target, batch: int, s
     """A dense layer over pixels, of so few and so many that its gradients take other ways; and over some of them."""
     case = Windows(batch, (pointwise.FEWEST // 16, 9), (1, 1), strides, (1, 1), "valid", (0, 0, 0, 0))
     check_against_tensorflow(target, case, MANY_CHANNELS, 3, True, batch)
+
+
+@pytest.mark.parametrize("C_out", [NR - 1, NR, 2 * NR])
+@pytest.mark.parametrize(("size", "dilation"), [((1, 1), (1, 1)), ((2, 3), (1, 1)), ((2, 3), (1, 2))])
+def test_results_stored_around_the_caches_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], dilation: tuple[int, int], C_out: int
+) -> None:
+    """As those are that are too large to be kept: here all of them, with rows of whole lines and with others."""
+    target = Target("numba", "float32")
+    for groups in (1, 2):
+        case = Windows(2, (pointwise.FEWEST // 16, 9), size, (1, 1), dilation, "valid", (0, 0, 0, 0))
+        x = target.normal(0, 2, *case.image, groups * MANY_CHANNELS)
+        kernel = target.normal(1, *size, MANY_CHANNELS, groups * C_out)
+        window = window_over(case.image, size, (1, 1), "valid", dilation, groups)
+
+        def results(window: Any = window, x: Any = x, kernel: Any = kernel, groups: int = groups) -> list[np.ndarray]:
+            with Arena():  # whose memory begins at whole lines
+                y = target.ops.conv2d_forward(x, kernel, None, window, True)[0]
+                assert groups == 2 or y.ctypes.data % 64 == 0
+                return [y, *target.ops.conv2d_backward(y - 1, x, kernel, window)]
+
+        kept = results()
+        monkeypatch.setattr(_microkernel, "STREAMED", 0)
+        monkeypatch.setattr(_microkernel, "LONG_SUM", 0)
+        streamed = results()
+        monkeypatch.undo()
+        for one, other in zip(kept, streamed, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

@@ -61,6 +61,12 @@ NO_BOUND, ZERO = np.float32(-np.inf), np.float32(0)
 
 ZEROS = np.zeros(NR, np.float32)
 
+STREAMED = 16 * 1024 * 1024
+"""Bytes from which a result is out of a core's caches again before anyone reads it."""
+
+LONG_SUM = 64
+"""Products in a sum from which results come no faster than memory takes them."""
+
 
 class Rows(NamedTuple):
     """The factor A: row m begins at offsets[m]; two steps, in floats, go along the sum.
@@ -83,12 +89,16 @@ class Panel(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """The result C: so many rows of at most NR columns; row m begins at offsets[m], nothing beyond its columns is touched."""
+    """The result C: so many rows of at most NR columns; row m begins at offsets[m], nothing beyond its columns is touched.
+
+    `streamed` is 1 where whole rows go to memory around the caches (`streams`), else 0.
+    """
 
     at: int
     offsets: int
     rows: int
     columns: int
+    streamed: int
 
 
 class Start(NamedTuple):
@@ -105,6 +115,18 @@ F32, I64, I32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 VECTOR = ir.VectorType(F32, VL)
 LANES = ir.VectorType(I64, VL)
 MASK = ir.VectorType(ir.IntType(1), VL)
+
+
+def streams(array: np.ndarray, products: int) -> bool:
+    """Whether a result, (..., C), of sums of so many products is better stored around the caches.
+
+    A store to a line of memory that is not in the cache has the line read first, in vain if all of it is written, and it
+    takes the place of another there. Where rows are whole lines, and the result too large to be kept, that is a third of the
+    traffic. Other threads see what was stored so by the end of the task at the latest: the pool's words are written by
+    instructions that wait for it (Intel, Software Developer's Manual 1, 10.4.6.2).
+    """
+    whole_lines = array.shape[-1] % NR == 0 and array.ctypes.data % 64 == 0
+    return array.nbytes >= STREAMED and products >= LONG_SUM and whole_lines
 
 
 @part
@@ -144,7 +166,9 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
 
     Long, because it is one loop's instructions in their order, which all name the same values.
     """
-    a, a_rows, step1, step2, b, step_b1, step_b2, c, c_rows, _, columns, start, start_step, k1, k2, bound = function.args
+    a, a_rows, step1, step2, b, step_b1, step_b2, c, c_rows, _, columns, streamed, start, start_step, k1, k2, bound = (
+        function.args
+    )
     builder = ir.IRBuilder(block)
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
     a, b, c, start = (builder.inttoptr(address, F32.as_pointer()) for address in (a, b, c, start))
@@ -172,8 +196,8 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     hangs_over = [n == vectors - 1 for _ in range(rows) for n in range(vectors)]
     whole = builder.icmp_signed("==", columns, constant(vectors * VL))
 
-    names = ("start_whole", "start_part", "outer", "inner", "outer_end", "end", "end_whole", "end_part")
-    start_whole, start_part, outer, inner, outer_end, end, end_whole, end_part = (
+    names = ("start_whole", "start_part", "outer", "inner", "outer_end", "end", "end_whole", "end_part", "cached", "around")
+    start_whole, start_part, outer, inner, outer_end, end, end_whole, end_part, cached, around = (
         function.append_basic_block(f"{name}_{rows}_{vectors}") for name in names
     )
     builder.cbranch(whole, start_whole, start_part)
@@ -221,8 +245,16 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     final = [builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value) for value in new]
     builder.cbranch(whole, end_whole, end_part)
     builder.position_at_end(end_whole)
+    builder.cbranch(builder.icmp_signed("==", streamed, constant(0)), cached, around)
+    builder.position_at_end(cached)
     for value, at in zip(final, tile):
         store_vector(builder, value, at)
+    builder.branch(done)
+    builder.position_at_end(around)
+    for value, at in zip(final, tile):
+        store = builder.store(value, at)
+        store.align = 4 * VL
+        store.set_metadata("nontemporal", module.add_metadata([ir.Constant(I32, 1)]))
     builder.branch(done)
     builder.position_at_end(end_part)
     for value, at, hangs in zip(final, tile, hangs_over):
@@ -238,7 +270,7 @@ def _tile_function(module: Any) -> Any:
     name = "minicnn_tile"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 15 + [F32]), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 16 + [F32]), name)
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     done = function.append_basic_block("done")
@@ -276,5 +308,5 @@ def multiply(a, b, c, start, k1, k2, lower_bound):  # type: ignore[no-untyped-de
     for i in range(tiles):
         end = c.rows * (i + 1) // tiles
         rows = Rows(a.at, a.offsets + 8 * m, a.step1, a.step2)
-        _tile(rows, b, Tile(c.at, c.offsets + 8 * m, end - m, c.columns), start, k1, k2, lower_bound)
+        _tile(rows, b, Tile(c.at, c.offsets + 8 * m, end - m, c.columns, c.streamed), start, k1, k2, lower_bound)
         m = end

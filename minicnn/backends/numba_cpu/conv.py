@@ -35,7 +35,19 @@ from minicnn.backends.numba_cpu._geometry import (
     padded_image,
     sum_chunks,
 )
-from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
+from minicnn.backends.numba_cpu._microkernel import (
+    NO_BOUND,
+    NR,
+    ZERO,
+    ZEROS,
+    Panel,
+    Rows,
+    Start,
+    Tile,
+    address,
+    multiply,
+    streams,
+)
 from minicnn.backends.numba_cpu._panels import (
     NO_ARGMAX,
     NO_BIAS,
@@ -110,7 +122,8 @@ def conv2d_forward(
     y, argmax, pooling = memory_for_output(x.shape[0], kernel.shape[3], window, pool)
     band, workspace = _forward_workspace(x.shape, kernel.shape, geometry, None if pool is None else pooling)
     arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
-    _forward(arrays, tuple(workspace), tuple(geometry), tuple(pooling), relu, pool is not None, band)
+    streamed = pool is None and streams(y, kernel.size // kernel.shape[3])
+    _forward(arrays, tuple(workspace), tuple(geometry), tuple(pooling), relu, pool is not None, streamed, band)
     return y, None if pool is None else argmax
 
 
@@ -179,12 +192,14 @@ def _weights_of(kernel: Any, packed: Any, bias: Any, relu: bool) -> Any:
 
 
 @part
-def forward_rows(image: int, y: int, pixels: int, table: Any, weights: Any, geometry: Any, channels: Any) -> None:
+def forward_rows(
+    image: int, y: int, pixels: int, table: Any, weights: Any, geometry: Any, channels: Any, streamed: bool
+) -> None:
     """y[pixel, co] = max(lower bound, start[co] + sum over ky,kx,ci of image[pixel's window] * kernel[ky,kx,ci,co]).
 
     Args:
         image, y: addresses; `table` says where each pixel's window begins in one and its channels in the other.
-        channels: C_in and C_out.
+        channels: C_in and C_out. streamed: whether y goes to memory around the caches.
     """
     C_in, C_out = channels
     a_rows, c_rows = address(table), address(table) + 8 * table.shape[1]
@@ -194,7 +209,7 @@ def forward_rows(image: int, y: int, pixels: int, table: Any, weights: Any, geom
         outer, k1, step1, k2 = geometry.KH, geometry.KW, geometry.DW * C_in, C_in
     for block in range((C_out + NR - 1) // NR):
         b = weights.at + 4 * block * weights.block
-        c = Tile(y + 4 * block * NR, c_rows, pixels, min(NR, C_out - block * NR))
+        c = Tile(y + 4 * block * NR, c_rows, pixels, min(NR, C_out - block * NR), 1 if streamed and outer == 1 else 0)
         start = Start(address(weights.start) + 4 * block * NR, 0)
         for ky in range(outer):
             a = Rows(image + 4 * ky * geometry.DH * geometry.width * C_in, a_rows, step1, 1)
@@ -211,7 +226,7 @@ def _forward_band(
     """So many rows of y."""
     x, y, argmax = arrays
     geometry, pool = geometries
-    rows, pooled = band
+    rows, pooled, streamed = band
     (_, PH, _, C_out), OH, OW = y.shape, geometry.OH, geometry.OW
     bands = (PH + rows - 1) // rows
     n, py = task // bands, task % bands * rows
@@ -222,13 +237,13 @@ def _forward_band(
     image = padded_image(x, n, oy * geometry.SH, workspace.padded, worker, geometry)
     target = workspace.maps[worker if pooled else 0]
     at = address(target) if pooled else address(y) + 4 * (n * OH + oy) * OW * C_out
-    forward_rows(image, at, (oy_end - oy) * OW, table, weights, geometry, (x.shape[3], C_out))
+    forward_rows(image, at, (oy_end - oy) * OW, table, weights, geometry, (x.shape[3], C_out), streamed)
     if pooled:
         max_of_rows(target, oy, (y, argmax), n, (py, py_end), OH, pool)
 
 
 @compiled
-def _forward(arrays, workspace, geometry, pool, relu, pooled, band):  # type: ignore[no-untyped-def]
+def _forward(arrays, workspace, geometry, pool, relu, pooled, streamed, band):  # type: ignore[no-untyped-def]
     x, kernel, bias, y, argmax = arrays
     workspace, geometry, pool = ForwardWorkspace(*workspace), Geometry(*geometry), Geometry(*pool)
     (N, PH, _, C_out), C_in, OH, OW = y.shape, x.shape[3], geometry.OH, geometry.OW
@@ -240,7 +255,7 @@ def _forward(arrays, workspace, geometry, pool, relu, pooled, band):  # type: ig
         N * ((PH + band - 1) // band),
         N * OH * OW * kernel.size,
         _forward_band,
-        ((x, y, argmax), weights, table, workspace, (geometry, pool), (band, pooled)),
+        ((x, y, argmax), weights, table, workspace, (geometry, pool), (band, pooled, streamed)),
     )
 
 
@@ -361,7 +376,7 @@ def kernel_gradient(image: int, dy: Any, partial: Any, add: bool, table: Any, ge
     taps, C_out = partial.shape
     a = Rows(image, address(table), geometry.SH * geometry.width * C_in, geometry.SW * C_in)
     for block in range((C_out + NR - 1) // NR):
-        c = Tile(address(partial) + 4 * block * NR, address(table) + 8 * taps, taps, min(NR, C_out - block * NR))
+        c = Tile(address(partial) + 4 * block * NR, address(table) + 8 * taps, taps, min(NR, C_out - block * NR), 0)
         start = Start(c.at, 1) if add else Start(address(ZEROS), 0)
         multiply(a, Panel(at + 4 * block * panel, row, NR), c, start, geometry.OH, geometry.OW, NO_BOUND)
 
@@ -403,7 +418,7 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
                 a = Rows(dy + 4 * co_block * panel, a_rows, width * NR, 1)
                 start = Start(c, 1) if co_block > 0 else Start(address(ZEROS), 0)
                 weights = Panel(b, geometry.KW * NR * NR, NR)
-                multiply(a, weights, Tile(c, c_rows, pixels, columns), start, geometry.KH, geometry.KW * NR, NO_BOUND)
+                multiply(a, weights, Tile(c, c_rows, pixels, columns, 0), start, geometry.KH, geometry.KW * NR, NO_BOUND)
                 b += 4 * taps * NR * NR
         else:
             a = Rows(dy, a_rows, panel, 1)
@@ -411,7 +426,7 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
                 ky, kx = tap // geometry.KW, tap % geometry.KW
                 at = c + 4 * (ky * geometry.DH * geometry.width + kx * geometry.DW) * C_in
                 weights = Panel(b, taps * NR * NR, NR)
-                multiply(a, weights, Tile(at, c_rows, pixels, columns), Start(at, 1), co_blocks, NR, NO_BOUND)
+                multiply(a, weights, Tile(at, c_rows, pixels, columns, 0), Start(at, 1), co_blocks, NR, NO_BOUND)
                 b += 4 * NR * NR
     if padded:
         crop_image(workspace.padded_dx[worker], geometry.top, geometry.left, dx, n)

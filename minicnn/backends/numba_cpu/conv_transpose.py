@@ -86,7 +86,7 @@ def _spread_block(task: int, worker: int, arrays: Any, weights: Any, sums: Any, 
     for tap in range(geometry.KH * geometry.KW):
         ky, kx = tap // geometry.KW, tap % geometry.KW
         at = target + 4 * (ky * geometry.DH * geometry.width + kx * geometry.DW) * pixel
-        c = Tile(at, address(table) + 8 * table.shape[1], table.shape[1], columns)
+        c = Tile(at, address(table) + 8 * table.shape[1], table.shape[1], columns, 0)
         begin = Start(address(start) + 4 * first, 0) if once else Start(at, 1)
         multiply(a, Panel(address(packed[tap, block]), 0, NR), c, begin, 1, C_in, lower_bound if once else NO_BOUND)
     if not once:

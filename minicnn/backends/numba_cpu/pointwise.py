@@ -13,7 +13,20 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import CHUNKS, sum_chunks
-from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
+from minicnn.backends.numba_cpu._microkernel import (
+    MR,
+    NO_BOUND,
+    NR,
+    ZERO,
+    ZEROS,
+    Panel,
+    Rows,
+    Start,
+    Tile,
+    address,
+    multiply,
+    streams,
+)
 from minicnn.backends.numba_cpu._panels import WIDE, blocks_of, pack_columns, pack_taps, row_offsets
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST
@@ -43,7 +56,8 @@ def backward(dy: Array, x: Array, kernel: Array, y: Array | None, need_dx: bool)
     packed = empty((blocks_of(C_in), blocks, 1, NR, NR) if need_dx else (1, 1, 1, 1, 1))
     panels, columns = empty((MOST, blocks, DEPTH, NR)), empty((MOST, C_in // MR + 1, DEPTH, MR))
     arrays = dy, dy if y is None else y, x, kernel, dx, sums
-    _backward(arrays, (partial, packed, panels, columns), y is not None, need_dx)
+    streamed = 1 if need_dx and blocks <= SUMMED and streams(dx, C_out) else 0
+    _backward(arrays, (partial, packed, panels, columns), (y is not None, need_dx, streamed))
     return dx if need_dx else None, sums[:C_in], sums[C_in]
 
 
@@ -79,17 +93,20 @@ def _kernel_gradient(panels: Any, columns: Any, rows: int, partial: Any, add: bo
     for block in range(panels.shape[0]):
         c = address(partial) + 4 * block * NR
         start = Start(c, 1) if add else Start(address(ZEROS), 0)
-        a, tile = Rows(address(columns), address(table), 0, MR), Tile(c, address(table[1]), taps, min(NR, C_out - block * NR))
+        a, tile = (
+            Rows(address(columns), address(table), 0, MR),
+            Tile(c, address(table[1]), taps, min(NR, C_out - block * NR), 0),
+        )
         multiply(a, Panel(address(panels[block]), 0, NR), tile, start, 1, rows, NO_BOUND)
 
 
 @part
-def _input_gradient(panels: Any, packed: Any, dx: Any, first: int, rows: int, table: Any) -> None:
+def _input_gradient(panels: Any, packed: Any, dx: Any, first: int, rows: int, table: Any, streamed: int) -> None:
     """dx[row, ci] = sum over co of dy[row, co] * kernel[ci, co], for these rows."""
     blocks, C_in = panels.shape[0], dx.shape[1]
     for ci_block in range(packed.shape[0]):
         at = address(dx) + 4 * (first * C_in + ci_block * NR)
-        tile = Tile(at, address(table[1]), rows, min(NR, C_in - ci_block * NR))
+        tile = Tile(at, address(table[1]), rows, min(NR, C_in - ci_block * NR), streamed)
         for begin in range(0, blocks, SUMMED):
             a = Rows(address(panels[begin]), address(table), DEPTH * NR, 1)
             b = Panel(address(packed[ci_block, begin]), NR * NR, NR)
@@ -98,8 +115,8 @@ def _input_gradient(panels: Any, packed: Any, dx: Any, first: int, rows: int, ta
 
 
 @part
-def _backward_chunk(chunk: int, worker: int, arrays: Any, workspace: Any, tables: Any, relu: bool, need_dx: bool) -> None:
-    dy, y, x, dx = arrays
+def _backward_chunk(chunk: int, worker: int, arrays: Any, workspace: Any, tables: Any, flags: Any) -> None:
+    (dy, y, x, dx), (relu, need_dx, streamed) = arrays, flags
     partial, packed, panels, columns = workspace
     own, chunks, (M, C_in) = panels[worker], partial.shape[0], x.shape
     begin, end = chunk * M // chunks, (chunk + 1) * M // chunks
@@ -111,13 +128,14 @@ def _backward_chunk(chunk: int, worker: int, arrays: Any, workspace: Any, tables
             columns[worker, C_in // MR, k, C_in % MR] = ONE
         _kernel_gradient(own, columns[worker], rows, partial[chunk], first > begin, tables[0])
         if need_dx:
-            _input_gradient(own, packed, dx, first, rows, tables[1])
+            _input_gradient(own, packed, dx, first, rows, tables[1], streamed)
 
 
 @compiled
-def _backward(arrays, workspace, relu, need_dx):  # type: ignore[no-untyped-def]
+def _backward(arrays, workspace, flags):  # type: ignore[no-untyped-def]
     dy, y, x, kernel, dx, sums = arrays
     partial, packed, _, _ = workspace
+    _, need_dx, _ = flags
     C_in, C_out = kernel.shape
     of_kernel, of_dx = np.empty((2, C_in + 1), np.int64), np.empty((2, DEPTH), np.int64)
     for ci in range(C_in + 1):
@@ -129,5 +147,5 @@ def _backward(arrays, workspace, relu, need_dx):  # type: ignore[no-untyped-def]
         panels = packed.shape[0] * packed.shape[1]
         parallel_for(panels, kernel.size, pack_taps, (kernel.reshape(1, C_in, C_out), packed, False))
     work = dy.size * C_in
-    parallel_for(partial.shape[0], work, _backward_chunk, ((dy, y, x, dx), workspace, (of_kernel, of_dx), relu, need_dx))
+    parallel_for(partial.shape[0], work, _backward_chunk, ((dy, y, x, dx), workspace, (of_kernel, of_dx), flags))
     parallel_for((C_in + 8) // 8, partial.size, sum_chunks, (partial, sums))

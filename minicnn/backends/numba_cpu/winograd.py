@@ -246,7 +246,7 @@ def _multiply_place(p: int, worker: int, own: int, tiles: int, call: Any, worksp
     b, c = address(workspace.U[0, p]), address(workspace.M[own, p])
     a, start = Rows(address(workspace.V[own, p]), offsets, 0, 1), Start(address(ZEROS), 0)
     for begin in range(0, C_out, NR):
-        tile = Tile(c + 4 * begin, offsets + 8 * call.table.shape[1], tiles, min(NR, width - begin))
+        tile = Tile(c + 4 * begin, offsets + 8 * call.table.shape[1], tiles, min(NR, width - begin), 0)
         multiply(a, Panel(b + 4 * begin * C_in, 0, NR), tile, start, 1, C_in, NO_BOUND)
 
 
@@ -415,14 +415,14 @@ def _gradients_of_place(p: int, worker: int, own: int, chunk: int, tiles: int, a
     a = Rows(V, offsets, 0, width)
     for block in range(blocks):
         c = address(workspace.dU[chunk, p * C_in]) + 4 * block * NR
-        tile = Tile(c, offsets + 8 * C_in, C_in, min(NR, C_out - block * NR))
+        tile = Tile(c, offsets + 8 * C_in, C_in, min(NR, C_out - block * NR), 0)
         start = Start(c, 1) if add else Start(zeros, 0)
         multiply(a, Panel(dM + 4 * block * T * NR, 0, NR), tile, start, 1, tiles, NO_BOUND)
     if call.need_dx:
         b, offsets = address(workspace.U[0, p]), address(call.tiles)
         a = Rows(dM, offsets, T * NR, 1)
         for begin in range(0, C_in, NR):
-            tile = Tile(V + 4 * begin, offsets + 8 * T, tiles, min(NR, width - begin))
+            tile = Tile(V + 4 * begin, offsets + 8 * T, tiles, min(NR, width - begin), 0)
             multiply(a, Panel(b + 4 * begin * blocks * NR, NR * NR, NR), tile, Start(zeros, 0), blocks, NR, NO_BOUND)
 
 

@@ -15,6 +15,7 @@ os.environ["NUMBA_NUM_THREADS"] = "2"
 # Every core has a worker already: none needs a second process to compile for it.
 os.environ["MINICNN_COMPILE_AHEAD"] = "0"
 
+import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,17 @@ from minicnn.backends import memory, numba_cpu
 # No deadline: the first call of an op may compile it. Derandomized: a failure is a failure for everybody.
 settings.register_profile("minicnn", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("minicnn")
+
+
+# What is imported and collected, a million objects, stays to the end: the garbage collector, which TensorFlow's and
+# Keras's many small objects call often, does not look through it again each time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

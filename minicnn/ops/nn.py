@@ -125,7 +125,7 @@ def conv(
 def depthwise_conv(
     inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
 ) -> Any:
-    """Convolution of each channel by itself: of images by a kernel (KH, KW, C, multiplier), of signals by (K, C, multiplier)."""
+    """Convolution of each channel by itself, of images by a kernel (KH, KW, C, multiplier), of signals (K, C, multiplier)."""
     *size, C, multiplier = kernel.shape
     own = reshape(kernel, (*size, 1, C * multiplier))
     return conv(inputs, own, strides, padding, data_format, dilation_rate)

@@ -998,6 +998,8 @@ def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
         {"axis": 1},
         {"size": 6, "fill_value": 9},
         {"size": 2},
+        {"axis": -1, "size": 6, "fill_value": 9},
+        {"axis": -1, "size": 2, "return_counts": True},
     ],
 )
 def test_unique(named: dict[str, Any]) -> None:
@@ -1191,6 +1193,18 @@ def test_a_product_has_the_type_that_is_said() -> None:
     for name, last in (("prod", 6), ("cumprod", 6), ("cumsum", 5)):
         y = getattr(ops, name)(np.array([2, 3]), axis=0, dtype="float32")
         assert (y.dtype, np.ravel(y)[-1]) == (np.float32, last)
+
+
+def test_a_row_correlates_with_itself_as_in_numpy() -> None:
+    """Keras on TensorFlow takes matrices alone."""
+    row = np.array([1, 4, 2, 8], "float32")
+    np.testing.assert_allclose(ops.corrcoef(row), np.corrcoef(row), rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, (0, 1)])
+def test_infinity_has_a_name(axis: Any) -> None:
+    x = np.array([[1, -4, 2], [3, 1, -1]], "float32")
+    np.testing.assert_array_equal(ops.norm(x, "inf", axis=axis), np.linalg.norm(x, np.inf, axis=axis))
 
 
 def test_what_norms_and_gray_images_refuse() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.plants import (
     devices,
     drawn_sample,
+    edges,
     escaped,
     fresh,
     further,
@@ -33,4 +34,5 @@ PLANTS: list[Plant] = [
     *second_reading.PLANTS,
     *drawn_sample.PLANTS,
     *devices.PLANTS,
+    *edges.PLANTS,
 ]

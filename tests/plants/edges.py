@@ -78,6 +78,13 @@ PLANTS = [
         'record["left_out"] = 1',
         ("tests/test_explain.py::test_what_is_left_out_of_a_record_is_counted",),
     ),
+    Plant(
+        "second_process_starts_a_third",
+        "backends/numba_cpu/_ahead.py",
+        'os.environ | {_SWITCH: "0"}',
+        'os.environ | {_SWITCH: "1"}',
+        ("tests/ops/test_compile.py::test_a_second_process_compiles_where_there_are_two_cores",),
+    ),
     # --- of the reading
     Plant(
         "infinity_of_either_sign_is_positive",

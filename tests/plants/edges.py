@@ -122,7 +122,7 @@ PLANTS = [
         (_TABLE + "test_of_sizes_that_vary_the_output_s_vary_as_in_keras",),
     ),
     Plant(
-        "mask_ends_at_a_permutation_of_nothing",
+        "mask_ends_at_an_identity",
         "layers/reshape.py",
         'class Identity(Layer):\n    """y = x."""\n\n    supports_masking = True\n',
         'class Identity(Layer):\n    """y = x."""\n',

@@ -85,6 +85,13 @@ PLANTS = [
         'os.environ | {_SWITCH: "1"}',
         ("tests/ops/test_compile.py::test_a_second_process_compiles_where_there_are_two_cores",),
     ),
+    Plant(
+        "grid_of_a_gpu_has_columns_as_long_as_its_rows",
+        "backends/cupy_gpu/gemm.py",
+        "-(-cols // tile.BLOCK_N), chunks",
+        "-(-cols // tile.BLOCK_M), chunks",
+        ("tests/gpu/test_twins.py::test_a_grid_of_tiles_covers_its_product_once",),
+    ),
     # --- of the reading
     Plant(
         "infinity_of_either_sign_is_positive",

@@ -112,6 +112,22 @@ def test_a_model_trains_with_a_partial_activation():
         np.testing.assert_allclose(ours, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "named"), [("relu", {"max_value": 1.5}), ("elu", {"alpha": 0.5}), ("softmax", {"axis": 0})])
+def test_a_tape_watches_an_activation_with_its_arguments(name, named):
+    x = np.array([[-2.0, 3.0], [1.0, 0.5]], "float32")
+    found = []
+    for module, one, tensor in (
+        (activations, minicnn, minicnn.ops.convert_to_tensor(x)),
+        (keras.activations, tf, tf.constant(x)),
+    ):
+        with one.GradientTape() as tape:
+            tape.watch(tensor)
+            y = getattr(module, name)(tensor, **named)
+        found.append((y, tape.gradient(y, tensor, x)))
+    for ours, expected in zip(*found):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_linear_is_free():
     x = np.ones(3, "float32")
     assert activations.linear.forward(x) == (x, None)

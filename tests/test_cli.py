@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from minicnn import config, data, datasets, models, recipes, study, zoo
+from minicnn.backends import reference
 from minicnn.callbacks import History
 from minicnn.cli.given_model import GivenModel, input_range, refuse_fewer_outputs
 from minicnn.cli.main import main
@@ -516,6 +517,12 @@ def test_doctor_names_backends_and_reasons(cli, monkeypatch):
     assert max(map(len, out.splitlines())) <= 80
     monkeypatch.setenv("MINICNN_BACKEND", "abacus")
     fails(cli("doctor"), 1, "the default backend, 'abacus', does not run here")
+
+
+def test_the_reference_tells_what_multiplies_its_matrices(monkeypatch):
+    libraries = {name: {"name": f"its {name}", "version": "1.2"} for name in ("blas", "lapack")}
+    monkeypatch.setattr(np, "show_config", lambda mode: {"Build Dependencies": libraries})
+    assert reference.describe()["blas"] == "its blas 1.2"
 
 
 def test_warmup_runs_every_model(cli, monkeypatch):

@@ -241,6 +241,23 @@ def test_too_large_a_record_is_made_smaller_and_says_so():
     assert page.pack(collect(small_model(), IMAGE, 1), 10_000) is None
 
 
+def test_what_is_left_out_of_a_record_is_counted():
+    """Weights after the step, then their gradients, until the rest fits."""
+    frame, left = len(page.render("", "")), []
+    room = len(page.pack(collect(small_model(), IMAGE, 1))) + frame
+    while text := page.pack(collect(small_model(), IMAGE, 1), room):
+        assert len(text) + frame <= room
+        packed = json.loads(text)
+        there = [[weight["name"] for weight in packed["weights"] if weight.get(key)] for key in ("after", "d")]
+        left.append((packed["left_out"], *map(len, there)))
+        room -= 400
+    _, after, gradients = left[0]
+    for count, still_after, still_gradients in left:
+        assert count == after - still_after + gradients - still_gradients
+        assert still_gradients == gradients or not still_after
+    assert left[-1][0] > 1
+
+
 def test_a_page_that_cannot_be_small_enough_is_refused(monkeypatch):
     monkeypatch.setattr(page.pack, "__defaults__", (60_000,))
     with pytest.raises(ValueError, match="take more than the 10,000,000 bytes of a page"):

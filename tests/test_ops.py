@@ -532,7 +532,7 @@ def check(actual: Any, expected: Any, dtype: str) -> None:
     if expected.dtype.kind != "f":
         np.testing.assert_array_equal(actual, expected)
         return
-    largest = max(float(np.max(np.abs(expected), initial=0)), 1.0)
+    largest = float(np.max(np.abs(expected), where=np.isfinite(expected), initial=1))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCES[dtype] * largest)
 
 
@@ -793,6 +793,159 @@ def test_further_arguments(call: tuple[str, list[Any], dict[str, Any]]) -> None:
     check_call(name, (arguments[0], arguments[1]), 3, "float32")
 
 
+INF, NAN = np.inf, np.nan
+
+
+def at_the_edges() -> list[tuple[str, list[Any], dict[str, Any]]]:
+    """Calls at zeros, ties, infinities, NaNs and bounds, which drawn numbers miss; and with axes and sizes said otherwise."""
+    d = Draw(5, "float32")
+
+    def row(*numbers: float) -> np.ndarray:
+        return np.array(numbers, "float32")
+
+    odd, ties = row(-INF, -2, -1, -0.0, 0, 0.5, 1, 3, INF, NAN), row(2, 1, 2, 0, 1, 2).reshape(2, 3)
+    whole, holes = np.array([[3, 1, 3], [0, 1, 0]], "int32"), row(1, NAN, 3, 5, 4, 2, NAN, NAN).reshape(2, 4)
+    signals, images, blocks = d.normal((2, 9, 4)), d.normal((2, 6, 7, 4)), d.normal((2, 3, 4))
+    kernel, spreading, separate = d.normal((3, 4, 2)), d.normal((3, 2, 4)), d.normal((1, 8, 3))
+    quotients = [row(-5, 5, -5, 5), row(3, -3, -3, 3)]
+    small, wide = np.array([5, 250], "uint8"), np.array([-5, 300, 70000], "int32")
+    groups, places = np.array([0, 0, 2, 2]), [[0], [0], [1]]
+    of_odd = ["isposinf", "isneginf", "isinf", "isfinite", "isnan", "signbit", "nan_to_num", "logical_not"]
+    return [
+        *((name, [odd], {}) for name in of_odd),
+        ("nan_to_num", [odd], {"nan": 7.0, "posinf": 9.0, "neginf": -8.0}),
+        *((name, [odd[1:-2]], {}) for name in ("abs", "sign", "relu", "erf")),
+        ("clip", [row(-2, -1, 0, 1, 2), -1.0, 1.0], {}),
+        ("round", [row(0.5, 1.5, 2.5, -0.5, -1.5)], {}),
+        *((name, [row(1, 2, 3), row(3, 2, 1)], {}) for name in ("maximum", "minimum")),
+        *((name, [row(1, NAN, 3, 2), row(NAN, 2, 1, 2)], {}) for name in ("fmax", "fmin")),
+        ("power", [row(0, 2, -2, 3), row(2, 0, 3, 1)], {}),
+        ("hypot", [row(3, 0, 4), row(4, 2, 0)], {}),
+        ("divide_no_nan", [row(0, 1, 2), row(0, 0, 4)], {}),
+        *((name, quotients, {}) for name in ("mod", "floor_divide", "fmod")),
+        ("max", [ties], {"axis": 1}),
+        ("max", [ties], {}),
+        ("min", [ties], {"axis": 0}),
+        ("argmax", [ties], {"axis": 1}),
+        ("argmin", [ties], {"axis": 0}),
+        ("argsort", [ties], {}),
+        ("sort", [ties], {}),
+        ("top_k", [ties, 2], {}),
+        *(("in_top_k", [np.array([2, 1], "int32"), ties], {"k": k}) for k in (1, 2)),
+        ("prod", [ties], {"axis": 1}),
+        ("prod", [row(2, 0, 0, 3)], {}),
+        *(("searchsorted", [row(0, 1, 1, 3), row(1, 3, -1, 4)], {"side": side}) for side in ("left", "right")),
+        ("digitize", [row(0, 1, 1.5, 3, 4, -1), [0.0, 1.0, 3.0]], {}),
+        ("histogram", [row(0, 1, 2, 2, 3, 4)], {"bins": 4}),
+        ("histogram", [row(0, 1, 2, 2, 3, 4)], {"bins": 2, "range": (1, 3)}),
+        *((name, [np.stack([holes[0], 0 * holes[0] + NAN])], {"axis": 1}) for name in ("nanmax", "nanmin")),
+        ("nanquantile", [holes, [0.3, 0.7]], {"axis": 1}),
+        *((name, [holes], {"axis": 1}) for name in ("nanargmax", "nanargmin")),
+        *((f"segment_{name}", [row(1, 1, 3, 2), groups], {"num_segments": 4}) for name in ("sum", "prod", "max", "min")),
+        ("scatter_update", [row(1, 5, 2), places, row(3, 3, 5)], {"reduction": "max"}),
+        ("scatter_update", [row(1, 5, 2), places, row(0.5, 0.5, 5)], {"reduction": "min"}),
+        ("scatter_update", [row(1, 5, 2), places, row(3, 2, 5)], {"reduction": "mul"}),
+        ("isclose", [row(1, 1, 0), row(1 + 2e-5, 1 + 5e-6, 1e-9)], {}),
+        ("isclose", [row(1, 1), row(1.05, 1.2)], {"rtol": 0.1, "atol": 0.0}),
+        *(("allclose", [row(1, 2), row(1, other)], {}) for other in (2 + 1e-5, 2.1)),
+        *(("saturate_cast", [row(-300, -1.5, 0.5, 200.5, 300, 1e10), dtype], {}) for dtype in ("uint8", "int16", "bool")),
+        ("saturate_cast", [np.array([1e300, -1e300]), "float32"], {}),
+        *(("saturate_cast", [wide, dtype], {}) for dtype in ("uint8", "int16", "bool")),
+        *(("saturate_cast", [small, dtype], {}) for dtype in ("int8", "int32")),
+        ("saturate_cast", [np.array([True, False]), "uint8"], {}),
+        ("one_hot", [whole, 4], {"axis": 2}),
+        # signals, with tuples
+        ("conv", [signals, kernel], {"strides": (2,)}),
+        ("conv", [signals, kernel], {"dilation_rate": (2,)}),
+        ("depthwise_conv", [signals, kernel], {"strides": 2, "padding": "same"}),
+        ("separable_conv", [signals, kernel, separate], {"dilation_rate": (2,)}),
+        ("max_pool", [signals, (3,)], {"strides": (2,)}),
+        ("average_pool", [signals, (3,)], {}),
+        ("adaptive_average_pool", [signals, (4,)], {}),
+        ("adaptive_max_pool", [signals, (2,)], {}),
+        ("conv_transpose", [signals, spreading], {"strides": (2,), "output_padding": (1,)}),
+        ("conv_transpose", [signals, spreading], {"strides": 2, "output_padding": 1, "padding": "same"}),
+        ("conv_transpose", [signals, spreading], {"dilation_rate": (2,)}),
+        ("conv_transpose", [images, d.normal((3, 3, 2, 4))], {"dilation_rate": 2}),
+        # axes from the end, of several; whole numbers
+        ("cross", [d.normal((3, 2)), d.normal((3, 3))], {}),
+        ("cross", [d.normal((2, 3)), d.normal((3, 3))], {"axisa": 0, "axisb": 0}),
+        ("vander", [row(1, 2, 3)], {}),
+        ("trapezoid", [d.normal((3, 4)), d.positive((3,))], {"axis": 0}),
+        ("norm", [blocks], {"axis": (-2, -1), "ord": INF}),
+        ("norm", [blocks], {"axis": (-1, -2), "ord": 1}),
+        ("normalize", [ties + 1], {"order": 1, "axis": 0}),
+        ("repeat", [ties, [1, 2, 0]], {"axis": -1}),
+        ("roll", [blocks, (1, -1)], {"axis": (-1, 0)}),
+        ("roll", [blocks, -2], {"axis": -1}),
+        ("tile", [row(1, 2), (2, 2)], {}),
+        ("swapaxes", [blocks, -1, 0], {}),
+        ("hstack", [[row(1, 2), row(3)]], {}),
+        ("dstack", [[row(1, 2), row(3, 4)]], {}),
+        ("dstack", [[ties, ties + 1]], {}),
+        ("hsplit", [row(1, 2, 3, 4), 2], {}),
+        ("split", [d.normal((6, 4)), 3], {"axis": -2}),
+        ("array_split", [d.normal((6, 5)), 3], {"axis": -1}),
+        ("diff", [d.normal((4, 3))], {"axis": 0}),
+        ("diff", [row(1, 4, 2, 8)], {"n": 3}),
+        ("unravel_index", [np.array([5, 17], "int32"), (3, 2, 4)], {}),
+        ("count_nonzero", [whole], {"axis": [0, 1]}),
+        ("all", [whole > 0], {"axis": [0]}),
+        ("any", [whole > 2], {"axis": (0, 1), "keepdims": True}),
+        *((name, [whole], {"axis": 1}) for name in ("mean", "prod", "var", "max")),
+        ("sum", [whole > 0], {}),
+        *((name, [np.array([[200, 100]], "uint8")], {"axis": 1}) for name in ("sum", "mean", "cumsum")),
+        ("average", [ties], {"axis": -1, "weights": row(1, 2, 3)}),
+        ("average", [ties], {"axis": 0, "weights": ties + 1}),
+        ("average", [ties], {"axis": (0, 1)}),
+        ("moments", [blocks], {"axes": [-1, 0], "keepdims": True}),
+        ("moments", [blocks], {"axes": -1}),
+        ("glu", [blocks], {"axis": -1}),
+        ("softmax", [blocks], {"axis": (0, 2)}),
+        ("softmax", [blocks], {"axis": None}),
+        ("binary_crossentropy", [row(0, 1, 1, 0), row(0, 1, 0.5, 1)], {}),
+        ("categorical_crossentropy", [np.eye(3, dtype="float32"), np.eye(3, dtype="float32")[[0, 1, 1]]], {}),
+        ("batch_normalization", [blocks, d.normal((3,)), d.positive((3,))], {"axis": -2, "scale": d.normal((3,))}),
+        ("layer_normalization", [blocks], {"axis": (-1, -2)}),
+        *((name, [ties * np.float32(1e-4)], {}) for name in ("layer_normalization", "rms_normalization")),
+        ("image.crop_images", [images[0], 1, 2, 0, 1], {}),
+        ("image.ssim", [d.positive((12, 13, 2)), d.positive((12, 13, 2)) / 2], {}),
+        ("logsumexp", [row(1000, 1001, -1000)], {}),
+        ("correlate", [d.normal((4,)), d.normal((4,))], {"mode": "same"}),
+        ("correlate", [d.normal((5,)), d.normal((2,))], {"mode": "same"}),
+        ("take", [ties, np.array([-1, 0])], {"axis": -1}),
+        ("take_along_axis", [ties, np.array([[2, 0], [0, 0]])], {"axis": -1}),
+        ("get_item", [ties, (None, slice(None, None, -1))], {}),
+        ("get_item", [ties, np.array([True, False])], {}),
+        ("isin", [whole, whole[1]], {}),
+        ("expand_dims", [ties, [0, -1]], {}),
+        ("squeeze", [ties[None, :, :, None], [0, -1]], {}),
+        ("full_like", [whole, 2], {}),
+        ("ones_like", [ties > 0], {}),
+        *(("tensordot", [ties, ties.T], {"axes": axes}) for axes in ((1, 0), 0, [[-1], [-2]])),
+        ("inner", [blocks, d.normal((5, 4))], {}),
+        ("einsum", ["bij,bjk,bk->bi", blocks, d.normal((2, 4, 5)), d.normal((2, 5))], {}),
+        ("matmul", [row(1, 2, 3), row(4, 5, 6)], {}),
+        ("matmul", [row(1, 2, 3), blocks], {}),
+    ]
+
+
+@pytest.mark.parametrize("call", at_the_edges(), ids=lambda call: f"{call[0]} {', '.join(call[2])}")
+def test_at_the_edges(call: tuple[str, list[Any], dict[str, Any]]) -> None:
+    name, *arguments = call
+    check_call(name, (arguments[0], arguments[1]), 3, "float32")
+
+
+def test_gradients_where_tensorflow_has_none() -> None:
+    """Of what is smooth there, or has a smallest value there: 0."""
+    for function, x in ((ops.sinc, [0.0, 0.3]), (lambda x: ops.cdist(x[:, None], x[:, None]), [0.0, 0.0])):
+        tensor = ops.convert_to_tensor(np.array(x, "float32"))
+        with minicnn.GradientTape() as tape:
+            tape.watch(tensor)
+            y = function(tensor)
+        assert np.asarray(tape.gradient(y, tensor))[0] == 0
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_graph_of_it_computes_the_same(name: str) -> None:
     """Called on symbolic tensors: shape, values, gradients, and the config both ways."""
@@ -845,6 +998,8 @@ def saved_of(model: Any, arrays: list[np.ndarray]) -> Any:
         {"axis": 1},
         {"size": 6, "fill_value": 9},
         {"size": 2},
+        {"axis": -1, "size": 6, "fill_value": 9},
+        {"axis": -1, "size": 2, "return_counts": True},
     ],
 )
 def test_unique(named: dict[str, Any]) -> None:
@@ -1006,7 +1161,7 @@ def test_fold_puts_back_what_unfold_took(named: dict[str, Any]) -> None:
 
 
 MADE = {  # of numbers, not of tensors
-    "arange": [(7,), (2, 9, 3), (2, 9, 3, "float32")],
+    "arange": [(7,), (2, 9, 3), (2, 9, 3, "float32"), (0.5, 2.0, 0.25), (3.0,), (5, 1, -2)],
     "eye": [(3,), (2, 4), (3, 4, -1, "int32")],
     "full": [((2, 3), 0.5), ((2, 3), 2, "int32")],
     "identity": [(3,), (3, "int32")],
@@ -1038,6 +1193,18 @@ def test_a_product_has_the_type_that_is_said() -> None:
     for name, last in (("prod", 6), ("cumprod", 6), ("cumsum", 5)):
         y = getattr(ops, name)(np.array([2, 3]), axis=0, dtype="float32")
         assert (y.dtype, np.ravel(y)[-1]) == (np.float32, last)
+
+
+def test_a_row_correlates_with_itself_as_in_numpy() -> None:
+    """Keras on TensorFlow takes matrices alone."""
+    row = np.array([1, 4, 2, 8], "float32")
+    np.testing.assert_allclose(ops.corrcoef(row), np.corrcoef(row), rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, (0, 1)])
+def test_infinity_has_a_name(axis: Any) -> None:
+    x = np.array([[1, -4, 2], [3, 1, -1]], "float32")
+    np.testing.assert_array_equal(ops.norm(x, "inf", axis=axis), np.linalg.norm(x, np.inf, axis=axis))
 
 
 def test_what_norms_and_gray_images_refuse() -> None:

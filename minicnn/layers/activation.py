@@ -205,7 +205,7 @@ class PReLU(Layer):
             regularizer=self.alpha_regularizer,
             constraint=self.alpha_constraint,
         )
-        axes = {axis: size for axis, size in enumerate(input_shape) if axis and axis not in shared} if shared else {}
+        axes = {axis: size for axis, size in enumerate(input_shape) if axis and axis not in shared}
         self.input_spec = InputSpec(ndim=len(input_shape), axes=axes)
         self.built = True
 

@@ -13,6 +13,7 @@ from minicnn.backends import ops
 from minicnn.layers.activation import activate
 from minicnn.layers.affine import Affine
 from minicnn.layers.arguments import defined_channels
+from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.over_time import Course, OverTime
 from minicnn.layers.symbolic import Shape
 from minicnn.seeds import SeedGenerator
@@ -189,6 +190,7 @@ class DenseCell(Cell):
         self.kernel = self._add_weight_of("kernel", (C_in, self.gates * self.units), "kernel")
         self.recurrent_kernel = self._add_weight_of("recurrent", (self.units, self.gates * self.units), "recurrent_kernel")
         self._add_bias(self.gates * self.units)
+        self.input_spec = InputSpec(ndim=2, axes={-1: C_in})
         self.built = True
 
     def _bias_of_z(self) -> Any:

@@ -97,6 +97,7 @@ class ConvLSTMCell(LSTMGates, Sliding):
         self.kernel = self._add_weight_of("kernel", (*self.kernel_size, C_in, wide), "kernel")
         self.recurrent_kernel = self._add_weight_of("recurrent", (*self.kernel_size, self.filters, wide), "recurrent_kernel")
         self._add_bias(wide)
+        self._expect_channels(C_in)
         self.built = True
 
     def state_shape(self, input_shape: Shape) -> Shape:

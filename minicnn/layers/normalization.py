@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from math import prod
 from typing import Any, ClassVar
 
@@ -268,6 +269,17 @@ def _defined_size(input_shape: Shape, axis: int, layer_name: str) -> int:
     return size
 
 
+def _same_sizes(axes: Sequence[int], input_shape: Shape) -> InputSpec:
+    """What refuses inputs of other sizes along these axes, the weights' shape.
+
+    Their rank may be another one, as in Keras, where all axes are counted from the same end and so keep their order.
+    """
+    axes_of = {axis: input_shape[axis] for axis in axes}
+    if len({axis < 0 for axis in axes}) > 1:
+        return InputSpec(ndim=len(input_shape), axes=axes_of)
+    return InputSpec(min_ndim=max(-axis if axis < 0 else axis + 1 for axis in axes), axes=axes_of)
+
+
 def _axis_or_axes(axis: Any, layer: str) -> Any:
     """An int, or a list of ints; a TypeError for anything else."""
     if isinstance(axis, (list, tuple)):
@@ -315,23 +327,25 @@ class LayerNormalization(Normalizing):
 
     def build(self, input_shape: Shape) -> None:
         self.axis = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
-        self._axes = resolve_axes(self.axis, input_shape, self.name)
-        self._add_gamma_and_beta(tuple(_defined_size(input_shape, axis, self.name) for axis in self._axes))
+        axes = resolve_axes(self.axis, input_shape, self.name)
+        self._add_gamma_and_beta(tuple(_defined_size(input_shape, axis, self.name) for axis in axes))
+        self.input_spec = _same_sizes(self.axis, input_shape)
         self.built = True
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        moved = moved_last(x, self._axes)
+        axes = resolve_axes(self.axis, x.shape, self.name)
+        moved = moved_last(x, axes)
         # Each normalized part as a row.
-        rows = moved.reshape(-1, prod(moved.shape[-len(self._axes) :]))
+        rows = moved.reshape(-1, prod(moved.shape[-len(axes) :]))
         y, mean, inverse_deviation = ops.layernorm_forward(rows, *self._gamma_and_beta(), self.epsilon)
-        return moved_back(y.reshape(moved.shape), self._axes), (rows, mean, inverse_deviation)
+        return moved_back(y.reshape(moved.shape), axes), (rows, mean, inverse_deviation, axes)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        rows, mean, inverse_deviation = saved
+        rows, mean, inverse_deviation, axes = saved
         gamma, _ = self._gamma_and_beta()
-        moved = moved_last(dy, self._axes)
+        moved = moved_last(dy, axes)
         dx, dgamma, dbeta = ops.layernorm_backward(moved.reshape(rows.shape), rows, gamma, mean, inverse_deviation)
-        return moved_back(dx.reshape(moved.shape), self._axes), self._gradients(dgamma, dbeta)
+        return moved_back(dx.reshape(moved.shape), axes), self._gradients(dgamma, dbeta)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"rms_scaling": False}  # Keras's key, for its loader
@@ -447,6 +461,7 @@ class RMSNormalization(Layer):
             )
         shape = tuple(_defined_size(input_shape, axis, self.name) for axis in axes)
         self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
+        self.input_spec = _same_sizes(range(-len(axes), 0), input_shape)
         self.built = True
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from minicnn import backends, registry
 from minicnn.layers.base import Layer
+from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.symbolic import Shape
 
 __all__ = ["Course", "OverTime"]
@@ -67,6 +68,8 @@ class OverTime(Layer):
     def __init__(self, cell: Any, course: Course, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cell, self.course = cell, course
+        others = cell.states * course.given + course.masked
+        self.input_spec = [_of_sequences(cell.input_spec), *[None] * others]
         self.built = True
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
@@ -206,6 +209,15 @@ class OverTime(Layer):
     def count_flops(self, input_shape: Any, output_shape: Shape) -> int:
         _, T, *rest = input_shape[0]
         return (T or 1) * self.cell.flops_of_a_step((None, *rest))
+
+
+def _of_sequences(of_a_step: Any) -> InputSpec | None:
+    """What the sequences must look like whose steps a cell takes: with the axis of time behind the batch's."""
+    if of_a_step is None:
+        return None
+    rank, least = (None if count is None else count + 1 for count in (of_a_step.ndim, of_a_step.min_ndim))
+    axes = {axis + (axis > 0): size for axis, size in of_a_step.axes.items()}
+    return InputSpec(ndim=rank, min_ndim=least, axes=axes)
 
 
 def _time_first(x: Any, backwards: bool) -> Any:

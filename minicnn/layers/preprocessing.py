@@ -12,6 +12,7 @@ from minicnn import backends, config, registry
 from minicnn.backends import ops
 from minicnn.layers.axes import moved_back, moved_last
 from minicnn.layers.base import Layer
+from minicnn.layers.input_spec import InputSpec
 from minicnn.layers.symbolic import Shape
 
 __all__ = ["Normalization"]
@@ -71,6 +72,7 @@ class Normalization(Layer):
                 f"Received axis={self.axis}, inputs.shape={tuple(input_shape)}. Layer: '{self.name}'."
             )
         self._shape: tuple[int, ...] = shape
+        self.input_spec = InputSpec(ndim=rank, axes=dict(zip(self._kept, shape))) if shape else None
         self._broadcast_shape = tuple(size if axis in self._kept else 1 for axis, size in enumerate(input_shape))
         if self.input_mean is None:
             self.adapt_mean = self.add_weight(name="mean", shape=self._shape, initializer="zeros", trainable=False)

@@ -138,7 +138,7 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
     """x in another dtype; what is beyond its range becomes its smallest, or largest, number."""
     x, wanted = convert_to_tensor(x), np.dtype(dtype)
     if wanted == np.bool_:
-        return cast(x, wanted)
+        return greater(x, 0)  # from 0 to 1, and then what is not 0
     own = np.dtype(x.dtype)
     bounds: Any = np.finfo(wanted) if wanted.kind == "f" else np.iinfo(wanted)
     low, high = (np.array(bound).astype(own) if own.kind == "f" else bound for bound in (bounds.min, bounds.max))

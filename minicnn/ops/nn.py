@@ -125,9 +125,9 @@ def conv(
 def depthwise_conv(
     inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
 ) -> Any:
-    """Convolution of each channel by itself, by a kernel (KH, KW, C, multiplier)."""
-    KH, KW, C, multiplier = kernel.shape
-    own = reshape(kernel, (KH, KW, 1, C * multiplier))
+    """Convolution of each channel by itself, of images by a kernel (KH, KW, C, multiplier), of signals (K, C, multiplier)."""
+    *size, C, multiplier = kernel.shape
+    own = reshape(kernel, (*size, 1, C * multiplier))
     return conv(inputs, own, strides, padding, data_format, dilation_rate)
 
 
@@ -140,7 +140,7 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: Any = 1,
 ) -> Any:
-    """`depthwise_conv`, then a convolution by a kernel of 1 x 1."""
+    """`depthwise_conv`, then a convolution by a kernel of 1 x 1, of signals 1."""
     h = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
     return conv(h, pointwise_kernel, 1, "valid", data_format)
 

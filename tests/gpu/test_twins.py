@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -127,3 +129,17 @@ def test_every_parameter_is_in_one_launch(count: int) -> None:
     groups = list(_groups([list(range(count)), None]))
     assert [first for first, _ in groups] == list(range(0, count, MOST))
     assert [item for _, (group, _) in groups for item in group] == list(range(count))
+
+
+@pytest.mark.parametrize("rows", [5, 33, 300, 9000, 40_000])
+@pytest.mark.parametrize("cols", [1, 16, 17, 33, 64, 65, 128, 192, 256])
+def test_a_grid_of_tiles_covers_its_product_once(rows: int, cols: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of the tiles that only large products have, longer than they are wide."""
+    launched: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(gemm, "launch", lambda *arguments: launched.append(arguments))
+    monkeypatch.setattr(gemm, "empty", np.empty)
+    gemm.multiply(gemm.Product("conv2d_forward", rows, cols, 8, {}, {}), (np.zeros((1, 8), np.float32),), (1,))
+    _, _, (down, across, deep), _, _, _, _, constants = launched[0]
+    for places, block, size in ((down, constants["BLOCK_M"], rows), (across, constants["BLOCK_N"], cols)):
+        assert (places - 1) * block < size <= places * block
+    assert deep == 1

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from minicnn import layers
 from minicnn.backends import asarray, to_numpy
+from minicnn.layers.masks import _READ_BY_KERAS
 from tests.ops.checks import Target
 
 Arrays = np.ndarray | list[np.ndarray]
@@ -37,6 +38,13 @@ def check_configs(ours: Any, theirs: Any) -> None:
     assert plain_config(type(ours).from_config(theirs.get_config())) == plain_config(ours)
     assert plain_config(keras.layers.deserialize(layers.serialize(ours))) == plain_config(theirs)
     assert plain_config(layers.deserialize(keras.layers.serialize(theirs))) == plain_config(ours)
+
+
+def of_weight(weight: Any) -> tuple[Any, ...]:
+    """What it is held to, and the number that it begins with where that is one."""
+    begins = np.unique(np.asarray(weight))
+    held = [type(one).__name__ for one in (weight.regularizer, weight.constraint)]
+    return *held, begins.tolist() if len(begins) == 1 < weight.numpy().size else None
 
 
 def draw_weights(theirs: Any, target: Target, seed: int) -> list[np.ndarray]:
@@ -69,12 +77,16 @@ def check_layer(
     theirs.build(shapes)
     assert ours.built
     assert [(w.name, w.shape) for w in ours.weights] == [(w.name, tuple(w.shape)) for w in theirs.weights]
-    assert len(ours.trainable_weights) == len(theirs.trainable_weights)
+    assert [w.name for w in ours.trainable_weights] == [w.name for w in theirs.trainable_weights]
+    assert [of_weight(w) for w in ours.weights] == [of_weight(w) for w in theirs.weights]
+    assert ours.supports_masking == (theirs.supports_masking and class_name not in _READ_BY_KERAS)
     assert ours.count_params() == theirs.count_params()
     assert tuple(ours.compute_output_shape(shapes)) == tuple(theirs.compute_output_shape(shapes))
     weights = draw_weights(theirs, target, seed)
     ours.set_weights(weights)
     theirs.set_weights(weights)
+    penalties = [[float(loss) for loss in layer.losses] for layer in (ours, theirs)]
+    np.testing.assert_allclose(*penalties, rtol=1e-5)
 
     inputs = [tf.constant(item) for item in x] if isinstance(x, list) else tf.constant(x)
     learned = [their.value for our, their in zip(ours.weights, theirs.weights) if our.trainable]  # also of a frozen layer

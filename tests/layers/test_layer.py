@@ -598,3 +598,29 @@ def test_adapt_takes_a_pydataset_and_build_no_shape():
         embedding.build()
         assert embedding.embeddings.shape == (4, 3)
     np.testing.assert_allclose(*means, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape"),
+    [
+        ("Dense", {"units": 5}, (20, 3)),
+        ("Conv2D", {"filters": 5, "kernel_size": 2}, (2, 5, 6, 3)),
+        ("Conv1D", {"filters": 5, "kernel_size": 2}, (2, 9, 3)),
+        ("Conv3D", {"filters": 3, "kernel_size": 2}, (1, 4, 5, 4, 3)),
+        ("Conv2DTranspose", {"filters": 5, "kernel_size": 2}, (2, 5, 6, 3)),
+        ("Conv3DTranspose", {"filters": 3, "kernel_size": 2}, (1, 4, 3, 4, 3)),
+        ("DepthwiseConv2D", {"kernel_size": 2}, (2, 5, 6, 3)),
+        ("SeparableConv2D", {"filters": 5, "kernel_size": 2}, (2, 5, 6, 3)),
+    ],
+)
+def test_a_layer_given_as_an_activation_acts_in_training(name: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """What it drops then gives no gradient; in inference it drops nothing."""
+    layer = getattr(layers, name)(**arguments, activation=layers.Dropout(0.5, seed=1), bias_initializer="ones")
+    x = np.random.default_rng(0).random(shape, np.float32)
+    still = np.asarray(layer(x))
+    y, saved = layer.forward(x, True)
+    assert 0.3 < np.mean(y == 0) < 0.7
+    np.testing.assert_allclose(y[y != 0], 2 * still[y != 0], rtol=1e-5)
+    dbias = layer.backward(np.ones_like(y), saved)[1][-1]
+    np.testing.assert_allclose(dbias, 2 * (y != 0).reshape(-1, y.shape[-1]).sum(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(layer.forward(x, False)[0], still)

@@ -655,3 +655,21 @@ def test_a_stateful_layer_takes_the_size_of_its_batches_as_keras_2_did() -> None
         np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-4, atol=1e-6)
     model.reset_states()
     np.testing.assert_allclose(model.predict_on_batch(x), first, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.RNN(layers.GRUCell(2)),
+        lambda: layers.RNN([layers.LSTMCell(2), layers.SimpleRNNCell(3)]),
+        lambda: layers.Bidirectional(layers.LSTM(2)),
+        lambda: layers.ConvLSTM1D(2, 1, data_format="channels_first"),
+    ],
+)
+def test_sequences_of_other_sizes_than_its_weights_are_refused(make: Any) -> None:
+    layer, space = make(), (6,) if "conv" in make().name else ()
+    layer(np.ones((2, 3, 4, *space), "float32"))
+    with pytest.raises(ValueError, match=r"expected axis -?[12] of input shape to have value 4, .*\(2, 3, 5"):
+        layer(np.ones((2, 3, 5, *space), "float32"))
+    with pytest.raises(ValueError, match="ndim"):
+        layer(np.ones((2, 4, *space), "float32"))

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -307,6 +308,49 @@ def test_layer_equals_keras(target: Target, name: str, index: int) -> None:
     check_layer(name, target, x, index, terms=1.0 if arguments.get("activation") == "softmax" else 0.0, **arguments)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_of_sizes_that_vary_the_output_s_vary_as_in_keras(name: str) -> None:
+    """Each axis by itself; a channel axis is one that most layers need to know."""
+    for shape, arguments in CASES[name]:
+        shapes = [*shape] if isinstance(shape, list) else [shape]
+        for number, of_input in enumerate(shapes):
+            for axis in range(1, len(of_input)):
+                given_shapes = [(None, *one[1:]) for one in shapes]
+                given_shapes[number] = tuple(None if i in (0, axis) else size for i, size in enumerate(of_input))
+                of_inputs = given_shapes if isinstance(shape, list) else given_shapes[0]
+                ours, theirs = pair_of(name, Target("reference", "float32"), **arguments)
+                try:
+                    expected = tuple(theirs.compute_output_shape(of_inputs))
+                except (ValueError, TypeError):
+                    continue  # it has to know
+                assert tuple(ours.compute_output_shape(of_inputs)) == expected, (given_shapes, arguments)
+
+
+# Images of other sizes, which Keras's refuse.
+OTHER_SIZES = {"ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
+
+
+@pytest.mark.parametrize("name", [name for name, cases in CASES.items() if not isinstance(cases[0][0], list)])
+def test_a_built_layer_takes_other_shapes_where_keras_s_does(name: str) -> None:
+    """One more place along each axis, an axis less, and one more: no kernel may read beyond its weights."""
+    for shape, arguments in CASES[name]:
+        wider = [tuple(size + (i == axis) for i, size in enumerate(shape)) for axis in range(1, len(shape))]
+        if name in OTHER_SIZES:
+            wider = wider[-1:]
+        ranks = [] if name.startswith("Adaptive") else [shape[:-1], (*shape, 2)]  # Keras's do not look
+        layers_of_both = pair_of(name, Target("reference", "float32"), **arguments)
+        for layer in layers_of_both:
+            layer.build(shape)
+        for other in (*wider, *(one for one in ranks if len(one) > 1)):
+            taken = []
+            for layer in layers_of_both:
+                try:
+                    taken.append(bool(layer(np.ones(other, "float32")).shape))
+                except (ValueError, IndexError, tf.errors.OpError):
+                    taken.append(False)
+            assert taken[0] == taken[1], (other, arguments)
+
+
 @pytest.mark.parametrize(("name", "shape", "arguments"), IN_TRAINING)
 def test_layer_in_training_equals_keras(target: Target, name: str, shape: tuple[int, ...], arguments: dict[str, Any]) -> None:
     check_layer(name, target, target.normal(1, *shape), 2, training=True, terms=4.0, **arguments)
@@ -324,6 +368,7 @@ def test_smooth_upsampling(target: Target, interpolation: str, image: tuple[int,
 
 
 BAD: list[tuple[Any, str]] = [
+    (lambda: layers.Conv2D(2, True), "`kernel_size` argument must be a tuple of 2 integers. Received: kernel_size=True"),
     (lambda: layers.UpSampling2D(0), "The `size` argument must be a tuple of 2 integers"),
     (lambda: layers.UpSampling2D(interpolation="cubic"), "Invalid `interpolation` argument.*'cubic'"),
     (lambda: layers.UpSampling2D()(np.ones((2, 3, 4))), "expected ndim=4, found ndim=3"),
@@ -459,6 +504,14 @@ def test_errors(make: Any, message: str) -> None:
         ("Conv2DTranspose", {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"}),
         ("DepthwiseConv2D", {"kernel_size": (3, 2), "strides": (1, 2), "depth_multiplier": 2, "activation": "elu"}),
         ("SeparableConv2D", {"filters": 4, "kernel_size": 2, "dilation_rate": 2, "strides": 2, "padding": "same"}),
+        ("Conv1DTranspose", {"filters": 4, "kernel_size": 3, "strides": 2, "output_padding": 1, "activation": "elu"}),
+        ("Conv3DTranspose", {"filters": 2, "kernel_size": (1, 2, 3), "strides": 2, "padding": "same", "activation": "relu"}),
+        ("Conv3D", {"filters": 2, "kernel_size": 2, "dilation_rate": (2, 1, 1), "groups": 2, "activation": "elu"}),
+        ("DepthwiseConv1D", {"kernel_size": 2, "strides": 2, "depth_multiplier": 2, "activation": "tanh"}),
+        ("ConvLSTM1D", {"filters": 3, "kernel_size": 2, "padding": "same", "return_sequences": True}),
+        ("ConvLSTM2D", {"filters": 3, "kernel_size": (2, 1), "strides": (1, 2)}),
+        ("UpSampling2D", {"size": (1, 2), "interpolation": "bilinear"}),
+        ("AveragePooling2D", {"pool_size": 3, "strides": (1, 2), "padding": "same"}),
         ("RandomFlip", {"seed": 1}),
         ("RandomRotation", {"factor": 0.25, "seed": 1}),
         ("CenterCrop", {"height": 3, "width": 2}),
@@ -467,23 +520,29 @@ def test_errors(make: Any, message: str) -> None:
     ],
 )
 def test_channels_first_is_channels_last_transposed(target: Target, name: str, arguments: dict[str, Any]) -> None:
-    x = target.normal(0, 2, 5, 6, 3)
+    space = {"1": (6,), "3": (4, 5, 6)}.get(name.replace("Transpose", "")[-2], (5, 6))
+    steps = (3,) if "LSTM" in name else ()
+    x, place = target.normal(0, 2, *steps, *space, 4 if "groups" in arguments else 3), 1 + len(steps)
+
+    def turned(y: Any) -> np.ndarray:
+        """With the channels first: an output may have no axis of steps."""
+        return np.ascontiguousarray(np.moveaxis(np.asarray(y), -1, place if y.ndim == x.ndim else 1))
+
     last = getattr(layers, name)(dtype=target.dtype, **arguments)
     first = getattr(layers, name)(dtype=target.dtype, **arguments, **FIRST)
     last.build(x.shape)
     expected, saved = last.forward(x, True)
-    turned = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    first.build(turned.shape)
+    first.build(turned(x).shape)
     first.set_weights(last.get_weights())
-    y, kept = first.forward(turned, True)
-    np.testing.assert_array_equal(y, expected.transpose(0, 3, 1, 2))
-    assert first.compute_output_shape((None, 3, 5, 6)) == (None, *y.shape[1:])
+    y, kept = first.forward(turned(x), True)
+    np.testing.assert_array_equal(y, turned(expected))
+    assert first.compute_output_shape((None, *turned(x).shape[1:])) == (None, *y.shape[1:])
     assert type(first).from_config(first.get_config()).data_format == "channels_first"
-    if "Conv2D" in name:
+    if not name.startswith(("Random", "CenterCrop", "Resizing")):
         dy = target.normal(1, *expected.shape)
         expected_dx, expected_grads = last.backward(dy, saved)
-        dx, grads = first.backward(np.ascontiguousarray(dy.transpose(0, 3, 1, 2)), kept)
-        np.testing.assert_array_equal(dx, expected_dx.transpose(0, 3, 1, 2))
+        dx, grads = first.backward(turned(dy), kept)
+        np.testing.assert_array_equal(dx, turned(expected_dx))
         for grad, expected_grad in zip(grads, expected_grads, strict=True):
             np.testing.assert_array_equal(grad, expected_grad)
 

@@ -210,10 +210,13 @@ def test_bounded_relu_at_its_kinks(target: Target) -> None:
     target.check(target.ops.bounded_relu_backward(dy, x, 0.1, 2.0, 0.5), np.array([0.1, 0.0], target.dtype) * dy)
 
 
-@pytest.mark.parametrize("name", ["hard_sigmoid", "hard_silu", "hard_tanh", "sparse_sigmoid", "sparse_plus"])
+BOUNDED = ["hard_sigmoid", "hard_silu", "hard_tanh", "sparse_sigmoid", "sparse_plus"]
+
+
+@pytest.mark.parametrize("name", [*BOUNDED, "hard_shrink", "soft_shrink", "threshold"])
 def test_bounded_activation_at_its_kinks(target: Target, name: str) -> None:
     """As in TensorFlow, whose slope at a bound is sometimes the inner one and sometimes the outer one."""
-    check_activation(target, name, np.array([-3, -1, 1, 3], target.dtype), {}, 0)
+    check_activation(target, name, np.array([-3, -1, -0.5, 0.5, 1, 3], target.dtype), PLAIN_PARAMETERS.get(name, {}), 0)
 
 
 @gradient_cases

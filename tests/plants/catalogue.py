@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.plants import (
     devices,
     drawn_sample,
+    edges,
     escaped,
     even_sample,
     fresh,
@@ -35,4 +36,5 @@ PLANTS: list[Plant] = [
     *drawn_sample.PLANTS,
     *even_sample.PLANTS,
     *devices.PLANTS,
+    *edges.PLANTS,
 ]

@@ -190,6 +190,16 @@ def test_activation_at_infinity(target: Target, name: str) -> None:
     np.testing.assert_allclose(y, ACTIVATIONS[name][0](tf.constant(x), **PLAIN_PARAMETERS.get(name, {})), rtol=1e-6)
 
 
+@pytest.mark.parametrize("bounds", [(0.0, 6.0, 0.0), (0.0, math.inf, 1.0), (0.25, 6.0, 1.0)])
+def test_bounded_relu_at_infinity(target: Target, bounds: tuple[float, float, float]) -> None:
+    """A slope of 0 is no product with infinity."""
+    slope, largest, threshold = bounds
+    x = np.array([-np.inf, np.inf, np.nan], target.dtype)
+    expected = keras.activations.relu(x, slope, None if largest == math.inf else largest, threshold)
+    np.testing.assert_array_equal(target.ops.bounded_relu_forward(x, *bounds)[:2], np.asarray(expected)[:2])
+    assert np.isnan(target.ops.bounded_relu_forward(x, *bounds)[2])
+
+
 @pytest.mark.parametrize("name", ["relu", "elu", "leaky_relu", "selu"])
 def test_activation_at_its_kink(target: Target, name: str) -> None:
     """At 0 the slope is the one from below, as the reference's `x > 0` says."""

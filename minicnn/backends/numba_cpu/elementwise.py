@@ -88,7 +88,8 @@ def relu_backward(dy: Any, y: Any) -> Any:
 
 @elementwise(1)
 def bounded_relu_forward(x: Any, negative_slope: Any, max_value: Any, threshold: Any) -> Any:
-    inner = x if x >= threshold else negative_slope * (x - threshold)
+    below = negative_slope * (x - threshold) if negative_slope != ZERO else ZERO  # not 0 times infinity
+    inner = below if x < threshold else x
     return max_value if x >= max_value else inner
 
 

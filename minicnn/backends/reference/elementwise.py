@@ -33,7 +33,8 @@ def bounded_relu_forward(x: Array, negative_slope: float, max_value: float, thre
     """The ReLU layer in full: max_value where x >= max_value; x where threshold <= x < max_value;
     negative_slope * (x - threshold) below. `max_value` may be infinity."""
     xp = array_namespace(x)
-    return xp.where(x >= max_value, max_value, xp.where(x >= threshold, x, negative_slope * (x - threshold)))
+    below = negative_slope * (x - threshold) if negative_slope != 0 else 0  # not 0 times infinity
+    return xp.where(x >= max_value, max_value, xp.where(x < threshold, below, x))
 
 
 def bounded_relu_backward(dy: Array, x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:

@@ -79,8 +79,9 @@ class Draw:
         return self.normal((N, H, W, C))
 
     def invertible(self, batch: tuple[int, ...] = (2,), M: int = 3) -> np.ndarray:
-        """Square matrices far from singular, and not symmetric."""
-        return self.normal((*batch, M, M)) + np.array(self.random.choice([2, -2], M)[:, None] * np.eye(M), self.dtype)
+        """Square matrices far from singular, and not symmetric: in each row the diagonal outweighs the others."""
+        diagonal = self.random.choice([1, -1], M)[:, None] * M * np.eye(M)
+        return self.normal((*batch, M, M)) / 2 + np.array(diagonal, self.dtype)
 
     def definite(self, M: int = 3) -> np.ndarray:
         """Symmetric positive definite matrices."""

@@ -49,6 +49,7 @@ dtype is computed by the reference backend, slowly.) No method may change an arr
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -56,6 +57,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minicnn import activations, backends, config, constraints, initializers, registry, regularizers, tape
+from minicnn.layers.arguments import plain_arguments
 from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.masks import attach_masks, leave_out_of_config, mask_of
@@ -112,6 +114,14 @@ class Layer:
     is_operation = False  # whether it is an op or an operator of a graph, and none of `Model.layers`
     _trains_by_default = False  # what `layer(x)` without `training` means
     _own_arguments: ClassVar[tuple[str, ...]] = ()  # constructor arguments that `get_config` reads from attributes
+    _writes_config: ClassVar[bool] = False  # whether the class says what its config is, by that or by a `get_config`
+    _constructed_with: dict[str, Any] | None  # of a class that does not: what its constructor takes and `Layer`'s does not
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        layer = super().__new__(cls)
+        if not cls._writes_config:
+            layer.__dict__["_constructed_with"] = plain_arguments(cls.__init__, args, kwargs, inspect.signature(Layer.__init__))
+        return layer
 
     def __init__(
         self,
@@ -158,10 +168,13 @@ class Layer:
         )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A class that says what becomes of a mask supports masking, unless it says something else."""
+        """What follows from the methods that a class has: whether it supports masking, and whether it writes its config."""
         super().__init_subclass__(**kwargs)
-        if "compute_mask" in vars(cls) and "supports_masking" not in vars(cls):
+        own = vars(cls)
+        if "compute_mask" in own and "supports_masking" not in own:
             cls.supports_masking = True
+        if "_writes_config" not in own and ("get_config" in own or "_own_arguments" in own):
+            cls._writes_config = True
 
     # --- what a layer writes ---------------------------------------------------------
 
@@ -594,13 +607,33 @@ class Layer:
     # --- configuration ----------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as plain data: `from_config` makes an equal layer of it."""
+        """The constructor's arguments, as plain data: `from_config` makes an equal layer of it.
+
+        Of a class without a `get_config` of its own, they are those that it was called with.
+
+        Raises:
+            NotImplementedError: if one of these is no number, text or None, nor a list or dict of such.
+        """
         settings: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if not self._writes_config:
+            settings = self._called_with(settings)
         if self.activity_regularizer is not None:
             settings["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         for argument in self._own_arguments:
             settings[argument] = getattr(self, argument)
         return settings
+
+    def _called_with(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of every layer, and behind them what else the constructor was called with."""
+        if self._constructed_with is None:
+            raise NotImplementedError(
+                f"Object {type(self).__name__} was created by passing non-serializable argument values in `__init__()`, or "
+                "`*args`: it needs a method `get_config()` that returns `super().get_config()` and, by name, the arguments."
+            )
+        parameters = inspect.signature(type(self).__init__).parameters
+        if not any(one.name == "name" or one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            del settings["name"]
+        return settings | copy.deepcopy(self._constructed_with)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import activations, constraints, initializers, layers, losses, metrics, optimizers, regularizers, serialization
 from minicnn.models import Sequential
 from minicnn.optimizers import schedules
@@ -327,3 +329,51 @@ def test_the_package_before_a_name_is_passed_over():
         assert type(layers.deserialize({"class_name": "shop>Mine", "config": {}})) is mine
         assert activations.get("shop>doubled") is doubled
     assert type(layers.deserialize({"class_name": "shop>Dense", "config": {"units": 2}})) is layers.Dense
+
+
+def own_classes(module: Any) -> dict[str, Any]:
+    """A layer, a model with a `call` and one with a graph that write no `get_config`."""
+
+    class Scaled(module.layers.Layer):
+        def __init__(self, units: int, factors: tuple[float, ...] = (1.0, 0.5), **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.dense, self.factors = module.layers.Dense(units), factors
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x) * self.factors[0]
+
+    class Called(module.Model):
+        def __init__(self, units: int, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.scaled = Scaled(units)
+
+        def call(self, x: Any) -> Any:
+            return self.scaled(x)
+
+    class Drawn(module.Model):
+        def __init__(self, units: int, **kwargs: Any) -> None:
+            inputs = module.Input((3,))
+            super().__init__(inputs=inputs, outputs=Scaled(units)(inputs), **kwargs)
+
+    return {"Scaled": Scaled, "Called": Called, "Drawn": Drawn}
+
+
+@pytest.mark.parametrize("name", ["Scaled", "Called", "Drawn"])
+def test_a_class_without_a_config_has_the_arguments_that_it_was_called_with(name: str, tmp_path: Path) -> None:
+    """As in Keras; a model, too, which there is refused as long as its constructor asks for arguments."""
+    ours = own_classes(minicnn)[name](4, name="own")
+    if name == "Scaled":
+        theirs = own_classes(keras)[name](4, name="own").get_config()
+        assert ours.get_config() | {"dtype": theirs["dtype"]} == theirs  # a policy there
+    x = np.ones((2, 3), "float32")
+    model = ours if name != "Scaled" else minicnn.Sequential([ours])
+    y = model(x)
+    model.save(tmp_path / "own.keras")
+    again = minicnn.saving.load_model(tmp_path / "own.keras", custom_objects=own_classes(minicnn))
+    np.testing.assert_array_equal(again(x), y)
+
+
+def test_a_class_called_with_an_object_needs_a_config() -> None:
+    for module in (minicnn, keras):
+        with pytest.raises(NotImplementedError, match=r"non-serializable argument values in `__init__\(\)`"):
+            own_classes(module)["Scaled"](4, np.ones(2)).get_config()

@@ -21,7 +21,8 @@ from minicnn.preprocessing import image
 _LISTED = """
     activations applications applications.imagenet_utils applications.mobilenet_v3 applications.vgg16 backend callbacks config
     constraints datasets.cifar10 datasets.cifar100
-    datasets.fashion_mnist datasets.mnist initializers layers losses metrics mixed_precision models ops ops.image ops.linalg
+    datasets.fashion_mnist datasets.mnist dtype_policies initializers layers
+    losses metrics mixed_precision models ops ops.image ops.linalg
     ops.nn optimizers optimizers.schedules preprocessing.image random regularizers saving utils
     utils.bounding_boxes visualization wrappers
 """
@@ -45,6 +46,7 @@ OTHERWISE = {
     ("shuffle", "reshuffle_each_iteration"): "None is true",
     ("compiled_loss", "regularization_losses"): "none: an empty tuple",
     ("DTypePolicy", "name"): "float32, which is what Keras's switch says at first",
+    ("FloatDTypePolicy", "name"): "float32, which is what Keras's switch says at first",
     ("Policy", "name"): "float32, which is what Keras's switch says at first",
     ("AveragePooling1D", "pool_size"): "2, as of maxima",
     ("AveragePooling2D", "pool_size"): "2, as of maxima",
@@ -76,13 +78,8 @@ OTHERWISE = {
     ("from_tensors", "name"): "of nodes in a graph",
     ("zip", "name"): "of nodes in a graph",
     ("__init__", "variant_tensor"): "nobody calls it",
-    ("dot_product_attention", "is_causal"): "a mask says it",
-    ("dot_product_attention", "flash_attention"): "one way to compute it",
     ("dot_product_attention", "attn_logits_soft_cap"): "not here",
     ("linspace", "axis"): "of scalars only",
-    **{("pad_images", f"{side}_padding"): "0, where no size says another" for side in ("top", "left", "bottom", "right")},
-    **{("crop_images", f"{side}_cropping"): "0, where no size says another" for side in ("top", "left", "bottom", "right")},
-    **{(f"{do}_images", key): "not here" for do in ("pad", "crop") for key in ("target_height", "target_width", "data_format")},
     **{("serialize", name): "positional" for name in ("layer", "loss", "metric", "optimizer", "initializer", "regularizer")},
     **{("serialize", name): "positional" for name in ("constraint", "learning_rate_schedule")},
     ("deserialize", "name"): "positional",

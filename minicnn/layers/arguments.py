@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minicnn import config, shapes
@@ -21,8 +23,11 @@ def standardize_padding(padding: Any, allow_causal: bool = False) -> str:
     return name
 
 
-def standardize_data_format(data_format: Any, layer_name: str) -> str:
+def standardize_data_format(data_format: Any, layer_name: str | None = None) -> str:
     """The format "channels_last" or "channels_first", however it is capitalised; None for `config.image_data_format()`.
+
+    Args:
+        layer_name: that the error says, where it is a layer's.
 
     Raises:
         ValueError: for anything else.
@@ -31,7 +36,7 @@ def standardize_data_format(data_format: Any, layer_name: str) -> str:
     if name not in ("channels_first", "channels_last"):
         raise ValueError(
             "The `data_format` argument must be one of ('channels_first', 'channels_last'). "
-            f"Received: data_format={data_format!r}. Layer: '{layer_name}'."
+            f"Received: data_format={data_format!r}." + ("" if layer_name is None else f" Layer: '{layer_name}'.")
         )
     return name
 
@@ -79,3 +84,42 @@ def output_image(
         return max(shapes.padded_window(size, window[axis], stride, *pads, step), 0)
 
     return tuple(along(axis) for axis in range(len(image)))
+
+
+def plain_arguments(
+    constructor: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: inspect.Signature
+) -> dict[str, Any] | None:
+    """What a constructor is called with, by name, its defaults too: a config, of which a call alike can be made.
+
+    Args:
+        known: a signature whose arguments are left out.
+
+    Returns:
+        None where there is none: for a value other than text, numbers, None, and lists, tuples and dicts of them; for
+        `*args`; and where the constructor cannot be called so, which the call itself is about to say.
+    """
+    signature = inspect.signature(constructor)
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:
+        return None
+    bound.apply_defaults()
+    (itself, *parameters), found = signature.parameters.values(), dict(bound.arguments)
+    del found[itself.name]
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found |= found.pop(parameter.name)
+        elif parameter.kind is parameter.VAR_POSITIONAL and not found[parameter.name]:
+            del found[parameter.name]
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            return None
+    found = {name: value for name, value in found.items() if name not in known.parameters}
+    return copy.deepcopy(found) if _is_plain(found) else None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float))

@@ -49,6 +49,7 @@ dtype is computed by the reference backend, slowly.) No method may change an arr
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -56,6 +57,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minicnn import activations, backends, config, constraints, initializers, registry, regularizers, tape
+from minicnn.layers.arguments import plain_arguments
 from minicnn.layers.inherited import has_call, inherited_part
 from minicnn.layers.input_spec import assert_input_compatibility
 from minicnn.layers.masks import attach_masks, leave_out_of_config, mask_of
@@ -120,15 +122,15 @@ class Layer:
     supports_masking = False
     autocast = True  # whether what the layer reads is cast to its dtype
     is_operation = False  # whether it is an op or an operator of a graph, and none of `Model.layers`
-    _made_with: ClassVar[dict[str, Any]] = {}  # of a class of one's own: what its constructor was given
     _trains_by_default = False  # what `layer(x)` without `training` means
     _own_arguments: ClassVar[tuple[str, ...]] = ()  # constructor arguments that `get_config` reads from attributes
+    _writes_config: ClassVar[bool] = False  # whether the class says what its config is, by that or by a `get_config`
+    _constructed_with: dict[str, Any] | None  # of a class that does not: what its constructor takes and `Layer`'s does not
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Remember what a class of one's own is made with: `get_config` says it, where the class writes none."""
         layer = super().__new__(cls)
-        if not cls.__init__.__module__.startswith("minicnn."):
-            layer.__dict__["_made_with"] = _plain_arguments(cls.__init__, args, kwargs)
+        if not cls._writes_config:
+            layer.__dict__["_constructed_with"] = plain_arguments(cls.__init__, args, kwargs, inspect.signature(Layer.__init__))
         return layer
 
     def __init__(
@@ -178,10 +180,13 @@ class Layer:
         )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A class that says what becomes of a mask supports masking, unless it says something else."""
+        """What follows from the methods that a class has: whether it supports masking, and whether it writes its config."""
         super().__init_subclass__(**kwargs)
-        if "compute_mask" in vars(cls) and "supports_masking" not in vars(cls):
+        own = vars(cls)
+        if "compute_mask" in own and "supports_masking" not in own:
             cls.supports_masking = True
+        if "_writes_config" not in own and ("get_config" in own or "_own_arguments" in own):
+            cls._writes_config = True
 
     # --- what a layer writes ---------------------------------------------------------
 
@@ -684,15 +689,33 @@ class Layer:
     # --- configuration ----------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as plain data: `from_config` makes an equal layer of it."""
+        """The constructor's arguments, as plain data: `from_config` makes an equal layer of it.
+
+        Of a class without a `get_config` of its own, they are those that it was called with.
+
+        Raises:
+            NotImplementedError: if one of these is no number, text or None, nor a list or dict of such.
+        """
         settings: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if not self._writes_config:
+            settings = self._called_with(settings)
         if self.activity_regularizer is not None:
             settings["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         for argument in self._own_arguments:
             settings[argument] = getattr(self, argument)
-        if type(self).get_config is Layer.get_config:
-            settings |= self._made_with
         return settings
+
+    def _called_with(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of every layer, and behind them what else the constructor was called with."""
+        if self._constructed_with is None:
+            raise NotImplementedError(
+                f"Object {type(self).__name__} was created by passing non-serializable argument values in `__init__()`, or "
+                "`*args`: it needs a method `get_config()` that returns `super().get_config()` and, by name, the arguments."
+            )
+        parameters = inspect.signature(type(self).__init__).parameters
+        if not any(one.name == "name" or one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            del settings["name"]
+        return settings | copy.deepcopy(self._constructed_with)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -743,27 +766,6 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-def _plain_arguments(init: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor by name, with its defaults, but for `name`; none at all if one is no plain data."""
-    try:
-        bound = inspect.signature(init).bind(None, *args, **kwargs)
-    except TypeError:
-        return {}  # which the call of the constructor will say
-    bound.apply_defaults()
-    named: dict[str, Any] = {}
-    for parameter in list(bound.signature.parameters.values())[1:]:
-        value = bound.arguments[parameter.name]
-        if parameter.kind is parameter.VAR_KEYWORD:
-            named |= value
-        elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            named[parameter.name] = value
-        elif value:
-            return {}
-    named.pop("name", None)
-    plain = all(isinstance(one, (str, int, float, bool, type(None))) for one in flatten_struct(named))
-    return named if plain else {}
 
 
 def layers_in(container: Any) -> list[Layer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections import Counter
 from typing import Any
@@ -67,6 +68,7 @@ class Model(Trainer, Layer):
     """
 
     input_range: tuple[float, float] | None = None
+    _writes_config = False  # its `get_config` is that of the classes made from it
 
     _keras_module = "keras.src.models.functional"
     _keras_class_name = "Functional"
@@ -431,11 +433,15 @@ class Model(Trainer, Layer):
         load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """The graph as plain data, in Keras 3's functional format; of a class with a `call` its name and dtype, to which the
-        class adds the arguments of its constructor."""
-        if self._is_traced:
-            settings = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
-            return settings | (self._made_with if type(self).get_config is Model.get_config else {})
+        """The graph as plain data, in Keras 3's functional format. Of a class that writes a `call`, or a constructor of other
+        arguments than `inputs` and `outputs`, what a layer's `get_config` returns.
+
+        Raises:
+            NotImplementedError: see there.
+        """
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        if self._is_traced or not any(one.name == "inputs" or one.kind is one.VAR_POSITIONAL for one in parameters):
+            return super().get_config()
         if self._graph_losses:
             warnings.warn(
                 f"Model '{self.name}' has a loss of symbolic tensors, given to `add_loss`: its config and its file do not hold "

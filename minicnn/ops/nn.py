@@ -14,15 +14,16 @@ from minicnn.backends import ops as kernels
 from minicnn.backends import volumes
 from minicnn.backends.reference.im2col import col2im, im2col
 from minicnn.backends.types import Window, window_over
+from minicnn.layers.arguments import standardize_data_format
 from minicnn.ops.base import Op, op
 from minicnn.ops.elementwise import add, log10, multiply, rsqrt, square, subtract, where
+from minicnn.ops.linalg import normalize as normalize
 from minicnn.ops.products import einsum
 from minicnn.ops.rearranging import depth_to_space as depth_to_space  # as `keras.ops.nn` has it, too
 from minicnn.ops.rearranging import space_to_depth as space_to_depth
-from minicnn.ops.reductions import max, mean
+from minicnn.ops.reductions import cumsum, max, mean
 from minicnn.ops.reductions import moments as moments
-from minicnn.ops.reductions import normalize as normalize
-from minicnn.ops.shaping import expand_dims, reshape, squeeze, transpose
+from minicnn.ops.shaping import expand_dims, ones_like, repeat, reshape, squeeze, transpose
 
 # --- activations ------------------------------------------------------------------------
 
@@ -76,12 +77,13 @@ def _window(x: Any, size: Any, strides: Any, padding: str, dilation: Any = 1, gr
 
 def _last(x: Any, data_format: str | None) -> Any:
     """What was given, with the channels last."""
-    return transpose(x, (0, *range(2, len(x.shape)), 1)) if data_format == "channels_first" else x
+    first = standardize_data_format(data_format) == "channels_first"
+    return transpose(x, (0, *range(2, len(x.shape)), 1)) if first else x
 
 
 def _back(y: Any, data_format: str | None) -> Any:
     space = range(1, len(y.shape) - 1)
-    return transpose(y, (0, len(space) + 1, *space)) if data_format == "channels_first" else y
+    return transpose(y, (0, len(space) + 1, *space)) if standardize_data_format(data_format) == "channels_first" else y
 
 
 @op("inputs", "kernel")
@@ -110,23 +112,34 @@ def conv(
         ValueError: for another number of axes.
     """
     rank = len(inputs.shape)
-    if rank == 3:
-        one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
-        x = expand_dims(_last(inputs, data_format), 1)
-        return _back(squeeze(_conv2d(x, expand_dims(kernel, 0), one[0], padding, one[1]), 1), data_format)
-    if rank not in (4, 5):
+    if rank not in (3, 4, 5):
         raise ValueError(
             "`conv` takes signals (N, L, C), images (N, H, W, C) or volumes (N, D, H, W, C). "
             f"Received: inputs.shape={inputs.shape}"
         )
-    return _back(_conv2d(_last(inputs, data_format), kernel, strides, padding, dilation_rate), data_format)
+    x = _last(inputs, data_format)
+    _check_channels("conv", x, kernel, kernel.shape[-2], grouped=True)
+    if rank == 3:
+        one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
+        return _back(squeeze(_conv2d(expand_dims(x, 1), expand_dims(kernel, 0), one[0], padding, one[1]), 1), data_format)
+    return _back(_conv2d(x, kernel, strides, padding, dilation_rate), data_format)
+
+
+def _check_channels(name: str, x: Any, kernel: Any, channels: int, grouped: bool = False) -> None:
+    """Raise ValueError unless x, its channels last, has as many as a kernel reads, or, in groups, some times as many."""
+    C = x.shape[-1]
+    if C is not None and (C % channels if grouped and channels else channels != C):
+        raise ValueError(
+            f"`{name}`: the input channels must match the kernel's. Received: {C} channels, kernel.shape={tuple(kernel.shape)}"
+        )
 
 
 def depthwise_conv(
     inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1
 ) -> Any:
-    """Convolution of each channel by itself, of images by a kernel (KH, KW, C, multiplier), of signals (K, C, multiplier)."""
+    """Convolution of each channel by itself, by a kernel (KH, KW, C, multiplier), of signals (K, C, multiplier)."""
     *size, C, multiplier = kernel.shape
+    _check_channels("depthwise_conv", _last(inputs, data_format), kernel, C)
     own = reshape(kernel, (*size, 1, C * multiplier))
     return conv(inputs, own, strides, padding, data_format, dilation_rate)
 
@@ -140,7 +153,7 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: Any = 1,
 ) -> Any:
-    """`depthwise_conv`, then a convolution by a kernel of 1 x 1, of signals 1."""
+    """`depthwise_conv`, then a convolution by a kernel of one place, (1, 1, C * multiplier, filters)."""
     h = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
     return conv(h, pointwise_kernel, 1, "valid", data_format)
 
@@ -184,6 +197,7 @@ def conv_transpose(
     if rank not in (3, 4, 5):
         raise ValueError(f"`conv_transpose` takes signals, images or volumes. Received: inputs.shape={inputs.shape}")
     x = _last(inputs, data_format)
+    _check_channels("conv_transpose", x, kernel, kernel.shape[-1])
     if rank != 3:
         return _back(_conv2d_transpose(x, kernel, strides, padding, output_padding, dilation_rate), data_format)
     one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
@@ -384,8 +398,8 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
 
 
 def multi_hot(inputs: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
-    """A set of labels along the last axis as one vector of zeros, with a one at each."""
-    return max(one_hot(inputs, num_classes, axis, dtype), axis=len(inputs.shape) - 1)
+    """A set of labels, along axis 1 (of a vector 0), as one vector of zeros, with a one at each."""
+    return max(one_hot(inputs, num_classes, axis, dtype), axis=min(len(inputs.shape) - 1, 1))
 
 
 @op("y_true", "y_pred")
@@ -434,15 +448,42 @@ def psnr(x1: Any, x2: Any, max_val: float) -> Any:
 
 
 def dot_product_attention(
-    query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, scale: float | None = None
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
 ) -> Any:
     """softmax(query @ key.T * scale + bias) @ value for each head; all of the shape (N, T, heads, size).
 
+    Key and value may have fewer heads, each of which several heads of the query look at (Ainslie et al. 2023,
+    arXiv:2305.13245).
+
     Args:
         mask: where it is false, nothing is looked at. scale: default 1 / sqrt(size).
+        is_causal: whether nothing behind a query's own place is looked at.
+        flash_attention: not True: there is one way to compute it.
+
+    Raises:
+        ValueError: for inputs of other than four axes, and for `flash_attention=True`.
     """
+    if flash_attention:
+        raise ValueError("`flash_attention=True` is not supported: minicnn has one way to compute attention.")
+    if len(query.shape) != 4:
+        raise ValueError(
+            "`dot_product_attention` only supports 4D inputs. "
+            f"Received: query.shape={query.shape}, key.shape={key.shape}, value.shape={value.shape}."
+        )
+    if key.shape[2] != query.shape[2]:
+        key, value = (repeat(one, query.shape[2] // one.shape[2], axis=2) for one in (key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     logits = einsum("bthd,bshd->bhts", multiply(query, scale), key)
     logits = logits if bias is None else add(logits, bias)
     logits = logits if mask is None else where(mask, logits, -1e9)
+    if is_causal:
+        row, column = (cumsum(ones_like(logits), axis) for axis in (-2, -1))
+        logits = where(column <= row, logits, -1e9)
     return einsum("bhts,bshd->bthd", softmax(logits), value)

@@ -301,8 +301,11 @@ class MultiHeadAttention(Layer):
         seen = self._seen(scores, attention_mask, query_mask, value_mask, key_mask)
         if use_causal_mask:
             seen.append(_not_behind(scores))
-        # Where a place may look at none, its scores are zeros.
-        scores = self._softmax(scores, mask=functools.reduce(registry.operation("logical_and"), seen) if seen else None)
+        mask = functools.reduce(registry.operation("logical_and"), seen) if seen else None
+        if mask is None or return_attention_scores or self.dropout > 0 or len(q.shape) != 4:
+            scores = self._softmax(scores, mask=mask)
+        else:  # a place that may look at none has the mean of all values there, and zeros above: so it is in Keras
+            scores = self._softmax(registry.operation("where")(mask, scores, -1e9))
         dropped = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
         y = registry.operation("_einsum")([dropped, v], combination)
         y = y if self._gate_dense is None else registry.operation("multiply")(y, self._gate_dense(query))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import config, constraints, initializers, registry, regularizers
+from minicnn import backends, config, constraints, initializers, registry, regularizers
 from minicnn.backends import ops
 from minicnn.layers.arguments import reject_unsupported
 from minicnn.layers.axes import moved_back, moved_last, resolve_axes
@@ -314,6 +314,7 @@ class BatchNormalization(Normalizing):
 class _MaskedBatchNormalization(Layer):
     """A batch normalization of [x, mask], as one step of a plan."""
 
+    autocast = False  # a mask has another dtype
     supports_masking = True
 
     def __init__(self, normalization: BatchNormalization) -> None:
@@ -327,11 +328,13 @@ class _MaskedBatchNormalization(Layer):
         """None: the layer around it says what becomes of a mask."""
 
     def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
-        return self.normalization.forward(x[0], training, mask=x[1])
+        y, saved = self.normalization.forward(backends.asarray(x[0], self.dtype), training, mask=x[1])
+        return y, (saved, x[0].dtype)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        dx, grads = self.normalization.backward(dy, saved)
-        return [dx, None], grads
+        inner, dtype = saved
+        dx, grads = self.normalization.backward(dy, inner)
+        return [backends.asarray(dx, dtype), None], grads
 
     def count_flops(self, input_shape: Any, output_shape: Shape) -> int:
         return self.normalization.count_flops(input_shape[0], output_shape)

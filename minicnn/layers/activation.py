@@ -282,7 +282,9 @@ class Softmax(Layer):
             ValueError: for a mask that does not broadcast to the inputs (Keras's wording).
         """
         sizes = zip(mask.shape[::-1], inputs.shape[::-1])
-        if len(mask.shape) > len(inputs.shape) or any(one not in (1, None, other) and other is not None for one, other in sizes):
+        if len(mask.shape) > len(inputs.shape) or any(
+            one not in (1, None, other) and other is not None for one, other in sizes
+        ):
             raise ValueError(
                 "The `mask` must be broadcastable to `inputs`: each mask dimension must be 1 or match the corresponding input "
                 f"dimension. Received: inputs.shape={inputs.shape}, mask.shape={mask.shape}. Layer: '{self.name}'."

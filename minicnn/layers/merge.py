@@ -189,9 +189,7 @@ class Multiply(_Elementwise):
 
     def masked_call(self, inputs: list[Any], mask: list[Any]) -> Any:
         where, pairs = registry.operation("where"), _with_masks(inputs, mask)
-        y = functools.reduce(
-            registry.operation("multiply"), [x if here is None else where(here, x, 1) for x, here in pairs]
-        )
+        y = functools.reduce(registry.operation("multiply"), [x if here is None else where(here, x, 1) for x, here in pairs])
         if any(here is None for _, here in pairs):
             return y
         return where(functools.reduce(registry.operation("logical_or"), [here for _, here in pairs]), y, 0)

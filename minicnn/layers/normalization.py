@@ -263,8 +263,8 @@ class BatchNormalization(Normalizing):
     def _moments(self, x: Any, here: Any) -> tuple[Any, Any]:
         """Mean and variance of each channel, (C,), over the elements that count; over all if `here` is None.
 
-            share = 1 / (their number + config.epsilon())
-            mean = share * sum of x,  variance = share * sum of (x - mean)^2
+        share = 1 / (their number + config.epsilon())
+        mean = share * sum of x,  variance = share * sum of (x - mean)^2
         """
         if here is None:
             return ops.batchnorm_forward(x, None, None, self.epsilon)[1:]

@@ -177,3 +177,116 @@ def test_files_of_networks_with_masks_travel_both_ways(tmp_path: Path) -> None:
 def test_errors(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- masked outputs in the loss and the metrics -------------------------------------------
+
+
+def tagger(module: Any) -> Any:
+    """Two outputs with masks, one of classes, and one without."""
+    layers = module.layers
+    words, steps = layers.Input((T,), name="words"), layers.Input((T, C), name="steps")
+    x = layers.LSTM(4, return_sequences=True)(layers.Embedding(6, C, mask_zero=True)(words))
+    tags = layers.Dense(3, activation="softmax", name="tags")(x)
+    y = layers.GRU(4, return_sequences=True)(layers.Masking()(steps))
+    return module.Model([words, steps], [tags, layers.Add(name="rest")([x, y]), layers.GRU(2, name="last")(y)])
+
+
+def test_masked_outputs_train_as_keras_s() -> None:
+    """Eight steps from Keras's weights, the last in `fit`, and an evaluation: losses, metrics, weights."""
+    here, there = tagger(minicnn), tagger(keras)
+    here.set_weights(there.get_weights())
+    x = [WORDS, STEPS[1]]
+    y = [RNG.integers(0, 3, (N, T)), RNG.normal(size=(N, T, 4)).astype("float32"), TARGETS]
+    results = []
+    for module, model in ((minicnn, here), (keras, there)):
+        model.compile(
+            module.optimizers.SGD(0.1),
+            ["sparse_categorical_crossentropy", "mse", "mae"],
+            loss_weights=[1.0, 0.5, 2.0],
+            metrics=[["accuracy", "sparse_categorical_crossentropy"], ["mae", module.metrics.RootMeanSquaredError()], ["mse"]],
+            run_eagerly=True,
+        )
+        for _ in range(7):
+            model.train_on_batch(x, y)
+        history = model.fit(x, y, batch_size=N, verbose=0).history
+        results.append((history, model.evaluate(x, y, verbose=0, return_dict=True)))
+    for found, expected in zip(*results, strict=True):
+        assert found.keys() == expected.keys()
+        for name, values in found.items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-4, err_msg=name)
+    for one, other in zip(here.weights, there.weights, strict=True):
+        np.testing.assert_allclose(one, np.asarray(other), atol=1e-5, err_msg=one.path)
+
+
+class Within:
+    """A model of one masked output, in a `call` of its own."""
+
+    def __new__(cls, module: Any) -> Any:
+        class Model(module.Model):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                self.masking, self.run = module.layers.Masking(), module.layers.GRU(3, return_sequences=True)
+                self.classes = module.layers.Dense(3, activation="softmax")
+
+            def call(self, x: Any) -> Any:
+                return self.classes(self.run(self.masking(x)))
+
+        return Model()
+
+
+LABELS = RNG.integers(0, 3, (N, T))
+LOSSES: dict[str, Any] = {
+    "mean": lambda losses: losses.SparseCategoricalCrossentropy(),
+    "sum": lambda losses: losses.SparseCategoricalCrossentropy(reduction="sum"),
+    "of the weights": lambda losses: losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"),
+    "ignoring": lambda losses: losses.SparseCategoricalCrossentropy(ignore_class=1),
+    "own": lambda losses: lambda y_true, y_pred: (y_pred[..., 0] - 0.25) ** 2,
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_reductions_of_masked_losses(kind: str, weighted: bool) -> None:
+    """Two steps of a model that is a `call`, whose second batch counts nothing."""
+    models, results = [], []
+    weights = np.arange(N * T, dtype="float32").reshape(N, T) / 8 if weighted else None
+    for module in (minicnn, keras):
+        model = Within(module)
+        model.compile(
+            module.optimizers.SGD(0.1),
+            LOSSES[kind](module.losses),
+            weighted_metrics=["accuracy"],
+            run_eagerly=True,
+        )
+        model(STEPS[2])
+        if models:
+            models[0].set_weights(model.get_weights())
+        models.append(model)
+    for model in models:
+        results.append([model.train_on_batch(x, LABELS, sample_weight=weights) for x in (STEPS[2], 0 * STEPS[2])])
+    np.testing.assert_allclose(*results, rtol=2e-5)
+    for one, other in zip(*(model.weights for model in models), strict=True):
+        np.testing.assert_allclose(one, np.asarray(other), atol=1e-5, err_msg=one.path)
+
+
+def test_masks_that_no_loss_can_read() -> None:
+    class Own(minicnn.Model):
+        def train_step(self, data: Any) -> Any:
+            return {}
+
+    x = layers.Input((T, C))
+    y = layers.LSTM(2, return_sequences=True)(layers.Masking()(x))
+    model = Own(x, y)
+    model.compile("sgd", "mse")
+    with pytest.raises(NotImplementedError, match="has an output with a mask, .* and steps of its own"):
+        model.fit(STEPS[0], STEPS[0][..., :2], verbose=0)
+    behind = minicnn.Model(y, layers.Dense(2)(y))  # which begins where the mask is made already
+    behind.compile("sgd", "mse")
+    np.testing.assert_array_equal(np.isfinite(behind.train_on_batch(STEPS[0][..., :2], STEPS[0][..., :2])), True)
+    flat = minicnn.Model(x, layers.Lambda(lambda x: x[:, 0], mask=lambda x, mask: mask)(layers.Masking()(x)))
+    flat.compile("sgd", "mse")
+    with pytest.raises(
+        ValueError, match=r"the mask of the predictions, of shape \(5, 4\), does not fit losses of shape \(5,\)"
+    ):
+        flat.evaluate(STEPS[0], STEPS[0][:, 0], verbose=0)

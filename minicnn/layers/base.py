@@ -50,7 +50,7 @@ dtype is computed by the reference backend, slowly.) No method may change an arr
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np

@@ -89,7 +89,7 @@ def matrix_shape(shape: Shape) -> tuple[int, int]:
 
 
 def with_mask(sample_weight: Any, mask: Array) -> Array:
-    """Weights of the elements that a mask (N, T, ...) counts: 1, or their sample's; 0 for the others. They lie as the mask does."""
+    """Weights of the elements that a mask (N, T, ...) counts: 1, or their sample's; 0 for the others. Where the mask lies."""
     weights = backends.asarray((mask != 0).astype(config.floatx()))
     if sample_weight is None:
         return weights

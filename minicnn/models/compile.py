@@ -312,9 +312,9 @@ class Compilable:
             masked = masked_outputs(self._outputs) if own_step else []
             if masked and self._compile_arguments["loss"] is not None:
                 raise NotImplementedError(
-                    f"Model '{self.name}' has an output with a mask, {masked[0]!r}, and steps of its own, whose predictions have "
-                    "none: they would not leave masked steps out of the loss and the metrics, as Keras does. End the mask before "
-                    "(`x * 1` has none), and give a `sample_weight`."
+                    f"Model '{self.name}' has an output with a mask, {masked[0]!r}, and steps of its own, whose predictions "
+                    "have none: they would not leave masked steps out of the loss and the metrics, as Keras does. End the mask "
+                    "before (`x * 1` has none), and give a `sample_weight`."
                 )
             self._compiled_loss.resolve_shapes(y, shapes)
             self._compiled_metrics.build(y, shapes)

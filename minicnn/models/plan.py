@@ -119,7 +119,8 @@ class Plan:
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out. losses: of those that
-            `add_loss` was given. masks: of the outputs' masks, None for an output without one. metrics: that its steps update, as a `call` says.
+            `add_loss` was given. masks: of the outputs' masks, None for an output without one.
+        metrics: that its steps update, as a `call` says.
         shapes, dtypes: of every value. logits_for: as given. regularized: the trained weights that have a regularizer.
     """
 

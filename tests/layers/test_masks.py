@@ -14,7 +14,6 @@ import tensorflow as tf
 import minicnn
 from minicnn import layers
 from minicnn.saving import load_model
-from minicnn.layers.masks import mask_of
 
 N, T, C = 5, 4, 3
 RNG = np.random.default_rng(7)
@@ -279,7 +278,7 @@ def test_masks_that_no_loss_can_read() -> None:
     y = layers.LSTM(2, return_sequences=True)(layers.Masking()(x))
     model = Own(x, y)
     model.compile("sgd", "mse")
-    with pytest.raises(NotImplementedError, match="has an output with a mask, .* and steps of its own"):
+    with pytest.raises(NotImplementedError, match=r"has an output with a mask, .* and steps of its own"):
         model.fit(STEPS[0], STEPS[0][..., :2], verbose=0)
     behind = minicnn.Model(y, layers.Dense(2)(y))  # which begins where the mask is made already
     behind.compile("sgd", "mse")

@@ -135,6 +135,10 @@ def trace(layer: Any, args: Any, kwargs: dict[str, Any]) -> Trace:
                 f"Layer '{layer.name}': `call` of {type(layer).__name__} must return tensors that it computed from its inputs. "
                 f"Received: {output!r}"
             )
+    if layer.activity_regularizer is not None:  # a plan penalizes what its steps return
+        with _into(made):
+            penalized = {"activity_regularizer": layer.activity_regularizer, "name": layer.name, "dtype": layer.dtype}
+            made.outputs = [registry.lookup("layer", "Identity")(**penalized)(output) for output in made.outputs]
     return made
 
 

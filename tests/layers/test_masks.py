@@ -289,3 +289,23 @@ def test_masks_that_no_loss_can_read() -> None:
         ValueError, match=r"the mask of the predictions, of shape \(5, 4\), does not fit losses of shape \(5,\)"
     ):
         flat.evaluate(STEPS[0], STEPS[0][:, 0], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda layers: layers.EinsumDense("abc,cd->ad", 2, activity_regularizer="l2", kernel_initializer="ones"),
+        lambda layers: layers.GlobalAveragePooling1D(activity_regularizer="l1"),
+    ],
+    ids=["a call", "of a mask"],
+)
+@pytest.mark.filterwarnings("ignore:.*destroy the mask:UserWarning")
+def test_what_runs_as_a_call_is_penalized_in_a_model(make: Any) -> None:
+    found = []
+    for module in (minicnn, keras):
+        x = module.Input((T, C))
+        model = module.Model(x, make(module.layers)(module.layers.Masking()(x)))
+        model.compile("sgd", "mse", run_eagerly=True)
+        found.append(model.evaluate(STEPS[0], model.predict(STEPS[0], verbose=0), verbose=0))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    assert found[0] > 0

@@ -77,7 +77,15 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     gradients, values = ({i: _of_one_image(array) for i, array in found.items()} for found in (gradients, values))
     record = _record(model, plan, Ran(values, gradients, of_weights), most_weights)
     record["losses"] = [
-        target.describe(loss.losses[i], plan.outputs[i], own[i], _host(predictions[i]), i in plan.logits_for, loss.factors[i])
+        target.describe(
+            loss.losses[i],
+            plan.outputs[i],
+            own[i],
+            _host(predictions[i]),
+            i in plan.logits_for,
+            loss.factors[i],
+            masks[i] is not None,
+        )
         for i, target in enumerate(targets)
     ]
     record["loss"] = None if total is None else float(total)

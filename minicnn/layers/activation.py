@@ -256,10 +256,13 @@ class Softmax(Layer):
     Args:
         axis: one axis, or a list of those over which y sums to 1.
 
+    With a mask, which broadcasts to x, y is 0 where it is false (0.5 or less), and sums to 1 over the others.
+
     Attributes:
         along_classes: whether that is the last axis alone, along which the losses sum; known when built.
     """
 
+    supports_masking = True
     _own_arguments: ClassVar[tuple[str, ...]] = ("axis",)
     along_classes = False
 
@@ -271,6 +274,25 @@ class Softmax(Layer):
         order, _, count = shapes.axes_last(len(input_shape), self.axis)
         self.along_classes = count == 1 and order[-1] == len(input_shape) - 1
         self.built = True
+
+    def masked_call(self, inputs: Any, mask: Any) -> Any:
+        """`forward` with a mask.
+
+        Raises:
+            ValueError: for a mask that does not broadcast to the inputs (Keras's wording).
+        """
+        sizes = zip(mask.shape[::-1], inputs.shape[::-1])
+        if len(mask.shape) > len(inputs.shape) or any(
+            one not in (1, None, other) and other is not None for one, other in sizes
+        ):
+            raise ValueError(
+                "The `mask` must be broadcastable to `inputs`: each mask dimension must be 1 or match the corresponding input "
+                f"dimension. Received: inputs.shape={inputs.shape}, mask.shape={mask.shape}. Layer: '{self.name}'."
+            )
+        where = registry.operation("where")
+        here = registry.operation("greater")(registry.operation("cast")(mask, self.dtype), 0.5)
+        y = Softmax(self.axis, name=self.name, dtype=self.dtype)(where(here, inputs, -1e9))
+        return where(here, y, 0)  # also where the whole axis is left out
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         return activations.softmax.forward(x, self.axis)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import math
 import re
@@ -14,6 +16,7 @@ from minicnn.layers.affine import Affine
 from minicnn.layers.arguments import reject_unsupported
 from minicnn.layers.base import Layer
 from minicnn.layers.input_spec import InputSpec
+from minicnn.layers.masks import leave_out_of_config, mask_of
 from minicnn.layers.regularization import Dropout
 from minicnn.layers.symbolic import Shape
 
@@ -162,10 +165,15 @@ class MultiHeadAttention(Layer):
 
     Called with (query, value) or (query, value, key): query (N, T, C), value and key (N, S, C), y (N, T, C).
     `attention_mask` (N, T, S): where it is false, nobody looks; with `use_causal_mask`, nobody looks at places behind its own.
+    `value_mask`, `key_mask` (N, S), by default the masks of value and key: nobody looks where one of them is false. Places that
+    the query's mask (N, T) leaves out look at none; it is the output's, too. As in Keras, `query_mask` is always the query's
+    own mask, whatever is given.
     With `return_attention_scores` also the scores, (N, heads, T, S).
 
     Source: Vaswani et al. 2017, arXiv:1706.03762.
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -222,7 +230,9 @@ class MultiHeadAttention(Layer):
         own = {k: _fresh(value) if k.endswith("initializer") else value for k, value in self._of_weights.items()}
         bias_axes = new if self.use_bias else None
         equation = f"{free}{summed},{summed}{new}->{free}{new}"
-        return EinsumDense(equation, shape, bias_axes=bias_axes, name=name, dtype=self.dtype, **own, **more)
+        dense = EinsumDense(equation, shape, bias_axes=bias_axes, name=name, dtype=self.dtype, **own, **more)
+        dense.supports_masking = True  # it works place by place: no warning that the mask ends
+        return dense
 
     def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
         self._check_shapes(value_shape, key_shape)
@@ -258,8 +268,16 @@ class MultiHeadAttention(Layer):
     ) -> Any:
         if value is None:
             raise ValueError(f"MultiHeadAttention is called on (query, value) or (query, value, key). Layer: '{self.name}'.")
-        key = value if key is None else key
-        return super().__call__(query, value, key, *args, **kwargs)
+        kwargs = dict(zip(list(inspect.signature(self.call).parameters)[3:], args)) | kwargs
+        kwargs["query_mask"] = mask_of(query)
+        of_inputs = ["query_mask"]
+        for name, tensor in (("value_mask", value), ("key_mask", key)):
+            if kwargs.get(name) is None:
+                kwargs[name] = mask_of(tensor)
+                of_inputs.append(name)
+        found = super().__call__(query, value, value if key is None else key, **kwargs)
+        leave_out_of_config(found, of_inputs)
+        return found
 
     def call(
         self,
@@ -274,31 +292,38 @@ class MultiHeadAttention(Layer):
         training: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
-        masks = {"query_mask": query_mask, "value_mask": value_mask, "key_mask": key_mask}
-        reject_unsupported(self.name, **{name: mask is not None for name, mask in masks.items()})
         if use_causal_mask and len(self.attention_axes) > 1:
             raise ValueError(f"Layer '{self.name}': a causal mask needs one axis of places. Received: {self.attention_axes}")
         key = value if key is None else key
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         products, combination = self._equations(len(q.shape))
         scores = registry.operation("_einsum")([k, registry.operation("multiply")(q, 1 / math.sqrt(self.key_dim))], products)
-        if attention_mask is not None:
-            attention_mask = registry.operation("cast")(attention_mask, "bool")
-            for _ in range(len(scores.shape) - len(attention_mask.shape)):
-                attention_mask = registry.operation("expand_dims")(attention_mask, -2 * len(self.attention_axes) - 1)
+        seen = self._seen(scores, attention_mask, query_mask, value_mask, key_mask)
         if use_causal_mask:
-            causal = _not_behind(scores)
-            attention_mask = causal if attention_mask is None else registry.operation("logical_and")(attention_mask, causal)
-        if attention_mask is not None:
-            scores = registry.operation("where")(attention_mask, scores, -1e9)
-        scores = self._softmax(scores)
-        if attention_mask is not None:  # where a place may look at none, its scores are zeros
-            scores = registry.operation("where")(attention_mask, scores, 0.0)
+            seen.append(_not_behind(scores))
+        mask = functools.reduce(registry.operation("logical_and"), seen) if seen else None
+        if mask is None or return_attention_scores or self.dropout > 0 or len(q.shape) != 4:
+            scores = self._softmax(scores, mask=mask)
+        else:  # a place that may look at none has the mean of all values there, and zeros above: so it is in Keras
+            scores = self._softmax(registry.operation("where")(mask, scores, -1e9))
         dropped = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
         y = registry.operation("_einsum")([dropped, v], combination)
         y = y if self._gate_dense is None else registry.operation("multiply")(y, self._gate_dense(query))
         y = self.output_dense(y)
         return (y, scores) if return_attention_scores else y
+
+    def _seen(self, scores: Any, attention_mask: Any, query_mask: Any, value_mask: Any, key_mask: Any) -> list[Any]:
+        """The masks that there are, as masks of the scores (N, heads, T, S), which broadcast."""
+        cast, expand_dims = registry.operation("cast"), registry.operation("expand_dims")
+        seen = [] if attention_mask is None else [cast(attention_mask, "bool")]
+        for mask, axis in ((query_mask, -1), (value_mask, -2), (key_mask, -2)):
+            if mask is not None:
+                seen.append(expand_dims(cast(mask, "bool"), axis))
+        for index, mask in enumerate(seen):
+            for _ in range(len(scores.shape) - len(mask.shape)):
+                mask = expand_dims(mask, -2 * len(self.attention_axes) - 1)
+            seen[index] = mask
+        return seen
 
     def _equations(self, rank: int) -> tuple[str, str]:
         """Of q and k, (batch axes, places, heads, size), the products of all places; and of these and v the sums.

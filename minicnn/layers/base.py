@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -210,6 +210,14 @@ class Layer:
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What `super().call(inputs)` computes in a class made from one of minicnn's layers: that one, on the same weights."""
         return inherited_part(self, Layer)(*args, **kwargs)
+
+    masked_call: ClassVar[Any] = None
+    """The `call(inputs, mask)` of a layer with a `forward`, for inputs that have a mask; None where a mask changes nothing."""
+
+    @property
+    def _own_call(self) -> Callable[..., Any]:
+        """What is run, on arrays or symbolic tensors, in place of `forward`."""
+        return self.call if self._has_call or self.masked_call is None else self.masked_call
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The output for `x`, and what `backward` will read.
@@ -496,7 +504,8 @@ class Layer:
         known = mask_of(inputs) if mask is None else mask
         alone = known is not None and not any(hasattr(one, "shape") for one in flatten_struct([args, kwargs]))
         # As in Keras, which hands on the mask of a tensor that comes alone: beside an `initial_state` it has to be said.
-        if (alone or mask is not None) and self._has_call and takes(self.call, "mask"):
+        reads = (self._has_call or self.masked_call is not None) and takes(self._own_call, "mask")
+        if reads and (alone or mask is not None):
             kwargs["mask"] = known
         elif mask is not None:
             raise ValueError(f"Layer '{self.name}' takes no mask. Received: mask={mask!r}")
@@ -504,14 +513,14 @@ class Layer:
         if self.supports_masking or (known is not None and mask is None):
             attach_masks(self, inputs, result, known)
         if mask is None and "mask" in kwargs:
-            leave_out_of_config(result)
+            leave_out_of_config(result, ["mask"])
         return result
 
     def _computed(self, inputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
         """What a call returns."""
         if watching.tracing and not is_symbolic([inputs, *args, *kwargs.values()]):
             inputs = _constants(inputs)  # in a `call`: positions for an embedding, say, whose weights are to be trained
-        if self._has_call:
+        if self._has_call or "mask" in kwargs:
             return self._run_call((inputs, *args), kwargs, training)
         self._refuse_others(args, kwargs)
         if is_symbolic(inputs):
@@ -599,12 +608,12 @@ class Layer:
             result = call_traced(self, args, kwargs, training)
         else:
             said = said_training(training)
-            wants = takes_training(self.call)
+            wants = takes_training(self._own_call)
             if said is None and wants:
-                said = inspect.signature(self.call).parameters["training"].default
+                said = inspect.signature(self._own_call).parameters["training"].default
                 said = said if isinstance(said, bool) else None
             with saying_training(said):
-                result = self.call(*args, **kwargs, **({"training": said} if wants and said is not None else {}))
+                result = self._own_call(*args, **kwargs, **({"training": said} if wants and said is not None else {}))
             result = pack_struct(*_same(result, lambda one: one if isinstance(one, Tensor) else as_tensor(_host(one))))
             if self.activity_regularizer is not None:
                 regularizer = self.activity_regularizer

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from minicnn import registry, serialization
-from minicnn.layers.arguments import reject_unsupported
 from minicnn.layers.base import Layer
 from minicnn.layers.symbolic import Shape
 
@@ -21,9 +20,10 @@ class Lambda(Layer):
     """y = function(x).
 
     Args:
-        function: of an array (or of a list of them), and of `training` if it has an argument of that name.
+        function: of an array (or of a list of them), and of `training` and the input's `mask` if it has arguments of these
+            names.
         output_shape: of one image, or a function of the input's shape; by default the function is tried on ones.
-        mask: not supported.
+        mask: the output's mask, or a function of the inputs and their mask that returns it; by default the mask ends here.
         arguments: further arguments of the function, by name.
 
     A file brings a named function by its name, which must be registered or among the `custom_objects`. The code of a
@@ -43,14 +43,20 @@ class Lambda(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        reject_unsupported(self.name, mask=mask is not None)
+        self.mask = mask
+        self.supports_masking = mask is not None
         self.function = function
         self.arguments = arguments or {}
         self._output_shape = output_shape
 
-    def call(self, x: Any, training: bool = False) -> Any:
-        takes_training = "training" in inspect.signature(self.function).parameters
-        return self.function(x, **self.arguments, **({"training": training} if takes_training else {}))
+    def call(self, x: Any, mask: Any = None, training: bool = False) -> Any:
+        taken = inspect.signature(self.function).parameters
+        own = {name: value for name, value in (("mask", mask), ("training", training)) if name in taken}
+        return self.function(x, **self.arguments, **own)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """What the argument `mask` says."""
+        return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         if callable(self._output_shape):
@@ -78,13 +84,16 @@ class Lambda(Layer):
         if self._output_shape is not None:
             shape = self._output_shape
             settings["output_shape"] = serialization.serialize_function(shape) if callable(shape) else shape
+        if self.mask is not None:
+            mask = self.mask
+            settings["mask"] = serialization.serialize_function(mask) if callable(mask) else serialization.serialize(mask)
         return settings | {"arguments": serialization.serialize(self.arguments)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         read = {
             name: serialization.deserialize(config[name])
-            for name in ("function", "output_shape", "arguments")
+            for name in ("function", "output_shape", "mask", "arguments")
             if name in config
         }
         return super().from_config(config | read)

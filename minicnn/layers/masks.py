@@ -1,24 +1,23 @@
 """Masks: which steps of a sequence count. A tensor's is a tensor (N, T) in its attribute `_keras_mask`, as in Keras.
 
-`Masking` and `Embedding(mask_zero=True)` make one; layers whose `call` has an argument `mask` are given it; layers that
-support masking hand it on to what they return, in `compute_mask`.
+`Masking` and `Embedding(mask_zero=True)` make one; layers whose `call` has an argument `mask` are given it, as are those with
+a `masked_call`; layers that support masking hand it on to what they return, in `compute_mask`.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.structure import flatten_struct, map_struct
 
-__all__ = ["attach_masks", "leave_out_of_config", "mask_of", "masked_outputs"]
+__all__ = ["MASK_ARGUMENTS", "attach_masks", "leave_out_of_config", "mask_of", "masked_outputs"]
 
 
-_READ_BY_KERAS = {
-    *("BatchNormalization", "GlobalAveragePooling1D", "Lambda", "Maximum", "Minimum", "MultiHeadAttention", "Multiply"),
-    "Softmax",
-}
+MASK_ARGUMENTS = ("mask", "query_mask", "value_mask", "key_mask")
+"""The arguments of a `call` that take the masks of its other arguments."""
 
 
 def mask_of(inputs: Any) -> Any:
@@ -35,11 +34,6 @@ def attach_masks(layer: Any, inputs: Any, outputs: Any, mask: Any) -> None:
     Args:
         mask: that the layer was given, or that its input has; None for none.
     """
-    if mask is not None and type(layer).__name__ in _READ_BY_KERAS:
-        raise NotImplementedError(
-            f"Layer '{layer.name}' was passed an input with a mask attached to it, which minicnn's {type(layer).__name__} "
-            "does not look at, while Keras's does."
-        )
     if not layer.supports_masking:
         if mask is not None:
             warnings.warn(
@@ -64,11 +58,12 @@ def _mark(mask: Any, inputs: set[int]) -> None:
             _mark(tensor, inputs)
 
 
-def leave_out_of_config(outputs: Any) -> None:
-    """Forget that the call which returned these was given a mask: its input has it, and will have it again."""
+def leave_out_of_config(outputs: Any, names: Iterable[str]) -> None:
+    """Forget that the call which returned these was given masks, as these arguments: its inputs will have them again."""
     first = flatten_struct(outputs)[0]
     if isinstance(first, KerasTensor) and first.node is not None:
-        first.node.arguments[1].pop("mask", None)
+        for name in names:
+            first.node.arguments[1].pop(name, None)
 
 
 def masked_outputs(outputs: list[Any]) -> list[Any]:

@@ -71,6 +71,19 @@ class _Merge(Layer):
         return functools.reduce(registry.operation("logical_or"), masks)
 
 
+def _with_masks(inputs: list[Any], mask: list[Any]) -> list[tuple[Any, Any]]:
+    """The inputs in one rank, each with its mask as one of elements. An input of smaller rank has none, as in Keras."""
+    rank = max(len(x.shape) for x in inputs)
+    expand_dims, cast = registry.operation("expand_dims"), registry.operation("cast")
+    pairs = []
+    for x, one in zip(inputs, mask):
+        of_elements = None if one is None or len(x.shape) < rank else expand_dims(cast(one, "bool"), -1)
+        for _ in range(rank - len(x.shape)):
+            x = expand_dims(x, 1)
+        pairs.append((x, of_elements))
+    return pairs
+
+
 def _aligned(x: list[Any]) -> tuple[list[Any], list[tuple[Shape, Shape]]]:
     """The arrays in one rank, and the shape of each before and after."""
     rank = max(item.ndim for item in x)
@@ -169,7 +182,17 @@ class Subtract(_Elementwise):
 
 @registry.register("layer")
 class Multiply(_Elementwise):
-    """Product of inputs of one shape, or of shapes that broadcast to one."""
+    """Product of inputs of one shape, or of shapes that broadcast to one.
+
+    Steps of an input that its mask leaves out are no factors; where all inputs have masks, a step that none counts is 0.
+    """
+
+    def masked_call(self, inputs: list[Any], mask: list[Any]) -> Any:
+        where, pairs = registry.operation("where"), _with_masks(inputs, mask)
+        y = functools.reduce(registry.operation("multiply"), [x if here is None else where(here, x, 1) for x, here in pairs])
+        if any(here is None for _, here in pairs):
+            return y
+        return where(functools.reduce(registry.operation("logical_or"), [here for _, here in pairs]), y, 0)
 
     def merge(self, xs: list[Any]) -> tuple[Any, Any]:
         return ops.multiply_forward(xs), xs
@@ -180,7 +203,22 @@ class Multiply(_Elementwise):
 
 
 class _Chosen(_Elementwise):
-    """Base of the merges that choose one of the inputs, element by element; of equal ones the first gets the gradient."""
+    """Base of the merges that choose one of the inputs, element by element; of equal ones the first gets the gradient.
+
+    With masks, from the first input to the last: a step that one of two leaves out is the other's; behind an input without a
+    mask, what was chosen counts everywhere.
+    """
+
+    chosen_op: ClassVar[str]
+
+    def masked_call(self, inputs: list[Any], mask: list[Any]) -> Any:
+        where, choose = registry.operation("where"), registry.operation(self.chosen_op)
+        (y, counts), *others = _with_masks(inputs, mask)
+        for x, here in others:
+            x = x if here is None else where(here, x, y)
+            y = choose(y if counts is None else where(counts, y, x), x)
+            counts = None if here is None or counts is None else registry.operation("logical_or")(counts, here)
+        return y
 
     def choose(self, xs: list[Any]) -> Any:
         """The chosen elements."""
@@ -199,6 +237,8 @@ class _Chosen(_Elementwise):
 class Maximum(_Chosen):
     """The largest of the inputs, element by element."""
 
+    chosen_op = "maximum"
+
     def choose(self, xs: list[Any]) -> Any:
         return ops.maximum_forward(xs)
 
@@ -206,6 +246,8 @@ class Maximum(_Chosen):
 @registry.register("layer")
 class Minimum(_Chosen):
     """The smallest of the inputs, element by element."""
+
+    chosen_op = "minimum"
 
     def choose(self, xs: list[Any]) -> Any:
         return ops.minimum_forward(xs)

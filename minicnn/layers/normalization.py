@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minicnn import constraints, initializers, registry, regularizers
+from minicnn import backends, config, constraints, initializers, registry, regularizers
 from minicnn.backends import ops
 from minicnn.layers.arguments import reject_unsupported
 from minicnn.layers.axes import moved_back, moved_last, resolve_axes
@@ -120,10 +120,13 @@ class BatchNormalization(Normalizing):
         renorm_momentum: of the averages that it corrects towards.
         synchronized: whether devices share their statistics; there is but one.
 
+    With a mask, of one axis less than x (the last one), the batch's mean and variance are those of the elements that count.
+
     Input and output of any rank. Weights, each (C,): gamma, beta, moving_mean, moving_variance (biased); with `renorm`
     moving_stddev, renorm_mean, renorm_stddev besides.
     """
 
+    supports_masking = True
     _own_arguments: ClassVar[tuple[str, ...]] = (
         *Normalizing._own_arguments,
         *("momentum", "synchronized", "renorm", "renorm_clipping", "renorm_momentum"),
@@ -206,8 +209,22 @@ class BatchNormalization(Normalizing):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
         self.built = True
 
-    def forward(self, x: Any, training: bool, relu: bool = False) -> tuple[Any, Any]:
+    def masked_call(self, inputs: Any, mask: Any) -> Any:
+        """`forward` with a mask.
+
+        Raises:
+            ValueError: unless the mask has one axis less than the inputs (Keras's wording).
+        """
+        if len(mask.shape) != len(inputs.shape) - 1:
+            raise ValueError(
+                "The mask provided should be one dimension less than the inputs. "
+                f"Received: mask.shape={mask.shape}, inputs.shape={inputs.shape}. Layer: '{self.name}'."
+            )
+        return _MaskedBatchNormalization(self)([inputs, mask])
+
+    def forward(self, x: Any, training: bool, relu: bool = False, mask: Any = None) -> tuple[Any, Any]:
         """The output, and what `backward` will read; `relu`: a plan joined a ReLU that stands behind this layer."""
+        here = None if mask is None else moved_last(np.broadcast_to((mask != 0)[..., None], x.shape), [self.axis])
         x = moved_last(x, [self.axis])
         gamma, beta = self._gamma_and_beta()
         mean, variance = self.moving_mean.value, self.moving_variance.value
@@ -215,27 +232,66 @@ class BatchNormalization(Normalizing):
         if not of_the_batch:
             y = ops.batchnorm_inference(x, gamma, beta, mean, variance, self.epsilon, relu)
         elif self.renorm:
-            _, mean, variance = ops.batchnorm_forward(x, None, None, self.epsilon)
+            mean, variance = self._moments(x, here)
             correction = r, d = self._correct(mean, variance)
             # gamma * (x_hat * r + d) + beta
             beta = (d if gamma is None else d * gamma) + (0 if beta is None else beta)
             gamma = r if gamma is None else r * gamma
             y = ops.batchnorm_inference(x, gamma, beta, mean, variance, self.epsilon, relu)
         else:
-            y, mean, variance = ops.batchnorm_forward(x, gamma, beta, self.epsilon, relu)
+            if here is None:
+                y, mean, variance = ops.batchnorm_forward(x, gamma, beta, self.epsilon, relu)
+            else:
+                mean, variance = self._moments(x, here)
+                y = ops.batchnorm_inference(x, gamma, beta, mean, variance, self.epsilon, relu)
             ops.moving_average_update_(self.moving_mean.value, mean, self.momentum)
             ops.moving_average_update_(self.moving_variance.value, variance, self.momentum)
-        saved = x, gamma, mean, variance, y if relu else None, of_the_batch, correction
+        saved = x, gamma, mean, variance, y if relu else None, of_the_batch, correction, here
         return moved_back(y, [self.axis]), saved
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        x, gamma, mean, variance, y, of_the_batch, correction = saved
-        its_backward = ops.batchnorm_backward if of_the_batch else ops.batchnorm_inference_backward
+        x, gamma, mean, variance, y, of_the_batch, correction, here = saved
+        its_backward = ops.batchnorm_backward if of_the_batch and here is None else ops.batchnorm_inference_backward
         dx, dgamma, dbeta = its_backward(moved_last(dy, [self.axis]), x, gamma, mean, variance, self.epsilon, y)
+        if of_the_batch and here is not None:
+            dx = dx + self._through_moments(dgamma, dbeta, x, gamma, mean, variance, here)
         if correction is not None:
             r, d = correction
             dgamma = dgamma * r + dbeta * d  # gamma is a factor of r and of d
         return moved_back(dx, [self.axis]), self._gradients(dgamma, dbeta)
+
+    def _moments(self, x: Any, here: Any) -> tuple[Any, Any]:
+        """Mean and variance of each channel, (C,), over the elements that count; over all if `here` is None.
+
+        share = 1 / (their number + config.epsilon())
+        mean = share * sum of x,  variance = share * sum of (x - mean)^2
+        """
+        if here is None:
+            return ops.batchnorm_forward(x, None, None, self.epsilon)[1:]
+        axes = tuple(range(x.ndim - 1))
+        share = self._share(here, x.dtype)
+        mean = np.where(here, x, 0).sum(axis=axes) * share
+        return mean, (np.where(here, x - mean, 0) ** 2).sum(axis=axes) * share
+
+    @staticmethod
+    def _share(here: Any, dtype: Any) -> Any:
+        return 1 / (here.sum(axis=tuple(range(here.ndim - 1))).astype(dtype) + config.epsilon())
+
+    def _through_moments(self, dgamma: Any, dbeta: Any, x: Any, gamma: Any, mean: Any, variance: Any, here: Any) -> Any:
+        """The part of dx that comes through the mean and the variance of `_moments`.
+
+            dvariance = sum of dy * gamma * (x - mean) * -1/2 * (variance + epsilon)^(-3/2)
+            dmean = -gamma * dbeta / sqrt(variance + epsilon) - 2 * dvariance * share * sum of (x - mean)
+            dx = share * (dmean + 2 * dvariance * (x - mean)) where an element counts
+
+        where share * sum of (x - mean), over those that count, is mean * share * config.epsilon().
+        """
+        share = self._share(here, x.dtype)
+        inverse_deviation = (variance + self.epsilon) ** -0.5
+        scale = inverse_deviation if gamma is None else gamma * inverse_deviation
+        dvariance = -0.5 * scale * inverse_deviation * dgamma
+        dmean = -scale * dbeta - 2 * config.epsilon() * dvariance * mean * share
+        return np.where(here, share * (dmean + 2 * dvariance * (x - mean)), 0)
 
     def _correct(self, mean: Any, variance: Any) -> tuple[Any, Any]:
         """The correction of batch renormalization, by the averages as they are; then the averages move on."""
@@ -252,6 +308,36 @@ class BatchNormalization(Normalizing):
             "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
             "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
         }
+
+
+@registry.register("step")
+class _MaskedBatchNormalization(Layer):
+    """A batch normalization of [x, mask], as one step of a plan."""
+
+    autocast = False  # a mask has another dtype
+    supports_masking = True
+
+    def __init__(self, normalization: BatchNormalization) -> None:
+        super().__init__(name=normalization.name, dtype=normalization.dtype)
+        self.normalization = normalization
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return input_shape[0]
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: the layer around it says what becomes of a mask."""
+
+    def forward(self, x: list[Any], training: bool) -> tuple[Any, Any]:
+        y, saved = self.normalization.forward(backends.asarray(x[0], self.dtype), training, mask=x[1])
+        return y, (saved, x[0].dtype)
+
+    def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
+        inner, dtype = saved
+        dx, grads = self.normalization.backward(dy, inner)
+        return [backends.asarray(dx, dtype), None], grads
+
+    def count_flops(self, input_shape: Any, output_shape: Shape) -> int:
+        return self.normalization.count_flops(input_shape[0], output_shape)
 
 
 def _defined_size(input_shape: Shape, axis: int, layer_name: str) -> int:

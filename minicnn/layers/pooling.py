@@ -348,9 +348,25 @@ class GlobalAveragePooling2D(GlobalPooling):
 
 @registry.register("layer", "GlobalAvgPool1D")
 class GlobalAveragePooling1D(GlobalAveragePooling2D):
-    """The mean of each channel of each signal. Arguments and shapes: see `GlobalPooling`."""
+    """The mean of each channel of each signal. Arguments and shapes: see `GlobalPooling`.
+
+    With a mask (N, L), the mean of the steps that count; NaN where none does, as in Keras.
+    """
 
     rank = 1
+    supports_masking = True
+
+    def masked_call(self, inputs: Any, mask: Any) -> Any:
+        steps, channels = (1, 2) if self.data_format == "channels_last" else (2, 1)
+        here = registry.operation("expand_dims")(registry.operation("cast")(mask, "bool"), channels)
+        total, number = (
+            registry.operation("sum")(one, steps, self.keepdims)
+            for one in (registry.operation("where")(here, inputs, 0), registry.operation("cast")(here, self.dtype))
+        )
+        return registry.operation("divide")(total, number)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: there are no steps any more."""
 
 
 @registry.register("layer", "GlobalAvgPool3D")

@@ -232,7 +232,6 @@ class RNN(Layer):
         stacked = isinstance(self.cell, StackedRNNCells)
         first = (initial_state if stacked else [initial_state]) if initial_state is not None else [()] * len(cells)
         carried = (self.states if stacked else [self.states]) if self.stateful else [()] * len(cells)
-        penalty = self.activity_regularizer if is_symbolic(sequences) else None  # on arrays, the caller adds it
         states: list[Any] = []
         for number, cell in enumerate(cells):
             last, given = number == len(cells) - 1, _as_list(first[number])
@@ -246,7 +245,7 @@ class RNN(Layer):
                 carried=tuple(_as_list(carried[number])),
             )
             name = f"{self.name}_{cell.name}" if stacked else self.name
-            run = OverTime(cell, course, name=name, dtype=self.dtype, activity_regularizer=penalty if last else None)
+            run = OverTime(cell, course, name=name, dtype=self.dtype)
             sequences = run([sequences, *given, *([] if mask is None else [mask])], training=training)
             if self.return_state:
                 sequences, after = run.parts(sequences)

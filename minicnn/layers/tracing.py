@@ -112,7 +112,7 @@ def _into(one: Trace) -> Iterator[None]:
 
 
 def trace(layer: Any, args: Any, kwargs: dict[str, Any]) -> Trace:
-    """`layer.call(*args, **kwargs)`, with other symbolic tensors in the place of those.
+    """A layer's `call(*args, **kwargs)`, with other symbolic tensors in the place of those.
 
     Raises:
         ValueError: if it returns something else than tensors made of its inputs.
@@ -127,7 +127,7 @@ def trace(layer: Any, args: Any, kwargs: dict[str, Any]) -> Trace:
 
     args, kwargs = (map_struct(lambda item: stand_ins.get(id(item), item), given) for given in (args, kwargs))
     with _into(made):
-        made.struct = layer.call(*args, **kwargs)
+        made.struct = layer._own_call(*args, **kwargs)
     made.outputs = flatten_struct(made.struct)
     for output in made.outputs:
         if not isinstance(output, KerasTensor):
@@ -135,13 +135,17 @@ def trace(layer: Any, args: Any, kwargs: dict[str, Any]) -> Trace:
                 f"Layer '{layer.name}': `call` of {type(layer).__name__} must return tensors that it computed from its inputs. "
                 f"Received: {output!r}"
             )
+    if layer.activity_regularizer is not None:  # a plan penalizes what its steps return
+        with _into(made):
+            penalized = {"activity_regularizer": layer.activity_regularizer, "name": layer.name, "dtype": layer.dtype}
+            made.outputs = [registry.lookup("layer", "Identity")(**penalized)(output) for output in made.outputs]
     return made
 
 
 def call_traced(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
     """The symbolic outputs of a call of a layer that has a `call`, in the structure in which it returns them."""
     wanted: dict[bool | None, dict[str, Any]] = {None: kwargs}
-    if takes_training(layer.call):
+    if takes_training(layer._own_call):
         values = (False, True) if training is None or not watching.tracing else (bool(training),)
         wanted = {value: {**kwargs, "training": value} for value in values}
     traces = {value: trace(layer, args, arguments) for value, arguments in wanted.items()}

@@ -115,13 +115,14 @@ class Loss:
             )
         return found
 
-    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
+    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None, mask: Any = None) -> tuple[Array, Any]:
         """The loss of a training batch.
 
         Args:
             y_true: targets, on the host or where the backend computes.
             y_pred: the model's output, where the backend computes.
             sample_weight: None, or one weight a sample.
+            mask: None, or which of the losses count, as the model's output says: a mean is one of these.
 
         Returns:
             loss: shape (), where the backend computes. With reduction "none" the mean, which is
@@ -131,7 +132,7 @@ class Loss:
         y_true = as_tensor(np.asarray(backends.to_numpy(as_array(y_true)), y_pred.dtype))
         predictions = as_tensor(y_pred)
         losses = np.asarray(self.call(y_true, predictions), y_pred.dtype)
-        weights = self._weights(losses.shape, sample_weight, y_pred.dtype)
+        weights = self._weights(losses.shape, sample_weight, y_pred.dtype, self._left_out(losses.shape, None, mask))
         return self._total(cast(losses, y_pred.dtype), weights), (y_true, predictions, backends.to_numpy(weights))
 
     def backward(self, saved: Any) -> Array:
@@ -155,6 +156,23 @@ class Loss:
     def _ignored(self, y_true: Any, losses: Any) -> Array | None:
         """Which of the losses do not count: a mask in their shape, or None."""
         return None
+
+    def _left_out(self, shape: Shape, ignored: Array | None, mask: Any) -> Array | None:
+        """`_ignored`, and what a mask of the predictions leaves out.
+
+        Raises:
+            ValueError: for a mask that has other axes than the losses.
+        """
+        if mask is None:
+            return ignored
+        out = mask == 0
+        out = out.reshape(out.shape[:-1]) if out.ndim == len(shape) + 1 and out.shape[-1] == 1 else out
+        if out.shape != tuple(shape[: out.ndim]):
+            raise ValueError(
+                f"Loss {self.name!r}: the mask of the predictions, of shape {mask.shape}, does not fit losses of shape {shape}."
+            )
+        out = np.broadcast_to(out.reshape(out.shape + (1,) * (len(shape) - out.ndim)), shape)
+        return out if ignored is None else out | ignored
 
     def _weights(self, shape: Shape, sample_weight: Any, dtype: Any, ignored: Array | None = None) -> Array:
         """The weight of each loss: its sample's weight, divided as the reduction wants it; where the backend computes."""
@@ -317,11 +335,11 @@ class RowLoss(Loss):
         ignored = self._ignored(y_true, losses)
         return losses if ignored is None else as_tensor(np.where(backends.to_numpy(ignored), losses.dtype.type(0), losses))
 
-    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
+    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None, mask: Any = None) -> tuple[Array, Any]:
         targets, predictions = self._targets(y_true, y_pred)
         rows = to_rows(predictions, self.axis)
         losses, residual = self._forward_rows(as_matrix(rows), targets)
-        ignored = self._ignored(y_true, losses)
+        ignored = self._left_out(rows.shape[:-1], self._ignored(y_true, losses), mask)
         weights = self._weights(rows.shape[:-1], sample_weight, y_pred.dtype, ignored).reshape(-1)
         return self._total(losses, weights), (residual, targets, weights, predictions.shape, y_pred.shape)
 

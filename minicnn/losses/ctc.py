@@ -59,14 +59,14 @@ class CTC(Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return ctc(y_true, y_pred)
 
-    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None) -> tuple[Array, Any]:
+    def forward(self, y_true: Any, y_pred: Array, sample_weight: Any = None, mask: Any = None) -> tuple[Array, Any]:
         _check_shapes(as_array(y_true), y_pred)
         labels = np.asarray(backends.to_numpy(as_array(y_true))).astype(np.int32)
         check_labels(labels.reshape(-1), y_pred.shape[2], self.name)
         lengths = (labels != _BLANK).sum(axis=1), np.full(len(labels), y_pred.shape[1])
         labels, *counts = (backends.asarray(one, np.int32) for one in (labels, *lengths))
         losses, log_p, alpha = ops.ctc_forward(y_pred, labels, *counts, _BLANK)
-        weights = self._weights(losses.shape, sample_weight, y_pred.dtype)
+        weights = self._weights(losses.shape, sample_weight, y_pred.dtype, self._left_out(losses.shape, None, mask))
         return self._total(losses, weights), (log_p, alpha, labels, tuple(counts), losses, weights)
 
     def backward(self, saved: Any) -> Array:

@@ -86,3 +86,12 @@ def as_matrix(rows: Array) -> Array:
 def matrix_shape(shape: Shape) -> tuple[int, int]:
     """(..., C) as (M, C)."""
     return math.prod(shape[:-1]), shape[-1]
+
+
+def with_mask(sample_weight: Any, mask: Array) -> Array:
+    """Weights of the elements that a mask (N, T, ...) counts: 1, or their sample's; 0 for the others. Where the mask lies."""
+    weights = backends.asarray((mask != 0).astype(config.floatx()))
+    if sample_weight is None:
+        return weights
+    given = backends.asarray(as_array(sample_weight), weights.dtype)
+    return weights * given.reshape(given.shape + (1,) * (weights.ndim - given.ndim))

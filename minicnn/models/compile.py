@@ -258,7 +258,13 @@ class Compilable:
             if use == "train":
                 last = fusion.activations_of_outputs(flatten_calls(self, training))  # type: ignore[arg-type]
                 logits_for = self._compiled_loss.logits_for(last)
-                plan = Plan(self, logits_for=logits_for, watch_numerics=watch, training=training)  # type: ignore[arg-type]
+                plan = Plan(
+                    self,  # type: ignore[arg-type]
+                    logits_for=logits_for,
+                    watch_numerics=watch,
+                    training=training,
+                    with_masks=True,
+                )
                 if self._compile_arguments["loss"] is None and not plan.has_losses:
                     raise ValueError("No loss to compute: pass a `loss` argument to `compile()`, or call `add_loss`.")
             elif use == "twice":
@@ -308,11 +314,13 @@ class Compilable:
             return
         shapes = [tensor.shape for tensor in self._outputs]
         if self._compiled_metrics.built is None:
-            masked = masked_outputs(self._outputs)
+            own_step = self._has_own("train_step") or self._has_own("test_step")
+            masked = masked_outputs(self._outputs) if own_step else []
             if masked and self._compile_arguments["loss"] is not None:
                 raise NotImplementedError(
-                    f"Model '{self.name}' has an output with a mask, {masked[0]!r}. minicnn leaves no masked steps out of the "
-                    "loss and the metrics, as Keras does: end the mask before (`x * 1` has none), and give a `sample_weight`."
+                    f"Model '{self.name}' has an output with a mask, {masked[0]!r}, and steps of its own, whose predictions "
+                    "have none: they would not leave masked steps out of the loss and the metrics, as Keras does. End the mask "
+                    "before (`x * 1` has none), and give a `sample_weight`."
                 )
             self._compiled_loss.resolve_shapes(y, shapes)
             self._compiled_metrics.build(y, shapes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
 from minicnn.layers import Layer
+from minicnn.layers.masks import mask_of
 from minicnn.layers.symbolic import KerasTensor, Node
 from minicnn.layers.tracing import Trace
 from minicnn.variables import Variable
@@ -148,6 +151,7 @@ class Calls(NamedTuple):
         calls: in order. inputs, outputs: numbers of the model's input and output values.
         shapes: the symbolic shape of every value.
         losses: numbers of the values that `add_loss` was given.
+        masks: of the outputs' masks; None for an output without one, and where they were not asked for.
     """
 
     calls: list[Call]
@@ -155,18 +159,19 @@ class Calls(NamedTuple):
     outputs: list[int]
     shapes: list[tuple[int | None, ...]]
     losses: list[int]
+    masks: list[int | None]
 
 
-def nodes_of(model: Graph) -> list[Node]:
-    """The model's nodes, and those that `add_loss` of symbolic tensors needs besides."""
-    if not model._graph_losses:
+def nodes_of(model: Graph, masks: Sequence[KerasTensor] = ()) -> list[Node]:
+    """The model's nodes, and those that `add_loss` of symbolic tensors and the outputs' masks need besides."""
+    if not (model._graph_losses or masks):
         return model._nodes
-    return topological_nodes(model._inputs, [*model._outputs, *model._graph_losses])
+    return topological_nodes(model._inputs, [*model._outputs, *model._graph_losses, *masks])
 
 
-def nodes_of_trace(one: Trace) -> list[Node]:
+def nodes_of_trace(one: Trace, masks: Sequence[KerasTensor] = ()) -> list[Node]:
     """The nodes of what a `call` was traced to; where it has effects, in the order in which it made them."""
-    nodes = topological_nodes(one.inputs, [*one.outputs, *one.losses, *one.effects])
+    nodes = topological_nodes(one.inputs, [*one.outputs, *one.losses, *one.effects, *masks])
     return sorted(nodes, key=lambda node: node.number) if one.in_order else nodes
 
 
@@ -189,17 +194,37 @@ def _branches_within(trace: Trace) -> bool:
     return False
 
 
-def flatten_calls(model: Graph, training: bool = False) -> Calls:
+def _masks_of(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[KerasTensor]:
+    """The outputs' masks that can be computed from the inputs: a model may begin behind the layer that made one."""
+    found = []
+    for mask in map(mask_of, outputs):
+        with contextlib.suppress(ValueError):
+            if mask is not None:
+                topological_nodes(inputs, [mask])
+                found.append(mask)
+    return found
+
+
+def flatten_calls(model: Graph, training: bool = False, with_masks: bool = False) -> Calls:
     """The model as straight-line code; models inside it are opened, and what a `call` was traced to.
 
     Args:
         training: which of two traces is taken, where a call does not say it itself.
+        with_masks: whether it computes the masks of its outputs, too.
     """
-    made = Calls([], [], [], [], [])
+    made = Calls([], [], [], [], [], [])
+    mask_numbers: dict[int, int] = {}  # of a value's mask
 
     def new_value(shape: tuple[int | None, ...]) -> int:
         made.shapes.append(shape)
         return len(made.shapes) - 1
+
+    def masks_among(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[KerasTensor]:
+        return _masks_of(inputs, outputs) if with_masks else []
+
+    def note_masks(masks: list[KerasTensor], outputs: list[KerasTensor], number: dict[int, int]) -> None:
+        known = {id(mask) for mask in masks}
+        mask_numbers.update({number[id(one)]: number[id(mask_of(one))] for one in outputs if id(mask_of(one)) in known})
 
     def walk(nodes: list[Node], number: dict[int, int], said: bool | None, within: bool = False) -> None:
         """The nodes' calls, from numbered tensors on. `said`: what a call around them says of training.
@@ -213,13 +238,17 @@ def flatten_calls(model: Graph, training: bool = False) -> Calls:
             if node.traces:
                 one = node.traces.get(training if own is None else own) or next(iter(node.traces.values()))
                 inner = dict(zip(map(id, one.inputs), read))
-                walk(nodes_of_trace(one), inner, own, within=True)
+                masks = masks_among(one.inputs, one.outputs)
+                walk(nodes_of_trace(one, masks), inner, own, within=True)
+                note_masks(masks, one.outputs, inner)
                 made.losses.extend(inner[id(tensor)] for tensor in one.losses)
                 results = [inner[id(tensor)] for tensor in one.outputs]
             elif hasattr(node.layer, "_nodes"):  # a model used as a layer
                 model = cast(Graph, node.layer)
                 inner = dict(zip(map(id, model._inputs), read))
-                walk(nodes_of(model), inner, own)
+                masks = masks_among(model._inputs, model._outputs)
+                walk(nodes_of(model, masks), inner, own)
+                note_masks(masks, model._outputs, inner)
                 made.losses.extend(inner[id(tensor)] for tensor in model._graph_losses)
                 results = [inner[id(tensor)] for tensor in model._outputs]
             else:
@@ -229,7 +258,10 @@ def flatten_calls(model: Graph, training: bool = False) -> Calls:
 
     made.inputs.extend(new_value(tensor.shape) for tensor in model._inputs)
     number = dict(zip(map(id, model._inputs), made.inputs))
-    walk(nodes_of(model), number, None)
+    masks = masks_among(model._inputs, model._outputs)
+    walk(nodes_of(model, masks), number, None)
+    note_masks(masks, model._outputs, number)
     made.losses.extend(number[id(tensor)] for tensor in model._graph_losses)
     made.outputs.extend(number[id(tensor)] for tensor in model._outputs)
+    made.masks.extend(mask_numbers.get(value) for value in made.outputs)
     return made

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from typing import Any
 
 from minicnn.layers import InputLayer
+from minicnn.layers.masks import MASK_ARGUMENTS
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.models.graph import calls_of, check_calls
 from minicnn.saving import serialize_keras_object
@@ -123,7 +124,7 @@ def without_mask_ops(config: dict[str, Any]) -> dict[str, Any]:
         for entry in entries:
             if entry["name"] not in dropped:
                 for call in entry["inbound_nodes"]:
-                    others = {name: value for name, value in call.get("kwargs", {}).items() if name != "mask"}
+                    others = {name: value for name, value in call.get("kwargs", {}).items() if name not in MASK_ARGUMENTS}
                     read += _keys([call["args"], others])
         needed = dropped & {key[0] for key in read}
         if not needed:
@@ -134,8 +135,9 @@ def without_mask_ops(config: dict[str, Any]) -> dict[str, Any]:
     kept = [{**entry, "inbound_nodes": list(entry["inbound_nodes"])} for entry in entries if entry["name"] not in dropped]
     for entry in kept:
         for index, call in enumerate(entry["inbound_nodes"]):
-            if any(key[0] in dropped for key in _keys(call.get("kwargs", {}).get("mask"))):
-                entry["inbound_nodes"][index] = {**call, "kwargs": {**call["kwargs"], "mask": None}}
+            kwargs = call.get("kwargs", {})
+            made = [name for name in MASK_ARGUMENTS if any(key[0] in dropped for key in _keys(kwargs.get(name)))]
+            entry["inbound_nodes"][index] = {**call, "kwargs": {**kwargs, **dict.fromkeys(made)}}
     return {**config, "layers": kept}
 
 
@@ -176,8 +178,10 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
             continue
         total = check_calls(str(config.get("name")), total + calls_of(layer))
         call = _arguments(queue.popleft(), made)
-        named = call.get("kwargs", {}) if getattr(layer, "_has_call", False) else {}  # others take no more than inputs
-        named = {key: value for key, value in named.items() if key != "training" and (key != "mask" or value is not None)}
+        named = {key: value for key, value in call.get("kwargs", {}).items() if key != "training"}
+        if not getattr(layer, "_has_call", False):  # others take no more than inputs, and perhaps a mask
+            named = {key: value for key, value in named.items() if key == "mask" and layer.masked_call is not None}
+        named = {key: value for key, value in named.items() if key != "mask" or value is not None}
         outputs = layer(*call["args"], **named)
         for at, tensor in enumerate(flatten_struct(outputs)):
             key = (entry, _first_call(layer) + counts[entry], at)  # a layer whose `get_config` has no name has another by now

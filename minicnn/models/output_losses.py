@@ -117,9 +117,14 @@ class OutputLosses:
         )
 
     def forward(
-        self, targets: list[Any], outputs: list[Any], weights: list[Any] | None, logits_for: tuple[int, ...]
+        self,
+        targets: list[Any],
+        outputs: list[Any],
+        weights: list[Any] | None,
+        logits_for: tuple[int, ...],
+        masks: list[Any],
     ) -> tuple[Any, list[Any], list[Any], Any]:
-        """The losses of a batch.
+        """The losses of a batch; of an output with a mask, of the steps that count.
 
         Returns:
             total, each output's own loss, the predictions (logits become probabilities), what `backward` reads.
@@ -136,7 +141,8 @@ class OutputLosses:
             weight = None if weights is None else weights[i] if len(weights) > 1 else weights[0]
             if i in logits_for:
                 loss = loss.on_logits()
-            value, residual = loss.forward(targets[i], outputs[i], weight)
+            masked = {} if masks[i] is None else {"mask": masks[i]}  # which a user's own `forward` need not know
+            value, residual = loss.forward(targets[i], outputs[i], weight, **masked)
             if i in logits_for:
                 predictions[i] = loss.probabilities(residual)
             own.append(value)

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from minicnn import metrics
+from minicnn.losses.targets import with_mask
 from minicnn.models.output_losses import Shape, per_output, wrong_count
 
 __all__ = ["OutputMetrics"]
@@ -75,12 +76,20 @@ class OutputMetrics:
     def metrics(self) -> list[Any]:
         return [metric for _, metric, _ in self.built or []]
 
-    def update(self, targets: list[Any], predictions: list[Any], weights: list[Any] | None) -> None:
-        """Take a batch in."""
+    def update(
+        self, targets: list[Any], predictions: list[Any], weights: list[Any] | None, masks: list[Any] | None = None
+    ) -> None:
+        """Take a batch in.
+
+        Args:
+            masks: one an output, or None: means leave out the steps that it does. (Other metrics do not, as in Keras.)
+        """
         for output, metric, weighted in self.built or []:
             weight = None
             if weighted and weights is not None:
                 weight = weights[output] if len(weights) > 1 else weights[0]
+            if masks and masks[output] is not None and isinstance(metric, metrics.MeanMetricWrapper):
+                weight = with_mask(weight, masks[output])
             metric.update_state(targets[output], predictions[output], sample_weight=weight)
 
     def results(self) -> dict[str, float]:

@@ -115,10 +115,12 @@ class Plan:
         split: whether the activation that a layer ends in is a step of its own, and a separable convolution two, so that
             the values between are seen.
         training: which of two graphs it runs, where a `call` is another one in training.
+        with_masks: whether the outputs' masks are computed, too.
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out. losses: of those that
-            `add_loss` was given. metrics: that its steps update, as a `call` says.
+            `add_loss` was given. masks: of the outputs' masks, None for an output without one.
+        metrics: that its steps update, as a `call` says.
         shapes, dtypes: of every value. logits_for: as given. regularized: the trained weights that have a regularizer.
     """
 
@@ -132,10 +134,12 @@ class Plan:
         of_inputs: bool = False,
         split: bool = False,
         training: bool = False,
+        with_masks: bool = False,
     ) -> None:
         self.backend = backends.backend()
-        flat = flatten_calls(model, training)
-        calls, self.inputs, self.outputs, self.shapes, self.losses = flat
+        flat = flatten_calls(model, training, with_masks)
+        calls, self.inputs, self.outputs, self.shapes, self.losses, self.masks = flat
+        self._wanted = {*self.outputs, *self.losses, *(i for i in self.masks if i is not None)}
         of_inputs_dtypes = {i: tensor.dtype for i, tensor in zip(self.inputs, model._inputs)}
         of_calls_dtypes = {call.output: call.dtype for call in calls}
         self.dtypes: list[str] = [(of_inputs_dtypes | of_calls_dtypes)[i] for i in range(len(self.shapes))]
@@ -150,7 +154,7 @@ class Plan:
             self._leave_out_activation(steps, i)
         if keep is not None:
             kept = {call.output for call in calls if call.layer.name in keep}
-            steps = fusion.fuse(steps, {*self.outputs, *self.losses, *kept})
+            steps = fusion.fuse(steps, {*self.outputs, *self._wanted, *kept})
         self.steps: list[Step] = steps
         updated = [step.layer.owner for step in steps if isinstance(step.layer, Effect)]
         self.metrics = list({id(owner): owner for owner in updated if isinstance(owner, Metric)}.values())
@@ -219,7 +223,7 @@ class Plan:
             step.learns = wanted[step.output] = passes_on or any(step.trained)
 
     def _mark_last_reads(self) -> None:
-        read = {*self.outputs, *self.losses}
+        read = {*self.outputs, *self._wanted}
         for step in reversed(self.steps):
             step.forgets = tuple({i for i in step.inputs if i not in read})
             read.update(step.inputs)
@@ -248,6 +252,7 @@ class Plan:
         saved: list[Any] | None = None,
         penalties: list[Any] | None = None,
         seen: Seen | None = None,
+        masks: list[Any] | None = None,
     ) -> list[Any]:
         """The model's outputs: each step's layer computes its own from those before it.
 
@@ -257,6 +262,7 @@ class Plan:
             saved: a list that takes what each step's `backward` will read; None where nothing goes back.
             penalties: a list that takes the penalties of activities.
             seen: called with each step and its output.
+            masks: a list that takes the outputs' masks, None for an output without one.
         """
         values: list[Any] = [None] * len(self.shapes)
         for i, array in zip(self.inputs, inputs):
@@ -274,6 +280,8 @@ class Plan:
             step.forget(values)
         if penalties is not None:
             penalties.extend(values[i] for i in self.losses)
+        if masks is not None:
+            masks.extend(None if i is None else values[i] for i in self.masks)
         return [values[i] for i in self.outputs]
 
     def forward_recorded(self, given: list[Any], inputs: list[Any], training: bool, penalties: list[Any]) -> list[Any]:

@@ -70,8 +70,9 @@ class Trainer(OwnSteps):
         y, sample_weight = y and _placed(y), sample_weight and _placed(sample_weight)
         saved: list[Any] = []
         penalties: list[Any] = []
-        outputs = plan.forward(self._feed(x), in_training, saved, penalties)
-        loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
+        masks: list[Any] = []
+        outputs = plan.forward(self._feed(x), in_training, saved, penalties, masks=masks)
+        loss, own, predictions, kept = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for, masks)
         del outputs
 
         # Backward: the gradient of the loss at the outputs becomes that of every weight.
@@ -82,7 +83,7 @@ class Trainer(OwnSteps):
             if variable in gradients:
                 variable.regularizer.gradient_(gradients[variable], variable.value)
         # Metrics see what the forward pass saw, so they come before the weights change.
-        self._track(plan, penalties, loss, own, y, predictions, sample_weight)
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight, masks)
         # The gradient of the scaled loss, penalties and all, which the optimizer divides back.
         optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))
         return self._results() if self._has_own("train_step") else None
@@ -93,9 +94,10 @@ class Trainer(OwnSteps):
         plan = self._plan_for("train", training=False)
         y, sample_weight = y and _placed(y), sample_weight and _placed(sample_weight)
         penalties: list[Any] = []
-        outputs = plan.forward(self._feed(x), False, penalties=penalties)
-        loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for)
-        self._track(plan, penalties, loss, own, y, predictions, sample_weight)
+        masks: list[Any] = []
+        outputs = plan.forward(self._feed(x), False, penalties=penalties, masks=masks)
+        loss, own, predictions, _ = self._compiled_loss.forward(y, outputs, sample_weight, plan.logits_for, masks)
+        self._track(plan, penalties, loss, own, y, predictions, sample_weight, masks)
         return self._results() if self._has_own("test_step") else None
 
     def _track(
@@ -107,6 +109,7 @@ class Trainer(OwnSteps):
         y: list[Any],
         predictions: list[Any],
         sample_weight: list[Any] | None,
+        masks: list[Any],
     ) -> None:
         """Take a batch into the running means; penalties count with the loss."""
         for penalty in penalties:
@@ -116,7 +119,7 @@ class Trainer(OwnSteps):
             loss = penalty if loss is None else loss + penalty
         self._compiled_loss.track(loss, own, len((y or predictions)[0]))
         if y is not None:
-            self._compiled_metrics.update(y, predictions, sample_weight)
+            self._compiled_metrics.update(y, predictions, sample_weight, masks)
 
     def _logs(self) -> dict[str, float]:
         """Name -> running mean since `reset_metrics`, sorted by name as Keras's logs are. Waits for a GPU."""

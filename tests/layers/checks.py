@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from minicnn import layers
 from minicnn.backends import asarray, to_numpy
-from minicnn.layers.masks import _READ_BY_KERAS
 from tests.ops.checks import Target
 
 Arrays = np.ndarray | list[np.ndarray]
@@ -79,7 +78,7 @@ def check_layer(
     assert [(w.name, w.shape) for w in ours.weights] == [(w.name, tuple(w.shape)) for w in theirs.weights]
     assert [w.name for w in ours.trainable_weights] == [w.name for w in theirs.trainable_weights]
     assert [of_weight(w) for w in ours.weights] == [of_weight(w) for w in theirs.weights]
-    assert ours.supports_masking == (theirs.supports_masking and class_name not in _READ_BY_KERAS)
+    assert ours.supports_masking == theirs.supports_masking
     assert ours.count_params() == theirs.count_params()
     assert tuple(ours.compute_output_shape(shapes)) == tuple(theirs.compute_output_shape(shapes))
     weights = draw_weights(theirs, target, seed)

@@ -78,7 +78,6 @@ def test_multi_head_attention(arguments: dict[str, Any], masked: str) -> None:
             "a causal mask needs one axis of places",
         ),
         (lambda: layers.Attention()([np.ones((1, 2, 3))] * 2, mask=np.ones((1, 2))), "mask must be a list"),
-        (lambda: attend(key_mask=np.ones((1, 2), bool)), "key_mask"),
         (
             lambda: layers.MultiHeadAttention(2, 3)(*map(np.ones, [(1, 2, 3), (1, 2, 3), (1, 4, 3)])),
             "except the last",
@@ -95,10 +94,6 @@ def test_multi_head_attention(arguments: dict[str, Any], masked: str) -> None:
 def test_errors(make: Any, message: str) -> None:
     with pytest.raises((ValueError, NotImplementedError), match=message):
         make()
-
-
-def attend(**named: Any) -> Any:
-    return layers.MultiHeadAttention(2, 3)(np.ones((1, 2, 3)), np.ones((1, 2, 3)), **named)
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -404,7 +404,6 @@ BAD: list[tuple[Any, str]] = [
     (lambda: layers.Normalization().adapt(3), "Unsupported data type: <class 'int'>"),
     (lambda: layers.Normalization().adapt([ONES, ONES[..., :2]]), r"`adapt` got data of an incompatible shape, \(2, 3, 2\)"),
     (lambda: layers.Embedding(0, 2), "`input_dim` must be a positive integer. Received: input_dim=0"),
-    (lambda: layers.Lambda(lambda x: x, mask=ONES[0]), "`mask` is not supported"),
     (lambda: layers.Permute((1, 3)), "Invalid permutation argument `dims` for Permute Layer"),
     (lambda: layers.Conv1D(2, (3, 3)), "The `kernel_size` argument must be a tuple of 1 integers"),
     (lambda: layers.Conv1D(2, 3, padding="full"), r"must be one of \('valid', 'same', 'causal'\)"),

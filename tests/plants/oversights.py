@@ -137,12 +137,12 @@ PLANTS = [
     Plant(
         "loss_counts_the_penalty_of_weights_after_their_step",
         "models/training.py",
-        "        self._track(plan, penalties, loss, own, y, predictions, sample_weight)\n"
+        "        self._track(plan, penalties, loss, own, y, predictions, sample_weight, masks)\n"
         "        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.\n"
         "        optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))\n",
         "        # The gradient of the scaled loss, penalties and all, which the optimizer divides back.\n"
         "        optimizer.apply([optimizer.scale_loss(gradient) for gradient in gradients.values()], list(gradients))\n"
-        "        self._track(plan, penalties, loss, own, y, predictions, sample_weight)\n",
+        "        self._track(plan, penalties, loss, own, y, predictions, sample_weight, masks)\n",
         ("tests/models/test_against_keras.py::test_the_penalty_of_a_frozen_weight_does_not_count",),
     ),
     Plant(

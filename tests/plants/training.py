@@ -33,9 +33,23 @@ PLANTS = [
     Plant(
         "evaluate_runs_layers_as_in_training",
         "models/training.py",
-        "outputs = plan.forward(self._feed(x), False, penalties=penalties)",
-        "outputs = plan.forward(self._feed(x), True, penalties=penalties)",
+        "outputs = plan.forward(self._feed(x), False, penalties=penalties, masks=masks)",
+        "outputs = plan.forward(self._feed(x), True, penalties=penalties, masks=masks)",
         ("tests/models/test_against_keras.py::test_training_follows_keras",),
+    ),
+    Plant(
+        "mask_of_a_batch_normalization_is_no_part_of_its_gradient",
+        "layers/normalization.py",
+        "dvariance = -0.5 * scale * inverse_deviation * dgamma",
+        "dvariance = 0 * dgamma",
+        ("tests/layers/test_masks.py::test_layers_look_at_masks_as_keras_s",),
+    ),
+    Plant(
+        "masked_steps_count_in_the_mean_of_a_loss",
+        "losses/base.py",
+        "weights *= _reciprocal(weights.size if ignored is None else (~ignored).sum())",
+        "weights *= _reciprocal(weights.size)",
+        ("tests/layers/test_masks.py::test_reductions_of_masked_losses",),
     ),
     Plant(
         "loss_is_the_mean_over_batches",  # whatever their sizes

@@ -55,13 +55,16 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     given = model.predict_on_batch([backends.to_numpy(array) for array in arrays])
     targets = targets_for(model, loss, y, given)
     logits_for = loss.logits_for(fusion.activations_of_outputs(flatten_calls(model)))  # as in `fit`
-    plan = Plan(model, keep=None, of_inputs=True, split=True, logits_for=logits_for)
+    plan = Plan(model, keep=None, of_inputs=True, split=True, logits_for=logits_for, with_masks=True)
     values: dict[int, Any] = dict(zip(plan.inputs, arrays))
     gradients: dict[int, Any] = {}
     saved: list[Any] = []
+    masks: list[Any] = []
     restore()
-    outputs = plan.forward(arrays, False, saved, seen=lambda step, y: values.__setitem__(step.output, np.array(_host(y))))
-    total, own, predictions, kept = loss.forward([target.y for target in targets], outputs, None, plan.logits_for)
+    outputs = plan.forward(
+        arrays, False, saved, seen=lambda step, y: values.__setitem__(step.output, np.array(_host(y))), masks=masks
+    )
+    total, own, predictions, kept = loss.forward([target.y for target in targets], outputs, None, plan.logits_for, masks)
     seeds = loss.backward(kept, plan.logits_for)
     for i, target in enumerate(targets):
         if loss.losses[i] is None:  # the output itself is what is asked about
@@ -74,7 +77,15 @@ def collect(model: Any, x: Any, y: Any = None, most_weights: int = MOST_WEIGHTS)
     gradients, values = ({i: _of_one_image(array) for i, array in found.items()} for found in (gradients, values))
     record = _record(model, plan, Ran(values, gradients, of_weights), most_weights)
     record["losses"] = [
-        target.describe(loss.losses[i], plan.outputs[i], own[i], _host(predictions[i]), i in plan.logits_for, loss.factors[i])
+        target.describe(
+            loss.losses[i],
+            plan.outputs[i],
+            own[i],
+            _host(predictions[i]),
+            i in plan.logits_for,
+            loss.factors[i],
+            masks[i] is not None,
+        )
         for i, target in enumerate(targets)
     ]
     record["loss"] = None if total is None else float(total)

@@ -28,10 +28,10 @@ class Target:
     given: bool
 
     def describe(
-        self, loss: Any, value: int, result: Any, prediction: np.ndarray, on_logits: bool, factor: float
+        self, loss: Any, value: int, result: Any, prediction: np.ndarray, on_logits: bool, factor: float, masked: bool
     ) -> dict[str, Any]:
         """What the page knows of the output's loss; "kind" is one that it can compute again, or "unknown"."""
-        kind = "score" if loss is None else _kind(loss, on_logits, prediction)
+        kind = "score" if loss is None else "unknown" if masked else _kind(loss, on_logits, prediction)
         classes = prediction.shape[-1]
         sparse = type(loss) is losses.SparseCategoricalCrossentropy
         target = np.eye(classes)[np.asarray(self.y, np.int64).reshape(-1)] if sparse else self.y

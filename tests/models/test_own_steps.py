@@ -334,6 +334,59 @@ def test_a_step_written_for_keras_2():
     np.testing.assert_allclose(*logs, rtol=1e-5)
 
 
+def test_metrics_of_compile_where_the_targets_are_made_of_the_inputs():
+    """Data without targets, as keras-io's masked autoencoders train: the metrics are one of `metrics` until they see some."""
+
+    def build(module, tape_of):
+        class Autoencoder(module.Model):
+            def _updated(self, x, y_pred):
+                logs = {}
+                for metric in self.metrics:
+                    metric.update_state(x[:, :1], y_pred)
+                    logs[metric.name] = metric.result()
+                return logs
+
+            def train_step(self, x):
+                with tape_of() as tape:
+                    y_pred = self(x, training=True)
+                    loss = self.compute_loss(y=x[:, :1], y_pred=y_pred)
+                self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+                return self._updated(x, y_pred)
+
+            def test_step(self, x):
+                return self._updated(x, self(x))
+
+        model = functional(module, Autoencoder)
+        model.compile("adam", "mse", metrics=["mae"], weighted_metrics=["mse"], run_eagerly=True)
+        return model
+
+    found = []
+
+    def fit(model):
+        assert [metric.name for metric in model.metrics] == ["loss", "compile_metrics"]
+        history = model.fit(X, **OPTIONS, validation_data=(X[:9],))
+        found.append(model.evaluate(X, verbose=0))
+        return history
+
+    histories(build, fit)
+    np.testing.assert_allclose(*found, rtol=1e-4)
+    assert len(found[0]) == 3
+
+
+def test_a_sum_of_two_numbers_within_a_layer():
+    """As a loss in a `Lambda` adds its parts (YAD2K's retrain_yolo.py); the numbers have no batch axis."""
+    values = []
+    for module in (keras, minicnn):
+        i = module.Input((6,))
+
+        def parts(x, K=module):
+            return 0.5 * (K.ops.sum(x) + K.ops.sum(x * x))
+
+        model = module.Model(i, module.layers.Lambda(parts, output_shape=(1,))(i))
+        values.append(np.asarray(model(X)))
+    np.testing.assert_allclose(*values, rtol=1e-5)
+
+
 def test_errors():
     class Silent(minicnn.Model):
         def train_step(self, data):

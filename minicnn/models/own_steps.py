@@ -25,7 +25,7 @@ from typing import Any
 from minicnn import metrics, tape
 from minicnn.layers.tracing import takes
 from minicnn.models.compile import Compilable
-from minicnn.models.data_checks import unpack
+from minicnn.models.data_checks import Arrays, unpack
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import as_tensor
 
@@ -115,6 +115,8 @@ class OwnSteps(Compilable):
 
     @staticmethod
     def _packed(struct: Any, arrays: list[Any]) -> Any:
+        if isinstance(arrays, Arrays):
+            return pack_struct(arrays.struct, arrays)
         if isinstance(struct, dict) and len(struct) == len(arrays):
             return pack_struct(struct, arrays)
         return arrays[0] if len(arrays) == 1 else arrays

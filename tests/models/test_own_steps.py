@@ -373,6 +373,44 @@ def test_metrics_of_compile_where_the_targets_are_made_of_the_inputs():
     assert len(found[0]) == 3
 
 
+def test_data_of_any_structure_reach_a_step_as_they_stand():
+    """As keras-io's SimCLR and AdaMatch zip data sets, each with batches of a size of its own; a dict, and three parts."""
+
+    def build(module, tape_of):
+        class Holder(module.Model):
+            def __init__(self):
+                super().__init__()
+                self.net = module.Sequential([module.Input((6,)), module.layers.Dense(1)])
+
+            def train_step(self, data):
+                (weak, strong), target, scale = data
+                ((images, _),) = target["target"]
+                with tape_of() as tape:
+                    y_pred = self.net(module.ops.concatenate([weak, strong[0], images], axis=0))
+                    loss = module.ops.mean(y_pred * y_pred) * module.ops.mean(scale)
+                self.optimizer.apply(tape.gradient(loss, self.net.trainable_variables), self.net.trainable_variables)
+                return {"own": loss}
+
+            def test_step(self, data):
+                images, labels = data
+                return {"error": module.ops.mean(module.ops.abs(self.net(images) - labels))}
+
+        model = Holder()
+        model.compile("adam", run_eagerly=True)
+        return model
+
+    def fit(model):
+        module = minicnn if isinstance(model, minicnn.Model) else tf
+        of = module.data.Dataset.from_tensor_slices
+        source = module.data.Dataset.zip((of(X).batch(4), of((X[::-1],)).batch(3)))
+        target = of(((X, Y),)).batch(8).map(lambda pair: {"target": (pair,)})
+        data = module.data.Dataset.zip((source, target, of(Y).batch(6)))
+        return model.fit(data, epochs=2, verbose=0, shuffle=False, validation_data=of((X, Y)).batch(8))
+
+    first, second = histories(build, fit)
+    assert first["own"][0] > first["own"][1] and len(second["val_error"]) == 2
+
+
 def test_a_sum_of_two_numbers_within_a_layer():
     """As a loss in a `Lambda` adds its parts (YAD2K's retrain_yolo.py); the numbers have no batch axis."""
     values = []

@@ -408,7 +408,8 @@ def test_data_of_any_structure_reach_a_step_as_they_stand():
         return model.fit(data, epochs=2, verbose=0, shuffle=False, validation_data=of((X, Y)).batch(8))
 
     first, second = histories(build, fit)
-    assert first["own"][0] > first["own"][1] and len(second["val_error"]) == 2
+    assert first["own"][0] > first["own"][1]
+    assert len(second["val_error"]) == 2
 
 
 def test_a_sum_of_two_numbers_within_a_layer():
@@ -423,6 +424,39 @@ def test_a_sum_of_two_numbers_within_a_layer():
         model = module.Model(i, module.layers.Lambda(parts, output_shape=(1,))(i))
         values.append(np.asarray(model(X)))
     np.testing.assert_allclose(*values, rtol=1e-5)
+
+
+def test_an_assignment_in_a_layer_of_a_network_that_another_model_calls():
+    """As d2l.ai writes batch normalization by hand, in a `Sequential` that a `Model` holds."""
+
+    def build(module):
+        class Shift(module.layers.Layer):
+            def build(self, input_shape):
+                self.mean = self.add_weight(shape=input_shape[-1:], initializer="zeros", trainable=False)
+
+            def call(self, x, training=None):
+                if not training:
+                    return x - self.mean
+                mean = module.ops.mean(x, axis=0)
+                self.mean.assign(0.9 * self.mean + 0.1 * mean)
+                return x - mean
+
+        class Net(module.Model):
+            def __init__(self):
+                super().__init__()
+                self.net = module.Sequential([module.Input((6,)), Shift()])
+
+            def call(self, x):
+                return self.net(x)
+
+        return Net()
+
+    found = []
+    for module in (keras, minicnn):
+        model = build(module)
+        found.append([np.asarray(y) for y in (model(X, training=True), model(X), model.net.layers[-1].mean)])
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_errors():

@@ -209,6 +209,11 @@ class OwnSteps(Compilable):
         """Whether the model has no inputs before it sees data."""
         return bool(self._is_traced and not self._inputs)
 
+    def _takes_any_data(self) -> bool:
+        """Whether steps of the class's own alone know what the data are: there is no `call` that says so."""
+        callless = self._learns_its_inputs() and not self._has_call  # type: ignore[attr-defined]
+        return callless and (self._has_own("train_step") or self._has_own("test_step"))
+
     def _learn_inputs(self, x: Any) -> None:
         """Trace a `call` that takes a dict, whose keys are in the data alone."""
         if self._learns_its_inputs() and isinstance(x, dict) and self._has_call:  # type: ignore[attr-defined]

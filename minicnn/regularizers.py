@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minicnn import backends, config, registry, serialization
+from minicnn import backends, config, registry, serialization, tape
 from minicnn.backends import ops
-from minicnn.tensor import as_tensor
+from minicnn.tensor import Tensor, as_tensor
 from minicnn.variables import Variable
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Regularizer:
-    """Base class: a subclass writes `__call__(x)`, `gradient_(grad, x)` and `get_config()`."""
+    """Base class: a subclass writes `__call__(x)` and `get_config()`, and `gradient_(grad, x)` where no tape finds it."""
 
     def __call__(self, x: Any) -> Any:
         """The penalty of the weights `x`, a scalar."""
@@ -38,11 +38,25 @@ class Regularizer:
         return self(x)
 
     def gradient_(self, grad: Any, x: Any) -> None:
-        """Add the penalty's derivative with respect to `x` to `grad`, in place."""
-        raise NotImplementedError(
-            f"Regularizer {type(self).__name__!r} has no gradient, so a model cannot be trained with it: minicnn does not "
-            "differentiate by itself. Define `gradient_(self, grad, x)`, which adds d penalty / d x to the array `grad`."
-        )
+        """Add the penalty's derivative with respect to `x` to `grad`, in place.
+
+        By default a tape finds it, where `__call__` is made of operators and of functions of `minicnn.ops`.
+
+        Raises:
+            NotImplementedError: where it is not.
+        """
+        weights = as_tensor(x)
+        with tape.GradientTape() as recorded:
+            recorded.watch(weights)
+            penalty = self(weights)
+        found = recorded.gradient(penalty, weights) if isinstance(penalty, Tensor) else None
+        if found is None:
+            raise NotImplementedError(
+                f"Regularizer {type(self).__name__!r} has no gradient, so a model cannot be trained with it: it is not made of "
+                "operators and functions of `minicnn.ops`, which have one. Use these, or define `gradient_(self, grad, x)`, "
+                "which adds d penalty / d x to the array `grad`."
+            )
+        grad += backends.asarray(found)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minicnn
 from minicnn import backends, regularizers
 from minicnn.variables import Variable
 from tests.drawn import drawn_cases
@@ -86,13 +87,31 @@ def test_functions_are_the_classes():
     assert isinstance(regularizers.get("l1_l2"), regularizers.L1L2)
 
 
-def test_a_users_regularizer_needs_a_gradient_to_train():
+def test_a_users_regularizer_gets_its_gradient_from_a_tape():
+    """As Géron's chapter 12 writes one; what is no function of tensors has to say its gradient."""
+    x = np.array([[0.5, -2.0], [3.0, -0.1]], np.float32)
+    found = []
+    for module in (keras, minicnn):
+
+        class Own(module.regularizers.Regularizer):
+            def __call__(self, weights, K=module):
+                return K.ops.sum(K.ops.abs(0.01 * weights)) + 0.1 * K.ops.mean(weights * weights)
+
+        layer = module.layers.Dense(2, kernel_regularizer=Own())
+        model = module.Sequential([module.Input((2,)), layer])
+        model.compile(module.optimizers.SGD(0.5), "mse")
+        layer.set_weights([x, np.zeros(2, np.float32)])
+        loss = model.fit(x, x, epochs=2, verbose=0).history["loss"]
+        found.append([np.asarray(layer.kernel), np.asarray(loss)])
+    for theirs, ours in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
     class Total(regularizers.Regularizer):
         def __call__(self, x):
-            return np.sum(x)
+            return float(np.sum(np.asarray(x)))
 
     assert Total()(np.ones(3)) == 3
-    with pytest.raises(NotImplementedError, match=r"Regularizer 'Total' has no gradient.*Define `gradient_\(self, grad, x\)`"):
+    with pytest.raises(NotImplementedError, match=r"Regularizer 'Total' has no gradient.*define `gradient_\(self, grad, x\)`"):
         Total().gradient_(np.zeros(3), np.ones(3))
 
 

@@ -200,7 +200,8 @@ class Layer:
             return input_shape
         several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
         tensors = [KerasTensor(shape, self.dtype) for shape in (input_shape if several else [input_shape])]
-        return pack_struct(*_same(self(tensors if several else tensors[0]), lambda output: output.shape))
+        with not_traced():  # what the trial does is no part of a `call` that asks
+            return pack_struct(*_same(self(tensors if several else tensors[0]), lambda output: output.shape))
 
     @property
     def _has_call(self) -> bool:

@@ -65,7 +65,8 @@ class KerasTensor(Symbolic, np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         shapes = {item.shape for item in inputs if isinstance(item, KerasTensor)}
-        if ufunc is np.add and len(shapes) == 1 and all(isinstance(item, KerasTensor) for item in inputs):
+        alike = len(shapes) == 1 and () not in shapes and all(isinstance(item, KerasTensor) for item in inputs)
+        if ufunc is np.add and alike:  # a layer's output has a batch axis, which the sum of two losses has not
             layer = registry.lookup("layer", "Add")()  # the layer, as residual networks mean it
             layer.is_operation = True
             return layer(list(inputs))

@@ -17,7 +17,7 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import memory
-from minicnn.models.data_checks import Batch, as_batch, unpack
+from minicnn.models.data_checks import Batch, as_batch, as_free_batch, unpack
 
 __all__ = ["ArrayBatches", "CountedIterator", "IterableBatches", "SequenceBatches", "make_batches", "set_state_of", "state_of"]
 
@@ -351,6 +351,7 @@ def make_batches(
     seed: int,
     steps: int | None,
     targets: bool = True,
+    free: bool = False,
 ) -> ArrayBatches | IterableBatches | SequenceBatches:
     """The adapter that fits what the user passed.
 
@@ -358,6 +359,7 @@ def make_batches(
         data: x, y, sample_weight. names: as of `as_batch`.
         steps: batches an epoch.
         targets: whether more than x is read of what an iterable yields.
+        free: whether what an iterable yields goes to a step of the class's own as it stands.
 
     Raises:
         ValueError: for empty data, lengths that differ, NaN pixels, arguments that do not go
@@ -378,6 +380,8 @@ def make_batches(
 
         def split(item: Any) -> Batch:
             x, y, weights = unpack(item)
+            if free:
+                return as_free_batch(x, y, weights)
             return as_batch(x, y, weights, names) if targets else as_batch(x, None, None, names)
 
         if is_sequence:

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from minicnn import backends, config
+from minicnn.structure import flatten_struct, map_struct
 
 __all__ = [
+    "Arrays",
     "Batch",
     "apply_class_weight",
     "as_arrays",
     "as_batch",
+    "as_free_batch",
     "check_finite",
     "check_lengths",
     "names_in",
@@ -117,6 +120,26 @@ def as_batch(x: Any, y: Any, sample_weight: Any, names: tuple[list[str], list[st
     check_lengths(arrays_x, arrays_y, weights)
     check_finite(arrays_x, inputs, "input")
     return arrays_x, arrays_y, weights
+
+
+class Arrays(list[Any]):
+    """Arrays in the order of `flatten_struct`, and `struct`, the nested lists, tuples and dicts that they came in."""
+
+    def __init__(self, data: Any, what: str) -> None:
+        flat = flatten_struct(data)
+        super().__init__(as_arrays(flat, [f"{what}{i}" for i in range(len(flat))], what) or [])
+        self.struct = map_struct(lambda _: None, data)
+
+
+def as_free_batch(x: Any, y: Any, sample_weight: Any) -> Batch:
+    """A batch for a step of the class's own: each part of any structure, its arrays of any numbers of samples.
+
+    Raises:
+        ValueError: for what is no array of numbers, and for NaN pixels.
+    """
+    arrays_x = Arrays(x, "x")
+    check_finite(arrays_x, [f"x{i}" for i in range(len(arrays_x))], "input")
+    return arrays_x, None if y is None else Arrays(y, "y"), None if sample_weight is None else Arrays(sample_weight, "weight")
 
 
 def check_lengths(x: list[Any] | None, y: list[Any] | None, weights: list[Any] | None) -> int:

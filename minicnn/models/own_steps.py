@@ -25,7 +25,7 @@ from typing import Any
 from minicnn import metrics, tape
 from minicnn.layers.tracing import takes
 from minicnn.models.compile import Compilable
-from minicnn.models.data_checks import unpack
+from minicnn.models.data_checks import Arrays, unpack
 from minicnn.structure import flatten_struct, pack_struct
 from minicnn.tensor import as_tensor
 
@@ -39,15 +39,35 @@ def as_lists(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     return tuple(None if part is None else flatten_struct(part) for part in (x, y, sample_weight))  # type: ignore[return-value]
 
 
+def _flat(logs: dict[str, Any]) -> dict[str, Any]:
+    """Logs with the values of a metric that has several, a dict of them, among the others."""
+    found: dict[str, Any] = {}
+    for name, value in logs.items():
+        found.update(_flat(value) if isinstance(value, dict) else {name: value})
+    return found
+
+
 class _CompiledMetrics:
-    """A model's `compiled_metrics`."""
+    """The metrics that `compile` was given as one: a model's `compiled_metrics`, and among its `metrics` until a step has
+    shown their targets, of which they are made.
+    """
+
+    name = "compile_metrics"
 
     def __init__(self, model: OwnSteps) -> None:
         self._model = model
 
     def update_state(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into them."""
-        self._model.compute_metrics(None, y, y_pred, sample_weight)
+        self._model._update_compiled_metrics(y, y_pred, sample_weight)
+
+    def result(self) -> dict[str, Any]:
+        """Name -> value so far; empty before the first batch."""
+        compiled = self._model._compiled_metrics
+        return compiled.results() if compiled else {}
+
+    def reset_state(self) -> None:
+        """Nothing: before the first batch there is no state."""
 
 
 class OwnSteps(Compilable):
@@ -91,10 +111,12 @@ class OwnSteps(Compilable):
         if y is not None:
             parts = [self._packed(self._output_struct, y), *([] if weights is None else [self._packed(None, weights)])]
             data = (data, *(as_tensor(part) for part in parts))
-        self._step_logs = step(data) or {}
+        self._step_logs = _flat(step(data) or {})
 
     @staticmethod
     def _packed(struct: Any, arrays: list[Any]) -> Any:
+        if isinstance(arrays, Arrays):
+            return pack_struct(arrays.struct, arrays)
         if isinstance(struct, dict) and len(struct) == len(arrays):
             return pack_struct(struct, arrays)
         return arrays[0] if len(arrays) == 1 else arrays
@@ -150,13 +172,28 @@ class OwnSteps(Compilable):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Take a batch into the metrics that `compile` was given; the results of all metrics by name."""
         if self.compiled and y is not None:
-            targets, predictions = flatten_struct(y), flatten_struct(y_pred)
-            weights = None if sample_weight is None else flatten_struct(sample_weight)
-            compiled = self._compiled_for(predictions).metrics
-            if compiled.built is None:
-                compiled.build(targets, [tuple(one.shape) for one in predictions])
-            compiled.update(targets, predictions, weights)
+            self._update_compiled_metrics(y, y_pred, sample_weight)
         return self.get_metrics_result()
+
+    def _update_compiled_metrics(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
+        targets, predictions = flatten_struct(y), flatten_struct(y_pred)
+        weights = None if sample_weight is None else flatten_struct(sample_weight)
+        compiled = self._compiled_for(predictions).metrics
+        if compiled.built is None:
+            compiled.build(targets, [tuple(one.shape) for one in predictions])
+        compiled.update(targets, predictions, weights)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics in use: the loss's mean, those of `compile`, those that are attributes of the model or of its layers.
+
+        Where the step is the class's own, those of `compile` are one, "compile_metrics", until they have seen targets.
+        """
+        found = super().metrics
+        asked = self.compiled and (self._compile_arguments["metrics"] or self._compile_arguments["weighted_metrics"])
+        made = self._compiled_metrics and self._compiled_metrics.built is not None
+        own = self._has_own("train_step") or self._has_own("test_step")
+        return [*found, _CompiledMetrics(self)] if asked and own and not made else found
 
     def _compiled_for(self, predictions: list[Any]) -> Any:
         """The losses and metrics that `compile` was given, for so many outputs."""
@@ -166,11 +203,16 @@ class OwnSteps(Compilable):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Name -> result of each of `metrics`."""
-        return {metric.name: metric.result() for metric in self.metrics}
+        return _flat({metric.name: metric.result() for metric in self.metrics})
 
     def _learns_its_inputs(self) -> bool:
         """Whether the model has no inputs before it sees data."""
         return bool(self._is_traced and not self._inputs)
+
+    def _takes_any_data(self) -> bool:
+        """Whether steps of the class's own alone know what the data are: there is no `call` that says so."""
+        callless = self._learns_its_inputs() and not self._has_call  # type: ignore[attr-defined]
+        return callless and (self._has_own("train_step") or self._has_own("test_step"))
 
     def _learn_inputs(self, x: Any) -> None:
         """Trace a `call` that takes a dict, whose keys are in the data alone."""

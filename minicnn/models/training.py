@@ -229,7 +229,8 @@ class Trainer(OwnSteps):
         if data[0] is None:
             raise ValueError("Missing data: `x` is None.")
         self._learn_inputs(data[0])
-        return make_batches(data, self._names, batch_size, shuffle, self._shuffle_seed, steps, targets)
+        free = targets and self._takes_any_data()
+        return make_batches(data, self._names, batch_size, shuffle, self._shuffle_seed, steps, targets, free)
 
     @property
     def _names(self) -> tuple[list[str], list[str], list[str]]:

@@ -16,10 +16,12 @@ from minicnn.backends.reference.im2col import col2im, im2col
 from minicnn.backends.types import Window, window_over
 from minicnn.layers.arguments import standardize_data_format
 from minicnn.ops.base import Op, op
+from minicnn.ops.ctc import ctc_decode as ctc_decode  # as `keras.ops.nn` has it, too
+from minicnn.ops.ctc import ctc_loss as ctc_loss
 from minicnn.ops.elementwise import add, log10, multiply, rsqrt, square, subtract, where
 from minicnn.ops.linalg import normalize as normalize
 from minicnn.ops.products import einsum
-from minicnn.ops.rearranging import depth_to_space as depth_to_space  # as `keras.ops.nn` has it, too
+from minicnn.ops.rearranging import depth_to_space as depth_to_space
 from minicnn.ops.rearranging import space_to_depth as space_to_depth
 from minicnn.ops.reductions import cumsum, max, mean
 from minicnn.ops.reductions import moments as moments

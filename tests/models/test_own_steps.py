@@ -334,6 +334,131 @@ def test_a_step_written_for_keras_2():
     np.testing.assert_allclose(*logs, rtol=1e-5)
 
 
+def test_metrics_of_compile_where_the_targets_are_made_of_the_inputs():
+    """Data without targets, as keras-io's masked autoencoders train: the metrics are one of `metrics` until they see some."""
+
+    def build(module, tape_of):
+        class Autoencoder(module.Model):
+            def _updated(self, x, y_pred):
+                logs = {}
+                for metric in self.metrics:
+                    metric.update_state(x[:, :1], y_pred)
+                    logs[metric.name] = metric.result()
+                return logs
+
+            def train_step(self, x):
+                with tape_of() as tape:
+                    y_pred = self(x, training=True)
+                    loss = self.compute_loss(y=x[:, :1], y_pred=y_pred)
+                self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+                return self._updated(x, y_pred)
+
+            def test_step(self, x):
+                return self._updated(x, self(x))
+
+        model = functional(module, Autoencoder)
+        model.compile("adam", "mse", metrics=["mae"], weighted_metrics=["mse"], run_eagerly=True)
+        return model
+
+    found = []
+
+    def fit(model):
+        assert [metric.name for metric in model.metrics] == ["loss", "compile_metrics"]
+        history = model.fit(X, **OPTIONS, validation_data=(X[:9],))
+        found.append(model.evaluate(X, verbose=0))
+        return history
+
+    histories(build, fit)
+    np.testing.assert_allclose(*found, rtol=1e-4)
+    assert len(found[0]) == 3
+
+
+def test_data_of_any_structure_reach_a_step_as_they_stand():
+    """As keras-io's SimCLR and AdaMatch zip data sets, each with batches of a size of its own; a dict, and three parts."""
+
+    def build(module, tape_of):
+        class Holder(module.Model):
+            def __init__(self):
+                super().__init__()
+                self.net = module.Sequential([module.Input((6,)), module.layers.Dense(1)])
+
+            def train_step(self, data):
+                (weak, strong), target, scale = data
+                ((images, _),) = target["target"]
+                with tape_of() as tape:
+                    y_pred = self.net(module.ops.concatenate([weak, strong[0], images], axis=0))
+                    loss = module.ops.mean(y_pred * y_pred) * module.ops.mean(scale)
+                self.optimizer.apply(tape.gradient(loss, self.net.trainable_variables), self.net.trainable_variables)
+                return {"own": loss}
+
+            def test_step(self, data):
+                images, labels = data
+                return {"error": module.ops.mean(module.ops.abs(self.net(images) - labels))}
+
+        model = Holder()
+        model.compile("adam", run_eagerly=True)
+        return model
+
+    def fit(model):
+        module = minicnn if isinstance(model, minicnn.Model) else tf
+        of = module.data.Dataset.from_tensor_slices
+        source = module.data.Dataset.zip((of(X).batch(4), of((X[::-1],)).batch(3)))
+        target = of(((X, Y),)).batch(8).map(lambda pair: {"target": (pair,)})
+        data = module.data.Dataset.zip((source, target, of(Y).batch(6)))
+        return model.fit(data, epochs=2, verbose=0, shuffle=False, validation_data=of((X, Y)).batch(8))
+
+    first, second = histories(build, fit)
+    assert first["own"][0] > first["own"][1]
+    assert len(second["val_error"]) == 2
+
+
+def test_a_sum_of_two_numbers_within_a_layer():
+    """As a loss in a `Lambda` adds its parts (YAD2K's retrain_yolo.py); the numbers have no batch axis."""
+    values = []
+    for module in (keras, minicnn):
+        i = module.Input((6,))
+
+        def parts(x, K=module):
+            return 0.5 * (K.ops.sum(x) + K.ops.sum(x * x))
+
+        model = module.Model(i, module.layers.Lambda(parts, output_shape=(1,))(i))
+        values.append(np.asarray(model(X)))
+    np.testing.assert_allclose(*values, rtol=1e-5)
+
+
+def test_an_assignment_in_a_layer_of_a_network_that_another_model_calls():
+    """As d2l.ai writes batch normalization by hand, in a `Sequential` that a `Model` holds."""
+
+    def build(module):
+        class Shift(module.layers.Layer):
+            def build(self, input_shape):
+                self.mean = self.add_weight(shape=input_shape[-1:], initializer="zeros", trainable=False)
+
+            def call(self, x, training=None):
+                if not training:
+                    return x - self.mean
+                mean = module.ops.mean(x, axis=0)
+                self.mean.assign(0.9 * self.mean + 0.1 * mean)
+                return x - mean
+
+        class Net(module.Model):
+            def __init__(self):
+                super().__init__()
+                self.net = module.Sequential([module.Input((6,)), Shift()])
+
+            def call(self, x):
+                return self.net(x)
+
+        return Net()
+
+    found = []
+    for module in (keras, minicnn):
+        model = build(module)
+        found.append([np.asarray(y) for y in (model(X, training=True), model(X), model.net.layers[-1].mean)])
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_errors():
     class Silent(minicnn.Model):
         def train_step(self, data):

@@ -368,7 +368,7 @@ def test_smooth_upsampling(target: Target, interpolation: str, image: tuple[int,
 
 
 BAD: list[tuple[Any, str]] = [
-    (lambda: layers.Conv2D(2, True), "`kernel_size` argument must be a tuple of 2 integers. Received: kernel_size=True"),
+    (lambda: layers.Conv2D(2, True), "`kernel_size` argument must be a tuple of 2 integers. Received kernel_size=True"),
     (lambda: layers.UpSampling2D(0), "The `size` argument must be a tuple of 2 integers"),
     (lambda: layers.UpSampling2D(interpolation="cubic"), "Invalid `interpolation` argument.*'cubic'"),
     (lambda: layers.UpSampling2D()(np.ones((2, 3, 4))), "expected ndim=4, found ndim=3"),

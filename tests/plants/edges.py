@@ -46,8 +46,8 @@ PLANTS = [
     Plant(
         "infinity_has_no_name",
         "ops/reductions.py",
-        'ord not in (1, "inf", np.inf):',
-        "ord not in (1, np.inf):",
+        'ord in ("inf", np.inf):\n        return max(',
+        "ord in (np.inf,):\n        return max(",
         (_OPS + "test_infinity_has_a_name",),
     ),
     Plant(

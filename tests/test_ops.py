@@ -692,6 +692,10 @@ def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
         ("dot_product_attention", heads, {"bias": d.normal((2, 2, 3, 5))}),
         ("dot_product_attention", heads, {"mask": d.normal((2, 2, 3, 5)) > 0}),
         ("dot_product_attention", heads, {"scale": 0.3}),
+        ("dot_product_attention", heads, {"is_causal": True, "mask": d.normal((2, 1, 3, 5)) > -1}),
+        ("dot_product_attention", [d.normal((2, 3, 4, 4)), *heads[1:]], {}),
+        ("depthwise_conv", [signals, d.normal((3, 4, 2))], {"strides": 2, "padding": "same"}),
+        ("separable_conv", [signals, d.normal((3, 4, 2)), d.normal((1, 8, 3))], {"dilation_rate": 2}),
         ("empty_like", [matrix], {"dtype": "int32"}),
         ("expand_dims", [matrix, (0, 2)], {}),
         ("flip", [matrix], {}),
@@ -704,6 +708,9 @@ def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
         ("image.extract_patches", [images, 2], {"dilation_rate": 2, "strides": 1}),
         ("image.gaussian_blur", [images, (3, 5), (1.3, 0.7)], {}),
         ("image.pad_images", [images[0], 1, 2, 3, 0], {}),
+        ("image.pad_images", [images, None, 2], {"bottom_padding": 1, "target_height": 9, "target_width": 9}),
+        ("image.crop_images", [turned, 1], {"right_cropping": 2, "target_height": 4, "target_width": 3, **first}),
+        ("image.map_coordinates", [whole, d.positive((2, 5)), 1], {}),
         (
             "image.perspective_transform",
             [images, [[0, 0], [0, 3], [3, 0], [3, 3]], [[0, 0.3], [0.2, 3], [3, 0.1], [2.7, 3.3]]],
@@ -747,6 +754,10 @@ def further() -> list[tuple[str, list[Any], dict[str, Any]]]:
         ("norm", [x], {"ord": 1, "axis": (2, 0)}),
         ("norm", [x], {"ord": np.inf, "axis": (0, -1)}),
         ("norm", [matrix], {"ord": "fro", "axis": (0, 1)}),
+        *(("norm", [x], {"ord": order, "axis": 1}) for order in (0, 3, -1, -2, -np.inf)),
+        *(("norm", [x], {"ord": order, "axis": (2, 0)}) for order in (2, -2, "nuc", -1, -np.inf)),
+        ("norm", [x], {"ord": "nuc", "axis": (0, 2), "keepdims": True}),
+        ("normalize", [matrix], {"order": 3}),
         ("normalize", [matrix], {"order": 1}),
         ("normalize", [matrix], {"epsilon": 100.0}),
         ("one_hot", [whole, 5], {"dtype": "int32", "axis": 1}),
@@ -1050,11 +1061,45 @@ def test_elastic_transform_depends_on_its_seed_alone() -> None:
     np.testing.assert_array_equal(ops.image.elastic_transform(images, 0.0, 1.0, seed=3), images)
 
 
-@pytest.mark.parametrize("name", ["rgb_to_hsv", "hsv_to_rgb", "gaussian_blur", "sobel_edges", "resize"])
-def test_images_with_their_channels_first(name: str) -> None:
+@pytest.mark.parametrize("name", ["rgb_to_hsv", "hsv_to_rgb", "gaussian_blur", "sobel_edges", "resize", "pad_images"])
+def test_images_with_their_channels_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said by the argument, or by the switch (Keras's blur is another one with it)."""
     images = np.random.default_rng(0).random((2, 3, 5, 6)).astype("float32")
-    named = {"data_format": "channels_first"} | ({"size": (7, 4)} if name == "resize" else {})
-    check(find(ops.image, name)(images, **named), find(keras.ops.image, name)(images, **named), "float32")
+    named = {"resize": {"size": (7, 4)}, "pad_images": dict.fromkeys(["top_padding", "left_padding"], 1)}.get(name, {})
+    named |= {"target_height": 8, "target_width": 8} if name == "pad_images" else {}
+    expected = find(keras.ops.image, name)(images, **named, data_format="channels_first")
+    check(find(ops.image, name)(images, **named, data_format="channels_first"), expected, "float32")
+    monkeypatch.setattr(minicnn.config, "_image_data_format", "channels_first")
+    check(find(ops.image, name)(images, **named), expected, "float32")
+
+
+def test_the_switch_is_for_convolutions_and_not_for_tensorflow_s_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minicnn.config, "_image_data_format", "channels_first")
+    draw = Draw(4, "float32")
+    images, kernel = draw.normal((2, 6, 8, 3)), draw.normal((2, 3, 3, 4))
+    expected = np.asarray(tf.nn.conv2d(images, kernel, 1, "VALID"))
+    check(ops.conv(np.moveaxis(images, -1, 1), kernel), np.moveaxis(expected, -1, 1), "float32")
+    check(minicnn.nn.conv2d(images, kernel, 1, "VALID"), expected, "float32")
+    check(minicnn.image.rgb_to_hsv(np.abs(images)), tf.image.rgb_to_hsv(np.abs(images)), "float32")
+    check(minicnn.image.ssim(images, images, 1.0, 3), tf.image.ssim(images, images, 1.0, 3), "float32")
+
+
+def test_what_padding_and_colors_refuse() -> None:
+    images = np.ones((2, 4, 5, 3), "float32")
+    sides = dict.fromkeys(["left_padding", "right_padding"], 0)
+    for module in (ops, keras.ops):
+        with pytest.raises(ValueError, match="Must specify exactly two of top_padding, bottom_padding, target_height"):
+            module.image.pad_images(images, top_padding=1, **sides)
+        with pytest.raises(ValueError, match="bottom_padding must be >= 0"):
+            module.image.pad_images(images, top_padding=3, target_height=6, **sides)
+        with pytest.raises(ValueError, match="target_width must be >= 0"):
+            module.image.crop_images(images, 0, 3, 0, 3)
+        with pytest.raises(ValueError, match="Invalid images dtype: expected float dtype"):
+            module.image.rgb_to_hsv(images.astype("uint8"))
+        with pytest.raises(ValueError, match="must have positive height and width"):
+            module.image.resize(images, (0, 3))
+        with pytest.raises(TypeError, match="Expected an int or a tuple"):
+            module.image.extract_patches(images, "3")
 
 
 SIGNALS_OF_3, IMAGES_OF_3 = (2, 8, 3), (2, 6, 8, 3)
@@ -1210,11 +1255,17 @@ def test_infinity_has_a_name(axis: Any) -> None:
 
 def test_what_norms_and_gray_images_refuse() -> None:
     x = np.ones((3, 4), "float32")
-    with pytest.raises(ValueError, match=r"Invalid `ord` argument for a norm along the axes \(0, 1\).*Received: ord=2"):
-        ops.norm(x, 2)
-    with pytest.raises(ValueError, match=r"Invalid `ord` argument.*Received: ord='nuc'"):
-        ops.norm(x, "nuc", axis=1)
+    with pytest.raises(ValueError, match="axis 2 is out of bounds"):  # in Keras TensorFlow's own error
+        ops.logsumexp(x, axis=2)
     for module in (ops, keras.ops):
+        with pytest.raises(ValueError, match=r"Invalid `ord` argument for matrix norm.*Received: ord=3"):
+            module.norm(x, 3)
+        with pytest.raises(ValueError, match=r"Invalid `ord` argument for vector norm.*Received: ord='?nuc"):
+            module.norm(x, "nuc", axis=1)
+        with pytest.raises(ValueError, match="Invalid axis values"):
+            module.norm(x[None], 1)
+        with pytest.raises(ValueError, match="Argument `order` must be an int >= 1"):
+            module.normalize(x, order=0)
         with pytest.raises(ValueError, match="Invalid channel size: expected 3"):
             module.image.rgb_to_grayscale(np.ones((2, 4, 4, 2), "float32"))
 

@@ -21,8 +21,11 @@ def standardize_padding(padding: Any, allow_causal: bool = False) -> str:
     return name
 
 
-def standardize_data_format(data_format: Any, layer_name: str) -> str:
+def standardize_data_format(data_format: Any, layer_name: str | None = None) -> str:
     """The format "channels_last" or "channels_first", however it is capitalised; None for `config.image_data_format()`.
+
+    Args:
+        layer_name: that the error says, where it is a layer's.
 
     Raises:
         ValueError: for anything else.
@@ -31,7 +34,7 @@ def standardize_data_format(data_format: Any, layer_name: str) -> str:
     if name not in ("channels_first", "channels_last"):
         raise ValueError(
             "The `data_format` argument must be one of ('channels_first', 'channels_last'). "
-            f"Received: data_format={data_format!r}. Layer: '{layer_name}'."
+            f"Received: data_format={data_format!r}." + ("" if layer_name is None else f" Layer: '{layer_name}'.")
         )
     return name
 

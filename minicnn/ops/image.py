@@ -9,13 +9,14 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import ops as kernels
+from minicnn.layers.arguments import standardize_data_format
 from minicnn.ops.base import namespace, op
 from minicnn.ops.elementwise import cast, multiply, round, saturate_cast
-from minicnn.ops.image_filters import batched, gaussian_blur, scale_and_translate, sobel_edges, ssim
+from minicnn.ops.image_filters import batched, gaussian_blur, on_channels_last, scale_and_translate, sobel_edges, ssim
 from minicnn.ops.image_maps import affine_transform, elastic_transform, map_coordinates, perspective_transform
 from minicnn.ops.nn import conv
 from minicnn.ops.reductions import sum
-from minicnn.ops.shaping import expand_dims, get_item, moveaxis, pad, squeeze
+from minicnn.ops.shaping import expand_dims, get_item, pad, squeeze
 from minicnn.shapes import largest_window
 
 __all__ = [
@@ -113,6 +114,8 @@ def resize(
     if len(size) != 2:
         raise ValueError(f"Argument `size` must be a tuple of two elements (height, width). Received: size={size}")
     size = (int(size[0]), int(size[1]))
+    if min(size) <= 0:
+        raise ValueError(f"`size` must have positive height and width. Received: size={size}")
 
     def fitted(x: Any) -> Any:
         H, W = x.shape[1:3]
@@ -124,7 +127,7 @@ def resize(
             x = pad(x, [[0, 0], *([side, side] for side in sides), [0, 0]], constant_values=fill_value) if any(sides) else x
         return _at_size(x, size, interpolation, antialias)
 
-    return _channels_last(lambda x: batched(fitted, x), images, data_format)
+    return on_channels_last(fitted, images, data_format)
 
 
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
@@ -147,7 +150,7 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
         y = sum(multiply(y, np.array([0.2989, 0.587, 0.114], str(y.dtype))), axis=-1, keepdims=True)
         return cast(y, x.dtype) if whole else y
 
-    return _channels_last(gray, images, data_format)
+    return on_channels_last(gray, images, data_format)
 
 
 @op("images")
@@ -198,42 +201,103 @@ def _(dy: Any, saved: Any) -> Any:
     return xp.stack([part.sum(axis=-1) for part in parts], axis=-1)
 
 
-def _channels_last(function: Any, images: Any, data_format: str | None) -> Any:
-    """`function` of images whose channels are the last axis."""
-    if data_format != "channels_first":
-        return function(images)
-    return moveaxis(function(moveaxis(images, -3, -1)), -1, -3)
+def _colors(x: Any) -> Any:
+    """Images (N, H, W, 3) as they are.
+
+    Raises:
+        ValueError: for images of another number of channels, or of whole numbers.
+    """
+    if x.shape[-1] != 3:
+        raise ValueError(f"Input images must have 3 channels, but received images with {x.shape[-1]} channels.")
+    if str(x.dtype)[:5] != "float":
+        raise ValueError(f"Invalid images dtype: expected float dtype. Received: images.dtype={x.dtype}")
+    return x
 
 
 def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
     """Red, green and blue, between 0 and 1, as hue (in turns), saturation and value: see `kernels.adjust_hsv`."""
-    return _channels_last(_rgb_to_hsv, images, data_format)
+    return on_channels_last(lambda x: _rgb_to_hsv(_colors(x)), images, data_format)
 
 
 def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
     """The reverse of `rgb_to_hsv`."""
-    return _channels_last(_hsv_to_rgb, images, data_format)
+    return on_channels_last(lambda x: _hsv_to_rgb(_colors(x)), images, data_format)
+
+
+def _sides(size: int | None, sign: int, given: dict[str, int | None]) -> tuple[int, int]:
+    """How much to put (`sign` 1) or to take (-1) before and behind an axis: of both and of the new size, two are given.
+
+    Raises:
+        ValueError: for more or fewer than two of them, for one that would be negative, and for a new size of an axis whose
+            size is unknown.
+    """
+    said = ", ".join(f"{name}={value}" for name, value in given.items())
+    if list(given.values()).count(None) != 1:
+        raise ValueError(f"Must specify exactly two of {', '.join(given)}. Received: {said}")
+    for name, value in given.items():
+        if value is not None and value < 0:
+            raise ValueError(f"{name} must be >= 0. Received: {said}")
+    before, behind, target = given.values()
+    if target is not None:
+        if size is None:
+            raise ValueError(f"{list(given)[-1]} is for images of a known size. Received: {said}")
+        rest = sign * (target - size)
+        before, behind = (rest - behind, behind) if before is None else (before, rest - before)
+    sides = int(before or 0), int(behind or 0)
+    for name, value in zip(given, (*sides, 0 if size is None else size + sign * (sides[0] + sides[1]))):
+        if value < 0:
+            raise ValueError(f"{name} must be >= 0. Received: {said}, which makes it {value} for images of size {size}")
+    return sides
 
 
 def pad_images(
-    images: Any, top_padding: int = 0, left_padding: int = 0, bottom_padding: int = 0, right_padding: int = 0
+    images: Any,
+    top_padding: int | None = None,
+    left_padding: int | None = None,
+    bottom_padding: int | None = None,
+    right_padding: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
 ) -> Any:
-    """Images with so many rows and columns of zeros around them."""
-    sides = [[top_padding, bottom_padding], [left_padding, right_padding]]
-    return batched(lambda x: pad(x, [[0, 0], *sides, [0, 0]]), images)
+    """Images with rows and columns of zeros around them: of either two say, of both sides and the target, what the third is.
+
+    Raises:
+        ValueError: for more or fewer than two of them, and where one would be negative.
+    """
+
+    def padded(x: Any) -> Any:
+        named_rows = {"top_padding": top_padding, "bottom_padding": bottom_padding, "target_height": target_height}
+        named_columns = {"left_padding": left_padding, "right_padding": right_padding, "target_width": target_width}
+        rows, columns = _sides(x.shape[1], 1, named_rows), _sides(x.shape[2], 1, named_columns)
+        return pad(x, [[0, 0], list(rows), list(columns), [0, 0]])
+
+    return on_channels_last(padded, images, data_format)
 
 
 def crop_images(
-    images: Any, top_cropping: int = 0, left_cropping: int = 0, bottom_cropping: int = 0, right_cropping: int = 0
+    images: Any,
+    top_cropping: int | None = None,
+    left_cropping: int | None = None,
+    bottom_cropping: int | None = None,
+    right_cropping: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
 ) -> Any:
-    """Images without so many rows and columns at their sides."""
+    """Images without some rows and columns at their sides, said as in `pad_images`.
 
-    def crop(x: Any) -> Any:
-        H, W = x.shape[1:3]
-        rows, columns = slice(top_cropping, H - bottom_cropping), slice(left_cropping, W - right_cropping)
-        return get_item(x, (slice(None), rows, columns))
+    Raises:
+        ValueError: as there.
+    """
 
-    return batched(crop, images)
+    def cropped(x: Any) -> Any:
+        named_rows = {"top_cropping": top_cropping, "bottom_cropping": bottom_cropping, "target_height": target_height}
+        named_columns = {"left_cropping": left_cropping, "right_cropping": right_cropping, "target_width": target_width}
+        (top, bottom), (left, right) = _sides(x.shape[1], -1, named_rows), _sides(x.shape[2], -1, named_columns)
+        return get_item(x, (slice(None), slice(top, -bottom or None), slice(left, -right or None)))
+
+    return on_channels_last(cropped, images, data_format)
 
 
 def extract_patches(
@@ -243,8 +307,10 @@ def extract_patches(
 
     It is a convolution whose kernels each take one pixel of the window.
     """
-    if not isinstance(size, int) and len(size) == 3:
+    if isinstance(size, (tuple, list)) and len(size) == 3:
         return extract_patches_3d(images, size, strides, dilation_rate, padding, data_format)
+    if not isinstance(size, (int, tuple, list)):
+        raise TypeError(f"Invalid `size` argument. Expected an int or a tuple. Received: size={size!r}")
     size = (size, size) if isinstance(size, int) else tuple(size)
     return batched(lambda x: _windows(x, size, strides, dilation_rate, padding, data_format), images)
 
@@ -263,7 +329,7 @@ def extract_patches_3d(
 
 
 def _windows(x: Any, size: tuple[int, ...], strides: Any, dilation: Any, padding: str, data_format: str | None) -> Any:
-    C = x.shape[1 if data_format == "channels_first" else -1]
+    C = x.shape[1 if standardize_data_format(data_format) == "channels_first" else -1]
     outputs = math.prod(size) * C
     kernel = np.eye(outputs, dtype="float32").reshape(*size, C, outputs)
     return conv(x, kernel, size if strides is None else strides, padding, data_format, dilation)

@@ -8,12 +8,13 @@ import numpy as np
 
 from minicnn import config, registry
 from minicnn.backends.reference.image import resampling_filter
+from minicnn.layers.arguments import standardize_data_format
 from minicnn.layers.color import gaussian_kernel
 from minicnn.ops.base import namespace, op
 from minicnn.ops.elementwise import add, cast, divide, multiply, square, subtract
 from minicnn.ops.nn import depthwise_conv
 from minicnn.ops.reductions import mean
-from minicnn.ops.shaping import expand_dims, pad, reshape, squeeze, transpose
+from minicnn.ops.shaping import expand_dims, moveaxis, pad, reshape, squeeze, transpose
 
 
 def batched(function: Any, images: Any) -> Any:
@@ -28,10 +29,17 @@ def batched(function: Any, images: Any) -> Any:
     return function(images)
 
 
+def on_channels_last(function: Any, images: Any, data_format: str | None) -> Any:
+    """`function` of images (N, H, W, C), or one, in a format (None: `config.image_data_format()`); the result in that, too."""
+    if standardize_data_format(data_format) == "channels_last":
+        return batched(function, images)
+    return moveaxis(batched(function, moveaxis(images, -3, -1)), -1, -3)
+
+
 def _filtered(images: Any, kernel: np.ndarray, padding: str) -> Any:
     """Each channel of images (N, H, W, C) under one kernel (KH, KW)."""
     own = np.repeat(kernel.astype(str(images.dtype))[:, :, None, None], images.shape[-1], axis=2)
-    return depthwise_conv(images, own, 1, padding)
+    return depthwise_conv(images, own, 1, padding, "channels_last")
 
 
 def _gaussian(size: Any, sigma: Any) -> np.ndarray:
@@ -47,23 +55,18 @@ def gaussian_blur(images: Any, kernel_size: Any = (3, 3), sigma: Any = (1.0, 1.0
         sigma: the standard deviations along columns and rows, in pixels.
     """
     kernel = _gaussian(kernel_size, sigma)
-
-    def blur(x: Any) -> Any:
-        x = transpose(x, (0, 2, 3, 1)) if data_format == "channels_first" else x
-        y = _filtered(x, kernel, "same")
-        return transpose(y, (0, 3, 1, 2)) if data_format == "channels_first" else y
-
-    return batched(blur, images)
+    return on_channels_last(lambda x: _filtered(x, kernel, "same"), images, data_format)
 
 
 def sobel_edges(images: Any, data_format: str | None = None) -> Any:
     """How much brighter images (N, H, W, C) get downwards and to the right: (N, H, W, C, 2). Source: Sobel & Feldman 1968."""
-    x = transpose(images, (0, 2, 3, 1)) if data_format == "channels_first" else images
+    first = standardize_data_format(data_format) == "channels_first"
+    x = transpose(images, (0, 2, 3, 1)) if first else images
     down = np.outer([-1.0, 0.0, 1.0], [1.0, 2.0, 1.0])
     kernel = np.repeat(np.stack([down, down.T], -1)[:, :, None].astype(str(x.dtype)), x.shape[-1], axis=2)
-    y = depthwise_conv(pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect"), kernel)
+    y = depthwise_conv(pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect"), kernel, 1, "valid", "channels_last")
     y = reshape(y, (-1, *x.shape[1:], 2))
-    return transpose(y, (0, 3, 1, 2, 4)) if data_format == "channels_first" else y
+    return transpose(y, (0, 3, 1, 2, 4)) if first else y
 
 
 def ssim(
@@ -87,7 +90,7 @@ def ssim(
     if len(image1.shape) == 3:
         one, two = expand_dims(image1, 0), expand_dims(image2, 0)
         return squeeze(ssim(one, two, max_val, filter_size, filter_sigma, k1, k2, data_format), 0)
-    if data_format == "channels_first":
+    if standardize_data_format(data_format) == "channels_first":
         image1, image2 = transpose(image1, (0, 2, 3, 1)), transpose(image2, (0, 2, 3, 1))
     kernel = _gaussian((filter_size,) * 2, (filter_sigma,) * 2)
     c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2

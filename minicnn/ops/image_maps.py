@@ -15,9 +15,9 @@ from minicnn.layers.color import gaussian_kernel
 from minicnn.layers.distortion import elastic_fields
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.ops.base import namespace, op
-from minicnn.ops.elementwise import add, convert_to_tensor, floor, multiply, round, subtract
-from minicnn.ops.image_filters import batched
-from minicnn.ops.shaping import expand_dims, transpose, unstack
+from minicnn.ops.elementwise import add, cast, convert_to_tensor, floor, multiply, round, subtract
+from minicnn.ops.image_filters import on_channels_last
+from minicnn.ops.shaping import expand_dims, unstack
 from minicnn.seeds import SeedGenerator
 
 
@@ -38,15 +38,6 @@ def _(dy: Any, saved: Any) -> Any:
 def _check(value: str, known: Any, argument: str) -> None:
     if value not in known:
         raise ValueError(f"Invalid value for argument `{argument}`. Expected of one {set(known)}. Received: {argument}={value}")
-
-
-def _mapped_images(images: Any, maps: Any, codes: tuple[int, int, float], data_format: str | None) -> Any:
-    def warp(x: Any) -> Any:
-        x = transpose(x, (0, 2, 3, 1)) if data_format == "channels_first" else x
-        y = _warp(x, maps, *codes)
-        return transpose(y, (0, 3, 1, 2)) if data_format == "channels_first" else y
-
-    return batched(warp, images)
 
 
 def affine_transform(
@@ -71,7 +62,8 @@ def affine_transform(
     _check(fill_mode, FILL_MODES, "fill_mode")
     maps = convert_to_tensor(transform)
     maps = maps if len(maps.shape) == 2 else expand_dims(maps, 0)
-    return _mapped_images(images, maps, (INTERPOLATIONS[interpolation], FILL_MODES[fill_mode], float(fill_value)), data_format)
+    codes = INTERPOLATIONS[interpolation], FILL_MODES[fill_mode], float(fill_value)
+    return on_channels_last(lambda x: _warp(x, maps, *codes), images, data_format)
 
 
 def perspective_transform(
@@ -94,7 +86,8 @@ def perspective_transform(
             f"Received start_points.shape={start.shape}, end_points.shape={end.shape}"
         )
     maps = _homography(start.reshape(-1, 4, 2), end.reshape(-1, 4, 2))
-    return _mapped_images(images, maps, (INTERPOLATIONS[interpolation], 0, float(fill_value)), data_format)
+    codes = INTERPOLATIONS[interpolation], FILL_MODES["constant"], float(fill_value)
+    return on_channels_last(lambda x: _warp(x, maps, *codes), images, data_format)
 
 
 def _homography(start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -135,6 +128,7 @@ def map_coordinates(inputs: Any, coordinates: Any, order: int, fill_mode: str = 
         order: 0, the nearest element, or 1, linear between the neighbours. fill_mode, fill_value: see `affine_transform`.
     """
     _check(fill_mode, FILL_MODES, "fill_mode")
+    inputs, coordinates = convert_to_tensor(inputs), convert_to_tensor(coordinates)
     if coordinates.shape[0] != len(inputs.shape):
         raise ValueError(
             "First dim of `coordinates` must be the same as the rank of `inputs`. Received inputs with shape: "
@@ -147,6 +141,7 @@ def map_coordinates(inputs: Any, coordinates: Any, order: int, fill_mode: str = 
         return _gathered(inputs, round(coordinates), code, fill_value)
     first = floor(coordinates)
     upper = unstack(subtract(coordinates, first), axis=0)
+    whole = str(inputs.dtype)[:5] != "float"
     y: Any = None
     for corner in itertools.product((0, 1), repeat=len(upper)):
         shift = np.array(corner, str(first.dtype)).reshape(-1, *[1] * (len(coordinates.shape) - 1))
@@ -154,7 +149,7 @@ def map_coordinates(inputs: Any, coordinates: Any, order: int, fill_mode: str = 
         for side, weight in zip(corner, upper):
             part = multiply(part, weight if side else subtract(1.0, weight))
         y = part if y is None else add(y, part)
-    return y
+    return cast(round(y), inputs.dtype) if whole else y
 
 
 @op("images")
@@ -192,12 +187,10 @@ def elastic_transform(
     keys = (generator.next_key(), generator.next_key())
 
     def distort(x: Any) -> Any:
-        x = transpose(x, (0, 2, 3, 1)) if data_format == "channels_first" else x
         like = backends.asarray(np.asarray(x))
         width = backends.asarray(np.array([sigma], "float64"))
         kernel = gaussian_kernel(6 * int(sigma) | 1, width)
         down, right = elastic_fields(like, 0 * width + alpha, width, kernel, keys)
-        y = _displaced(x, down, right, INTERPOLATIONS[interpolation], FILL_MODES[fill_mode], float(fill_value))
-        return transpose(y, (0, 3, 1, 2)) if data_format == "channels_first" else y
+        return _displaced(x, down, right, INTERPOLATIONS[interpolation], FILL_MODES[fill_mode], float(fill_value))
 
-    return batched(distort, images)
+    return on_channels_last(distort, images, data_format)

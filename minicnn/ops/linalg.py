@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import config
 from minicnn.ops.base import namespace, op
-from minicnn.ops.elementwise import log, multiply
+from minicnn.ops.elementwise import absolute, divide, log, maximum, multiply, sqrt, square
 from minicnn.ops.products import _t, matmul
 from minicnn.ops.rearranging import diagonal
-from minicnn.ops.reductions import norm, sum
-from minicnn.ops.shaping import eye, ndim, reshape, swapaxes
+from minicnn.ops.reductions import Axis, _axes, max, min, sum, vector_norm
+from minicnn.ops.shaping import expand_dims, eye, moveaxis, ndim, reshape, squeeze, swapaxes
 
 __all__ = [
     "cholesky",
@@ -408,3 +409,47 @@ def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     M, N = x.shape[-2:]
     K = min(M, N)
     return _split(_svd(x, full_matrices), (M, M if full_matrices else K), (K,), (N if full_matrices else K, N))
+
+
+def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The length of the vectors along an axis, or the norm of the matrices along two (all axes, for None).
+
+    Args:
+        ord: of vectors see `reductions.vector_norm`. Of matrices None or "fro" (the root of the sum of squares); 1 or
+            infinity, the largest sum of sizes of a column, or of a row; 2, the largest singular value; -1, minus infinity
+            and -2, the smallest of these; or "nuc", the sum of the singular values.
+
+    Raises:
+        ValueError: for another `ord`, and for more than two axes with any.
+    """
+    axes = _axes(axis, ndim(x))
+    if len(axes) == 1 or ord in (None, "euclidean") or (len(axes) == 2 and ord == "fro"):
+        return vector_norm(x, None if ord == "fro" and len(axes) == 2 else ord, axes, keepdims)
+    if len(axes) != 2:
+        raise ValueError(f"Invalid axis values: a norm has one or two axes with `ord`. Received: axis={axis}, ord={ord!r}")
+    if ord in ("nuc", 2, -2):
+        values = _singular_values(moveaxis(x, axes, (-2, -1)))
+        y = {"nuc": sum, 2: max, -2: min}[ord](values, -1)
+        return expand_dims(y, tuple(sorted(axes))) if keepdims else y
+    if ord not in (1, -1, "inf", np.inf, -np.inf):
+        raise ValueError(
+            "Invalid `ord` argument for matrix norm. Expected None, 'fro', 'nuc', 1, 2 or inf, or minus one of these numbers. "
+            f"Received: ord={ord!r}"
+        )
+    rows, columns = axes if ord in (1, -1) else axes[::-1]
+    y = (max if ord in (1, "inf", np.inf) else min)(sum(absolute(x), rows, True), columns, True)
+    return y if keepdims else squeeze(y, axes)
+
+
+def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Any:
+    """x divided by its `norm` of an order along an axis, at least `epsilon`.
+
+    Raises:
+        ValueError: for an order that is no whole number from 1 on.
+    """
+    if not isinstance(order, int) or order < 1:
+        raise ValueError(f"Argument `order` must be an int >= 1. Received: order={order}")
+    least = config.epsilon() if epsilon is None else epsilon
+    if order == 2:
+        return divide(x, sqrt(maximum(sum(square(x), axis, True), least**2)))
+    return divide(x, maximum(norm(x, order, axis, True), least))

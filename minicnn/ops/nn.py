@@ -14,15 +14,16 @@ from minicnn.backends import ops as kernels
 from minicnn.backends import volumes
 from minicnn.backends.reference.im2col import col2im, im2col
 from minicnn.backends.types import Window, window_over
+from minicnn.layers.arguments import standardize_data_format
 from minicnn.ops.base import Op, op
 from minicnn.ops.elementwise import add, log10, multiply, rsqrt, square, subtract, where
+from minicnn.ops.linalg import normalize as normalize
 from minicnn.ops.products import einsum
 from minicnn.ops.rearranging import depth_to_space as depth_to_space  # as `keras.ops.nn` has it, too
 from minicnn.ops.rearranging import space_to_depth as space_to_depth
-from minicnn.ops.reductions import max, mean
+from minicnn.ops.reductions import cumsum, max, mean
 from minicnn.ops.reductions import moments as moments
-from minicnn.ops.reductions import normalize as normalize
-from minicnn.ops.shaping import expand_dims, reshape, squeeze, transpose
+from minicnn.ops.shaping import expand_dims, ones_like, repeat, reshape, squeeze, transpose
 
 # --- activations ------------------------------------------------------------------------
 
@@ -76,12 +77,13 @@ def _window(x: Any, size: Any, strides: Any, padding: str, dilation: Any = 1, gr
 
 def _last(x: Any, data_format: str | None) -> Any:
     """What was given, with the channels last."""
-    return transpose(x, (0, *range(2, len(x.shape)), 1)) if data_format == "channels_first" else x
+    first = standardize_data_format(data_format) == "channels_first"
+    return transpose(x, (0, *range(2, len(x.shape)), 1)) if first else x
 
 
 def _back(y: Any, data_format: str | None) -> Any:
     space = range(1, len(y.shape) - 1)
-    return transpose(y, (0, len(space) + 1, *space)) if data_format == "channels_first" else y
+    return transpose(y, (0, len(space) + 1, *space)) if standardize_data_format(data_format) == "channels_first" else y
 
 
 @op("inputs", "kernel")
@@ -434,15 +436,42 @@ def psnr(x1: Any, x2: Any, max_val: float) -> Any:
 
 
 def dot_product_attention(
-    query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, scale: float | None = None
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
 ) -> Any:
     """softmax(query @ key.T * scale + bias) @ value for each head; all of the shape (N, T, heads, size).
 
+    Key and value may have fewer heads, each of which several heads of the query look at (Ainslie et al. 2023,
+    arXiv:2305.13245).
+
     Args:
         mask: where it is false, nothing is looked at. scale: default 1 / sqrt(size).
+        is_causal: whether nothing behind a query's own place is looked at.
+        flash_attention: not True: there is one way to compute it.
+
+    Raises:
+        ValueError: for inputs of other than four axes, and for `flash_attention=True`.
     """
+    if flash_attention:
+        raise ValueError("`flash_attention=True` is not supported: minicnn has one way to compute attention.")
+    if len(query.shape) != 4:
+        raise ValueError(
+            "`dot_product_attention` only supports 4D inputs. "
+            f"Received: query.shape={query.shape}, key.shape={key.shape}, value.shape={value.shape}."
+        )
+    if key.shape[2] != query.shape[2]:
+        key, value = (repeat(one, query.shape[2] // one.shape[2], axis=2) for one in (key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     logits = einsum("bthd,bshd->bhts", multiply(query, scale), key)
     logits = logits if bias is None else add(logits, bias)
     logits = logits if mask is None else where(mask, logits, -1e9)
+    if is_causal:
+        row, column = (cumsum(ones_like(logits), axis) for axis in (-2, -1))
+        logits = where(column <= row, logits, -1e9)
     return einsum("bhts,bshd->bthd", softmax(logits), value)

@@ -11,12 +11,14 @@ from minicnn import config
 from minicnn.ops.base import namespace, op
 from minicnn.ops.elementwise import (
     absolute,
+    cast,
     divide,
     exp,
     isfinite,
     log,
-    maximum,
     multiply,
+    not_equal,
+    power,
     sqrt,
     square,
     stop_gradient,
@@ -29,10 +31,18 @@ Axis = Any  # an int, several of them, or None for all
 
 
 def _axes(axis: Axis, count: int) -> tuple[int, ...]:
-    """Axes counted from 0."""
+    """Axes counted from 0.
+
+    Raises:
+        ValueError: for one that a tensor of so many axes has not.
+    """
     if axis is None:
         return tuple(range(count))
-    return tuple(one % count for one in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    for one in axes:
+        if not -count <= one < count:
+            raise ValueError(f"axis {one} is out of bounds for a tensor of {count} dimensions. Received: axis={axis}")
+    return tuple(one % count for one in axes)
 
 
 def _spread(dy: Any, like: Any, axes: tuple[int, ...]) -> Any:
@@ -161,49 +171,27 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def vector_norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The length of the vectors along axes (of all elements, for None): Euclidean, or with `ord` 1 or infinity.
+    """The length of the vectors along axes (of all elements, for None): (sum of |x|**ord)**(1 / ord), by default of order 2.
+
+    Args:
+        ord: a number; infinity for the largest |x|, minus infinity for the smallest, 0 for how many are not 0.
 
     Raises:
-        ValueError: for another `ord`.
+        ValueError: for any other text than "inf", and TensorFlow's "euclidean".
     """
-    if ord in (None, 2, "fro", "euclidean"):
+    if ord in (None, 2, "euclidean"):
         return sqrt(sum(square(x), axis, keepdims))
     if ord == 1:
         return sum(absolute(x), axis, keepdims)
     if ord in ("inf", np.inf):
         return max(absolute(x), axis, keepdims)
-    raise ValueError(f"Invalid `ord` argument. Expected one of None, 2, 'fro', 'euclidean', 1, inf. Received: ord={ord!r}")
-
-
-def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The length of the vectors along an axis, or the norm of the matrices along two (all axes, for None).
-
-    Args:
-        ord: of vectors None or 2 (Euclidean), 1 or infinity. Of matrices None or "fro" (the root of the sum of squares), 1 or
-            infinity: the largest sum of sizes of a column, or of a row.
-
-    Raises:
-        ValueError: for another `ord`, such as a matrix's 2, its largest singular value.
-    """
-    axes = _axes(axis, len(x.shape))
-    if len(axes) == 1 or ord in (None, "fro", "euclidean"):
-        return vector_norm(x, ord, axis, keepdims)
-    if len(axes) != 2 or ord not in (1, "inf", np.inf):
-        raise ValueError(
-            f"Invalid `ord` argument for a norm along the axes {axes}. Expected None or 'fro', or of two axes 1 or inf. "
-            f"Received: ord={ord!r}"
-        )
-    rows, columns = axes if ord == 1 else axes[::-1]
-    y = max(sum(absolute(x), rows, True), columns, True)
-    return y if keepdims else squeeze(y, axes)
-
-
-def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Any:
-    """x divided by its length along an axis, at least `epsilon`."""
-    least = config.epsilon() if epsilon is None else epsilon
-    if order == 2:
-        return divide(x, sqrt(maximum(sum(square(x), axis, True), least**2)))
-    return divide(x, maximum(norm(x, order, axis, True), least))
+    if ord == -np.inf:
+        return min(absolute(x), axis, keepdims)
+    if isinstance(ord, str):
+        raise ValueError(f"Invalid `ord` argument for vector norm. Expected a number or 'inf'. Received: ord={ord!r}")
+    if ord == 0:
+        return sum(cast(not_equal(x, 0), getattr(x, "dtype", None) or config.floatx()), axis, keepdims)
+    return power(sum(power(absolute(x), ord), axis, keepdims), 1 / ord)
 
 
 def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:

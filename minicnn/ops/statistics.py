@@ -242,7 +242,7 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
     n, m = x1.shape[0], x2.shape[0]
     if mode != "valid":
         x1 = pad(x1, [[m - 1, m - 1]])
-    y = reshape(conv(reshape(x1, (1, -1, 1)), reshape(x2, (-1, 1, 1))), (-1,))
+    y = reshape(conv(reshape(x1, (1, -1, 1)), reshape(x2, (-1, 1, 1)), data_format="channels_last"), (-1,))
     if mode != "same":
         return y
     count = n if n > m else m

@@ -6,6 +6,7 @@ for the same seed, as everywhere.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from minicnn.tf.boxes import (
     non_max_suppression,
     sample_distorted_bounding_box,
 )
+from minicnn.tf.nn import LAST
 
 __all__ = ["IMAGE", "between", "convert_image_dtype"]
 
@@ -54,7 +56,7 @@ def resize(
     if method != "nearest" and str(images.dtype)[:5] != "float":
         images = ops.cast(images, "float32")
     if method != "area":
-        return ops.image.resize(images, size, method, antialias)
+        return ops.image.resize(images, size, method, antialias, data_format=LAST)
     return batched(lambda x: resize_by_area(x, (int(size[0]), int(size[1]))), images)
 
 
@@ -88,7 +90,7 @@ def pad_to_bounding_box(image: Any, offset_height: int, offset_width: int, targe
             f"`pad_to_bounding_box` takes a target that holds the image. Received: offset ({top}, {left}), "
             f"target ({height}, {width}), for an image of ({H}, {W})"
         )
-    return ops.image.pad_images(image, top, left, bottom, right)
+    return ops.image.pad_images(image, top, left, bottom, right, data_format=LAST)
 
 
 def central_crop(image: Any, central_fraction: float) -> Any:
@@ -164,7 +166,7 @@ def crop_and_resize(
 
 def extract_patches(images: Any, sizes: Any, strides: Any, rates: Any, padding: str) -> Any:
     """The windows of images, each as one vector; sizes, strides and rates are (1, rows, columns, 1)."""
-    return ops.image.extract_patches(images, tuple(sizes[1:3]), tuple(strides[1:3]), tuple(rates[1:3]), padding.lower())
+    return ops.image.extract_patches(images, tuple(sizes[1:3]), tuple(strides[1:3]), tuple(rates[1:3]), padding.lower(), LAST)
 
 
 def flip_left_right(image: Any) -> Any:
@@ -238,9 +240,9 @@ def _in_hsv(image: Any, change: Any) -> Any:
     """An RGB image of whom `change` made other hues and saturations."""
 
     def recolored(x: Any) -> Any:
-        hsv = ops.image.rgb_to_hsv(x)
+        hsv = ops.image.rgb_to_hsv(x, LAST)
         hue, saturation, value = (ops.get_item(hsv, (..., slice(i, i + 1))) for i in range(3))
-        return ops.image.hsv_to_rgb(ops.concatenate([*change(hue, saturation), value], axis=-1))
+        return ops.image.hsv_to_rgb(ops.concatenate([*change(hue, saturation), value], axis=-1), LAST)
 
     return _as_floats(image, recolored)
 
@@ -289,7 +291,7 @@ def total_variation(images: Any) -> Any:
 def image_gradients(image: Any) -> tuple[Any, Any]:
     """The differences to the pixel below and to that on the right, of the image's shape: zero in the last row and column."""
     down, right = _differences(image)
-    return ops.image.pad_images(down, bottom_padding=1), ops.image.pad_images(right, right_padding=1)
+    return ops.pad(down, [[0, 0], [0, 1], [0, 0], [0, 0]]), ops.pad(right, [[0, 0], [0, 0], [0, 1], [0, 0]])
 
 
 def psnr(a: Any, b: Any, max_val: float) -> Any:
@@ -392,5 +394,11 @@ _STATELESS = (
 )
 _NAMED = {own.__name__: own for own in _OWN} | {f"stateless_{own.__name__}": own for own in _STATELESS}
 
-IMAGE = SimpleNamespace(**{name: getattr(ops.image, name) for name in ops.image.__all__})
+IMAGE = SimpleNamespace(
+    **{
+        name: functools.partial(one, data_format=LAST) if "data_format" in inspect.signature(one).parameters else one
+        for name, one in vars(ops.image).items()
+        if name in ops.image.__all__
+    }
+)
 IMAGE.__dict__.update({name: named(own) if inspect.isfunction(own) else own for name, own in _NAMED.items()})

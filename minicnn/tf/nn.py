@@ -15,6 +15,8 @@ from minicnn.tf.arguments import named
 
 __all__ = ["NN", "l2_normalize"]
 
+LAST = "channels_last"  # whatever Keras's switch says
+
 
 def _middle(sizes: Any, rank: int = 2) -> tuple[int, ...]:
     """(rows, columns), or of volumes (slices, rows, columns), of TensorFlow's ways to say them."""
@@ -43,7 +45,7 @@ def conv2d(input: Any, filters: Any, strides: Any, padding: Any, data_format: An
     """`ops.conv` of images."""
     _check(data_format)
     x, padding = _placed(input, padding)
-    return ops.conv(x, filters, _middle(strides), padding, None, _middle(dilations or 1))
+    return ops.conv(x, filters, _middle(strides), padding, LAST, _middle(dilations or 1))
 
 
 def depthwise_conv2d(
@@ -52,7 +54,7 @@ def depthwise_conv2d(
     """`ops.depthwise_conv` of images."""
     _check(data_format)
     x, padding = _placed(input, padding)
-    return ops.depthwise_conv(x, filter, _middle(strides), padding, None, _middle(dilations or 1))
+    return ops.depthwise_conv(x, filter, _middle(strides), padding, LAST, _middle(dilations or 1))
 
 
 def conv2d_transpose(input: Any, filters: Any, output_shape: Any, strides: Any, padding: str = "SAME") -> Any:
@@ -65,7 +67,7 @@ def conv2d_transpose(input: Any, filters: Any, output_shape: Any, strides: Any, 
 
 
 def _transposed(x: Any, filters: Any, output_shape: Any, strides: Any, padding: str) -> Any:
-    y = ops.conv_transpose(x, filters, strides, padding.lower())
+    y = ops.conv_transpose(x, filters, strides, padding.lower(), data_format=LAST)
     if tuple(y.shape[1:-1]) != tuple(int(size) for size in output_shape[1:-1]):
         raise ValueError(f"The transposed convolution's result has the shape {y.shape}. Received: output_shape={output_shape}")
     return y
@@ -87,12 +89,12 @@ def _pooled(kind: Any, x: Any, ksize: Any, strides: Any, padding: Any, data_form
     x, padding = _placed(x, padding, fill)
     (window, channels), (steps, step) = _split_channels(ksize), _split_channels(strides)
     if _middle(window) != (1, 1) or _middle(steps) != (1, 1):
-        x = kind(x, _middle(window), _middle(steps), padding)
+        x = kind(x, _middle(window), _middle(steps), padding, LAST)
     if (channels, step) == (1, 1):
         return x
     sizes = ops.shape(x)
     rows = ops.reshape(x, (-1, sizes[1] * sizes[2], sizes[3], 1))  # an image whose columns are the channels
-    pooled = kind(rows, (1, channels), (1, step), padding)
+    pooled = kind(rows, (1, channels), (1, step), padding, LAST)
     return ops.reshape(pooled, (-1, sizes[1], sizes[2], pooled.shape[2]))
 
 
@@ -181,7 +183,7 @@ def conv1d(input: Any, filters: Any, stride: Any, padding: str, data_format: str
     """`ops.conv` of signals (N, L, C)."""
     if data_format != "NWC":
         raise ValueError(f'minicnn stores signals as "NWC". Received: data_format={data_format!r}')
-    return ops.conv(input, filters, _one(stride), padding.lower(), None, _one(dilations or 1))
+    return ops.conv(input, filters, _one(stride), padding.lower(), LAST, _one(dilations or 1))
 
 
 def _one(size: Any) -> int:
@@ -192,12 +194,12 @@ def _one(size: Any) -> int:
 
 def convolution(input: Any, filters: Any, strides: Any = None, padding: str = "VALID", dilations: Any = None) -> Any:
     """`ops.conv` of images, signals or volumes."""
-    return ops.conv(input, filters, strides or 1, padding.lower(), None, dilations or 1)
+    return ops.conv(input, filters, strides or 1, padding.lower(), LAST, dilations or 1)
 
 
 def atrous_conv2d(value: Any, filters: Any, rate: int, padding: str) -> Any:
     """A convolution whose kernel's places are `rate` pixels apart."""
-    return ops.conv(value, filters, 1, padding.lower(), None, rate)
+    return ops.conv(value, filters, 1, padding.lower(), LAST, rate)
 
 
 def separable_conv2d(
@@ -209,18 +211,18 @@ def separable_conv2d(
 
 def max_pool1d(input: Any, ksize: Any, strides: Any, padding: str) -> Any:
     """`ops.max_pool` of signals (N, L, C)."""
-    return ops.max_pool(input, _one(ksize), _one(strides), padding.lower())
+    return ops.max_pool(input, _one(ksize), _one(strides), padding.lower(), LAST)
 
 
 def avg_pool1d(input: Any, ksize: Any, strides: Any, padding: str) -> Any:
     """`ops.average_pool` of signals (N, L, C)."""
-    return ops.average_pool(input, _one(ksize), _one(strides), padding.lower())
+    return ops.average_pool(input, _one(ksize), _one(strides), padding.lower(), LAST)
 
 
 def conv3d(input: Any, filters: Any, strides: Any, padding: str, data_format: Any = "NDHWC", dilations: Any = None) -> Any:
     """`ops.conv` of volumes."""
     _check(data_format, "NDHWC")
-    return ops.conv(input, filters, _middle(strides, 3), padding.lower(), None, _middle(dilations or 1, 3))
+    return ops.conv(input, filters, _middle(strides, 3), padding.lower(), LAST, _middle(dilations or 1, 3))
 
 
 def conv3d_transpose(
@@ -234,13 +236,13 @@ def conv3d_transpose(
 def max_pool3d(input: Any, ksize: Any, strides: Any, padding: str, data_format: Any = "NDHWC") -> Any:
     """`ops.max_pool` of volumes."""
     _check(data_format, "NDHWC")
-    return ops.max_pool(input, _middle(ksize, 3), _middle(strides, 3), padding.lower())
+    return ops.max_pool(input, _middle(ksize, 3), _middle(strides, 3), padding.lower(), LAST)
 
 
 def avg_pool3d(input: Any, ksize: Any, strides: Any, padding: str, data_format: Any = "NDHWC") -> Any:
     """`ops.average_pool` of volumes."""
     _check(data_format, "NDHWC")
-    return ops.average_pool(input, _middle(ksize, 3), _middle(strides, 3), padding.lower())
+    return ops.average_pool(input, _middle(ksize, 3), _middle(strides, 3), padding.lower(), LAST)
 
 
 def pool(input: Any, window_shape: Any, pooling_type: str, strides: Any = None, padding: str = "VALID") -> Any:
@@ -248,7 +250,7 @@ def pool(input: Any, window_shape: Any, pooling_type: str, strides: Any = None, 
     kinds = {"MAX": ops.max_pool, "AVG": ops.average_pool}
     if pooling_type not in kinds:
         raise ValueError(f'`pooling_type` must be "MAX" or "AVG". Received: pooling_type={pooling_type!r}')
-    return kinds[pooling_type](input, window_shape, strides or 1, padding.lower())
+    return kinds[pooling_type](input, window_shape, strides or 1, padding.lower(), LAST)
 
 
 def local_response_normalization(

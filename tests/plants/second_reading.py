@@ -474,7 +474,7 @@ PLANTS = [
     ),
     Plant(
         "rows_are_normalized_by_their_euclidean_length",
-        "ops/reductions.py",
+        "ops/linalg.py",
         "return divide(x, maximum(norm(x, order, axis, True), least))",
         "return divide(x, maximum(norm(x, 2, axis, True), least))",
         ("tests/test_ops.py::test_further_arguments",),

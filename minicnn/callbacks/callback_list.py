@@ -44,6 +44,8 @@ class CallbackList(Callback):
         if add_progbar and not any(isinstance(callback, ProgbarLogger) for callback in self.callbacks):
             self.callbacks.append(ProgbarLogger())
         self._hooks: dict[str, list[tuple[Callable[..., Any], bool]]] = {}
+        self.steps_per_execution = 1  # the callbacks hear of the first and of the last of so many batches
+        self._unsaid: tuple[str, int, Any] | None = None  # the end of the last batch, as long as they have not
         self._find_hooks()
         if model is not None:
             self.set_model(model)
@@ -134,6 +136,21 @@ class CallbackList(Callback):
                 plain = _plain(logs)
             method(position, logs=plain)
 
+    def _begin(self, hook: str, batch: int, logs: Any) -> None:
+        if batch % self.steps_per_execution == 0:
+            self._call(hook, batch, logs)
+
+    def _end(self, hook: str, batch: int, logs: Any) -> None:
+        self._unsaid = hook, batch, logs
+        if (batch + 1) % self.steps_per_execution == 0:
+            self.end_batches()
+
+    def end_batches(self) -> None:
+        """After the last batch: tell of its end, if `steps_per_execution` left that open."""
+        unsaid, self._unsaid = self._unsaid, None
+        if unsaid is not None:
+            self._call(*unsaid)
+
     def _call_all(self, hook: str, *arguments: Any, logs: Any) -> None:
         plain = _plain(logs)
         for method, _ in self._hooks[hook]:
@@ -146,23 +163,23 @@ class CallbackList(Callback):
         self._call("on_batch_end", batch, logs)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._call("on_train_batch_begin", batch, logs)
+        self._begin("on_train_batch_begin", batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """`logs`: a dict, or a function that returns it and is called only if a callback needs it."""
-        self._call("on_train_batch_end", batch, logs)
+        self._end("on_train_batch_end", batch, logs)
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._call("on_test_batch_begin", batch, logs)
+        self._begin("on_test_batch_begin", batch, logs)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._call("on_test_batch_end", batch, logs)
+        self._end("on_test_batch_end", batch, logs)
 
     def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._call("on_predict_batch_begin", batch, logs)
+        self._begin("on_predict_batch_begin", batch, logs)
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._call("on_predict_batch_end", batch, logs)
+        self._end("on_predict_batch_end", batch, logs)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._call_all("on_epoch_begin", epoch, logs=logs)

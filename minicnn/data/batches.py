@@ -37,18 +37,24 @@ class PyDataset:
         raise NotImplementedError(f"{type(self).__name__} needs a method `__getitem__(self, index)`.")
 
     def __len__(self) -> int:
-        """How many batches there are."""
+        """How many batches there are.
+
+        Raises:
+            TypeError: if they have no end.
+        """
         if type(self).num_batches is PyDataset.num_batches:
             raise NotImplementedError(f"{type(self).__name__} needs a method `__len__(self)`.")
+        if self.num_batches is None:
+            raise TypeError(f"{type(self).__name__} has no length: its batches have no end.")
         return int(self.num_batches)
 
     @property
-    def num_batches(self) -> int:
-        """How many batches there are."""
+    def num_batches(self) -> int | None:
+        """How many batches there are; a class that returns None has no last one."""
         return self.__dict__["num_batches"] if "num_batches" in self.__dict__ else len(self)
 
     @num_batches.setter
-    def num_batches(self, value: int) -> None:  # programs keep their count under this name, for `__len__` to return
+    def num_batches(self, value: int | None) -> None:  # programs keep their count under this name, for `__len__` to return
         self.__dict__["num_batches"] = value
 
     def on_epoch_begin(self) -> None:

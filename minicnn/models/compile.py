@@ -26,9 +26,6 @@ from minicnn.variables import Variable
 
 __all__ = ["Compilable"]
 
-# Arguments of Keras's `compile` that steer TensorFlow's execution: accepted, and without meaning here.
-_EXECUTION_ARGUMENTS = {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}
-
 
 class Compilable:
     """A graph of layers that can be compiled; `Trainer` inherits from it and adds the loop.
@@ -62,6 +59,7 @@ class Compilable:
         self.compiled = False
         self.optimizer: Any = None
         self.loss: Any = None
+        self.steps_per_execution = 1
         self._means = RunningMeans()
         self._compile_arguments: dict[str, Any] = {}
         self._passes_done = 0
@@ -77,6 +75,10 @@ class Compilable:
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str | bool = "auto",
+        auto_scale_loss: bool = True,
         **kwargs: Any,
     ) -> None:
         """Choose how to train. May be called again at any time: the weights stay, and training is counted anew, so that
@@ -88,20 +90,23 @@ class Compilable:
             loss_weights: factors of the outputs' losses, as list or dict.
             metrics: names ("accuracy"), `Metric`s or functions; lists or dicts of lists for several outputs.
             weighted_metrics: likewise, weighted by sample weights.
-            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras's sake, without effect.
+            steps_per_execution: how many batches pass from one call of the callbacks to the next, which see the last of them.
+            run_eagerly, jit_compile, auto_scale_loss: accepted for Keras's sake, without effect.
 
         Raises:
-            ValueError: for a name that is not known, or an argument that is not supported.
+            ValueError: for a name that is not known, an argument that is not supported, or less than one step.
         """
-        unknown = set(kwargs) - _EXECUTION_ARGUMENTS
-        if unknown:
-            raise ValueError(f"Argument(s) not recognized by `compile()`: {', '.join(sorted(unknown))}. Received: {kwargs}")
+        if not isinstance(steps_per_execution, (int, np.integer)) or steps_per_execution < 1:
+            raise ValueError(f"`steps_per_execution` must be a positive integer. Received: {steps_per_execution!r}")
+        if kwargs:
+            raise ValueError(f"Argument(s) not recognized by `compile()`: {', '.join(sorted(kwargs))}. Received: {kwargs}")
         arguments = {
             "optimizer": optimizer,
             "loss": loss,
             "loss_weights": loss_weights,
             "metrics": metrics,
             "weighted_metrics": weighted_metrics,
+            "steps_per_execution": int(steps_per_execution),
         }
         names = getattr(self, "output_names", None)
         new_optimizer = optimizers.get(optimizer)
@@ -111,7 +116,7 @@ class Compilable:
             compiled_loss = OutputLosses(loss, loss_weights, names)
             compiled_metrics = OutputMetrics(metrics, weighted_metrics, names)
         # Everything was understood: only now does anything change.
-        self.optimizer, self.loss = new_optimizer, loss
+        self.optimizer, self.loss, self.steps_per_execution = new_optimizer, loss, int(steps_per_execution)
         self._compile_arguments = arguments
         self._means = RunningMeans(compiled_loss, compiled_metrics)
         self.compiled = True
@@ -135,6 +140,7 @@ class Compilable:
             loss_weights=config.get("loss_weights"),
             metrics=_map_leaves(_metric_of, config.get("metrics")),
             weighted_metrics=_map_leaves(_metric_of, config.get("weighted_metrics")),
+            steps_per_execution=config.get("steps_per_execution", 1),
         )
         if self.built:
             self.optimizer.build(self.trainable_weights)

@@ -296,7 +296,12 @@ class SequenceBatches(_Source):
     """
 
     def __init__(self, source: Any, split: Callable[[Any], Batch], shuffle: bool, seed: int, limit: int | None) -> None:
-        super().__init__(len(source), limit, getattr(source, "batch_size", None))
+        length = _length(source)
+        if length is None and limit is None:
+            raise ValueError(
+                f"{type(source).__name__} has no last batch: `steps_per_epoch`, or `steps`, says how many an epoch has."
+            )
+        super().__init__(length, limit, getattr(source, "batch_size", None))
         self.source, self.split, self.shuffle, self.seed = source, split, shuffle, seed
 
     def get_state(self) -> dict[str, Any]:
@@ -320,7 +325,10 @@ class SequenceBatches(_Source):
             self.source.on_epoch_end()
 
     def _pass(self) -> Generator[Batch, None, None]:
-        self.length = len(self.source)
+        self.length = _length(self.source)
+        if self.length is None:
+            for index in itertools.count(self.position):
+                yield self.split(self.source[index])
         order = np.arange(self.length)
         if self.shuffle:
             np.random.Generator(np.random.Philox(key=np.array([self.seed, self.passes], np.uint64))).shuffle(order)
@@ -336,7 +344,7 @@ def _has_own_epoch_end(kind: type) -> bool:
 
 def make_batches(
     data: tuple[Any, Any, Any],
-    names: tuple[list[str], list[str]],
+    names: tuple[list[str], list[str], list[str]],
     batch_size: int | None,
     shuffle: bool | str,
     seed: int,
@@ -346,7 +354,7 @@ def make_batches(
     """The adapter that fits what the user passed.
 
     Args:
-        data: x, y, sample_weight. names: of the inputs; of the outputs.
+        data: x, y, sample_weight. names: as of `as_batch`.
         steps: batches an epoch.
         targets: whether more than x is read of what an iterable yields.
 

@@ -80,22 +80,42 @@ def names_in(data: Any, known: list[str] | None, name: str) -> list[str]:
     return [name]
 
 
-def as_batch(x: Any, y: Any, sample_weight: Any, names: tuple[list[str], list[str]]) -> Batch:
+def with_unread(y: Any, names: list[str], unread: list[str], size: int) -> Any:
+    """Targets as a list, with zeros (N,) for those that nobody reads, of which the data need hold none.
+
+    Args:
+        y: the targets of all outputs, or of those that are read alone. unread: outputs without a loss and a metric.
+    """
+    read = [name for name in names if name not in unread]
+    parts = y if isinstance(y, (dict, list, tuple)) else [y]
+    if not isinstance(parts, dict):
+        known = names if len(parts) == len(names) else read
+        if len(parts) != len(known):
+            return y
+        parts = dict(zip(known, parts))
+    elif any(name not in parts for name in read):
+        return y
+    return [np.zeros(size, "float32") if name in unread and parts.get(name) is None else parts[name] for name in names]
+
+
+def as_batch(x: Any, y: Any, sample_weight: Any, names: tuple[list[str], list[str], list[str]]) -> Batch:
     """Data, of one batch or a whole set, as arrays in the order of the model's inputs and outputs.
 
     Args:
-        names: of the inputs; of the outputs.
+        names: of the inputs; of the outputs; of the outputs whose targets nobody reads.
 
     Raises:
         ValueError: for data that are missing, of no samples or of different numbers of them, and for NaN pixels.
     """
-    names = names_in(x, names[0], "x"), names_in(y, names[1], "y")
-    weight_names = names[1] if isinstance(sample_weight, (list, tuple, dict)) else ["sample_weight"]
-    arrays_x = as_arrays(x, names[0], "input")
-    arrays_y, weights = as_arrays(y, names[1], "output"), as_arrays(sample_weight, weight_names, "sample_weight")
+    inputs, outputs, unread = names_in(x, names[0], "x"), names_in(y, names[1], "y"), names[2]
+    weight_names = outputs if isinstance(sample_weight, (list, tuple, dict)) else ["sample_weight"]
+    arrays_x = as_arrays(x, inputs, "input")
     assert arrays_x is not None
+    if unread and y is not None:
+        y = with_unread(y, outputs, unread, len(arrays_x[0]))
+    arrays_y, weights = as_arrays(y, outputs, "output"), as_arrays(sample_weight, weight_names, "sample_weight")
     check_lengths(arrays_x, arrays_y, weights)
-    check_finite(arrays_x, names[0], "input")
+    check_finite(arrays_x, inputs, "input")
     return arrays_x, arrays_y, weights
 
 

@@ -97,6 +97,11 @@ class OutputLosses:
             if isinstance(loss, str):
                 self.losses[i] = losses.resolve(loss, tuple(targets[i].shape), output_shapes[i])
 
+    def unread(self, measured: list[str]) -> list[str]:
+        """The outputs that have neither a loss nor a metric (are not `measured`), beside others that have one."""
+        lonely = [name for name, loss in zip(self.names, self.losses) if loss is None and name not in measured]
+        return lonely if len(lonely) < len(self.names) else []
+
     def check_targets(self, targets: list[Any], output_shapes: list[Shape]) -> None:
         """Raise ValueError for targets, still on the host, that no prediction can have."""
         for loss, target, shape in zip(self.losses, targets, output_shapes):

@@ -67,6 +67,11 @@ class OutputMetrics:
                     self.built.append((output, metric, weighted))
 
     @property
+    def measured(self) -> list[str]:
+        """The outputs that have a metric."""
+        return [name for lists, _ in self.asked for name, asked in zip(self.names, lists) if asked]
+
+    @property
     def metrics(self) -> list[Any]:
         return [metric for _, metric, _ in self.built or []]
 

@@ -109,6 +109,7 @@ class Run:
                 hooks.on_train_batch_end(index, model._logs)  # computed only if a callback reads them
                 if model.stop_training:
                     break
+            hooks.end_batches()
             if not begun:
                 if epoch == first and not self.resumed:
                     raise ValueError(

@@ -229,11 +229,12 @@ class Trainer(OwnSteps):
         return make_batches(data, self._names, batch_size, shuffle, self._shuffle_seed, steps, targets)
 
     @property
-    def _names(self) -> tuple[list[str], list[str]]:
-        """Of inputs and outputs, as messages about data say them."""
+    def _names(self) -> tuple[list[str], list[str], list[str]]:
+        """Of inputs and outputs, as messages about data say them, and of the outputs whose targets nobody reads."""
         open_ended = self._learns_its_inputs()  # from the data: it may be any number of them
         names = getattr(self, "input_names", None), getattr(self, "output_names", None)
-        return (names[0] or [], names[1] or []) if open_ended else (names[0] or ["x"], names[1] or ["y"])
+        unread = self._compiled_loss.unread(self._compiled_metrics.measured) if self._compiled_loss else []
+        return (names[0] or [], names[1] or [], unread) if open_ended else (names[0] or ["x"], names[1] or ["y"], unread)
 
     def _targets(self, y: list[Any] | None) -> Any:
         """The targets, checked."""
@@ -248,9 +249,11 @@ class Trainer(OwnSteps):
     def _hooks(self, given: Any, verbose: str | int, epochs: int, source: Any, history: bool = False) -> CallbackList:
         if isinstance(given, CallbackList):
             return given
-        return CallbackList(
+        hooks = CallbackList(
             given, add_history=history, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs, steps=source.steps
         )
+        hooks.steps_per_execution = self.steps_per_execution
+        return hooks
 
     def fit_generator(
         self,
@@ -312,6 +315,7 @@ class Trainer(OwnSteps):
                 hooks.on_test_batch_end(index, self._logs)
                 if self.stop_evaluating:
                     break
+            hooks.end_batches()
         if index < 0:
             raise ValueError("Expected data with at least one batch. Received an empty dataset or an exhausted generator.")
         logs = self._logs()
@@ -347,6 +351,7 @@ class Trainer(OwnSteps):
                 hooks.on_predict_batch_end(index, {"outputs": packed})
                 if self.stop_predicting:
                     break
+            hooks.end_batches()
         hooks.on_predict_end()
         if not parts:
             raise ValueError("Expected data with at least one batch. Received an empty dataset or an exhausted generator.")

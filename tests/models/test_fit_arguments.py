@@ -47,6 +47,18 @@ def sequence(k, *arrays):
     return Batches()
 
 
+def endless(k):
+    """Batches of numbers from 0 on."""
+
+    class Batches(k.utils.PyDataset):
+        num_batches = None
+
+        def __getitem__(self, index):
+            return in_batches(X, Y)[index % 5]
+
+    return Batches()
+
+
 def dataset(k, *arrays):
     import tensorflow as tf
 
@@ -68,6 +80,13 @@ def two_outputs(k):
     x = k.Input((6,))
     h = k.layers.Dense(5, activation="tanh", kernel_regularizer="l2")(x)
     return k.Model(x, [k.layers.Dense(3, activation="softmax", name="kind")(h), k.layers.Dense(2, name="size")(h)])
+
+
+def with_features(k):
+    """A class and, without a loss, what it is read from."""
+    x = k.Input((6,))
+    h = k.layers.Dense(5, activation="tanh", name="features")(x)
+    return k.Model(x, [k.layers.Dense(3, activation="softmax", name="kind")(h), h])
 
 
 def regularized(k):
@@ -133,6 +152,7 @@ ONE_HOT = {"loss": "categorical_crossentropy"}
 VALIDATION = {"validation_data": (X_VAL, Y_VAL)}
 TWO = {"build": two_outputs, "y": [Y, Z]}
 TWO_LOSSES = {"loss": ["sparse_categorical_crossentropy", "mse"], "metrics": None}
+ONE_LOSS = {"loss": ["sparse_categorical_crossentropy", None], "metrics": None}
 CASES = {
     # how many batches, of what size
     "batch size": Case(),
@@ -155,6 +175,7 @@ CASES = {
     "a sequence with steps": Case(
         x=lambda k: sequence(k, X, Y), steps_per_epoch=3, epochs=5, warns=RUNS_OUT, **OTHERS | {"shuffle": False}
     ),
+    "a sequence without an end": Case(x=endless, steps_per_epoch=4, **OTHERS | {"shuffle": False}),
     # validation
     "validation split": Case(validation_split=0.3),
     "validation split of weighted samples": Case(validation_split=0.3, sample_weight=WEIGHT),
@@ -200,6 +221,11 @@ CASES = {
         sample_weight=[WEIGHT, 2 - WEIGHT],
         **TWO,
     ),
+    "two outputs, a target": Case(compile=ONE_LOSS, build=with_features),
+    "two outputs, a target in a list": Case(
+        compile=ONE_LOSS, build=with_features, y=[Y, None], validation_data=(X_VAL, [Y_VAL])
+    ),
+    "two outputs, a target by its name": Case(compile=ONE_LOSS, build=with_features, y={"kind": Y}),
     # the optimizer at the end of a step, and of training
     "averaged weights": Case(optimizer=ema),
     "averaged weights, now and then": Case(optimizer=lambda k, model: ema(k, model, ema_overwrite_frequency=4)),
@@ -237,6 +263,33 @@ def test_fit_is_keras(name):
     case = CASES[name]
     ours, theirs = twins(case.build)
     assert_same_run(ours, theirs, *(case.run(k, model) for k, model in ((minicnn, ours), (keras, theirs))))
+
+
+def heard_by(k, model, steps):
+    """What the callbacks hear of batches: their numbers, and at their ends the loss."""
+    said = []
+    listener = k.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: said.append(batch),
+        on_train_batch_end=lambda batch, logs: said.append((batch, round(logs["loss"], 4))),
+    )
+    listener.on_test_batch_begin, listener.on_test_batch_end = listener.on_train_batch_begin, listener.on_train_batch_end
+    listener.on_predict_batch_end = lambda batch, logs: said.append((batch,))
+    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=steps)
+    arguments = {"batch_size": 5, "verbose": 0, "callbacks": [listener]}
+    model.fit(X, Y, shuffle=False, epochs=2, validation_data=(X_VAL[:15], Y_VAL[:15]), **arguments)
+    model.predict(X, **arguments)
+    return said
+
+
+def test_callbacks_hear_of_the_first_and_the_last_of_several_batches():
+    ours, theirs = twins()
+    heard = heard_by(minicnn, ours, 3)
+    assert heard == heard_by(keras, theirs, 3)
+    assert ours.get_compile_config()["steps_per_execution"] == 3
+    numbers = [one if isinstance(one, int) else one[:1] for one in heard_by(minicnn, ours, 4)]
+    assert numbers[:6] == [0, (3,), 4, (7,), 8, (8,)]  # the last one, which has no others
+    with pytest.raises(ValueError, match=r"`steps_per_execution` must be a positive integer\. Received: 0"):
+        ours.compile("sgd", "mse", steps_per_execution=0)
 
 
 # --- what Keras cannot be asked: it shuffles otherwise, and takes no class weights beside others --------------
@@ -443,7 +496,7 @@ def test_half_floats_whose_sum_overflows_are_data_like_others():
 
 
 def sources():
-    arguments = {"names": (["x"], ["y"]), "seed": 5, "steps": None, "batch_size": None}
+    arguments = {"names": (["x"], ["y"], []), "seed": 5, "steps": None, "batch_size": None}
     names = {
         "arrays": {"x": X, "y": Y, "batch_size": BATCH, "shuffle": True},
         "arrays with steps": {"x": X, "y": Y, "batch_size": BATCH, "shuffle": True, "steps": 3},

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minicnn
 from minicnn import backends, losses, metrics
 from minicnn.backends import memory
 from minicnn.variables import Variable
@@ -652,3 +653,36 @@ def test_a_result_of_nothing_is_keras_s(name):
     options = {key: SAMPLE[key] for key in needed(name)}
     ours, theirs = (getattr(module, name)(**options).result() for module in (metrics, keras.metrics))
     np.testing.assert_array_equal(ours, np.asarray(theirs))
+
+
+def holding(module):
+    """A metric whose state lies in lists and dicts, and in what is put there later."""
+
+    class Holding(module.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="holding")
+            self.parts, self.by_name = [], {"sum": module.metrics.Sum(name="all")}
+            self.parts.append(module.metrics.Mean(name="first"))
+            self.more = {"more": [module.Variable(0.0), module.Variable(1.0)]}
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.parts[0].update_state(y_pred)
+            self.by_name["sum"].update_state(y_pred)
+            self.more["more"][0].assign(2.0)
+
+        def result(self):
+            return self.parts[0].result() + self.by_name["sum"].result()
+
+    return Holding()
+
+
+def test_what_a_metric_holds_in_lists_and_dicts_is_its_state():
+    results = []
+    for module in (minicnn, keras):
+        metric = holding(module)
+        assert len(metric.variables) == 5
+        metric.update_state(np.zeros(2), np.array([1.0, 3.0], "float32"))
+        before = float(metric.result())
+        metric.reset_state()
+        results.append((before, float(metric.result()), sorted(float(np.asarray(one)) for one in metric.variables)))
+    assert results[0] == results[1] == (6.0, 0.0, [0.0] * 5)

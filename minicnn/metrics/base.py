@@ -37,19 +37,11 @@ class Metric:
         self.name = name or registry.unique_name(registry.snake_case(type(self).__name__))
         self.dtype = str(np.dtype(dtype or config.floatx()))
         self._variables: list[Variable] = []
-        self._metrics: list[Metric] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "update_state" in cls.__dict__:
             cls.update_state = _in_a_call(cls.update_state)  # type: ignore[method-assign]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Variables and metrics that a user's metric assigns to its attributes are part of its state.
-        held = self.__dict__.get("_metrics" if isinstance(value, Metric) else "_variables")
-        if isinstance(value, (Metric, Variable)) and held is not None and not any(value is item for item in held):
-            held.append(value)
-        super().__setattr__(name, value)
 
     def add_variable(
         self, shape: Any = (), initializer: Any = None, dtype: Any = None, aggregation: str = "sum", name: str | None = None
@@ -78,7 +70,12 @@ class Metric:
 
     @property
     def variables(self) -> list[Variable]:
-        return [*self._variables, *(variable for metric in self._metrics for variable in metric.variables)]
+        # Variables and metrics that a user's metric has in its attributes, and in lists and dicts there, belong to its state.
+        held = flatten_struct(list(vars(self).values()))
+        own = [item for item in held if isinstance(item, Variable)]
+        metrics = {id(item): item for item in held if isinstance(item, Metric)}
+        found = [*own, *(variable for metric in metrics.values() for variable in metric.variables)]
+        return list({id(variable): variable for variable in found}.values())
 
     def reset_state(self) -> None:
         """Start again: every variable becomes 0."""

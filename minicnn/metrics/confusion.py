@@ -119,7 +119,7 @@ class _ConfusionMetric(Metric):
         self.init_thresholds = thresholds
         given: Any = default if thresholds is None else thresholds
         given = list(given) if isinstance(given, (list, tuple)) else [given]
-        invalid = [each for each in given if thresholds is not None and not 0 <= each <= 1]
+        invalid = [each for each in given if thresholds is not None and (each is None or not 0 <= each <= 1)]
         if invalid:
             raise ValueError(f"Threshold values must be in [0, 1]. Received: {invalid}")
         self.thresholds = [float(each) for each in given]

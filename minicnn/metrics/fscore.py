@@ -60,9 +60,11 @@ class FBetaScore(Metric):
     def _build(self, y_true_shape: Shape, y_pred_shape: Shape) -> None:
         if self._variables:
             return
-        if len(y_pred_shape) != 2 or len(y_true_shape) != 2:
+        is_open = None in (y_pred_shape[-1], y_true_shape[-1])
+        if len(y_pred_shape) != 2 or len(y_true_shape) != 2 or is_open:
             raise ValueError(
-                "FBetaScore expects 2D inputs with shape (batch_size, output_dim). Received input "
+                "FBetaScore expects 2D inputs with shape (batch_size, output_dim)"
+                f"{', with output_dim fully defined (not None)' if is_open else ''}. Received input "
                 f"shapes: y_pred.shape={y_pred_shape} and y_true.shape={y_true_shape}."
             )
         shape = () if self.average == "micro" else y_pred_shape[1:]

@@ -325,11 +325,12 @@ class SequenceBatches(_Source):
             self.source.on_epoch_end()
 
     def _pass(self) -> Generator[Batch, None, None]:
-        self.length = _length(self.source)
-        if self.length is None:
+        self.length = length = _length(self.source)
+        if length is None:
             for index in itertools.count(self.position):
                 yield self.split(self.source[index])
-        order = np.arange(self.length)
+            return
+        order = np.arange(length)
         if self.shuffle:
             np.random.Generator(np.random.Philox(key=np.array([self.seed, self.passes], np.uint64))).shuffle(order)
         for index in order[self.position :]:

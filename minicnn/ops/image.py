@@ -242,7 +242,10 @@ def _sides(size: int | None, sign: int, given: dict[str, int | None]) -> tuple[i
         if size is None:
             raise ValueError(f"{list(given)[-1]} is for images of a known size. Received: {said}")
         rest = sign * (target - size)
-        before, behind = (rest - behind, behind) if before is None else (before, rest - before)
+        if before is None:
+            before = rest - int(behind or 0)
+        else:
+            behind = rest - before
     sides = int(before or 0), int(behind or 0)
     for name, value in zip(given, (*sides, 0 if size is None else size + sign * (sides[0] + sides[1]))):
         if value < 0:

@@ -137,8 +137,15 @@ def bernoulli(shape: Any, p: float = 0.5, dtype: Any = None, seed: Any = None) -
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-    """inputs / (1 - rate) where kept, else 0."""
-    return inputs * bernoulli(noise_shape or size_of(inputs), 1 - rate, seed=seed) / (1 - rate)
+    """inputs / (1 - rate) where kept, else 0.
+
+    Args:
+        noise_shape: of what is drawn, which the inputs' shape is broadcast from; None stands for their size, there or within.
+    """
+    sizes = size_of(inputs)
+    shape = [own if size is None else size for size, own in zip(noise_shape or sizes, sizes, strict=True)]
+    kept = bernoulli(tuple(shape), 1 - rate, inputs.dtype, seed)
+    return inputs * kept / (1 - rate) if rate < 1 else inputs * kept
 
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None, name: Any = None) -> Any:

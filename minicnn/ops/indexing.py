@@ -187,17 +187,26 @@ def _segments(name: str, what: str, reduction: str, start: Any, gradient: Any) -
 
     def function(data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False) -> Any:
         xp, ids = namespace(data), segment_ids.astype(int)
+        if ids.ndim != 1:
+            raise ValueError(f"Argument `segment_ids` should be an 1-D vector, got shape: {ids.shape}")
+        if len(ids) != len(data):
+            raise ValueError(
+                f"Argument `segment_ids` and `data` should have same leading dimension. Got {ids.shape} v.s. {data.shape}."
+            )
         count = int(ids.max()) + 1 if num_segments is None else int(num_segments)
         y = xp.full((count, *data.shape[1:]), start(data.dtype), data.dtype)
-        getattr(xp, reduction).at(y, ids, data)
-        return y, (data, y, ids)
+        rows = xp.flatnonzero(ids >= 0)
+        getattr(xp, reduction).at(y, ids[rows], data[rows])
+        return y, (data, y, ids[rows], rows)
 
     def backward(dy: Any, saved: Any) -> Any:
-        data, y, ids = saved
-        return gradient(dy[ids], data, y, ids), None
+        data, y, ids, rows = saved
+        dx = namespace(dy).zeros_like(data)
+        dx[rows] = gradient(dy[ids], data[rows], y, ids)
+        return dx, None
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"y[i] = the {what} of all data[j] whose segment_ids[j] is i, of i below `num_segments`."
+    function.__doc__ = f"y[i] = the {what} of all data[j] whose segment_ids[j] is i; -1 is none."
     return op("data", "segment_ids")(function).gradient(backward)
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from minicnn import config
+from minicnn.ops import reductions
 from minicnn.ops.base import namespace, op
-from minicnn.ops.elementwise import absolute, divide, log, maximum, multiply, sqrt, square
+from minicnn.ops.elementwise import absolute, add, divide, log, maximum, multiply, sqrt, square
 from minicnn.ops.products import _t, matmul
 from minicnn.ops.rearranging import diagonal
-from minicnn.ops.reductions import Axis, _axes, max, min, sum, vector_norm
-from minicnn.ops.shaping import expand_dims, eye, moveaxis, ndim, reshape, squeeze, swapaxes
+from minicnn.ops.reductions import Axis, _axes, sum, vector_norm
+from minicnn.ops.shaping import expand_dims, eye, moveaxis, ndim, reshape, squeeze, swapaxes, zeros_like
 
 __all__ = [
     "cholesky",
@@ -124,7 +125,7 @@ def _(dy: Any, saved: Any) -> Any:
 
 def _solution(name: str, a: Any, b: Any, triangle: str | None) -> Any:
     _check_square(name, a)
-    is_vector = ndim(b) == ndim(a) - 1
+    is_vector = ndim(b) == ndim(a) - 1 and ndim(b) > 0
     if b.shape[-1 if is_vector else -2] != a.shape[-1] or (not is_vector and ndim(b) != ndim(a)):
         raise ValueError(
             f"`{name}` takes a (..., M, M) and b (..., M) or (..., M, N). Received: a.shape={tuple(a.shape)}, "
@@ -271,7 +272,8 @@ def cholesky(x: Any, upper: bool = False) -> Any:
 
 def cholesky_inverse(x: Any, upper: bool = False) -> Any:
     """The inverse of a matrix, from its Cholesky factor: inv(x @ x'), or inv(x' @ x) with `upper`."""
-    inverse = solve_triangular(x, eye(x.shape[-1], dtype=x.dtype), lower=not upper)
+    identity = add(zeros_like(x), eye(x.shape[-1], dtype=x.dtype))  # one for each matrix of a batch, whose size is unknown
+    inverse = solve_triangular(x, identity, lower=not upper)
     turned = swapaxes(inverse, -1, -2)
     return matmul(inverse, turned) if upper else matmul(turned, inverse)
 
@@ -315,7 +317,11 @@ def qr(x: Any, mode: str = "reduced") -> tuple[Any, Any]:
         mode: "reduced", q (..., M, K) and r (..., K, N) with K = min(M, N); or "complete", with K = M.
     """
     if mode not in ("reduced", "complete"):
-        raise ValueError(f"`mode` argument value not supported. Expected one of 'reduced', 'complete'. Received: mode={mode}")
+        raise ValueError(
+            f"`mode` argument value not supported. Expected one of {{'reduced', 'complete'}}. Received: mode={mode}"
+        )
+    if ndim(x) < 2:
+        raise ValueError(f"Input should have rank >= 2. Received: x.shape={tuple(x.shape)}")
     M, N = x.shape[-2:]
     K = M if mode == "complete" else min(M, N)
     q, r = _split(_qr(x, mode), (M, K), (K, N))
@@ -429,7 +435,7 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
         raise ValueError(f"Invalid axis values: a norm has one or two axes with `ord`. Received: axis={axis}, ord={ord!r}")
     if ord in ("nuc", 2, -2):
         values = _singular_values(moveaxis(x, axes, (-2, -1)))
-        y = {"nuc": sum, 2: max, -2: min}[ord](values, -1)
+        y = {"nuc": sum, 2: reductions.max, -2: reductions.min}[ord](values, -1)
         return expand_dims(y, tuple(sorted(axes))) if keepdims else y
     if ord not in (1, -1, "inf", np.inf, -np.inf):
         raise ValueError(
@@ -437,7 +443,8 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
             f"Received: ord={ord!r}"
         )
     rows, columns = axes if ord in (1, -1) else axes[::-1]
-    y = (max if ord in (1, "inf", np.inf) else min)(sum(absolute(x), rows, True), columns, True)
+    largest = reductions.max if ord in (1, "inf", np.inf) else reductions.min
+    y = largest(sum(absolute(x), rows, True), columns, True)
     return y if keepdims else squeeze(y, axes)
 
 

@@ -112,16 +112,26 @@ def conv(
         ValueError: for another number of axes.
     """
     rank = len(inputs.shape)
-    if rank == 3:
-        one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
-        x = expand_dims(_last(inputs, data_format), 1)
-        return _back(squeeze(_conv2d(x, expand_dims(kernel, 0), one[0], padding, one[1]), 1), data_format)
-    if rank not in (4, 5):
+    if rank not in (3, 4, 5):
         raise ValueError(
             "`conv` takes signals (N, L, C), images (N, H, W, C) or volumes (N, D, H, W, C). "
             f"Received: inputs.shape={inputs.shape}"
         )
-    return _back(_conv2d(_last(inputs, data_format), kernel, strides, padding, dilation_rate), data_format)
+    x = _last(inputs, data_format)
+    _check_channels("conv", x, kernel, kernel.shape[-2], grouped=True)
+    if rank == 3:
+        one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
+        return _back(squeeze(_conv2d(expand_dims(x, 1), expand_dims(kernel, 0), one[0], padding, one[1]), 1), data_format)
+    return _back(_conv2d(x, kernel, strides, padding, dilation_rate), data_format)
+
+
+def _check_channels(name: str, x: Any, kernel: Any, channels: int, grouped: bool = False) -> None:
+    """Raise ValueError unless x, its channels last, has as many as a kernel reads, or, in groups, some times as many."""
+    C = x.shape[-1]
+    if C is not None and (C % channels if grouped and channels else channels != C):
+        raise ValueError(
+            f"`{name}`: the input channels must match the kernel's. Received: {C} channels, kernel.shape={tuple(kernel.shape)}"
+        )
 
 
 def depthwise_conv(
@@ -129,6 +139,7 @@ def depthwise_conv(
 ) -> Any:
     """Convolution of each channel by itself, of images by a kernel (KH, KW, C, multiplier), of signals (K, C, multiplier)."""
     *size, C, multiplier = kernel.shape
+    _check_channels("depthwise_conv", _last(inputs, data_format), kernel, C)
     own = reshape(kernel, (*size, 1, C * multiplier))
     return conv(inputs, own, strides, padding, data_format, dilation_rate)
 
@@ -186,6 +197,7 @@ def conv_transpose(
     if rank not in (3, 4, 5):
         raise ValueError(f"`conv_transpose` takes signals, images or volumes. Received: inputs.shape={inputs.shape}")
     x = _last(inputs, data_format)
+    _check_channels("conv_transpose", x, kernel, kernel.shape[-1])
     if rank != 3:
         return _back(_conv2d_transpose(x, kernel, strides, padding, output_padding, dilation_rate), data_format)
     one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
@@ -386,8 +398,8 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
 
 
 def multi_hot(inputs: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
-    """A set of labels along the last axis as one vector of zeros, with a one at each."""
-    return max(one_hot(inputs, num_classes, axis, dtype), axis=len(inputs.shape) - 1)
+    """A set of labels, along axis 1 (of a vector 0), as one vector of zeros, with a one at each."""
+    return max(one_hot(inputs, num_classes, axis, dtype), axis=min(len(inputs.shape) - 1, 1))
 
 
 @op("y_true", "y_pred")

@@ -214,6 +214,8 @@ _space_to_depth.gradient(_spread)
 
 def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
     """Images (N, H, W, C) as larger ones, (N, H * B, W * B, C / B**2): each pixel's channels become B x B pixels."""
+    if block_size < 2:
+        raise ValueError(f"`block_size` must be at least 2. Received: block_size={block_size}")
     if data_format == "channels_first":
         return transpose(depth_to_space(transpose(x, (0, 2, 3, 1)), block_size), (0, 3, 1, 2))
     if x.shape[-1] % block_size**2:
@@ -224,6 +226,8 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
 def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
     """The reverse of `depth_to_space`: each B x B pixels become one, with B**2 times the channels."""
     B = block_size
+    if B < 2:
+        raise ValueError(f"`block_size` must be at least 2. Received: block_size={B}")
     if data_format == "channels_first":
         return transpose(space_to_depth(transpose(x, (0, 2, 3, 1)), B), (0, 3, 1, 2))
     if any(size is not None and size % B for size in x.shape[1:3]):

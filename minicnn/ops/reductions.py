@@ -262,6 +262,9 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Any, Any]:
 
 @op("targets", "predictions", differentiable=False)
 def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
-    """Whether the target's prediction is among the row's k largest."""
-    own = predictions[np.arange(len(targets)), targets]
-    return (predictions > own[:, None]).sum(axis=1) < k
+    """Whether the target's prediction is among the row's k largest; not so where a prediction is no finite number."""
+    xp, classes = namespace(predictions), predictions.shape[1]
+    targets = targets.astype(int)
+    own = predictions[np.arange(len(targets)), targets.clip(0, classes - 1)]
+    known = (targets >= 0) & (targets < classes) & xp.isfinite(predictions).all(axis=1)
+    return ((predictions > own[:, None]).sum(axis=1) < k) & known

@@ -51,8 +51,8 @@ __version__ = "0.1.0"
 
 # Loaded when first used: what reads files or draws pictures.
 _LAZY = (
-    *("applications", "data", "datasets", "mixed_precision", "preprocessing", "study", "visualization", "wrappers"),
-    "zoo",
+    *("applications", "data", "datasets", "dtype_policies", "mixed_precision", "preprocessing", "study", "visualization"),
+    *("wrappers", "zoo"),
 )
 
 __all__ = [
@@ -78,6 +78,7 @@ __all__ = [
     "constraints",
     "data",
     "datasets",
+    "dtype_policies",
     "function",
     "get_num_threads",
     "initializers",

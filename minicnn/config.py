@@ -111,6 +111,11 @@ class DTypePolicy:
         """The constructor's argument."""
         return {"name": self.name}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DTypePolicy:
+        """The reverse of `get_config`."""
+        return cls(**config)
+
 
 def dtype_policy() -> DTypePolicy:
     """The policy that was set last."""
@@ -162,6 +167,23 @@ enable_traceback_filtering = disable_traceback_filtering
 def is_traceback_filtering_enabled() -> bool:
     """False: see `disable_traceback_filtering`."""
     return False
+
+
+_safe_mode = True
+
+
+def enable_unsafe_deserialization() -> None:
+    """Let files and configs bring the code of Python's lambdas from now on, as `load_model(safe_mode=False)` does for one.
+
+    Only for files whose origin you trust: such code can do whatever this program may do.
+    """
+    global _safe_mode
+    _safe_mode = False
+
+
+def is_safe_mode() -> bool:
+    """Whether nobody called `enable_unsafe_deserialization`."""
+    return _safe_mode
 
 
 def enable_interactive_logging() -> None:

@@ -153,3 +153,13 @@ def unique_name(prefix: str) -> str:
 def clear_names() -> None:
     """Start automatic names again (part of `utils.clear_session`)."""
     _counts.clear()
+
+
+def get_registered_object(
+    name: str, custom_objects: dict[str, Any] | None = None, module_objects: dict[str, Any] | None = None
+) -> Any:
+    """The class or function registered as "package>name"; None if there is none."""
+    for table in (objects_in_scope(), get_custom_objects(), custom_objects or {}, module_objects or {}):
+        if name in table:
+            return table[name]
+    return None

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import registry
+from minicnn.config import is_safe_mode
 
 MODULES = {
     "activation": "keras.activations",
@@ -174,7 +175,7 @@ def _serialize_tuple(values: Any) -> Any:
 
 
 def _load_lambda(config: dict[str, Any]) -> Callable[..., Any]:
-    if _safe.get() is not False:
+    if _safe.get() is not False and is_safe_mode():
         raise ValueError(
             "Requested the deserialization of a Python lambda. This carries a potential risk of arbitrary code execution and "
             "thus it is disallowed by default. If you trust the source of the artifact, you can override this error by passing "

@@ -21,6 +21,7 @@ from minicnn.registry import (
     CustomObjectScope,
     custom_object_scope,
     get_custom_objects,
+    get_registered_object,
     register_keras_serializable,
 )
 from minicnn.registry import registered_name as get_registered_name
@@ -156,16 +157,6 @@ def normalize(x: Any, axis: int = -1, order: int | float = 2) -> np.ndarray:
 def clear_session(free_memory: bool = True) -> None:
     """Start automatic layer names again: the next Conv2D is "conv2d"."""
     registry.clear_names()
-
-
-def get_registered_object(
-    name: str, custom_objects: dict[str, Any] | None = None, module_objects: dict[str, Any] | None = None
-) -> Any:
-    """The class or function registered as "package>name"; None if there is none."""
-    for table in (registry.objects_in_scope(), registry.get_custom_objects(), custom_objects or {}, module_objects or {}):
-        if name in table:
-            return table[name]
-    return None
 
 
 def is_keras_tensor(x: Any) -> bool:

@@ -1060,6 +1060,14 @@ def test_the_limits_leave_room_for_every_file_of_keras(pair, tmp_path):
     assert size < weights_file.expected_bytes(saving.load_model(tmp_path / "m.keras", compile=False)) / 4
 
 
+def test_lambdas_are_loaded_where_the_program_said_so_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(minicnn.config, "_safe_mode", True)
+    minicnn.Sequential([minicnn.Input((2,)), minicnn.layers.Lambda(lambda x: x * 3)]).save(tmp_path / "m.keras")
+    minicnn.config.enable_unsafe_deserialization()
+    again = saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(again(np.ones((1, 2), np.float32)), [[3, 3]])
+
+
 def test_a_layer_whose_config_has_no_name_is_found_in_its_graph(tmp_path):
     @saving.register_keras_serializable("test_a_layer_whose_config_has_no_name")
     class Scaled(Layer):

@@ -21,7 +21,7 @@ from minicnn.preprocessing import image
 _LISTED = """
     activations applications applications.imagenet_utils applications.mobilenet_v3 applications.vgg16 backend callbacks config
     constraints datasets.cifar10 datasets.cifar100
-    datasets.fashion_mnist datasets.mnist initializers layers losses metrics mixed_precision models ops ops.image ops.linalg
+    datasets.fashion_mnist datasets.mnist dtype_policies initializers layers losses metrics mixed_precision models ops ops.image ops.linalg
     ops.nn optimizers optimizers.schedules preprocessing.image random regularizers saving utils
     utils.bounding_boxes visualization wrappers
 """

@@ -599,3 +599,38 @@ def test_policies_of_precision_are_taken_for_what_minicnn_has_of_them():
         assert repr(config.dtype_policy()) == '<DTypePolicy "float32">'
     finally:
         config.set_dtype_policy("float32")
+
+
+def test_policies_by_name_and_config():
+    from minicnn import dtype_policies
+
+    policy, theirs = dtype_policies.get("mixed_float16"), keras.dtype_policies.get("mixed_float16")
+    assert dtype_policies.serialize(policy) == keras.dtype_policies.serialize(theirs)
+    assert dtype_policies.deserialize(keras.dtype_policies.serialize(theirs)) == policy == dtype_policies.get(policy)
+    assert dtype_policies.get(None) == minicnn.config.dtype_policy()
+    for module in (minicnn, keras):
+        with pytest.raises(ValueError, match="Cannot convert"):
+            module.dtype_policies.get("mixed_bfloat15")
+        with pytest.raises(ValueError, match="Cannot interpret `dtype` argument"):
+            module.dtype_policies.get(3)
+    with pytest.raises(ValueError, match="Expected the config of a DTypePolicy"):
+        dtype_policies.deserialize({"class_name": "QuantizedDTypePolicy", "config": {}})
+
+
+def test_registered_names_are_found_from_saving_too():
+    assert minicnn.saving.get_registered_name is minicnn.utils.get_registered_name
+    assert minicnn.saving.get_registered_object is minicnn.utils.get_registered_object
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_dropout_keeps_the_type_and_drops_all_at_one(dtype):
+    x = np.ones((4, 6), dtype)
+    for module in (minicnn, keras):
+        half = np.asarray(module.random.dropout(x, 0.5, seed=3))
+        assert half.dtype == dtype
+        assert set(np.unique(half)) == {0, 2}
+        np.testing.assert_array_equal(module.random.dropout(x, 1.0, seed=3), 0 * x)
+        columns = np.asarray(module.random.dropout(x, 0.5, noise_shape=(1, 6), seed=3))
+        assert (columns == columns[0]).all()
+    assert np.asarray(minicnn.random.dropout(x, 0.5, noise_shape=(None, 1), seed=3)).shape == x.shape
+    assert minicnn.random.categorical(x, 5, dtype="int64", seed=3).dtype == "int64"

@@ -1095,3 +1095,27 @@ def test_what_is_no_number_is_shown_as_it_is(capsys):
     bar = progbar.Progbar(1, verbose=2, stateless_metrics=())
     bar.update(1, [("a", "text"), ("b", 0.5), ("c", 1e-3), ("d", np.array([1.0, 2.0]))])
     assert capsys.readouterr().out.endswith(" - a: text - b: 0.5000 - c: 1.0000e-03 - d: 1.5000\n")
+
+
+@pytest.mark.parametrize("name", ["ReduceLROnPlateau", "LearningRateScheduler"])
+def test_rates_of_several_optimizers(name, capsys):
+    """Each of a `MultiOptimizer`'s own, in the logs and in what is printed."""
+    said, histories = [], []
+    for k in (minicnn, keras):
+        rates = {"": k.optimizers.SGD(0.01, name="slow"), ".*first/.*": k.optimizers.SGD(0.1, name="fast")}
+        optimizer = k.optimizers.MultiOptimizer(k.optimizers.OptimizerMap(rates.pop(""), rates))
+        layers = [k.layers.Dense(2, name="first"), k.layers.Dense(1, name="second")]
+        model = k.Sequential([k.Input((3,)), *layers])
+        model.compile(optimizer, "mse")
+        if name == "ReduceLROnPlateau":
+            callback = k.callbacks.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=9, min_lr=0.03, verbose=1)
+        else:
+            callback = k.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5, verbose=1)
+        capsys.readouterr()
+        history = model.fit(np.ones((4, 3)), np.ones((4, 1)), epochs=4, verbose=0, callbacks=[callback]).history
+        histories.append({key: np.round(values, 6).tolist() for key, values in history.items() if key != "loss"})
+        said.append(re.findall(r"(?:fast|slow) learning rate to [.0-9]{5}", capsys.readouterr().out))
+    assert set(histories[0]) == {"learning_rate_slow", "learning_rate_fast"}
+    assert histories[0] == histories[1]
+    assert sorted(said[0]) == sorted(said[1])
+    assert said[0]

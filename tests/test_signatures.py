@@ -21,7 +21,8 @@ from minicnn.preprocessing import image
 _LISTED = """
     activations applications applications.imagenet_utils applications.mobilenet_v3 applications.vgg16 backend callbacks config
     constraints datasets.cifar10 datasets.cifar100
-    datasets.fashion_mnist datasets.mnist dtype_policies initializers layers losses metrics mixed_precision models ops ops.image ops.linalg
+    datasets.fashion_mnist datasets.mnist dtype_policies initializers layers
+    losses metrics mixed_precision models ops ops.image ops.linalg
     ops.nn optimizers optimizers.schedules preprocessing.image random regularizers saving utils
     utils.bounding_boxes visualization wrappers
 """
@@ -45,6 +46,7 @@ OTHERWISE = {
     ("shuffle", "reshuffle_each_iteration"): "None is true",
     ("compiled_loss", "regularization_losses"): "none: an empty tuple",
     ("DTypePolicy", "name"): "float32, which is what Keras's switch says at first",
+    ("FloatDTypePolicy", "name"): "float32, which is what Keras's switch says at first",
     ("Policy", "name"): "float32, which is what Keras's switch says at first",
     ("AveragePooling1D", "pool_size"): "2, as of maxima",
     ("AveragePooling2D", "pool_size"): "2, as of maxima",

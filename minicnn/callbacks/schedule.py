@@ -14,10 +14,23 @@ from minicnn.callbacks.monitor import MonitorCallback
 from minicnn.callbacks.progbar import print_message
 
 
+def optimizers_by_rate(optimizer: Any) -> dict[str, Any]:
+    """The optimizers that have a learning rate, each under the name of its rate in the logs: those in a `MultiOptimizer`."""
+    if hasattr(optimizer, "optimizers"):
+        return {f"learning_rate_{one.name}": one for one in optimizer.optimizers}
+    return {"learning_rate": optimizer}
+
+
+def rates_of(optimizer: Any) -> dict[str, float]:
+    """The learning rates, by their names in the logs."""
+    return {name: float(one.learning_rate) for name, one in optimizers_by_rate(optimizer).items()}
+
+
 class ReduceLROnPlateau(MonitorCallback):
     """Multiplies the learning rate by `factor` when the watched number has not improved for `patience` epochs.
 
-    The history then has a "learning_rate": the one the epoch was trained with.
+    The history then has a "learning_rate": the one the epoch was trained with. (Of a `MultiOptimizer`, "learning_rate_" and
+    the name of each of its optimizers.)
 
     Args:
         monitor: name of the number in the logs.
@@ -67,7 +80,7 @@ class ReduceLROnPlateau(MonitorCallback):
         if self.monitor_op is None:
             self._set_monitor_op()
         logs = {} if logs is None else logs
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs.update(rates_of(self.model.optimizer))
         current = logs.get(self.monitor)
         if current is None:
             warnings.warn(
@@ -84,19 +97,20 @@ class ReduceLROnPlateau(MonitorCallback):
             self.wait = 0
         elif not self.in_cooldown():
             self.wait += 1
-            if self.wait >= self.patience and self._reduce(epoch):
-                self.cooldown_counter = self.cooldown
-                self.wait = 0
+            if self.wait >= self.patience:
+                reduced = [self._reduce(*item, epoch) for item in optimizers_by_rate(self.model.optimizer).items()]
+                if any(reduced):
+                    self.cooldown_counter = self.cooldown
+                    self.wait = 0
 
-    def _reduce(self, epoch: int) -> bool:
-        optimizer = self.model.optimizer
+    def _reduce(self, name: str, optimizer: Any, epoch: int) -> bool:
         rate = float(optimizer.learning_rate)
         if rate <= np.float32(self.min_lr):
             return False
         rate = max(rate * self.factor, self.min_lr)
         optimizer.learning_rate = rate
         if self.verbose > 0:
-            print_message(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
+            print_message(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing {_said(name, optimizer)} to {rate}.")
         return True
 
     def in_cooldown(self) -> bool:
@@ -119,7 +133,10 @@ class LearningRateScheduler(Callback):
         self.verbose = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        optimizer = self.model.optimizer
+        for name, optimizer in optimizers_by_rate(self.model.optimizer).items():
+            self._schedule(name, optimizer, epoch)
+
+    def _schedule(self, name: str, optimizer: Any, epoch: int) -> None:
         if not hasattr(optimizer, "learning_rate"):
             raise ValueError('Optimizer must have a "learning_rate" attribute.')
         arguments: tuple[Any, ...] = (epoch, float(optimizer.learning_rate))
@@ -128,11 +145,16 @@ class LearningRateScheduler(Callback):
             raise ValueError(f"The output of the `schedule` function should be a float. Got: {rate}")
         optimizer.learning_rate = float(rate)
         if self.verbose > 0:
-            print_message(f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(rate)}.")
+            print_message(f"Epoch {epoch + 1}: LearningRateScheduler setting {_said(name, optimizer)} to {float(rate)}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs.update(rates_of(self.model.optimizer))
+
+
+def _said(name: str, optimizer: Any) -> str:
+    """How messages call a rate."""
+    return "learning rate" if name == "learning_rate" else f"{optimizer.name} learning rate"
 
 
 def _positional_arguments(function: Callable[..., Any]) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from minicnn.atomic import naming
 from minicnn.callbacks.base import Callback, Logs
+from minicnn.callbacks.schedule import rates_of
 
 _numbers = itertools.count()
 
@@ -195,7 +196,7 @@ class TensorBoard(Callback):
         of_training = {name: value for name, value in logs.items() if not name.startswith("val_")}
         of_validation = {name.removeprefix("val_"): value for name, value in logs.items() if name.startswith("val_")}
         if of_training:
-            of_training["learning_rate"] = float(optimizer.learning_rate)
+            of_training |= rates_of(optimizer)
             if self.write_steps_per_second:
                 steps = int(optimizer.iterations) - self._iterations_before
                 of_training["steps_per_second"] = steps / (time.perf_counter() - self._epoch_start)

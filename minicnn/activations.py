@@ -135,7 +135,7 @@ linear.backward = lambda dy, residual: dy
 
 @_activation()
 def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> _Op:
-    """max(x, 0); in full: `max_value` above it, x from `threshold` on, negative_slope * (x - threshold) below."""
+    """max(x, 0); in full: x above `threshold`, at most `max_value`, else negative_slope * (x - threshold)."""
     if negative_slope == 0 and max_value is None and threshold == 0:
         return _Op("relu")
     return _Op("bounded_relu", (negative_slope, math.inf if max_value is None else max_value, threshold))

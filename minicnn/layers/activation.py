@@ -84,7 +84,7 @@ class Activation(Layer):
 
 @registry.register("layer")
 class ReLU(Layer):
-    """y = max_value where x >= max_value; x where threshold <= x; negative_slope * (x - threshold) below.
+    """y = x, but at most max_value, where x > threshold; negative_slope * (x - threshold) elsewhere.
 
     Args:
         max_value: upper bound; None for none.

@@ -213,11 +213,15 @@ def test_activation_at_its_kink(target: Target, name: str) -> None:
 
 
 def test_bounded_relu_at_its_kinks(target: Target) -> None:
-    """At the threshold x itself comes out, at the maximum the maximum; the slope there is the flatter side's."""
+    """At the threshold what is below it comes out, at the maximum the maximum; the slope there is the flatter side's."""
     x = np.array([0.5, 2.0], target.dtype)
     dy = target.normal(0, 2)
-    target.check(target.ops.bounded_relu_forward(x, 0.1, 2.0, 0.5), x)
+    target.check(target.ops.bounded_relu_forward(x, 0.1, 2.0, 0.5), np.asarray(keras.activations.relu(x, 0.1, 2.0, 0.5)))
     target.check(target.ops.bounded_relu_backward(dy, x, 0.1, 2.0, 0.5), np.array([0.1, 0.0], target.dtype) * dy)
+    for maximum in (0.5, 0.25):  # at the threshold, or below it
+        target.check(
+            target.ops.bounded_relu_forward(x, 0.1, maximum, 0.5), np.asarray(keras.activations.relu(x, 0.1, maximum, 0.5))
+        )
 
 
 BOUNDED = ["hard_sigmoid", "hard_silu", "hard_tanh", "sparse_sigmoid", "sparse_plus"]

@@ -89,14 +89,14 @@ def relu_backward(dy: Any, y: Any) -> Any:
 @elementwise(1)
 def bounded_relu_forward(x: Any, negative_slope: Any, max_value: Any, threshold: Any) -> Any:
     below = negative_slope * (x - threshold) if negative_slope != ZERO else ZERO  # not 0 times infinity
-    inner = below if x < threshold else x
-    return max_value if x >= max_value else inner
+    bounded = max_value if x >= max_value else x
+    return below if x <= threshold else bounded
 
 
 @elementwise(2)
 def bounded_relu_backward(dy: Any, x: Any, negative_slope: Any, max_value: Any, threshold: Any) -> Any:
-    inner = dy if x > threshold else negative_slope * dy
-    return ZERO if x >= max_value else inner
+    bounded = ZERO if x >= max_value else dy
+    return bounded if x > threshold else negative_slope * dy
 
 
 @elementwise(1)

@@ -30,17 +30,17 @@ def relu_backward(dy: Array, y: Array) -> Array:
 
 
 def bounded_relu_forward(x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
-    """The ReLU layer in full: max_value where x >= max_value; x where threshold <= x < max_value;
-    negative_slope * (x - threshold) below. `max_value` may be infinity."""
+    """The ReLU layer in full: x, but at most max_value, where x > threshold; negative_slope * (x - threshold) elsewhere.
+    `max_value` may be infinity."""
     xp = array_namespace(x)
     below = negative_slope * (x - threshold) if negative_slope != 0 else 0  # not 0 times infinity
-    return xp.where(x >= max_value, max_value, xp.where(x < threshold, below, x))
+    return xp.where(x <= threshold, below, xp.minimum(x, max_value))
 
 
 def bounded_relu_backward(dy: Array, x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
-    """dx = 0 where x >= max_value; dy where threshold < x < max_value; negative_slope * dy below."""
+    """dx = dy where threshold < x < max_value; 0 where x is above both, or at max_value; negative_slope * dy elsewhere."""
     xp = array_namespace(dy)
-    return xp.where(x >= max_value, 0, xp.where(x > threshold, dy, negative_slope * dy))
+    return xp.where(x > threshold, xp.where(x >= max_value, 0, dy), negative_slope * dy)
 
 
 def leaky_relu_forward(x: Array, negative_slope: float) -> Array:

@@ -32,8 +32,8 @@ export const FUNCTIONS = {
   relu: [(x) => Math.max(x, 0), step],
   relu6: [(x) => clamp(x, 0, 6), (x) => within(x, 0, 6)],
   bounded_relu: [
-    (x, slope, largest, threshold) => (largest !== null && x >= largest ? largest : x >= threshold ? x : slope * (x - threshold)),
-    (x, slope, largest, threshold) => (largest !== null && x >= largest ? 0 : x > threshold ? 1 : slope),
+    (x, slope, largest, threshold) => (x > threshold ? Math.min(x, largest ?? Infinity) : slope * (x - threshold)),
+    (x, slope, largest, threshold) => (x > threshold ? (x >= (largest ?? Infinity) ? 0 : 1) : slope),
   ],
   leaky_relu: [(x, slope = 0.2) => (x > 0 ? x : slope * x), (x, slope = 0.2) => (x > 0 ? 1 : slope)],
   elu: [(x, alpha = 1) => (x > 0 ? x : alpha * Math.expm1(x)), (x, alpha = 1) => (x > 0 ? 1 : alpha * Math.exp(x))],

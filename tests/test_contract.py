@@ -136,7 +136,7 @@ RANKS: list[list[str]] = [
     ["optimizers"],
     ["layers"],
     ["ops"],
-    ["mixed_precision", "random"],
+    ["dtype_policies", "mixed_precision", "random"],
     ["callbacks", "saving"],
     ["models"],
     ["data", "datasets", "preprocessing"],
@@ -303,6 +303,7 @@ KERAS = """
     layers.text.TextVectorization.__init__
     losses.focal.BinaryFocalCrossentropy.__init__
     metrics.confusion.AUC.__init__
+    models.compile.Compilable.compile
     models.training.Trainer.fit
     ops.image.resize
     optimizers.base.Optimizer.__init__

@@ -184,8 +184,8 @@ PLANTS = [
     Plant(
         "steps_of_a_sequence_ignored",
         "models/data_adapter.py",
-        'super().__init__(len(source), limit, getattr(source, "batch_size", None))',
-        'super().__init__(len(source), None, getattr(source, "batch_size", None))',
+        'super().__init__(length, limit, getattr(source, "batch_size", None))',
+        'super().__init__(length, None, getattr(source, "batch_size", None))',
         _FIT,
     ),
     Plant(

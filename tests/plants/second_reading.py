@@ -510,8 +510,8 @@ PLANTS = [
     Plant(
         "perspective_is_always_blended",
         "ops/image_maps.py",
-        "_mapped_images(images, maps, (INTERPOLATIONS[interpolation], 0, float(fill_value)), data_format)",
-        "_mapped_images(images, maps, (1, 0, float(fill_value)), data_format)",
+        'codes = INTERPOLATIONS[interpolation], FILL_MODES["constant"], float(fill_value)',
+        'codes = 1, FILL_MODES["constant"], float(fill_value)',
         ("tests/test_ops.py::test_further_arguments",),
     ),
     Plant(

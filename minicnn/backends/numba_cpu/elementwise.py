@@ -90,7 +90,7 @@ def relu_backward(dy: Any, y: Any) -> Any:
 def bounded_relu_forward(x: Any, negative_slope: Any, max_value: Any, threshold: Any) -> Any:
     below = negative_slope * (x - threshold) if negative_slope != ZERO else ZERO  # not 0 times infinity
     bounded = max_value if x >= max_value else x
-    return bounded if x > threshold else below if x <= threshold else x
+    return below if x <= threshold else bounded
 
 
 @elementwise(2)

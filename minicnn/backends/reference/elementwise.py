@@ -34,7 +34,7 @@ def bounded_relu_forward(x: Array, negative_slope: float, max_value: float, thre
     `max_value` may be infinity."""
     xp = array_namespace(x)
     below = negative_slope * (x - threshold) if negative_slope != 0 else 0  # not 0 times infinity
-    return xp.where(x > threshold, xp.minimum(x, max_value), xp.where(x <= threshold, below, x))
+    return xp.where(x <= threshold, below, xp.minimum(x, max_value))
 
 
 def bounded_relu_backward(dy: Array, x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:

@@ -65,7 +65,7 @@ MAP(relu_forward, rectified(x))
 MAP_BACKWARD(relu_backward, y, y > 0 ? dy : real(0))
 
 // p: negative_slope, q: max_value, r: threshold
-MAP(bounded_relu_forward, x > r ? (x >= q ? q : x) : x <= r ? (p == 0 ? real(0) : p * (x - r)) : x)
+MAP(bounded_relu_forward, x <= r ? (p == 0 ? real(0) : p * (x - r)) : x >= q ? q : x)
 MAP_BACKWARD(bounded_relu_backward, x, x > r ? (x >= q ? real(0) : dy) : p * dy)
 
 MAP(leaky_relu_forward, x > 0 ? x : p * x)

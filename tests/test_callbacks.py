@@ -1108,7 +1108,7 @@ def test_rates_of_several_optimizers(name, capsys):
         model = k.Sequential([k.Input((3,)), *layers])
         model.compile(optimizer, "mse")
         if name == "ReduceLROnPlateau":
-            callback = k.callbacks.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=9, min_lr=0.03, verbose=1)
+            callback = k.callbacks.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=1e6, min_lr=0.03, verbose=1)
         else:
             callback = k.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5, verbose=1)
         capsys.readouterr()

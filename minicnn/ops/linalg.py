@@ -31,6 +31,7 @@ __all__ = [
     "lstsq",
     "matrix_rank",
     "norm",
+    "normalize",
     "pinv",
     "qr",
     "slogdet",

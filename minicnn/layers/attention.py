@@ -28,7 +28,7 @@ _EQUATION = re.compile(
 )
 
 
-def _not_behind(scores: Any) -> Any:
+def not_behind(scores: Any) -> Any:
     """(1, ..., 1, T, S): whether place s of the values is none behind place t of the query, for scores (..., T, S)."""
     of_one = registry.operation("get_item")(scores, (slice(0, 1),) * (len(scores.shape) - 2))
     ones = registry.operation("full_like")(of_one, 1, "int32")
@@ -300,7 +300,7 @@ class MultiHeadAttention(Layer):
         scores = registry.operation("_einsum")([k, registry.operation("multiply")(q, 1 / math.sqrt(self.key_dim))], products)
         seen = self._seen(scores, attention_mask, query_mask, value_mask, key_mask)
         if use_causal_mask:
-            seen.append(_not_behind(scores))
+            seen.append(not_behind(scores))
         mask = functools.reduce(registry.operation("logical_and"), seen) if seen else None
         if mask is None or return_attention_scores or self.dropout > 0 or len(q.shape) != 4:
             scores = self._softmax(scores, mask=mask)
@@ -417,7 +417,7 @@ class Attention(Layer):
             scores = registry.operation("multiply")(
                 registry.operation("sum")(registry.operation("tanh")(both), -1), self.concat_score_weight
             )
-        seen = _not_behind(scores) if use_causal_mask else None
+        seen = not_behind(scores) if use_causal_mask else None
         if of_value is not None:
             of_value = registry.operation("expand_dims")(registry.operation("cast")(of_value, "bool"), -2)
             seen = of_value if seen is None else registry.operation("logical_and")(of_value, seen)

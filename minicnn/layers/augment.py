@@ -54,6 +54,11 @@ def boxes_around(boxes: Any, moved: Callable[[Any, Any], tuple[Any, Any]]) -> np
     return np.stack(sides, axis=-1).astype("float32")
 
 
+def refuse_boxes(layer: ImageLayer, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
+    """The `augment_boxes` of a layer that moves pixels in a way that boxes do not follow."""
+    raise NotImplementedError(f"Layer '{layer.name}': {type(layer).__name__} moves no bounding boxes, as Keras's does not.")
+
+
 def bounds_of(factor: Any, argument: str, low: float, high: float) -> Range:
     """`factor` as (lower, upper): a number f stands for (-f, f), but not below `low`.
 
@@ -634,21 +639,19 @@ class _Resized(ImageLayer):
         return boxes | {"boxes": boxes_around(boxes["boxes"], lambda x, y: ((x - left) * across, (y - top) * down))}
 
     def _window(self, image: tuple[int, int]) -> tuple[int, int, int, int]:
-        """(top, left, height, width) of what is seen in the output of an image of (height, width)."""
+        """(top, left, height, width) of what is seen in the output of an image of (height, width).
+
+        By default the largest window of the output's aspect ratio, in the middle.
+        """
         return shapes.largest_window(image, (self.height, self.width))
 
     def _fitted(self, x: Any, interpolation: str) -> Any:
-        """x at the new size."""
-        return self._largest_window(x, interpolation)
+        """What is seen of x, at the new size."""
+        return self._scaled(self._cropped(x, *self._window(x.shape[1:3])), interpolation)
 
     def _cropped(self, x: Any, top: int, left: int, height: int, width: int) -> Any:
         _, H, W, _ = x.shape
         return ops.zero_pad2d_backward(x, (top, H - top - height, left, W - left - width))
-
-    def _largest_window(self, x: Any, interpolation: str = "bilinear") -> Any:
-        """The largest window of the target's aspect ratio in the middle of x, resized."""
-        window = _Resized._window(self, x.shape[1:3])
-        return self._scaled(self._cropped(x, *window), interpolation)
 
     def _scaled(self, x: Any, interpolation: str) -> Any:
         size = self.height, self.width
@@ -683,9 +686,6 @@ class CenterCrop(_Resized):
         if self.height > H or self.width > W:
             return super()._window(image)
         return (H - self.height) // 2, (W - self.width) // 2, self.height, self.width
-
-    def _fitted(self, x: Any, interpolation: str) -> Any:
-        return self._scaled(self._cropped(x, *self._window(x.shape[1:3])), interpolation)
 
 
 @registry.register("layer")
@@ -726,7 +726,7 @@ class RandomCrop(_Resized, RandomLayer):
         return x.shape[1] >= self.height and x.shape[2] >= self.width
 
     def transform(self, x: Any, training: bool) -> Any:
-        return self.augment(x, self.draw_words(x.shape[0])) if training and self._fits(x) else self._largest_window(x)
+        return self.augment(x, self.draw_words(x.shape[0])) if training and self._fits(x) else self._fitted(x, "bilinear")
 
     def transform_parts(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
         if training and self._fits(batch["images"]):
@@ -797,7 +797,7 @@ class Resizing(_Resized):
 
     def _fitted(self, x: Any, interpolation: str) -> Any:
         if self.crop_to_aspect_ratio:
-            return self._largest_window(x, interpolation)
+            return super()._fitted(x, interpolation)
         return self._scaled(self._padded(x) if self.pad_to_aspect_ratio else x, interpolation)
 
     def _border(self, image: tuple[int, int]) -> tuple[int, int]:

@@ -9,7 +9,16 @@ import numpy as np
 from minicnn import backends, registry
 from minicnn.backends import ops
 from minicnn.layers import draws
-from minicnn.layers.augment import FILL_MODES, INTERPOLATIONS, RandomWarp, as_floats, bounds_of, boxes_around, sorted_range
+from minicnn.layers.augment import (
+    FILL_MODES,
+    INTERPOLATIONS,
+    RandomWarp,
+    as_floats,
+    bounds_of,
+    boxes_around,
+    refuse_boxes,
+    sorted_range,
+)
 from minicnn.layers.color import gaussian_kernel
 from minicnn.seeds import SeedGenerator
 
@@ -189,8 +198,7 @@ class RandomElasticTransform(RandomWarp):
             draws.within(of_images, self.factor),
         )
 
-    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
-        raise NotImplementedError(f"Layer '{self.name}': {type(self).__name__} moves no bounding boxes, as Keras's does not.")
+    augment_boxes = refuse_boxes
 
     def augment(self, x: Any, words: Any) -> Any:
         return np.clip(super().augment(x, words), *as_floats(self.value_range))

@@ -10,7 +10,7 @@ import numpy as np
 from minicnn import backends, registry
 from minicnn.backends import ops
 from minicnn.layers import draws
-from minicnn.layers.augment import RandomLayer, as_floats, bounds_of, sorted_range
+from minicnn.layers.augment import RandomLayer, as_floats, bounds_of, refuse_boxes, sorted_range
 from minicnn.seeds import SeedGenerator
 
 
@@ -148,8 +148,7 @@ class _Mixing(RandomLayer):
     def augment_masks(self, masks: Any, words: Any) -> Any:
         return self.augment(masks, words)
 
-    def augment_boxes(self, boxes: dict[str, Any], words: Any, image: tuple[int, int]) -> dict[str, Any]:
-        raise NotImplementedError(f"Layer '{self.name}': {type(self).__name__} moves no bounding boxes, as Keras's does not.")
+    augment_boxes = refuse_boxes
 
 
 @registry.register("layer")

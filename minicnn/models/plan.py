@@ -154,7 +154,7 @@ class Plan:
             self._leave_out_activation(steps, i)
         if keep is not None:
             kept = {call.output for call in calls if call.layer.name in keep}
-            steps = fusion.fuse(steps, {*self.outputs, *self._wanted, *kept})
+            steps = fusion.fuse(steps, self._wanted | kept)
         self.steps: list[Step] = steps
         updated = [step.layer.owner for step in steps if isinstance(step.layer, Effect)]
         self.metrics = list({id(owner): owner for owner in updated if isinstance(owner, Metric)}.values())
@@ -223,7 +223,7 @@ class Plan:
             step.learns = wanted[step.output] = passes_on or any(step.trained)
 
     def _mark_last_reads(self) -> None:
-        read = {*self.outputs, *self._wanted}
+        read = set(self._wanted)
         for step in reversed(self.steps):
             step.forgets = tuple({i for i in step.inputs if i not in read})
             read.update(step.inputs)

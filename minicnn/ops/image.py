@@ -9,12 +9,11 @@ import numpy as np
 
 from minicnn import backends, config
 from minicnn.backends import ops as kernels
-from minicnn.layers.arguments import standardize_data_format
 from minicnn.ops.base import namespace, op
 from minicnn.ops.elementwise import cast, multiply, round, saturate_cast
 from minicnn.ops.image_filters import batched, gaussian_blur, on_channels_last, scale_and_translate, sobel_edges, ssim
 from minicnn.ops.image_maps import affine_transform, elastic_transform, map_coordinates, perspective_transform
-from minicnn.ops.nn import conv
+from minicnn.ops.nn import channels_of, conv
 from minicnn.ops.reductions import sum
 from minicnn.ops.shaping import expand_dims, get_item, pad, squeeze
 from minicnn.shapes import largest_window
@@ -332,7 +331,7 @@ def extract_patches_3d(
 
 
 def _windows(x: Any, size: tuple[int, ...], strides: Any, dilation: Any, padding: str, data_format: str | None) -> Any:
-    C = x.shape[1 if standardize_data_format(data_format) == "channels_first" else -1]
+    C = channels_of(x, data_format)
     outputs = math.prod(size) * C
     kernel = np.eye(outputs, dtype="float32").reshape(*size, C, outputs)
     return conv(x, kernel, size if strides is None else strides, padding, data_format, dilation)

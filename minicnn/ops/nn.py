@@ -15,6 +15,7 @@ from minicnn.backends import volumes
 from minicnn.backends.reference.im2col import col2im, im2col
 from minicnn.backends.types import Window, window_over
 from minicnn.layers.arguments import standardize_data_format
+from minicnn.layers.attention import not_behind
 from minicnn.ops.base import Op, op
 from minicnn.ops.ctc import ctc_decode as ctc_decode  # as `keras.ops.nn` has it, too
 from minicnn.ops.ctc import ctc_loss as ctc_loss
@@ -23,9 +24,9 @@ from minicnn.ops.linalg import normalize as normalize
 from minicnn.ops.products import einsum
 from minicnn.ops.rearranging import depth_to_space as depth_to_space
 from minicnn.ops.rearranging import space_to_depth as space_to_depth
-from minicnn.ops.reductions import cumsum, max, mean
+from minicnn.ops.reductions import max, mean
 from minicnn.ops.reductions import moments as moments
-from minicnn.ops.shaping import expand_dims, ones_like, repeat, reshape, squeeze, transpose
+from minicnn.ops.shaping import expand_dims, repeat, reshape, squeeze, transpose
 
 # --- activations ------------------------------------------------------------------------
 
@@ -77,6 +78,11 @@ def _window(x: Any, size: Any, strides: Any, padding: str, dilation: Any = 1, gr
     return volumes.window_over_space(x.shape[1:-1], size, strides, padding.lower(), dilation, groups)
 
 
+def channels_of(x: Any, data_format: str | None) -> Any:
+    """How many channels images, signals or volumes have; None if that is unknown."""
+    return x.shape[1 if standardize_data_format(data_format) == "channels_first" else -1]
+
+
 def _last(x: Any, data_format: str | None) -> Any:
     """What was given, with the channels last."""
     first = standardize_data_format(data_format) == "channels_first"
@@ -120,16 +126,15 @@ def conv(
             f"Received: inputs.shape={inputs.shape}"
         )
     x = _last(inputs, data_format)
-    _check_channels("conv", x, kernel, kernel.shape[-2], grouped=True)
+    _check_channels("conv", x.shape[-1], kernel, kernel.shape[-2], grouped=True)
     if rank == 3:
         one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
         return _back(squeeze(_conv2d(expand_dims(x, 1), expand_dims(kernel, 0), one[0], padding, one[1]), 1), data_format)
     return _back(_conv2d(x, kernel, strides, padding, dilation_rate), data_format)
 
 
-def _check_channels(name: str, x: Any, kernel: Any, channels: int, grouped: bool = False) -> None:
-    """Raise ValueError unless x, its channels last, has as many as a kernel reads, or, in groups, some times as many."""
-    C = x.shape[-1]
+def _check_channels(name: str, C: int | None, kernel: Any, channels: int, grouped: bool = False) -> None:
+    """Raise ValueError unless an input of C channels has as many as a kernel reads, or, in groups, some times as many."""
     if C is not None and (C % channels if grouped and channels else channels != C):
         raise ValueError(
             f"`{name}`: the input channels must match the kernel's. Received: {C} channels, kernel.shape={tuple(kernel.shape)}"
@@ -141,7 +146,7 @@ def depthwise_conv(
 ) -> Any:
     """Convolution of each channel by itself, by a kernel (KH, KW, C, multiplier), of signals (K, C, multiplier)."""
     *size, C, multiplier = kernel.shape
-    _check_channels("depthwise_conv", _last(inputs, data_format), kernel, C)
+    _check_channels("depthwise_conv", channels_of(inputs, data_format), kernel, C)
     own = reshape(kernel, (*size, 1, C * multiplier))
     return conv(inputs, own, strides, padding, data_format, dilation_rate)
 
@@ -199,7 +204,7 @@ def conv_transpose(
     if rank not in (3, 4, 5):
         raise ValueError(f"`conv_transpose` takes signals, images or volumes. Received: inputs.shape={inputs.shape}")
     x = _last(inputs, data_format)
-    _check_channels("conv_transpose", x, kernel, kernel.shape[-1])
+    _check_channels("conv_transpose", x.shape[-1], kernel, kernel.shape[-1])
     if rank != 3:
         return _back(_conv2d_transpose(x, kernel, strides, padding, output_padding, dilation_rate), data_format)
     one = [[1, value if isinstance(value, int) else value[0]] for value in (strides, dilation_rate)]
@@ -486,6 +491,5 @@ def dot_product_attention(
     logits = logits if bias is None else add(logits, bias)
     logits = logits if mask is None else where(mask, logits, -1e9)
     if is_causal:
-        row, column = (cumsum(ones_like(logits), axis) for axis in (-2, -1))
-        logits = where(column <= row, logits, -1e9)
+        logits = where(not_behind(logits), logits, -1e9)
     return einsum("bhts,bshd->bthd", softmax(logits), value)

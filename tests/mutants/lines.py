@@ -29,7 +29,7 @@ class Lines:
         noted = json.loads(path.read_text(encoding="utf-8"))
         names = noted["tests"]
         runs = {
-            file: {int(line): [names[i] for i in tests] for line, tests in lines.items()}
+            file: {int(line): [names[i] for i in numbers] for line, numbers in lines.items()}
             for file, lines in noted["runs"].items()
         }
         return cls(runs, dict(zip(names, noted["seconds"])))

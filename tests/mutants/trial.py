@@ -80,7 +80,7 @@ class Trials:
         while asked or running:
             while asked and len(running) < jobs:
                 change, tests = asked.pop()
-                said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+                said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed when it is read
                 sys.stdout.flush()
                 if not (process := os.fork()):
                     self._child(change, tests, said.fileno())

@@ -127,6 +127,14 @@ def test_a_variable_is_its_array_in_numpy():
     assert [bool(Variable(value)) for value in (0, 2.5)] == [False, True]
     assert (int(Variable(2.75)), float(Variable(2.75))) == (2, 2.75)
     assert isinstance(variable[0], minicnn.Tensor)
+    added = variable
+    added += 1
+    assert isinstance(added, minicnn.Tensor)  # as in Keras; the variable stays what it is
+    np.testing.assert_array_equal(added, START + 1)
+    np.testing.assert_array_equal(variable, START)
+    variable[0, 1].assign(7)
+    assert variable.numpy()[0].tolist() == [START[0, 0], 7, *START[0, 2:]]
+    assert variable.get_shape() == START.shape
     assert {variable: 1}[variable] == 1
 
 

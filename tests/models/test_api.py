@@ -278,11 +278,12 @@ def test_validation_frequency_and_steps():
 
 
 def test_summary_lists_layers_shapes_parameters_and_flops():
-    text = []
-    compiled().summary(print_fn=text.append)
+    text, model = [], compiled()
+    model.summary(print_fn=text.append)
     table = "\n".join(text)
     for part in ("conv2d", "(None, 6, 6, 4)", "112", "435", "Total params: 547", "FLOPs"):
         assert part in table
+    assert table.splitlines()[0] == f'Model: "{model.name}"'
 
 
 def test_what_a_summary_is_asked_to_show():
@@ -640,6 +641,8 @@ def test_plan_prints_as_a_table_and_is_a_list_of_dicts():
     assert max(map(len, lines)) <= 100
     assert "FLOPs" in lines[0]
     assert len([line for line in lines if "conv2d" in line]) == 1
+    assert plan[0]["kernel"] == "direct"
+    assert "direct" in lines[1]
     assert "(6, 6, 4)" in lines[1]
     assert "576.00 B" in lines[1]
     assert f"{plan[0]['flops'] / 1000:.2f} K" in lines[1]

@@ -104,6 +104,43 @@ def binary(k):
     return k.Sequential([k.Input((6,)), k.layers.Dense(1, activation="sigmoid")])
 
 
+def penalized_between(k):
+    """Penalties on what a plan would join: a convolution, its ReLU, and the pooling."""
+    penalized = {"activity_regularizer": k.regularizers.L2(0.05)}
+    blocks = [
+        [k.layers.Conv2D(3, 2, **penalized), k.layers.ReLU(), k.layers.MaxPooling2D(2)],
+        [k.layers.Conv2D(3, 2), k.layers.ReLU(**penalized), k.layers.MaxPooling2D(2)],
+        [k.layers.Conv2D(3, 2), k.layers.ReLU(), k.layers.MaxPooling2D(2, **penalized)],
+        [k.layers.Dense(3, **penalized), k.layers.ReLU()],
+        [k.layers.Dense(3), k.layers.ReLU(**penalized)],
+    ]
+    x = k.Input((6,))
+    image = k.layers.Reshape((3, 3, 1))(k.layers.Dense(9)(x))
+    ends = []
+    for block in blocks:
+        y = image
+        for layer in block:
+            y = layer(y)
+        ends.append(k.layers.Flatten()(y))
+    return k.Model(x, k.layers.Dense(3, activation="softmax")(k.layers.Concatenate()(ends)))
+
+
+def shared(k):
+    """A layer that stands twice, a penalty that a layer adds twice, and an output of which another is computed."""
+
+    class Twice(k.layers.Layer):
+        def call(self, x):
+            loss = k.ops.mean(k.ops.square(x))
+            self.add_loss(loss)
+            self.add_loss(loss)
+            return x
+
+    x, dense = k.Input((6,)), k.layers.Dense(6, activation="tanh")
+    h = Twice()(dense(dense(x)))
+    kind = k.layers.Dense(3, activation="softmax", name="kind")(h)
+    return k.Model(x, [kind, k.layers.Dense(2, name="size")(k.layers.Concatenate()([h, kind]))])
+
+
 class Case:
     """Arguments of `fit`, and of `compile` before it; what is not the same for both is a function of the module."""
 
@@ -160,6 +197,7 @@ CASES = {
     "a batch of more rows than a task": Case(x=LARGE_X, y=LARGE_Y, batch_size=150),
     "the size of a batch in the mean of the loss": Case(compile={"loss": sums}, optimizer=slow),
     "epochs": Case(epochs=1),
+    "no epochs": Case(epochs=0),
     "initial epoch": Case(initial_epoch=2),
     "steps below the batches there are": Case(steps_per_epoch=3, epochs=5, warns=RUNS_OUT),
     "steps that divide the batches": Case(batch_size=5, steps_per_epoch=3, epochs=5),
@@ -178,6 +216,8 @@ CASES = {
     "a sequence without an end": Case(x=endless, steps_per_epoch=4, **OTHERS | {"shuffle": False}),
     # validation
     "validation split": Case(validation_split=0.3),
+    "validation split that leaves one sample": Case(x=X[:4], y=Y[:4], validation_split=0.75),
+    "validation split of one sample": Case(x=X[:4], y=Y[:4], validation_split=0.25),
     "validation split of weighted samples": Case(validation_split=0.3, sample_weight=WEIGHT),
     "validation data": Case(**VALIDATION),
     "validation data in a list": Case(validation_data=[X_VAL, Y_VAL]),
@@ -221,11 +261,18 @@ CASES = {
         sample_weight=[WEIGHT, 2 - WEIGHT],
         **TWO,
     ),
+    "two outputs, one read by the other": Case(compile=TWO_LOSSES, build=shared, y=[Y, Z], optimizer=slow),
+    "two outputs, accuracies of labels and of one-hot targets": Case(
+        compile={"loss": ["sparse_categorical_crossentropy", "mse"], "metrics": [["accuracy"], ["accuracy"]]},
+        build=two_outputs,
+        y=[Y, HOT[Y % 2, :2]],
+    ),
     "two outputs, a target": Case(compile=ONE_LOSS, build=with_features),
     "two outputs, a target in a list": Case(
         compile=ONE_LOSS, build=with_features, y=[Y, None], validation_data=(X_VAL, [Y_VAL])
     ),
     "two outputs, a target by its name": Case(compile=ONE_LOSS, build=with_features, y={"kind": Y}),
+    "penalties on outputs that are joined otherwise": Case(build=penalized_between),
     # the optimizer at the end of a step, and of training
     "averaged weights": Case(optimizer=ema),
     "averaged weights, now and then": Case(optimizer=lambda k, model: ema(k, model, ema_overwrite_frequency=4)),

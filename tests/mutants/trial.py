@@ -77,6 +77,8 @@ class Trials:
         """Try each change on its tests, so many at a time, each for at most `limit` seconds."""
         running: dict[int, tuple[Change, float, Any]] = {}
         asked = asked[::-1]
+        gc.freeze()  # a fork that collects garbage would otherwise copy all that is loaded
+        now, stood_still = time.monotonic(), 0.0
         while asked or running:
             while asked and len(running) < jobs:
                 change, tests = asked.pop()
@@ -84,12 +86,15 @@ class Trials:
                 sys.stdout.flush()
                 if not (process := os.fork()):
                     self._child(change, tests, said.fileno())
-                running[process] = change, time.monotonic(), said
+                running[process] = change, time.monotonic() - stood_still, said
             time.sleep(0.02)
+            before, now = now, time.monotonic()
+            stood_still += max(0.0, now - before - 1.0)  # this process was stopped, and its forks, too: they do not hang
             for process in list(running):
                 change, begun, said = running[process]
                 ended, status = os.waitpid(process, os.WNOHANG)
-                late = time.monotonic() - begun > limit
+                seconds = now - stood_still - begun
+                late = seconds > limit
                 if not ended and not late:
                     continue
                 # Its own processes end with it.
@@ -100,7 +105,7 @@ class Trials:
                 del running[process]
                 said.seek(0)
                 code = os.waitstatus_to_exitcode(status) if ended else None
-                yield Outcome(change, *_judged(code, said.read()), time.monotonic() - begun)
+                yield Outcome(change, *_judged(code, said.read()), seconds)
                 said.close()
 
     def _child(self, change: Change, tests: list[str], said: int) -> None:

@@ -12,7 +12,7 @@ that process as new bytecode. What survives is read by a person: many a change i
 bound that cannot be reached), the others want a test, and a plant where the kind is new.
 
 Only Python's own bytecode is changed: kernels that Numba compiles, and what runs at import, are left to `tests.plants`.
-`trace` adds to what was noted before; trace again after tests have changed.
+`trace` adds to what was noted before, and replaces what was noted of the same test files: trace again after tests have changed.
 """
 
 from __future__ import annotations

@@ -46,8 +46,12 @@ class Lines:
         path.write_text(json.dumps({"tests": names, "seconds": list(self.seconds.values()), "runs": runs}), encoding="utf-8")
 
     def add(self, other: Lines) -> None:
-        """Take what another run noted, too."""
-        self.seconds |= other.seconds
+        """Take what another run noted, too, in place of what was noted of its test files: tests go, and get other names."""
+        again = {_file_of(test) for test in other.seconds}
+        self.seconds = {test: took for test, took in self.seconds.items() if _file_of(test) not in again} | other.seconds
+        for lines in self.runs.values():
+            for line, tests in lines.items():
+                lines[line] = [test for test in tests if test in self.seconds and _file_of(test) not in again]
         for file, lines in other.runs.items():
             mine = self.runs.setdefault(file, {})
             for line, tests in lines.items():
@@ -62,6 +66,10 @@ class Lines:
     def _reach(self) -> Counter[str]:
         """How many lines a test runs."""
         return Counter(test for lines in self.runs.values() for tests in lines.values() for test in tests)
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 class _Tracer:

@@ -175,6 +175,18 @@ def targets_that_are_watched(module, tape_of, model):
     return found
 
 
+def penalties_of_outputs(module, tape_of, model):
+    """Of a convolution in the model's middle, and of a layer that the tape meets by itself."""
+    layers, regularizer = module.layers, module.regularizers.L2(0.3)
+    x = module.Input((6, 6, 2))
+    h = layers.Conv2D(3, 3, activity_regularizer=regularizer, activation="relu", kernel_initializer="ones", name="h")(x)
+    penalized = module.Model(x, layers.Dense(2, kernel_initializer="ones")(layers.Flatten()(h)))
+    with tape_of() as tape:
+        y = penalized(X[:, :6, :6, :2])
+        loss = module.ops.mean(y) + sum(penalized.losses)
+    return [sum(penalized.losses), *tape.gradient(loss, penalized.trainable_variables)]
+
+
 RNG_P = RNG.uniform(0.1, 0.9, (4, 3)).astype("float32")
 RNG_T = np.round(RNG.uniform(0, 1, (4, 3))).astype("float32")
 
@@ -190,6 +202,7 @@ PROGRAMS = [
     losses_of_every_kind,
     targets_that_are_watched,
     at_an_input_that_is_a_variable,
+    penalties_of_outputs,
 ]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import callbacks, layers
+from minicnn import callbacks, config, layers
 from minicnn.models import Model, Sequential
 
 RNG = np.random.default_rng(1)
@@ -611,6 +611,25 @@ def test_uint8_pixels_are_taken_as_floats():
     model = compiled()
     np.testing.assert_allclose(model.predict(pixels, verbose=0), model.predict(pixels.astype(np.float32), verbose=0))
     model.fit(pixels, Y, verbose=0)
+
+
+def test_a_model_of_doubles_reads_doubles(monkeypatch):
+    """Not one digit less, in all that a batch goes through."""
+    monkeypatch.setattr(config, "_floatx", "float64")
+    minicnn.set_random_seed(5)
+    x, y = RNG.random((7, 3)), RNG.random((7, 2))
+    model = Sequential([layers.Input((3,)), layers.Dense(2, name="last")])
+    model.compile(minicnn.optimizers.SGD(0.25), "mse", metrics=["mae"])
+    kernel, bias = model.get_weights()
+    error = x @ kernel + bias - y
+    expected = {"loss": (error**2).mean(), "mae": np.abs(error).mean()}
+    close = {"rtol": 1e-12, "atol": 1e-14}
+    np.testing.assert_allclose(model.predict(x, verbose=0), x @ kernel + bias, **close)
+    np.testing.assert_allclose(model(x), x @ kernel + bias, **close)
+    for found in (model.evaluate(x, y, verbose=0, return_dict=True), model.train_on_batch(x, y, return_dict=True)):
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, **close)
+    np.testing.assert_allclose(model.get_weights()[0], kernel - 0.25 * x.T @ error / 7, **close)
 
 
 def test_the_older_name_for_fitting_generators():

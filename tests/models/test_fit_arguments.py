@@ -253,6 +253,7 @@ CASES = {
     "metrics of one name": Case(
         sample_weight=WEIGHT, compile={"metrics": ["accuracy", "accuracy"], "weighted_metrics": ["accuracy", "accuracy"]}
     ),
+    "metrics in a list for each output": Case(compile={"metrics": [["accuracy", "sparse_categorical_crossentropy"]]}),
     "two outputs": Case(compile=TWO_LOSSES, validation_data=(X_VAL, [Y_VAL, Z_VAL]), **TWO),
     "two outputs, loss weights": Case(compile=TWO_LOSSES | {"loss_weights": [0.5, 1.5]}, optimizer=slow, **TWO),
     "two outputs, a weight each": Case(compile=TWO_LOSSES, sample_weight=[WEIGHT, 2 - WEIGHT], **TWO),
@@ -512,6 +513,37 @@ def test_an_output_that_is_read_twice_keeps_its_activation():
             history = model.fit(X, y, batch_size=BATCH, verbose=0).history
             np.testing.assert_allclose(history["loss"], [expected.mean()], rtol=1e-5)
             np.testing.assert_allclose(model.evaluate(X, y, verbose=0, return_dict=True)["loss"], expected.mean(), rtol=1e-5)
+
+
+def test_an_output_that_is_listed_twice_counts_twice():
+    ours, _ = twins()
+    twice = minicnn.Model(ours.input, [ours.output, ours.output])
+    before, found = ours.get_weights(), []
+    for model, y, factors in ((ours, Y, [3.0]), (twice, [Y, Y], [1.0, 2.0])):
+        model.set_weights(before)
+        model.compile(minicnn.optimizers.SGD(0.1), "sparse_categorical_crossentropy", loss_weights=factors)
+        model.fit(X, y, batch_size=BATCH, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_trained_may_change_between_any_two_steps():
+    """Also where as many weights are trained afterwards, and without another `compile`."""
+    minicnn.set_random_seed(3)
+    model = minicnn.Sequential([minicnn.Input((6,)), *(minicnn.layers.Dense(6) for _ in range(3))])
+    model.compile(minicnn.optimizers.SGD(0.1), "mse")
+    model.fit(X, X, verbose=0)
+    for trained in ([0], [1], [2], [0, 2], [1, 2]):
+        for index, layer in enumerate(model.layers):
+            layer.trainable = index in trained
+        before = [layer.get_weights() for layer in model.layers]
+        model.fit(X, X, verbose=0)
+        changed = [
+            any((one != other).any() for one, other in zip(layer.get_weights(), weights))
+            for layer, weights in zip(model.layers, before)
+        ]
+        assert [index for index, did in enumerate(changed) if did] == trained
 
 
 def test_evaluate_lists_its_numbers_in_keras_s_order():

@@ -399,7 +399,8 @@ def test_shuffled_samples_keep_their_targets_and_weights(shuffle, weight):
     assert sorted(seen) == sorted(zip(X.tolist(), Y.tolist(), expected, strict=True))
 
 
-def test_the_next_fit_begins_a_pass_of_its_own():
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_next_fit_begins_a_pass_of_its_own(steps):
     """Also after one that ended in the middle of a pass, whose samples would else come once more in the same order."""
     first, second = trained()
     minicnn.set_random_seed(3)
@@ -407,8 +408,8 @@ def test_the_next_fit_begins_a_pass_of_its_own():
     model.compile("sgd", "sparse_categorical_crossentropy")
     batches = taken(model)
     for _ in range(2):
-        model.fit(X, Y, batch_size=BATCH, steps_per_epoch=3, verbose=0)
-    assert batches == first[:3] + second[:3]
+        model.fit(X, Y, batch_size=BATCH, steps_per_epoch=steps, verbose=0)
+    assert batches == first[:steps] + second[:steps]
 
 
 def test_shuffling_by_batches_moves_whole_batches():

@@ -187,6 +187,21 @@ def penalties_of_outputs(module, tape_of, model):
     return [sum(penalized.losses), *tape.gradient(loss, penalized.trainable_variables)]
 
 
+def frozen_and_watched(module, tape_of, model):
+    """What is not trained has a gradient where it is watched; a list of numbers in the place of dy."""
+    given = np.array([3.0, 4.0], "float32")
+    frozen, free = module.Variable(given, trainable=False), module.Variable(given * 2)
+    found = []
+    for watched in (False, True):
+        with tape_of(persistent=True) as tape:
+            if watched:
+                tape.watch(frozen if module is minicnn else frozen.value)  # Keras's is no variable of TensorFlow's
+            y = frozen * free
+        found += tape.gradient(y, [frozen if module is minicnn else frozen.value, free])
+        found.append(tape.gradient(y, free, output_gradients=module.ops.convert_to_tensor([0.5, 2.0])))
+    return found
+
+
 RNG_P = RNG.uniform(0.1, 0.9, (4, 3)).astype("float32")
 RNG_T = np.round(RNG.uniform(0, 1, (4, 3))).astype("float32")
 
@@ -203,6 +218,7 @@ PROGRAMS = [
     targets_that_are_watched,
     at_an_input_that_is_a_variable,
     penalties_of_outputs,
+    frozen_and_watched,
 ]
 
 
@@ -296,6 +312,11 @@ def test_a_frozen_variable_has_no_gradient():
     with minicnn.GradientTape() as tape:
         y = ours(X)
     assert len(tape.gradient(y, ours.trainable_variables)) == 4
+    with minicnn.GradientTape(persistent=True) as tape:
+        y = ours(X)
+    assert tape.gradient(y, ours.layers[0].kernel) is None
+    (gradient,) = tape.gradient(y, [ours.layers[-1].bias], output_gradients=np.ones((8, 3)))  # doubles
+    assert (gradient.dtype, gradient.tolist()) == ("float32", [8.0] * 3)
     with minicnn.GradientTape(watch_accessed_variables=False) as tape:
         y = ours(X)
     assert tape.gradient(y, ours.trainable_variables) == [None] * 4

@@ -108,11 +108,12 @@ def test_a_tape_keeps_what_was_there_before_an_assignment():
         variable.assign([10.0, 20.0])
         z = variable * 3.0
     assert tape.gradient([y, z], variable).tolist() == [7.0, 9.0]  # 2 v of before, and 3
-    given = np.array([1.0, 2.0])
-    with minicnn.GradientTape():
-        variable.assign(given)
-        given[0] = 9
-    assert (variable.dtype, variable.numpy().tolist()) == ("float32", [1.0, 2.0])  # its own type, and its own memory
+    for dtype in ("float32", "float64"):
+        given = np.array([1.0, 2.0], dtype)
+        with minicnn.GradientTape():
+            variable.assign(given)
+            given[0] = 9
+        assert (variable.dtype, variable.numpy().tolist()) == ("float32", [1.0, 2.0])  # its own type, its own memory
 
 
 def test_a_variable_is_its_array_in_numpy():

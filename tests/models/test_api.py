@@ -50,6 +50,21 @@ def test_sequential_add_pop_and_deferred_building():
     assert [w.shape for w in deferred.weights] == [(192, 2), (2,)]
 
 
+def test_layers_are_added_and_popped_between_predictions():
+    x, model = RNG.random((5, 3)).astype("float32"), Sequential([layers.Input((3,)), layers.Rescaling(-2.0)])
+    model.compile("sgd", "mse")
+    expected = [-2 * x]
+    for layer, result in ((layers.Rescaling(1.0, offset=1.0), 1 - 2 * x), (layers.ReLU(), np.maximum(1 - 2 * x, 0))):
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected[-1], rtol=1e-6)
+        model.add(layer)
+        expected.append(result)
+    while len(expected) > 1:
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected[-1], rtol=1e-6)
+        np.testing.assert_allclose(model.evaluate(x, 0 * x, verbose=0), (expected.pop() ** 2).mean(), rtol=1e-5)
+        model.pop()
+    np.testing.assert_allclose(model.predict(x, verbose=0), -2 * x, rtol=1e-6)
+
+
 def test_older_spellings_are_understood():
     model = Sequential(
         [
@@ -314,6 +329,10 @@ def test_what_a_summary_is_asked_to_show():
     assert [row[-1] for row in rows.values()] == ["Y", "N", "Y", "Y"]
     assert max(map(len, shown(line_length=60)[0].splitlines())) <= 60 < max(map(len, text.splitlines()))
     model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+    twice, printed = minicnn.layers.Dense(4, name="twice"), []
+    minicnn.Model(x, twice(twice(x))).summary(print_fn=printed.append)
+    (row,) = [line for line in printed[0].splitlines() if "twice (Dense)" in line]
+    assert [cell.strip() for cell in row.split("│")[3:5]] == ["20", str(2 * 2 * 4 * 4)]
     text, _ = shown()
     assert "Total params: 68 " in text  # the iteration and the rate, too
     assert "Optimizer params: 25 " in text

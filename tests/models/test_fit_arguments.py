@@ -529,6 +529,20 @@ def test_an_output_that_is_listed_twice_counts_twice():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_a_loss_that_is_added_twice_counts_twice():
+    found = []
+    for factor, times in ((2.0, 1), (1.0, 2)):
+        ours, _ = twins()
+        loss = factor * minicnn.ops.mean(minicnn.ops.square(ours.layers[0].output))
+        for _ in range(times):
+            ours.add_loss(loss)
+        ours.compile(minicnn.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        history = ours.fit(X, Y, batch_size=BATCH, shuffle=False, verbose=0).history
+        found.append([history["loss"], *ours.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_what_is_trained_may_change_between_any_two_steps():
     """Also where as many weights are trained afterwards, and without another `compile`."""
     minicnn.set_random_seed(3)

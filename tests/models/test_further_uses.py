@@ -140,7 +140,14 @@ def test_a_class_may_have_a_loss_or_metrics_of_its_own(what):
 
     found, weights = [], []
     for k, model in both(build):
-        model.compile(k.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"], run_eagerly=k is keras)
+        model.compile(
+            k.optimizers.SGD(0.1, momentum=0.9),
+            "mse",
+            loss_weights=[0.5],
+            metrics=["mae"],
+            weighted_metrics=["mse"],
+            run_eagerly=k is keras,
+        )
         history = model.fit(
             X, Y, sample_weight=np.arange(11.0), batch_size=4, epochs=2, shuffle=False, verbose=0, validation_data=(X, Y)
         ).history

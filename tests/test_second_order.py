@@ -16,6 +16,7 @@ def critic(K):
     x = L.ZeroPadding2D(1)(L.Concatenate()([image, label]))
     x = L.LeakyReLU(negative_slope=0.2)(L.Conv2D(4, 3, strides=2, padding="same")(x))
     x = L.Dropout(0.0)(L.DepthwiseConv2D(3, padding="same")(x))
+    x = L.SeparableConv2D(4, 3, depth_multiplier=2, padding="same", activation="relu")(x)
     x = L.Add()([x, L.ReLU()(L.Conv2DTranspose(4, 3, padding="same")(x))])
     x = L.Add()([L.Conv2D(4, 1, activation="relu")(x), L.Activation("relu")(L.Conv2D(4, 1)(x))])
     x = L.Flatten()(L.AveragePooling2D(2)(L.UpSampling2D()(x)))

@@ -175,6 +175,33 @@ def targets_that_are_watched(module, tape_of, model):
     return found
 
 
+def penalties_of_outputs(module, tape_of, model):
+    """Of a convolution in the model's middle, and of a layer that the tape meets by itself."""
+    layers, regularizer = module.layers, module.regularizers.L2(0.3)
+    x = module.Input((6, 6, 2))
+    h = layers.Conv2D(3, 3, activity_regularizer=regularizer, activation="relu", kernel_initializer="ones", name="h")(x)
+    penalized = module.Model(x, layers.Dense(2, kernel_initializer="ones")(layers.Flatten()(h)))
+    with tape_of() as tape:
+        y = penalized(X[:, :6, :6, :2])
+        loss = module.ops.mean(y) + sum(penalized.losses)
+    return [sum(penalized.losses), *tape.gradient(loss, penalized.trainable_variables)]
+
+
+def frozen_and_watched(module, tape_of, model):
+    """What is not trained has a gradient where it is watched; a list of numbers in the place of dy."""
+    given = np.array([3.0, 4.0], "float32")
+    frozen, free = module.Variable(given, trainable=False), module.Variable(given * 2)
+    found = []
+    for watched in (False, True):
+        with tape_of(persistent=True) as tape:
+            if watched:
+                tape.watch(frozen if module is minicnn else frozen.value)  # Keras's is no variable of TensorFlow's
+            y = frozen * free
+        found += tape.gradient(y, [frozen if module is minicnn else frozen.value, free])
+        found.append(tape.gradient(y, free, output_gradients=module.ops.convert_to_tensor([0.5, 2.0])))
+    return found
+
+
 RNG_P = RNG.uniform(0.1, 0.9, (4, 3)).astype("float32")
 RNG_T = np.round(RNG.uniform(0, 1, (4, 3))).astype("float32")
 
@@ -190,6 +217,8 @@ PROGRAMS = [
     losses_of_every_kind,
     targets_that_are_watched,
     at_an_input_that_is_a_variable,
+    penalties_of_outputs,
+    frozen_and_watched,
 ]
 
 
@@ -283,6 +312,11 @@ def test_a_frozen_variable_has_no_gradient():
     with minicnn.GradientTape() as tape:
         y = ours(X)
     assert len(tape.gradient(y, ours.trainable_variables)) == 4
+    with minicnn.GradientTape(persistent=True) as tape:
+        y = ours(X)
+    assert tape.gradient(y, ours.layers[0].kernel) is None
+    (gradient,) = tape.gradient(y, [ours.layers[-1].bias], output_gradients=np.ones((8, 3)))  # doubles
+    assert (gradient.dtype, gradient.tolist()) == ("float32", [8.0] * 3)
     with minicnn.GradientTape(watch_accessed_variables=False) as tape:
         y = ours(X)
     assert tape.gradient(y, ours.trainable_variables) == [None] * 4

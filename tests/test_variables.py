@@ -108,6 +108,12 @@ def test_a_tape_keeps_what_was_there_before_an_assignment():
         variable.assign([10.0, 20.0])
         z = variable * 3.0
     assert tape.gradient([y, z], variable).tolist() == [7.0, 9.0]  # 2 v of before, and 3
+    for dtype in ("float32", "float64"):
+        given = np.array([1.0, 2.0], dtype)
+        with minicnn.GradientTape():
+            variable.assign(given)
+            given[0] = 9
+        assert (variable.dtype, variable.numpy().tolist()) == ("float32", [1.0, 2.0])  # its own type, its own memory
 
 
 def test_a_variable_is_its_array_in_numpy():
@@ -127,6 +133,14 @@ def test_a_variable_is_its_array_in_numpy():
     assert [bool(Variable(value)) for value in (0, 2.5)] == [False, True]
     assert (int(Variable(2.75)), float(Variable(2.75))) == (2, 2.75)
     assert isinstance(variable[0], minicnn.Tensor)
+    added = variable
+    added += 1
+    assert isinstance(added, minicnn.Tensor)  # as in Keras; the variable stays what it is
+    np.testing.assert_array_equal(added, START + 1)
+    np.testing.assert_array_equal(variable, START)
+    variable[0, 1].assign(7)
+    assert variable.numpy()[0].tolist() == [START[0, 0], 7, *START[0, 2:]]
+    assert variable.get_shape() == START.shape
     assert {variable: 1}[variable] == 1
 
 

@@ -235,7 +235,7 @@ class Compilable:
     # --- plans --------------------------------------------------------------------------
 
     def _forget_plans(self) -> None:
-        """After a change of layers, backend or loss."""
+        """After a change of layers or loss."""
         self._plans: dict[str, Plan] = {}
         self._branches: bool | None = None  # not known yet
         self._memory = memory.ArenaOfThread()
@@ -253,8 +253,6 @@ class Compilable:
         key = use + "+watch" * watch + "+training" * (training and self._branches)
         plan = self._plans.get(key)
         if plan is None or not plan.is_for(self):  # type: ignore[arg-type]
-            if plan is not None and plan.backend != backends.backend():
-                self._forget_plans()
             if use == "train":
                 last = fusion.activations_of_outputs(flatten_calls(self, training))  # type: ignore[arg-type]
                 logits_for = self._compiled_loss.logits_for(last)

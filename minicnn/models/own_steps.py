@@ -211,8 +211,7 @@ class OwnSteps(Compilable):
 
     def _takes_any_data(self) -> bool:
         """Whether steps of the class's own alone know what the data are: there is no `call` that says so."""
-        callless = self._learns_its_inputs() and not self._has_call  # type: ignore[attr-defined]
-        return callless and (self._has_own("train_step") or self._has_own("test_step"))
+        return self._learns_its_inputs() and not self._has_call  # type: ignore[attr-defined]
 
     def _learn_inputs(self, x: Any) -> None:
         """Trace a `call` that takes a dict, whose keys are in the data alone."""

@@ -327,8 +327,7 @@ class Plan:
             dy = dy if dy is None else backends.asarray(dy, self.dtypes[i])  # a user's loss may return any array
             gradients[i] = dy if gradients[i] is None else ops.add_forward([gradients[i], dy])
         for i, dy in zip(self.losses, of_losses or ()):
-            dy = backends.asarray(dy, self.dtypes[i])
-            gradients[i] = dy if gradients[i] is None else gradients[i] + dy
+            gradients[i] = backends.asarray(dy, self.dtypes[i])  # `add_loss` made the value, and nobody else reads it
         del output_gradients, of_losses, dy
         of_weights: dict[Variable, Any] = {}
         for step in reversed(self.steps):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import callbacks, layers
+from minicnn import callbacks, config, layers
 from minicnn.models import Model, Sequential
 
 RNG = np.random.default_rng(1)
@@ -48,6 +48,21 @@ def test_sequential_add_pop_and_deferred_building():
     assert deferred(X).shape == (20, 2)
     assert deferred.built
     assert [w.shape for w in deferred.weights] == [(192, 2), (2,)]
+
+
+def test_layers_are_added_and_popped_between_predictions():
+    x, model = RNG.random((5, 3)).astype("float32"), Sequential([layers.Input((3,)), layers.Rescaling(-2.0)])
+    model.compile("sgd", "mse")
+    expected = [-2 * x]
+    for layer, result in ((layers.Rescaling(1.0, offset=1.0), 1 - 2 * x), (layers.ReLU(), np.maximum(1 - 2 * x, 0))):
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected[-1], rtol=1e-6)
+        model.add(layer)
+        expected.append(result)
+    while len(expected) > 1:
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected[-1], rtol=1e-6)
+        np.testing.assert_allclose(model.evaluate(x, 0 * x, verbose=0), (expected.pop() ** 2).mean(), rtol=1e-5)
+        model.pop()
+    np.testing.assert_allclose(model.predict(x, verbose=0), -2 * x, rtol=1e-6)
 
 
 def test_older_spellings_are_understood():
@@ -278,11 +293,12 @@ def test_validation_frequency_and_steps():
 
 
 def test_summary_lists_layers_shapes_parameters_and_flops():
-    text = []
-    compiled().summary(print_fn=text.append)
+    text, model = [], compiled()
+    model.summary(print_fn=text.append)
     table = "\n".join(text)
     for part in ("conv2d", "(None, 6, 6, 4)", "112", "435", "Total params: 547", "FLOPs"):
         assert part in table
+    assert table.splitlines()[0] == f'Model: "{model.name}"'
 
 
 def test_what_a_summary_is_asked_to_show():
@@ -306,13 +322,17 @@ def test_what_a_summary_is_asked_to_show():
     assert "Non-trainable params: 20 " in text
     assert "Optimizer params" not in text
     _, rows = shown(expand_nested=True)
-    assert "inside (Dense)" in rows
+    assert rows["inside (Dense)"][-1] == "-"  # what is connected is the model around it, as in Keras
     _, rows = shown(layer_range=("frozen", "inner"))
     assert list(rows) == ["frozen (Dense)", "inner (Sequential)"]
     _, rows = shown(show_trainable=True)
     assert [row[-1] for row in rows.values()] == ["Y", "N", "Y", "Y"]
     assert max(map(len, shown(line_length=60)[0].splitlines())) <= 60 < max(map(len, text.splitlines()))
     model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+    twice, printed = minicnn.layers.Dense(4, name="twice"), []
+    minicnn.Model(x, twice(twice(x))).summary(print_fn=printed.append)
+    (row,) = [line for line in printed[0].splitlines() if "twice (Dense)" in line]
+    assert [cell.strip() for cell in row.split("│")[3:5]] == ["20", str(2 * 2 * 4 * 4)]
     text, _ = shown()
     assert "Total params: 68 " in text  # the iteration and the rate, too
     assert "Optimizer params: 25 " in text
@@ -612,6 +632,25 @@ def test_uint8_pixels_are_taken_as_floats():
     model.fit(pixels, Y, verbose=0)
 
 
+def test_a_model_of_doubles_reads_doubles(monkeypatch):
+    """Not one digit less, in all that a batch goes through."""
+    monkeypatch.setattr(config, "_floatx", "float64")
+    minicnn.set_random_seed(5)
+    x, y = RNG.random((7, 3)), RNG.random((7, 2))
+    model = Sequential([layers.Input((3,)), layers.Dense(2, name="last")])
+    model.compile(minicnn.optimizers.SGD(0.25), "mse", metrics=["mae"])
+    kernel, bias = model.get_weights()
+    error = x @ kernel + bias - y
+    expected = {"loss": (error**2).mean(), "mae": np.abs(error).mean()}
+    close = {"rtol": 1e-12, "atol": 1e-14}
+    np.testing.assert_allclose(model.predict(x, verbose=0), x @ kernel + bias, **close)
+    np.testing.assert_allclose(model(x), x @ kernel + bias, **close)
+    for found in (model.evaluate(x, y, verbose=0, return_dict=True), model.train_on_batch(x, y, return_dict=True)):
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, **close)
+    np.testing.assert_allclose(model.get_weights()[0], kernel - 0.25 * x.T @ error / 7, **close)
+
+
 def test_the_older_name_for_fitting_generators():
     def batches():
         while True:
@@ -640,6 +679,8 @@ def test_plan_prints_as_a_table_and_is_a_list_of_dicts():
     assert max(map(len, lines)) <= 100
     assert "FLOPs" in lines[0]
     assert len([line for line in lines if "conv2d" in line]) == 1
+    assert plan[0]["kernel"] == "direct"
+    assert "direct" in lines[1]
     assert "(6, 6, 4)" in lines[1]
     assert "576.00 B" in lines[1]
     assert f"{plan[0]['flops'] / 1000:.2f} K" in lines[1]

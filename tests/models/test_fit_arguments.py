@@ -104,6 +104,43 @@ def binary(k):
     return k.Sequential([k.Input((6,)), k.layers.Dense(1, activation="sigmoid")])
 
 
+def penalized_between(k):
+    """Penalties on what a plan would join: a convolution, its ReLU, and the pooling."""
+    penalized = {"activity_regularizer": k.regularizers.L2(0.05)}
+    blocks = [
+        [k.layers.Conv2D(3, 2, **penalized), k.layers.ReLU(), k.layers.MaxPooling2D(2)],
+        [k.layers.Conv2D(3, 2), k.layers.ReLU(**penalized), k.layers.MaxPooling2D(2)],
+        [k.layers.Conv2D(3, 2), k.layers.ReLU(), k.layers.MaxPooling2D(2, **penalized)],
+        [k.layers.Dense(3, **penalized), k.layers.ReLU()],
+        [k.layers.Dense(3), k.layers.ReLU(**penalized)],
+    ]
+    x = k.Input((6,))
+    image = k.layers.Reshape((3, 3, 1))(k.layers.Dense(9)(x))
+    ends = []
+    for block in blocks:
+        y = image
+        for layer in block:
+            y = layer(y)
+        ends.append(k.layers.Flatten()(y))
+    return k.Model(x, k.layers.Dense(3, activation="softmax")(k.layers.Concatenate()(ends)))
+
+
+def shared(k):
+    """A layer that stands twice, a penalty that a layer adds twice, and an output of which another is computed."""
+
+    class Twice(k.layers.Layer):
+        def call(self, x):
+            loss = k.ops.mean(k.ops.square(x))
+            self.add_loss(loss)
+            self.add_loss(loss)
+            return x
+
+    x, dense = k.Input((6,)), k.layers.Dense(6, activation="tanh")
+    h = Twice()(dense(dense(x)))
+    kind = k.layers.Dense(3, activation="softmax", name="kind")(h)
+    return k.Model(x, [kind, k.layers.Dense(2, name="size")(k.layers.Concatenate()([h, kind]))])
+
+
 class Case:
     """Arguments of `fit`, and of `compile` before it; what is not the same for both is a function of the module."""
 
@@ -160,6 +197,7 @@ CASES = {
     "a batch of more rows than a task": Case(x=LARGE_X, y=LARGE_Y, batch_size=150),
     "the size of a batch in the mean of the loss": Case(compile={"loss": sums}, optimizer=slow),
     "epochs": Case(epochs=1),
+    "no epochs": Case(epochs=0),
     "initial epoch": Case(initial_epoch=2),
     "steps below the batches there are": Case(steps_per_epoch=3, epochs=5, warns=RUNS_OUT),
     "steps that divide the batches": Case(batch_size=5, steps_per_epoch=3, epochs=5),
@@ -178,6 +216,8 @@ CASES = {
     "a sequence without an end": Case(x=endless, steps_per_epoch=4, **OTHERS | {"shuffle": False}),
     # validation
     "validation split": Case(validation_split=0.3),
+    "validation split that leaves one sample": Case(x=X[:4], y=Y[:4], validation_split=0.75),
+    "validation split of one sample": Case(x=X[:4], y=Y[:4], validation_split=0.25),
     "validation split of weighted samples": Case(validation_split=0.3, sample_weight=WEIGHT),
     "validation data": Case(**VALIDATION),
     "validation data in a list": Case(validation_data=[X_VAL, Y_VAL]),
@@ -213,6 +253,7 @@ CASES = {
     "metrics of one name": Case(
         sample_weight=WEIGHT, compile={"metrics": ["accuracy", "accuracy"], "weighted_metrics": ["accuracy", "accuracy"]}
     ),
+    "metrics in a list for each output": Case(compile={"metrics": [["accuracy", "sparse_categorical_crossentropy"]]}),
     "two outputs": Case(compile=TWO_LOSSES, validation_data=(X_VAL, [Y_VAL, Z_VAL]), **TWO),
     "two outputs, loss weights": Case(compile=TWO_LOSSES | {"loss_weights": [0.5, 1.5]}, optimizer=slow, **TWO),
     "two outputs, a weight each": Case(compile=TWO_LOSSES, sample_weight=[WEIGHT, 2 - WEIGHT], **TWO),
@@ -221,11 +262,18 @@ CASES = {
         sample_weight=[WEIGHT, 2 - WEIGHT],
         **TWO,
     ),
+    "two outputs, one read by the other": Case(compile=TWO_LOSSES, build=shared, y=[Y, Z], optimizer=slow),
+    "two outputs, accuracies of labels and of one-hot targets": Case(
+        compile={"loss": ["sparse_categorical_crossentropy", "mse"], "metrics": [["accuracy"], ["accuracy"]]},
+        build=two_outputs,
+        y=[Y, HOT[Y % 2, :2]],
+    ),
     "two outputs, a target": Case(compile=ONE_LOSS, build=with_features),
     "two outputs, a target in a list": Case(
         compile=ONE_LOSS, build=with_features, y=[Y, None], validation_data=(X_VAL, [Y_VAL])
     ),
     "two outputs, a target by its name": Case(compile=ONE_LOSS, build=with_features, y={"kind": Y}),
+    "penalties on outputs that are joined otherwise": Case(build=penalized_between),
     # the optimizer at the end of a step, and of training
     "averaged weights": Case(optimizer=ema),
     "averaged weights, now and then": Case(optimizer=lambda k, model: ema(k, model, ema_overwrite_frequency=4)),
@@ -351,7 +399,8 @@ def test_shuffled_samples_keep_their_targets_and_weights(shuffle, weight):
     assert sorted(seen) == sorted(zip(X.tolist(), Y.tolist(), expected, strict=True))
 
 
-def test_the_next_fit_begins_a_pass_of_its_own():
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_next_fit_begins_a_pass_of_its_own(steps):
     """Also after one that ended in the middle of a pass, whose samples would else come once more in the same order."""
     first, second = trained()
     minicnn.set_random_seed(3)
@@ -359,8 +408,8 @@ def test_the_next_fit_begins_a_pass_of_its_own():
     model.compile("sgd", "sparse_categorical_crossentropy")
     batches = taken(model)
     for _ in range(2):
-        model.fit(X, Y, batch_size=BATCH, steps_per_epoch=3, verbose=0)
-    assert batches == first[:3] + second[:3]
+        model.fit(X, Y, batch_size=BATCH, steps_per_epoch=steps, verbose=0)
+    assert batches == first[:steps] + second[:steps]
 
 
 def test_shuffling_by_batches_moves_whole_batches():
@@ -465,6 +514,51 @@ def test_an_output_that_is_read_twice_keeps_its_activation():
             history = model.fit(X, y, batch_size=BATCH, verbose=0).history
             np.testing.assert_allclose(history["loss"], [expected.mean()], rtol=1e-5)
             np.testing.assert_allclose(model.evaluate(X, y, verbose=0, return_dict=True)["loss"], expected.mean(), rtol=1e-5)
+
+
+def test_an_output_that_is_listed_twice_counts_twice():
+    ours, _ = twins()
+    twice = minicnn.Model(ours.input, [ours.output, ours.output])
+    before, found = ours.get_weights(), []
+    for model, y, factors in ((ours, Y, [3.0]), (twice, [Y, Y], [1.0, 2.0])):
+        model.set_weights(before)
+        model.compile(minicnn.optimizers.SGD(0.1), "sparse_categorical_crossentropy", loss_weights=factors)
+        model.fit(X, y, batch_size=BATCH, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_that_is_added_twice_counts_twice():
+    found = []
+    for factor, times in ((2.0, 1), (1.0, 2)):
+        ours, _ = twins()
+        loss = factor * minicnn.ops.mean(minicnn.ops.square(ours.layers[0].output))
+        for _ in range(times):
+            ours.add_loss(loss)
+        ours.compile(minicnn.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        history = ours.fit(X, Y, batch_size=BATCH, shuffle=False, verbose=0).history
+        found.append([history["loss"], *ours.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_trained_may_change_between_any_two_steps():
+    """Also where as many weights are trained afterwards, and without another `compile`."""
+    minicnn.set_random_seed(3)
+    model = minicnn.Sequential([minicnn.Input((6,)), *(minicnn.layers.Dense(6) for _ in range(3))])
+    model.compile(minicnn.optimizers.SGD(0.1), "mse")
+    model.fit(X, X, verbose=0)
+    for trained in ([0], [1], [2], [0, 2], [1, 2]):
+        for index, layer in enumerate(model.layers):
+            layer.trainable = index in trained
+        before = [layer.get_weights() for layer in model.layers]
+        model.fit(X, X, verbose=0)
+        changed = [
+            any((one != other).any() for one, other in zip(layer.get_weights(), weights))
+            for layer, weights in zip(model.layers, before)
+        ]
+        assert [index for index, did in enumerate(changed) if did] == trained
 
 
 def test_evaluate_lists_its_numbers_in_keras_s_order():

@@ -35,17 +35,28 @@ def same(found):
         np.testing.assert_allclose(ours[name], values, rtol=2e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", [dict, list])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_data_in_dicts_are_split_for_validation(weighted):
+def test_data_in_dicts_and_lists_are_split_for_validation(weighted, kind):
+    def build(k):
+        model = two(k)
+        return model if kind is dict else k.Model(list(model.input.values()), list(model.output.values()))
+
+    def given(**parts):
+        return dict(reversed(parts.items())) if kind is dict else list(parts.values())
+
     found = []
-    for k, model in both(two):
+    for k, model in both(build):
         model.compile(
-            k.optimizers.SGD(0.1), {"y": "mse", "z": "mae"}, loss_weights={"z": 0.5, "y": 2.0}, metrics={"z": ["mse"]}
+            k.optimizers.SGD(0.1),
+            given(y="mse", z="mae"),
+            loss_weights=given(y=2.0, z=0.5),
+            metrics={"z": ["mse"]},
         )
-        weights = {"y": np.arange(11.0), "z": np.arange(11.0)[::-1].copy()} if weighted else None
+        weights = given(y=np.arange(11.0), z=np.arange(11.0)[::-1].copy()) if weighted else None
         history = model.fit(
-            {"b": OTHER, "a": X},
-            {"z": Z, "y": Y},
+            given(a=X, b=OTHER),
+            given(y=Y, z=Z),
             sample_weight=weights,
             batch_size=3,
             epochs=2,
@@ -55,6 +66,47 @@ def test_data_in_dicts_are_split_for_validation(weighted):
         )
         found.append(history.history)
     same(found)
+
+
+def test_a_class_reads_its_data_by_their_keys():
+    """In its `call`, which is traced when the first batch shows the keys, and in a step of its own."""
+
+    def build(k):
+        class Own(k.Model):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second = k.layers.Dense(2), k.layers.Dense(2)
+                self.first.build((None, 4))
+                self.second.build((None, 3))
+
+            def call(self, given):
+                return self.first(given["a"]) - self.second(given["b"])
+
+            def test_step(self, data):
+                given, y = data
+                return {"error": k.ops.mean(k.ops.abs(self(given) - y)), "width": given["a"].shape[-1]}
+
+        return Own()
+
+    found = []
+    for k, model in both(build):
+        model.compile(k.optimizers.SGD(0.1), "mse", run_eagerly=True)
+        data = {"b": OTHER, "a": X}, Y
+        history = model.fit(*data, batch_size=4, epochs=2, shuffle=False, verbose=0, validation_data=data).history
+        found.append(history | {"predicted": model.predict(data[0], verbose=0)})
+    same(found)
+    names = []
+
+    class Graph(Model):
+        def train_step(self, data):
+            given, _ = data
+            names.append({key: value.shape for key, value in given.items()})
+
+    made = two(minicnn)
+    model = Graph(made.input, made.output)
+    model.compile("sgd", "mse")
+    model.fit({"b": OTHER, "a": X}, {"y": Y, "z": Z}, batch_size=11, verbose=0)
+    assert names == [{"a": (11, 4), "b": (11, 3)}]
 
 
 def test_losses_and_metrics_in_dicts_come_back_from_a_file(tmp_path):
@@ -88,7 +140,14 @@ def test_a_class_may_have_a_loss_or_metrics_of_its_own(what):
 
     found, weights = [], []
     for k, model in both(build):
-        model.compile(k.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"], run_eagerly=k is keras)
+        model.compile(
+            k.optimizers.SGD(0.1, momentum=0.9),
+            "mse",
+            loss_weights=[0.5],
+            metrics=["mae"],
+            weighted_metrics=["mse"],
+            run_eagerly=k is keras,
+        )
         history = model.fit(
             X, Y, sample_weight=np.arange(11.0), batch_size=4, epochs=2, shuffle=False, verbose=0, validation_data=(X, Y)
         ).history
@@ -160,6 +219,36 @@ def test_a_clone_keeps_what_is_frozen_and_named():
     assert clone_model(given, clone_function=lambda layer: layer).trainable is False
 
 
+def test_a_function_that_calls_the_clones_is_told_what_the_calls_were_told():
+    for k, clone in ((minicnn, clone_model), (keras, keras.models.clone_model)):
+        x, told = k.Input((4,)), {}
+        dropped = k.layers.Dropout(0.5, name="drop")(x, training=True)
+
+        def call(layer, *args, told=told, **kwargs):
+            told[layer.name] = kwargs
+            return layer(*args, **kwargs)
+
+        clone(k.Model(x, k.layers.Dense(2, name="last")(dropped)), call_function=call)
+        assert {name: kwargs for name, kwargs in told.items() if name in ("drop", "last")} == {
+            "drop": {"training": True},
+            "last": {},
+        }
+
+
+def test_a_sequential_that_begins_with_a_model_or_was_built_by_hand():
+    for k in (minicnn, keras):
+        inner = k.Sequential([k.Input((4,), dtype="int32"), k.layers.Rescaling(0.5), k.layers.Dense(3)])
+        outer = k.Sequential([inner, k.layers.Dense(2)])
+        assert outer.built
+        assert (outer.input_shape, outer.count_params()) == ((None, 4), 15 + 8)
+        late = k.Sequential([k.layers.Dense(3)])
+        late.build((None, 4))
+        again = k.Sequential.from_config(late.get_config())
+        assert again.built
+        assert again.count_params() == 15
+        assert not k.Sequential.from_config(k.Sequential([k.layers.Dense(3)]).get_config()).built
+
+
 def test_what_a_notebook_shows_of_a_model():
     model = Sequential([layers.Input((4,)), layers.Dense(2, name="a<b")], name="m")
     shown = model._repr_html_()
@@ -201,6 +290,21 @@ def test_a_traced_model_is_called_with_lists_and_dicts_of_other_shapes():
     np.testing.assert_allclose(plain([[1, 2], [3, 4]]), [[3], [7]])
 
 
+def unbuilt():
+    model = Sequential([layers.Dense(2)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def one_target():
+    """Of two outputs, one has a loss."""
+    x = layers.Input((4,))
+    h = layers.Dense(3, name="features")(x)
+    model = Model(x, [layers.Dense(2, name="class")(h), h])
+    model.compile("sgd", ["mse", None])
+    return model
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -210,6 +314,10 @@ def test_a_traced_model_is_called_with_lists_and_dicts_of_other_shapes():
         (lambda: Sequential([layers.Dense(1)]).build(), "`build` needs an `input_shape`"),
         (lambda: Sequential().build((None, 2)), "cannot be built because it has no layers"),
         (lambda: two(minicnn).predict([X, OTHER, X], verbose=0), r"has 2 inputs \['a', 'b'\], but received 3 array\(s\)"),
+        (lambda: unbuilt().fit([X, OTHER], Y), "cannot be used|ambiguous|inhomogeneous"),
+        (lambda: unbuilt().fit([X, X], Y), r"(?s)Data cardinality is ambiguous.*'x' sizes: 2.*'y' sizes: 11"),
+        (lambda: one_target().fit(X, [Y, Y, Y]), r"has 2 outputs \['class', 'features'\], but received 3 array\(s\)"),
+        (lambda: one_target().fit(X, {"features": Y}), 'Missing data for output "class"'),
         (
             lambda: clone_model(type("Own", (Model,), {"call": lambda self, x: x})(), X),
             "are only supported for Sequential models",

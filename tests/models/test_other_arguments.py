@@ -87,7 +87,11 @@ TRAIN_ON_BATCH = {
     "two outputs": (two, lambda k: {"x": [X, OTHER], "y": [Y, Z], "sample_weight": [WEIGHT, 2 - WEIGHT]}),
 }
 TEST_ON_BATCH = {name: case for name, case in TRAIN_ON_BATCH.items() if name != "weights of classes"}
-PREDICT_ON_BATCH = {"a batch": (one, lambda k: {"x": X}), "two outputs": (two, lambda k: {"x": [X, OTHER]})}
+PREDICT_ON_BATCH = {
+    "a batch": (one, lambda k: {"x": X}),
+    "two outputs": (two, lambda k: {"x": [X, OTHER]}),
+    "two inputs by name": (two, lambda k: {"x": {"b": OTHER, "a": X}}),
+}
 TABLES = {
     "evaluate": EVALUATE,
     "predict": PREDICT,

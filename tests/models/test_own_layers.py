@@ -398,6 +398,7 @@ class Wrong(layers.Layer):
             ValueError,
             r"'wrong': `forward` returned an output of shape \(8, 6, 9, 3\), expected \(8, 8, 9, 3\): see `compute_out",
         ),
+        ({"y": lambda y: y[..., None]}, ValueError, r"'wrong': `forward` returned an output of shape \(8, 8, 9, 3, 1\)"),
         ({"y": lambda y: y[:2]}, ValueError, r"'wrong': `forward` returned an output of shape \(2, 8, 9, 3\)"),
     ],
 )

@@ -1,0 +1,158 @@
+"""`Trials`: the package is loaded once, each change is put into a fork of that process, and its tests run there."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import pkgutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.mutants.change import Change
+
+_NOTHING_CHANGED, _NO_TEST_RAN = 77, {3, 4, 5, 99}
+_LOADED = ("hypothesis", "hypothesis.extra.numpy", "scipy.stats", "scipy.signal", "keras", "matplotlib.pyplot", "PIL.Image")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one change.
+
+    Attributes:
+        caught_by: the test that failed ("hangs", "crashes ..."), None if all passed.
+        tried: whether a test ran, and the change was in a function that exists.
+    """
+
+    change: Change
+    caught_by: str | None
+    tried: bool
+    seconds: float
+
+
+class _Unshrunk:
+    """A failing case need not be made small: that it fails is enough."""
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        from hypothesis import Phase, settings
+
+        profile = settings.get_profile("minicnn")
+        settings.register_profile("mutants", profile, phases=[Phase.explicit, Phase.generate])
+        settings.load_profile("mutants")
+
+
+class Trials:
+    """Of changes in the package below `root`, which is imported here; a fork sees a change as new bytecode of its functions."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        sys.path.insert(0, str(root))
+        os.chdir(root)
+        import tests.conftest  # noqa: F401  its environment, before anything reads that
+
+        for name in _LOADED:
+            importlib.import_module(name)
+        import minicnn
+
+        for module in pkgutil.walk_packages(minicnn.__path__, "minicnn."):
+            if not any(part in module.name for part in ("cupy", "__main__", "worker")):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(module.name)
+        self.functions: dict[str, list[types.FunctionType]] = {}
+        package = str(root / "minicnn")
+        for found in gc.get_objects():
+            if isinstance(found, types.FunctionType) and found.__code__.co_filename.startswith(package):
+                self.functions.setdefault(found.__code__.co_filename, []).append(found)
+
+    def run(self, asked: list[tuple[Change, list[str]]], jobs: int, limit: float) -> Iterator[Outcome]:
+        """Try each change on its tests, so many at a time, each for at most `limit` seconds."""
+        running: dict[int, tuple[Change, float, Any]] = {}
+        asked = asked[::-1]
+        gc.freeze()  # a fork that collects garbage would otherwise copy all that is loaded
+        now, stood_still = time.monotonic(), 0.0
+        while asked or running:
+            while asked and len(running) < jobs:
+                change, tests = asked.pop()
+                said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed when it is read
+                sys.stdout.flush()
+                if not (process := os.fork()):
+                    self._child(change, tests, said.fileno())
+                running[process] = change, time.monotonic() - stood_still, said
+            time.sleep(0.02)
+            before, now = now, time.monotonic()
+            stood_still += max(0.0, now - before - 1.0)  # this process was stopped, and its forks, too: they do not hang
+            for process in list(running):
+                change, begun, said = running[process]
+                ended, status = os.waitpid(process, os.WNOHANG)
+                seconds = now - stood_still - begun
+                late = seconds > limit
+                if not ended and not late:
+                    continue
+                # Its own processes end with it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process, signal.SIGKILL)
+                if not ended:
+                    os.waitpid(process, 0)
+                del running[process]
+                said.seek(0)
+                code = os.waitstatus_to_exitcode(status) if ended else None
+                yield Outcome(change, *_judged(code, said.read()), seconds)
+                said.close()
+
+    def _child(self, change: Change, tests: list[str], said: int) -> None:
+        """In the fork: never returns."""
+        code = 99
+        try:
+            os.setsid()
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            import pytest
+
+            options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is loaded already is not rewritten
+            code = int(pytest.main([*options, *tests], plugins=[_Unshrunk()])) if self._put(change) else _NOTHING_CHANGED
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def _put(self, change: Change) -> bool:
+        """Give the functions of the file the bytecode of the changed text; whether one got another."""
+        path = str(self.root / change.file)
+        new: dict[tuple[str, int], types.CodeType] = {}
+
+        def collect(code: types.CodeType) -> None:
+            for constant in code.co_consts:
+                if isinstance(constant, types.CodeType):
+                    new.setdefault((constant.co_qualname, constant.co_firstlineno), constant)
+                    collect(constant)
+
+        collect(compile(change.applied(Path(path).read_bytes()), path, "exec"))
+        changed = False
+        for function in self.functions.get(path, []):
+            code = new.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
+            if code is not None and code != function.__code__ and code.co_freevars == function.__code__.co_freevars:
+                function.__code__, changed = code, True
+        return changed
+
+
+def _judged(code: int | None, output: str) -> tuple[str | None, bool]:
+    """Which test caught it, and whether any ran."""
+    if code is None:
+        return "hangs", True
+    if code < 0:
+        return f"crashes with signal {-code}", True
+    if code == _NOTHING_CHANGED or code in _NO_TEST_RAN:
+        return None, False
+    failed = [line.split(" ", 1)[1] for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return (None, True) if code == 0 else (failed[0].split(" - ")[0] if failed else f"exit status {code}", True)

@@ -72,6 +72,8 @@ class Trials:
         for found in gc.get_objects():
             if isinstance(found, types.FunctionType) and found.__code__.co_filename.startswith(package):
                 self.functions.setdefault(found.__code__.co_filename, []).append(found)
+        sys.dont_write_bytecode = False  # each fork imports the same modules of tests
+        gc.freeze()  # what is loaded stays: no fork's collector looks through it, and copies its pages
 
     def run(self, asked: list[tuple[Change, list[str]]], jobs: int, limit: float) -> Iterator[Outcome]:
         """Try each change on its tests, so many at a time, each for at most `limit` seconds."""
@@ -112,8 +114,9 @@ class Trials:
             os.dup2(said, 2)
             import pytest
 
-            options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
-            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is loaded already is not rewritten
+            options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain"]
+            if not any(test.startswith("minicnn") for test in tests):
+                options += ["-o", "addopts="]  # modules of tests hold no doctests: to look for them takes longer than a test
             code = int(pytest.main([*options, *tests], plugins=[_Unshrunk()])) if self._put(change) else _NOTHING_CHANGED
         except BaseException:
             traceback.print_exc()

@@ -475,7 +475,7 @@ def test_every_hook_of_keras_is_called_with_keras_s_arguments():
 def test_older_names_of_the_batch_hooks_are_called():
     class Older(Recorder):
         def on_batch_begin(self, batch, logs=None):
-            self.calls.append(("begin", batch))
+            self.calls.append(("begin", batch, logs))
 
         def on_batch_end(self, batch, logs=None):
             self.calls.append(("end", batch, logs))
@@ -484,9 +484,12 @@ def test_older_names_of_the_batch_hooks_are_called():
     every = callbacks.CallbackList(older)
     every.on_train_batch_begin(2)
     every.on_train_batch_end(2, {"loss": 1.0})
-    older.on_train_batch_begin(3)  # called by somebody else than the list
-    older.on_train_batch_end(3, {})
-    assert older.calls == [("begin", 2), ("end", 2, {"loss": 1.0}), ("begin", 3), ("end", 3, {})]
+    older.on_train_batch_begin(3, {"size": 2})  # called by somebody else than the list
+    older.on_train_batch_end(3, {"loss": 2.0})
+    assert older.calls == [
+        *(("begin", 2, {}), ("end", 2, {"loss": 1.0})),
+        *(("begin", 3, {"size": 2}), ("end", 3, {"loss": 2.0})),
+    ]
     seen = []  # by what is no `Callback`, and has none of the other hooks
     own = SimpleNamespace(on_batch_end=lambda batch, logs: seen.append(batch), set_params=print, set_model=print)
     other = callbacks.CallbackList([own])
@@ -787,6 +790,26 @@ def test_a_bar_knows_little_of_a_call_that_says_nothing():
     assert (bar.verbose, bar.epochs, bar.target) == (1, 1, None)
 
 
+def test_a_bar_that_is_told_nothing_shows_training_and_then_an_evaluation(capsys):
+    """Whose batches are within a training those of a validation, and silent."""
+    bar = callbacks.ProgbarLogger()
+    for training in (True, False):
+        if training:
+            bar.on_train_begin()
+            bar.on_epoch_begin(0)
+            for batch in range(3):
+                bar.on_train_batch_end(batch, {"loss": 0.5})
+        bar.on_test_begin()
+        for batch in range(2):
+            bar.on_test_batch_end(batch, {"loss": 0.25})
+        bar.on_test_end({"loss": 0.25})
+        if training:
+            bar.on_epoch_end(0, {"loss": 0.5})
+            bar.on_train_end()
+    lines = capsys.readouterr().out.splitlines()
+    assert [(line[:3], line[-12:]) for line in lines] == [("3/3", "loss: 0.5000"), ("2/3", "loss: 0.2500")]
+
+
 CLOCKS = {0.4: "0s", 59: "59s", 60: "60s", 61: "1:01", 65: "1:05", 3600: "60:00", 3601: "1:00:01", 7207: "2:00:07"}  # Keras's
 
 
@@ -1013,6 +1036,7 @@ def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
         for key, value in ours.items():
             assert value.metadata.plugin_data.plugin_name == theirs[key].metadata.plugin_data.plugin_name
             assert value.tensor.dtype == theirs[key].tensor.dtype
+            assert value.tensor.tensor_shape == theirs[key].tensor.tensor_shape
             if "steps_per_second" not in key[0]:
                 np.testing.assert_allclose(content_of(value), content_of(theirs[key]), rtol=1e-4, atol=1e-5, err_msg=str(key))
     written = events(tmp_path / "ours" / "train")
@@ -1147,6 +1171,17 @@ def test_averages_are_swapped_in_as_keras_does(swap_on_epoch, wrapped):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="SwapEMAWeights must be used when `use_ema=True` is set on the optimizer"):
         model.evaluate(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=[callbacks.SwapEMAWeights()])
+
+
+def test_the_file_of_a_training_that_was_broken_off_is_closed(tmp_path):
+    logger = callbacks.CSVLogger(tmp_path / "run.csv")
+    logger.on_train_begin()
+    first = logger.csv_file
+    logger.on_train_begin()
+    assert first.closed
+    logger.on_epoch_end(0, {"loss": 0.5})
+    logger.close()
+    assert (tmp_path / "run.csv").read_text().splitlines() == ["epoch,loss,val_loss", "0,0.5,NA"]
 
 
 def test_half_a_row_that_a_kill_left_is_ended(tmp_path):

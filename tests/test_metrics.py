@@ -202,6 +202,9 @@ def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
     np.testing.assert_allclose(ours(y_true, y_pred), theirs(y_true, y_pred).numpy(), rtol=1e-6)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
+    each = [np.asarray(module.binary_accuracy(y_true, y_pred, threshold=0.25)) for module in (metrics, keras.metrics)]
+    np.testing.assert_array_equal(each[0], np.equal(y_pred > 0.25, y_true))
+    assert each[0].mean() == each[1].mean()
 
 
 @pytest.mark.parametrize("average", [None, "micro", "macro", "weighted"])

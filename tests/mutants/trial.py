@@ -30,7 +30,7 @@ class Outcome:
 
     Attributes:
         caught_by: the test that failed ("hangs", "crashes ..."), None if all passed.
-        tried: whether a test ran, and the change was in a function that exists.
+        tried: whether tests ran and came to an end, and the change was in a function that exists.
     """
 
     change: Change
@@ -97,12 +97,17 @@ class Trials:
                 # Its own processes end with it.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process, signal.SIGKILL)
+                worked = 0.0
                 if not ended:
-                    os.waitpid(process, 0)
+                    used = os.wait4(process, 0)[2]
+                    worked = used.ru_utime + used.ru_stime
                 del running[process]
                 said.seek(0)
                 code = os.waitstatus_to_exitcode(status) if ended else None
-                yield Outcome(change, *_judged(code, said.read()), time.monotonic() - begun)
+                if not ended and worked < limit / 2:  # others had the processor: that says nothing
+                    yield Outcome(change, None, False, time.monotonic() - begun)
+                else:
+                    yield Outcome(change, *_judged(code, said.read()), time.monotonic() - begun)
                 said.close()
 
     def _child(self, change: Change, tests: list[str], said: int) -> None:

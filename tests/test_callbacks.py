@@ -833,6 +833,10 @@ def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds
     pace = {2.0: "2s", 1.0: "1s", 0.25: "250ms", 3e-5: "30us"}[seconds]
     left = f"{6 * seconds:.0f}s" if seconds != 0.25 else "1s"
     assert shown(terminal)[-1] == f"2/8 {'━' * width} {left} {pace}/{unit_name}"
+    with redirect_stdout(terminal):
+        now[0] += seconds
+        bar.update(8)
+    assert shown(terminal)[-2].startswith(f"8/8 {'━' * width} {int(3 * seconds)}s ")  # in the end, how long it took
 
 
 def test_a_bar_draws_as_often_as_its_interval_says(terminal, monkeypatch):
@@ -1115,6 +1119,8 @@ def test_tensorboard_s_errors(tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     with pytest.raises(ValueError, match="`embeddings_freq` and `embeddings_metadata` are not supported"):
         callbacks.TensorBoard(tmp_path, embeddings_freq=1)
+    with pytest.raises(ValueError, match=r"embeddings_freq=0, embeddings_metadata=words\.tsv"):
+        callbacks.TensorBoard(tmp_path, embeddings_metadata="words.tsv")
     with pytest.warns(UserWarning, match="`profile_batch` is for TensorFlow's profiler"):
         callbacks.TensorBoard(tmp_path, profile_batch=2)
     monkeypatch.setitem(sys.modules, "tensorboard", None)

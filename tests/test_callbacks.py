@@ -47,10 +47,12 @@ class FakeModel:
     def set_weights(self, weights):
         self.weights = weights
 
-    def save(self, path, overwrite=True):
+    def save(self, path, overwrite):
+        assert overwrite
         self.saved.append(path)
 
-    save_weights = save
+    def save_weights(self, path, overwrite):
+        self.save(f"weights: {path}", overwrite)
 
 
 def run(callback, logs_of_epochs, batches=0):
@@ -287,6 +289,35 @@ def test_logs_may_be_left_out(tmp_path):
             callback.on_train_end()
             found.append((model.saved, model.optimizer.learning_rate, getattr(callback, "epoch", None), model.stop_training))
         assert found[0] == found[1]
+    for frequency in ("epoch", 1):  # Keras's fail
+        saver, model = callbacks.ModelCheckpoint("{epoch}.keras", save_freq=frequency), FakeModel()
+        saver.set_model(model)
+        saver.on_epoch_begin(0)
+        getattr(saver, "on_epoch_end" if frequency == "epoch" else "on_train_batch_end")(0)
+        assert model.saved == ["1.keras"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("EarlyStopping", {"monitor": "loss", "patience": 2, "restore_best_weights": True}),
+        ("ReduceLROnPlateau", {"monitor": "loss", "patience": 1, "cooldown": 1, "factor": 0.5}),
+        ("ModelCheckpoint", {"filepath": "{epoch}.keras", "monitor": "loss", "save_best_only": True}),
+    ],
+)
+def test_training_may_begin_with_an_epoch(name, arguments):
+    """In a loop of a user's own that calls no `on_train_begin`."""
+    found = []
+    for module in (callbacks, keras.callbacks):
+        callback, model, rows = getattr(module, name)(**arguments), FakeModel(), []
+        callback.set_model(model)
+        for epoch, loss in enumerate((0.5, 0.75, 0.75, 0.25, 0.5)):
+            model.weights = [np.full(1, float(epoch))]
+            callback.on_epoch_begin(epoch)
+            callback.on_epoch_end(epoch, {"loss": loss})
+            rows.append((model.stop_training, model.optimizer.learning_rate, list(model.saved)))
+        found.append(rows)
+    assert found[0] == found[1]
 
 
 def test_a_missing_monitor_warns_and_names_what_there_is():
@@ -387,22 +418,24 @@ def test_a_placeholder_that_the_logs_lack_is_named():
         run(callbacks.ModelCheckpoint("{acc}.keras"), [{"loss": 1.0}])
 
 
-def test_verbose_messages_are_keras_s(tmp_path, capsys):
-    logs = [{"val_loss": value} for value in (1.0, 0.5, 0.7, 0.8)]
+@pytest.mark.parametrize("verbose", [0, 1])
+@pytest.mark.parametrize("values", [(1.0, 0.5, 0.7, 0.8), (0.8, 0.7, 0.5, 0.2)])
+def test_verbose_messages_are_keras_s(tmp_path, capsys, verbose, values):
+    logs, said = [{"val_loss": value} for value in values], []
     for module in (callbacks, keras.callbacks):
         path = str(tmp_path / "best.keras")
         for callback in (
-            module.ModelCheckpoint(path, save_best_only=True, verbose=1),
-            module.ModelCheckpoint(path, verbose=1),
-            module.EarlyStopping(patience=2, restore_best_weights=True, verbose=1),
-            module.ReduceLROnPlateau(patience=1, factor=0.5, verbose=1),
-            module.LearningRateScheduler(lambda epoch, lr: 0.25, verbose=1),
+            module.ModelCheckpoint(path, save_best_only=True, verbose=verbose),
+            module.ModelCheckpoint(path, verbose=verbose),
+            module.EarlyStopping(patience=2, restore_best_weights=True, verbose=verbose),
+            module.EarlyStopping(patience=2, verbose=verbose),
+            module.ReduceLROnPlateau(patience=1, factor=0.5, verbose=verbose),
+            module.LearningRateScheduler(lambda epoch, lr: 0.25, verbose=verbose),
         ):
             run(callback, logs)
-        if module is callbacks:
-            ours = capsys.readouterr().out
-    theirs = capsys.readouterr().out
-    assert ours.split("\n") == [line for line in theirs.split("\n") if line] + [""]
+        said.append([line for line in capsys.readouterr().out.split("\n") if line])
+    assert said[0] == said[1]
+    assert bool(said[0]) == bool(verbose)
 
 
 # --- the list ---------------------------------------------------------------------------
@@ -443,7 +476,7 @@ def test_every_hook_of_keras_is_called_with_keras_s_arguments():
 def test_older_names_of_the_batch_hooks_are_called():
     class Older(Recorder):
         def on_batch_begin(self, batch, logs=None):
-            self.calls.append(("begin", batch))
+            self.calls.append(("begin", batch, logs))
 
         def on_batch_end(self, batch, logs=None):
             self.calls.append(("end", batch, logs))
@@ -452,9 +485,18 @@ def test_older_names_of_the_batch_hooks_are_called():
     every = callbacks.CallbackList(older)
     every.on_train_batch_begin(2)
     every.on_train_batch_end(2, {"loss": 1.0})
-    older.on_train_batch_begin(3)  # called by somebody else than the list
-    older.on_train_batch_end(3, {})
-    assert older.calls == [("begin", 2), ("end", 2, {"loss": 1.0}), ("begin", 3), ("end", 3, {})]
+    older.on_train_batch_begin(3, {"size": 2})  # called by somebody else than the list
+    older.on_train_batch_end(3, {"loss": 2.0})
+    assert older.calls == [
+        *(("begin", 2, {}), ("end", 2, {"loss": 1.0})),
+        *(("begin", 3, {"size": 2}), ("end", 3, {"loss": 2.0})),
+    ]
+    seen = []  # by what is no `Callback`, and has none of the other hooks
+    own = SimpleNamespace(on_batch_end=lambda batch, logs: seen.append(batch), set_params=print, set_model=print)
+    other = callbacks.CallbackList([own])
+    other.on_train_batch_begin(0)
+    other.on_train_batch_end(1)
+    assert seen == [1]
 
 
 def test_hooks_nobody_overrides_are_not_called_and_need_no_logs():
@@ -749,6 +791,26 @@ def test_a_bar_knows_little_of_a_call_that_says_nothing():
     assert (bar.verbose, bar.epochs, bar.target) == (1, 1, None)
 
 
+def test_a_bar_that_is_told_nothing_shows_training_and_then_an_evaluation(capsys):
+    """Whose batches are within a training those of a validation, and silent."""
+    bar = callbacks.ProgbarLogger()
+    for training in (True, False):
+        if training:
+            bar.on_train_begin()
+            bar.on_epoch_begin(0)
+            for batch in range(3):
+                bar.on_train_batch_end(batch, {"loss": 0.5})
+        bar.on_test_begin()
+        for batch in range(2):
+            bar.on_test_batch_end(batch, {"loss": 0.25})
+        bar.on_test_end({"loss": 0.25})
+        if training:
+            bar.on_epoch_end(0, {"loss": 0.5})
+            bar.on_train_end()
+    lines = capsys.readouterr().out.splitlines()
+    assert [(line[:3], line[-12:]) for line in lines] == [("3/3", "loss: 0.5000"), ("2/3", "loss: 0.2500")]
+
+
 CLOCKS = {0.4: "0s", 59: "59s", 60: "60s", 61: "1:01", 65: "1:05", 3600: "60:00", 3601: "1:00:01", 7207: "2:00:07"}  # Keras's
 
 
@@ -771,6 +833,10 @@ def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds
     pace = {2.0: "2s", 1.0: "1s", 0.25: "250ms", 3e-5: "30us"}[seconds]
     left = f"{6 * seconds:.0f}s" if seconds != 0.25 else "1s"
     assert shown(terminal)[-1] == f"2/8 {'━' * width} {left} {pace}/{unit_name}"
+    with redirect_stdout(terminal):
+        now[0] += seconds
+        bar.update(8)
+    assert shown(terminal)[-2].startswith(f"8/8 {'━' * width} {int(3 * seconds)}s ")  # in the end, how long it took
 
 
 def test_a_bar_draws_as_often_as_its_interval_says(terminal, monkeypatch):
@@ -807,6 +873,23 @@ def test_messages_stand_above_the_bar(terminal):
     assert lines[0] == "Epoch 1: saving model"
     assert lines[1].startswith("2/2 ━")
     assert lines[2:] == [""]
+
+
+def test_a_bar_comes_back_after_a_message(terminal):
+    """With the next batch, and not after an interval."""
+    bar = logger(steps=3)
+    with redirect_stdout(terminal):
+        bar.on_epoch_begin(0)
+        bar.on_train_batch_end(0, {"loss": 0.5})
+        progbar.print_message("said")
+        bar.on_train_batch_end(1, {"loss": 0.25})
+    lines = shown(terminal)
+    assert lines[0] == "said"
+    assert re.fullmatch(r"2/3 ━{20} 0s \S+/step - loss: 0.2500", lines[1])
+    with redirect_stdout(terminal):
+        bar.close()
+        progbar.print_message("more")  # below the bar that ended, which is not erased
+    assert shown(terminal)[1:] == [lines[1], "more", ""]
 
 
 def test_an_interrupted_bar_ends_its_line(terminal):
@@ -958,6 +1041,7 @@ def test_tensorboard_writes_what_keras_s_writes(tmp_path, options):
         for key, value in ours.items():
             assert value.metadata.plugin_data.plugin_name == theirs[key].metadata.plugin_data.plugin_name
             assert value.tensor.dtype == theirs[key].tensor.dtype
+            assert value.tensor.tensor_shape == theirs[key].tensor.tensor_shape
             if "steps_per_second" not in key[0]:
                 np.testing.assert_allclose(content_of(value), content_of(theirs[key]), rtol=1e-4, atol=1e-5, err_msg=str(key))
     written = events(tmp_path / "ours" / "train")
@@ -993,10 +1077,50 @@ def test_tensorboard_writes_every_so_many_batches(tmp_path):
     assert [step for tag, step in events(tmp_path / "train") if tag == "batch_loss"] == [2, 4, 6]
 
 
+def test_tensorboard_counts_by_the_clock_and_through_a_kill(tmp_path, monkeypatch):
+    """Steps of one second behind half a second of reading; as Keras, the second training counts its batches anew."""
+    pytest.importorskip("tensorboard")
+    now, model, state = [0.0], FakeModel(), None
+    monkeypatch.setattr(minicnn.callbacks.tensorboard.time, "perf_counter", lambda: now[0])
+    model.optimizer.iterations, model.layers = 0, []
+    for folder, epochs in (("first", 1), ("first, resumed", 2), ("first", 2)):
+        board = callbacks.TensorBoard(tmp_path / folder, write_graph=False, update_freq=2, write_steps_per_second=True)
+        board.set_model(model)
+        board.on_train_begin()
+        if folder == "first, resumed":
+            board.set_state(state)
+        for epoch in range(epochs - 1, epochs):
+            board.on_epoch_begin(epoch)
+            for batch in range(3):
+                now[0] += 0.5
+                board.on_train_batch_begin(batch)
+                now[0] += 1.0
+                model.optimizer.iterations += 1
+                board.on_train_batch_end(batch, {"loss": batch} if epochs == 1 else (lambda batch=batch: {"loss": batch}))
+            board.on_test_end({"loss": 2.5})
+            board.on_epoch_end(epoch, {"loss": 1.0, "val_loss": 2.0})
+        state = board.get_state()
+        board.on_train_end()
+    found = {folder: events(tmp_path / folder / "train") for folder in ("first", "first, resumed")}
+    numbers = {folder: {key: float(content_of(value)[0]) for key, value in of.items()} for folder, of in found.items()}
+    rates = {("epoch_steps_per_second", 0): 2 / 3, ("epoch_learning_rate", 0): 0.5}
+    steps = {("batch_loss", 2): 1, ("batch_steps_per_second", 2): 1}
+    again = {(name, 1): value for (name, _), value in rates.items()}
+    assert numbers["first"] == pytest.approx({**rates, **steps, **again, ("epoch_loss", 0): 1, ("epoch_loss", 1): 1})
+    more = {("batch_loss", 4): 0, ("batch_loss", 6): 2, ("batch_steps_per_second", 4): 1, ("batch_steps_per_second", 6): 1}
+    assert numbers["first, resumed"] == pytest.approx({**more, **again, ("epoch_loss", 1): 1})
+    validation = events(tmp_path / "first" / "validation")
+    expected = {("evaluation_loss_vs_iterations", step): 2.5 for step in (3, 9)}
+    expected |= {("epoch_loss", epoch): 2.0 for epoch in range(2)}
+    assert {key: float(content_of(value)[0]) for key, value in validation.items()} == expected
+
+
 def test_tensorboard_s_errors(tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     with pytest.raises(ValueError, match="`embeddings_freq` and `embeddings_metadata` are not supported"):
         callbacks.TensorBoard(tmp_path, embeddings_freq=1)
+    with pytest.raises(ValueError, match=r"embeddings_freq=0, embeddings_metadata=words\.tsv"):
+        callbacks.TensorBoard(tmp_path, embeddings_metadata="words.tsv")
     with pytest.warns(UserWarning, match="`profile_batch` is for TensorFlow's profiler"):
         callbacks.TensorBoard(tmp_path, profile_batch=2)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
@@ -1043,15 +1167,28 @@ def test_averages_are_swapped_in_as_keras_does(swap_on_epoch, wrapped):
         x, y = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
         swap = k.callbacks.SwapEMAWeights(swap_on_epoch)
         history = model.fit(x, y, batch_size=2, epochs=3, validation_data=(x, y), verbose=0, callbacks=[swap, note])
-        of_averages = model.predict(x, verbose=0, callbacks=[k.callbacks.SwapEMAWeights()])
-        found.append([*history.history["val_loss"], *map(np.asarray, seen), *model.get_weights(), of_averages])
-        found[-1].append(model.predict(x, verbose=0))  # swapped back
+        found.append([*history.history["val_loss"], *map(np.asarray, seen), *model.get_weights()])
+        model.set_weights([0 * weight for weight in model.get_weights()])  # the averages were written over them
+        found[-1].append(model.predict(x, verbose=0, callbacks=[k.callbacks.SwapEMAWeights()]))
+        if k is minicnn:  # swapped back; Keras's stay after a prediction
+            np.testing.assert_array_equal(model.predict(x, verbose=0), np.zeros((4, 2)))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     model = minicnn.Sequential([minicnn.layers.Input((3,)), minicnn.layers.Dense(2)])
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="SwapEMAWeights must be used when `use_ema=True` is set on the optimizer"):
         model.evaluate(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=[callbacks.SwapEMAWeights()])
+
+
+def test_the_file_of_a_training_that_was_broken_off_is_closed(tmp_path):
+    logger = callbacks.CSVLogger(tmp_path / "run.csv")
+    logger.on_train_begin()
+    first = logger.csv_file
+    logger.on_train_begin()
+    assert first.closed
+    logger.on_epoch_end(0, {"loss": 0.5})
+    logger.close()
+    assert (tmp_path / "run.csv").read_text().splitlines() == ["epoch,loss,val_loss", "0,0.5,NA"]
 
 
 def test_half_a_row_that_a_kill_left_is_ended(tmp_path):
@@ -1075,6 +1212,61 @@ def test_a_checkpoint_of_batches_goes_on_counting(tmp_path):
             saver.on_train_batch_end(batch, {"loss": 1.0})
         saved += model.saved
     assert saved == ["1-3.keras", "1-6.keras"]
+
+
+RESUMED = {
+    "stopping": lambda: callbacks.EarlyStopping(patience=2, min_delta=0.1, restore_best_weights=True, verbose=1),
+    "stopping below": lambda: callbacks.EarlyStopping(patience=3, baseline=0.4, start_from_epoch=1, verbose=1),
+    "plateau": lambda: callbacks.ReduceLROnPlateau(patience=1, factor=0.5, verbose=1),
+    "plateau that waits": lambda: callbacks.ReduceLROnPlateau(patience=2, factor=0.5, cooldown=3),
+    "best": lambda: callbacks.ModelCheckpoint("{epoch}.keras", save_best_only=True, initial_value_threshold=0.6, verbose=1),
+    "every 4 batches": lambda: callbacks.ModelCheckpoint("{epoch}-{batch}.keras", save_freq=4),
+    "the best of 4 batches": lambda: callbacks.ModelCheckpoint("{epoch}.keras", save_best_only=True, save_freq=4),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+@settings(max_examples=25, deadline=None)
+@given(values=LOSSES, cut=st.integers(0, 8))
+def test_a_callback_goes_on_with_the_state_of_another(name, values, cut):
+    """Whose training was killed after an epoch; what is remembered goes through plain data, as in a backup."""
+    found = []
+    for killed in (None, cut):
+        callback, model, written = RESUMED[name](), FakeModel(), io.StringIO()
+        callback.set_model(model)
+        with redirect_stdout(written):
+            callback.on_train_begin()
+            for epoch, value in enumerate(values):
+                if epoch == killed:
+                    state = {key: list(part) if isinstance(part, tuple) else part for key, part in callback.get_state().items()}
+                    callback = RESUMED[name]()
+                    callback.set_model(model)
+                    callback.on_train_begin()
+                    callback.set_state(state)
+                model.weights = [np.full(1, float(epoch))]
+                callback.on_epoch_begin(epoch)
+                for batch in range(3):
+                    callback.on_train_batch_end(batch, {"val_loss": value + batch / 8})
+                callback.on_epoch_end(epoch, {"val_loss": value})
+                if model.stop_training:
+                    break
+            callback.on_train_end()
+        found.append((epoch, model.saved, model.optimizer.learning_rate, model.weights, written.getvalue()))
+    assert found[0] == found[1]
+
+
+def test_a_counter_of_batches_is_not_wanted_where_another_training_had_none():
+    """A backup of every epoch, read by a program that saves after some batches since; and the other way round."""
+    for make in (
+        lambda frequency: callbacks.ModelCheckpoint("{epoch}.keras", save_freq=frequency),
+        lambda frequency: callbacks.BackupAndRestore("folder", save_freq=frequency),
+    ):
+        of_epochs, of_batches = make("epoch"), make(5)
+        before = of_batches.get_state()
+        of_batches.set_state(of_epochs.get_state())
+        assert of_batches.get_state() == before
+        of_epochs.set_state(of_batches.get_state())
+        assert of_epochs.get_state()["counter"] is None
 
 
 def test_a_list_of_callbacks_may_be_made_by_the_program():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import keras
 import numpy as np
@@ -208,6 +209,7 @@ WITH_A_GRADIENT_AT_TARGETS = {
 @pytest.mark.parametrize("name", [name for name in CLASSES | FURTHER if not name.startswith("sparse")])
 def test_a_gradient_at_the_targets_is_tensorflow_s_or_is_refused(name):
     one, two = np.random.default_rng(2).dirichlet(np.ones(4), (2, 3))
+    one[0, 0], one[1, 1], two[2, 2] = 0, 1.5, 1.5  # beyond the bounds to which some clip
     targets, y_true = tf.constant(one), minicnn.ops.convert_to_tensor(one)
     with tf.GradientTape() as theirs:
         theirs.watch(targets)
@@ -407,10 +409,33 @@ def test_a_model_of_one_output_is_trained_and_measured_on_several_targets_as_ker
     np.testing.assert_allclose(*logs, rtol=1e-4)
 
 
+@pytest.mark.parametrize("weight_shape", [(3,), (3, 1), (3, 4), (3, 4, 1), (3, 1, 5), (1,), ()])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weights_are_of_samples_or_of_parts_of_them(weight_shape, reduction):
+    """Of samples each a picture of 4 by 5 losses: as Keras weighs each of these."""
+    y_true, y_pred = RNG.random((2, 3, 4, 5, 2), np.float32)
+    weights = RNG.uniform(0.5, 2, weight_shape).astype("float32")
+    each = np.broadcast_to(weights.reshape(weight_shape + (1,) * (3 - len(weight_shape))), (3, 4, 5))
+    expected = keras.losses.MeanSquaredError(reduction=reduction)(y_true, y_pred, sample_weight=each).numpy()
+    loss = losses.MeanSquaredError(reduction=reduction)
+    np.testing.assert_allclose(loss(y_true, y_pred, sample_weight=weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss.forward(y_true, backends.asarray(y_pred), weights)[0], expected.mean(), rtol=1e-5)
+
+
 def test_a_weight_a_sample_may_have_an_axis_of_one():
     y_true, y_pred, weights = np.ones((3, 2), "float32"), np.zeros((3, 2), "float32"), np.array([1.0, 2.0, 3.0])
     expected = keras.losses.MeanSquaredError()(y_true, y_pred, sample_weight=weights).numpy()
     assert losses.MeanSquaredError()(y_true, y_pred, sample_weight=weights[:, None]).numpy() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["CosineSimilarity", "Dice", "Tversky", "CategoricalCrossentropy", "BinaryCrossentropy", "BinaryFocalCrossentropy"]
+)
+def test_what_could_be_repeated_is_refused_where_it_would_mean_nothing(name):
+    """As Keras does of cross-entropies; a cosine of such vectors comes out below -1 there."""
+    for true_shape, pred_shape in (((4, 1), (4, 5)), ((1, 5), (4, 5)), ((4, 5), (1, 5))):
+        with pytest.raises(ValueError, match=r"Arguments `target` and `output` must have"):
+            getattr(losses, name)()(np.full(true_shape, 0.5, "float32"), np.full(pred_shape, 0.5, "float32"))
 
 
 class Asymmetric(losses.Loss):
@@ -479,6 +504,49 @@ def test_a_users_loss_of_ops_has_a_gradient():
         Unseen().backward(saved)
     with pytest.raises(NotImplementedError, match="must implement `call"):
         losses.Loss()(y_true, y_pred)
+
+
+def percentage(y_true, y_pred):
+    """Of which neither argument can stand in the other's place."""
+    return np.mean(abs(y_true - y_pred) / y_true, axis=-1)
+
+
+def of_percentage(y_true, y_pred):
+    return np.sign(y_pred - y_true) / y_true / y_pred.shape[-1]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("by", ["a tape", "the function's own gradient", "a class"])
+@pytest.mark.parametrize("true_shape", [(4, 3), (4,)])
+def test_a_loss_of_ones_own_gets_targets_and_predictions_in_their_places(reduction, by, true_shape):
+    """Keras's percentage error, divided by 100: its value, its gradient, and the ranks that it matches."""
+    y_true = RNG.uniform(0.5, 1, true_shape).astype("float32")
+    y_pred = RNG.uniform(0.5, 1, (4, 3 if len(true_shape) == 2 else 1)).astype("float32")
+    weights = np.array([1, 2, 0.5, 3], "float32")
+    if by == "a class":
+        cls = type("Percentage", (losses.Loss,), {"call": lambda self, *batch: percentage(*losses.base.match_ranks(*batch))})
+        ours = cls(reduction=reduction)
+    else:
+        fn = lambda y_true, y_pred: percentage(y_true, y_pred)  # noqa: E731  which takes an attribute of its own
+        if by != "a tape":
+            fn.gradient = of_percentage
+        ours = losses.LossFunctionWrapper(fn, reduction=reduction, name="percentage")
+    theirs, x = keras.losses.MeanAbsolutePercentageError(reduction=reduction), tf.constant(y_pred)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        expected = theirs(y_true, x, weights)
+    value, saved = ours.forward(y_true, backends.asarray(y_pred), weights)
+    np.testing.assert_allclose(value, np.mean(expected) / 100, rtol=1e-5)
+    np.testing.assert_allclose(ours(y_true, y_pred, weights), expected / 100, rtol=1e-5)
+    np.testing.assert_allclose(ours.backward(saved), tape.gradient(expected, x) / 100, rtol=1e-5)
+
+
+def test_automatic_names_are_keras_s():
+    names = []
+    for module in (losses, keras.losses):
+        cls = type("MyOwnLoss", (module.Loss,), {"call": lambda self, y_true, y_pred: y_pred})
+        names.append([re.sub(r"_\d+$", "_N", one.name) for one in (cls(), cls(), cls(name="a"))])
+    assert names[0][1:] == names[1][1:] == ["my_own_loss_N", "a"]
 
 
 def test_a_users_function_trains_with_its_gradient_attribute():
@@ -585,6 +653,56 @@ def test_labels_out_of_range_name_the_loss_the_label_and_the_classes():
             losses.SparseCategoricalCrossentropy().forward(np.array(labels), backends.asarray(y_pred))
         with pytest.raises(ValueError, match=message):
             losses.sparse_categorical_crossentropy(np.array(labels), y_pred)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (2, 2)])
+@pytest.mark.parametrize("ignored", [-1, 1, 7])
+def test_an_ignored_label_may_lie_anywhere_and_the_others_may_not(shape, ignored):
+    """It has no loss, also of the function alone, and none of the rest is let through."""
+    labels = np.array([0, ignored, 2, ignored]).reshape(shape)
+    y_pred = softmax(RNG.normal(size=(*(shape if shape[-1] != 1 else shape[:1]), 3))).astype("float32")
+    ours, theirs = (
+        np.asarray(module.sparse_categorical_crossentropy(labels, y_pred, ignore_class=ignored))
+        for module in (losses, keras.losses)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert (ours == 0).sum() == 2
+    for reduction in REDUCTIONS:
+        ours, theirs = (
+            module.SparseCategoricalCrossentropy(ignore_class=ignored, reduction=reduction)(labels, y_pred)
+            for module in (losses, keras.losses)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"Received a label value of 3(\.0)? which is outside"):
+        losses.SparseCategoricalCrossentropy(ignore_class=ignored)(np.where(labels == 0, 3, labels), y_pred)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mean_absolute_percentage_error", {}),
+        ("sparse_categorical_crossentropy", {"ignore_class": 1}),
+        ("binary_crossentropy", {"label_smoothing": 0.2}),
+        ("circle", {"gamma": 10.0}),
+    ],
+)
+def test_a_loss_on_a_tape_is_keras_s(name, options, reduction, weighted):
+    """Of whole numbers too, which it casts."""
+    labels, weights = np.array([0, 1, 1, 2, 0]), np.array([1, 2, 0.5, 3, 1]) if weighted else None
+    y_true = labels if name in ("circle", "sparse_categorical_crossentropy") else np.eye(3)[labels].astype("int64")
+    y_true, y_pred = y_true + (name == "mean_absolute_percentage_error"), softmax(RNG.normal(size=(5, 3)))
+    found = []
+    for module, tape in ((minicnn, minicnn.GradientTape()), (keras, tf.GradientTape())):
+        x = module.ops.convert_to_tensor(y_pred)
+        with tape:
+            tape.watch(x)
+            loss = getattr(module.losses, ALL[name])(reduction=reduction, **options)(y_true, x, sample_weight=weights)
+        found.append((np.asarray(loss), np.asarray(tape.gradient(loss, x))))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
 def test_shapes_that_do_not_fit_are_named():

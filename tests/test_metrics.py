@@ -162,7 +162,7 @@ def test_results_over_two_batches_are_keras(name, data):
         theirs.update_state(y_true, y_pred, sample_weight=weights)
         np.testing.assert_allclose(ours.result(), theirs.result().numpy(), rtol=2e-5, atol=1e-6)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
-        assert variable.name == expected.name
+        assert (variable.name, variable.trainable) == (expected.name, expected.trainable)
         largest = np.abs(expected.numpy()).max()  # Keras's counts are differences of sums
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=2e-5, atol=1e-6 * max(1, largest))
     ours.reset_state()
@@ -202,6 +202,9 @@ def test_what_lies_on_a_threshold_counts_as_in_keras(name, options):
     np.testing.assert_allclose(ours(y_true, y_pred), theirs(y_true, y_pred).numpy(), rtol=1e-6)
     for variable, expected in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), rtol=1e-6)
+    each = [np.asarray(module.binary_accuracy(y_true, y_pred, threshold=0.25)) for module in (metrics, keras.metrics)]
+    np.testing.assert_array_equal(each[0], np.equal(y_pred > 0.25, y_true))
+    assert each[0].mean() == each[1].mean()
 
 
 @pytest.mark.parametrize("average", [None, "micro", "macro", "weighted"])
@@ -278,6 +281,25 @@ def test_functions_are_keras(name):
     y_pred = rng.uniform(size=(6, 8)).astype("float32")
     y_true = rng.integers(0, 8, 6) if name.startswith("sparse") else np.eye(8, dtype="float32")[rng.integers(0, 8, 6)]
     np.testing.assert_allclose(getattr(metrics, name)(y_true, y_pred), getattr(keras.metrics, name)(y_true, y_pred), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_k_largest_of_images_of_predictions(name, k):
+    """Keras's functions for rows, of all of them; several predictions of a row are as large as each other."""
+    rng = np.random.default_rng(4)
+    y_pred, labels = rng.integers(0, 3, (2, 3, 5)).astype("float32") / 4, rng.integers(0, 5, (2, 3))
+    y_true, rows = (labels, labels.ravel()) if name.startswith("sparse") else (np.eye(5)[labels], np.eye(5)[labels.ravel()])
+    expected = getattr(keras.metrics, name)(rows, y_pred.reshape(6, 5), k=k)
+    np.testing.assert_array_equal(getattr(metrics, name)(y_true, y_pred, k=k), np.reshape(expected, (2, 3)))
+
+
+@pytest.mark.parametrize("name", ["pearson_correlation", "concordance_correlation"])
+def test_a_correlation_with_what_is_constant_is_keras_s(name):
+    """Without a warning."""
+    y_true, y_pred = np.array([[1, 1, 1], [1, 2, 3], [1, 1, 1]], "float32"), np.array([[1, 2, 4], [2, 2, 2], [1, 1, 1]], "f4")
+    ours, theirs = (getattr(module, name)(y_true, y_pred) for module in (metrics, keras.metrics))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -585,8 +607,16 @@ def test_iou_counts_images_and_warns_of_cut_weights():
 
 
 def test_a_row_of_zeros_calls_no_class():
-    y_true, y_pred = np.array([[1, 0], [1, 0]], "float32"), np.array([[0, 0], [0.6, 0.4]], "float32")
+    y_true, y_pred = np.array([[1, 0]] * 3, "float32"), np.array([[0, 0], [0.6, 0.4], [1e-6, 0]], "float32")
     np.testing.assert_allclose(metrics.F1Score()(y_true, y_pred), keras.metrics.F1Score()(y_true, y_pred), rtol=1e-6)
+
+
+def test_of_predictions_as_large_as_each_other_the_first_are_the_largest():
+    y_true, y_pred = np.zeros((1, 40), "float32"), np.full((1, 40), 0.5, "float32")
+    y_true[0, [0, 2, 3, 17, 30]] = 1
+    for k in (1, 3, 20):
+        ours, theirs = (module.Precision(top_k=k)(y_true, y_pred) for module in (metrics, keras.metrics))
+        assert float(ours) == pytest.approx(float(theirs))
 
 
 @pytest.mark.parametrize("aggregation", [None, "uniform_average", "variance_weighted_average"])

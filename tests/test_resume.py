@@ -312,6 +312,34 @@ def test_a_schedule_of_the_rate_before_is_not_applied_twice(tmp_path):
     np.testing.assert_allclose(model.history.history["learning_rate"], [5e-4, 2.5e-4, 1.25e-4, 6.25e-5], rtol=1e-6)
 
 
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+@pytest.mark.parametrize("frequency", ["epoch", 3])
+def test_averages_that_stand_in_the_model_come_along(tmp_path, monkeypatch, swap_on_epoch, frequency):
+    """At the end of an epoch the backup may hold them in the place of the weights, which the next epoch takes back."""
+    model_of = make
+
+    def averaging():
+        model = model_of()
+        model.compile(minicnn.optimizers.SGD(0.1, momentum=0.5, use_ema=True, ema_momentum=0.8), model.loss)
+        return model
+
+    monkeypatch.setitem(globals(), "make", averaging)
+    assert_resumes(tmp_path, arrays, lambda folder: [callbacks.SwapEMAWeights(swap_on_epoch)], save_freq=frequency)
+
+
+def test_curves_of_batches_go_on_with_their_numbers(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tests.test_callbacks import events
+
+    def board(folder):
+        return [callbacks.TensorBoard(folder / "logs", update_freq=4, write_graph=False)]
+
+    assert_resumes(tmp_path, arrays, board, kill_after=9, save_freq=3)
+    parts, whole = (events(tmp_path / name / "logs" / "train").keys() for name in ("parts", "whole"))
+    assert parts == whole
+    assert [step for tag, step in whole if tag == "batch_loss"] == [4, 8, 12, 16, 20]
+
+
 class Counter(callbacks.Callback):
     state_attributes = ("batches", "sums")
 

@@ -137,12 +137,12 @@ class CallbackList(Callback):
             method(position, logs=plain)
 
     def _begin(self, hook: str, batch: int, logs: Any) -> None:
-        if self.steps_per_execution == 1 or batch % self.steps_per_execution == 0:
+        if batch % self.steps_per_execution == 0:
             self._call(hook, batch, logs)
 
     def _end(self, hook: str, batch: int, logs: Any) -> None:
         self._unsaid = hook, batch, logs
-        if self.steps_per_execution == 1 or (batch + 1) % self.steps_per_execution == 0:
+        if (batch + 1) % self.steps_per_execution == 0:
             self.end_batches()
 
     def end_batches(self) -> None:

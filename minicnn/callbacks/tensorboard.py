@@ -113,7 +113,7 @@ class TensorBoard(Callback):
         embeddings_freq, embeddings_metadata: Keras's, not supported.
     """
 
-    state_attributes = ("_global_train_batch", "_global_test_batch")
+    state_attributes = ("_global_train_batch",)
     takes_lazy_logs = True  # most batches do not need them
 
     def __init__(
@@ -147,7 +147,7 @@ class TensorBoard(Callback):
         self.write_steps_per_second = write_steps_per_second
         self.update_freq = 1 if update_freq == "batch" else update_freq
         self._files: dict[str, EventFile] = {}
-        self._global_train_batch = self._global_test_batch = 0
+        self._global_train_batch = 0
         if self.update_freq != "epoch":
             # Instance attributes: curves by epoch cost a batch nothing.
             self.on_train_batch_begin = self._before_batch  # type: ignore[method-assign]

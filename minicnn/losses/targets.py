@@ -44,7 +44,7 @@ def match_ranks(a: Array, b: Array) -> tuple[Array, Array]:
     """(N,) beside (N, 1) becomes (N, 1); beyond rank 2 the last axis of size 1 is dropped instead."""
     if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
         return (a, b.reshape(-1, 1)) if b.ndim == 1 else (a.reshape(a.shape[:-1]), b)
-    if b.ndim == a.ndim + 1 and b.shape[-1] == 1:
+    if b.ndim == a.ndim + 1:
         b, a = match_ranks(b, a)
     return a, b
 

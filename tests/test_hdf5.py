@@ -237,6 +237,31 @@ def test_structures_that_lie(change):
         walk(file)
 
 
+@pytest.mark.parametrize(
+    ("signature", "offset", "value", "message"),
+    [
+        (b"FRHP", 7, b"\1\0", "heap at .* is compressed, or of an unknown shape"),  # filters
+        (b"FRHP", 110, b"\0\0", "heap at .* is compressed, or of an unknown shape"),  # blocks in a row
+        (b"FRHP", 110, b"\x41\0", "heap at .* is compressed, or of an unknown shape"),
+        (b"FRHP", 112, bytes(8), "heap at .* is compressed, or of an unknown shape"),  # bytes of the first
+        (b"FRHP", 112, struct.pack("<Q", 2**40), "heap at .* is compressed, or of an unknown shape"),
+        (b"FRHP", 140, b"\x41\0", "heap at .* is compressed, or of an unknown shape"),  # rows
+        (b"BTHD", 6, struct.pack("<I", 21), "tree at .* has records of 11 bytes"),  # bytes of a node: none has room
+        (b"BTHD", 10, b"\x0c\0", "tree at .* has records of 12 bytes"),
+        (b"BTHD", 12, b"\x09\0", "tree at .* has records of 11 bytes"),  # levels
+        (b"BTLF", 10, b"\x10", "holds a link that is too long"),
+        (b"BTLF", 10, b"\x20", "holds a link that is too long"),
+        (b"BTLF", 11, b"\xff\xff\xff\x7f", "has no place"),
+        (b"BTLF", 15, b"\xff\xff", "has no place"),
+        (b"OHDR", 4, b"\2\x02\xff", "damaged"),
+    ],
+)
+def test_newer_structures_that_lie(signature, offset, value, message):
+    content = FILES["latest"]
+    with pytest.raises(FileFormatError, match=message), read(overwrite(content, signature, offset, value)) as file:
+        walk(file)
+
+
 def test_a_header_that_continues_in_itself():
     content = bytearray(FILES["earliest"])
     root = int.from_bytes(content[64:72], "little")

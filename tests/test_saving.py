@@ -331,6 +331,10 @@ def test_older_files_travel_both_ways(pair, tmp_path):
     x = data(make)[0]
     ours.save(tmp_path / "ours.h5")
     theirs.save(tmp_path / "theirs.h5")
+    with h5py.File(tmp_path / "ours.h5") as mine, h5py.File(tmp_path / "theirs.h5") as other:
+        for place in ("/", "model_weights"):
+            assert dict.fromkeys(mine[place].attrs) == dict.fromkeys(other[place].attrs)
+            assert all(mine[place].attrs[name] == other[place].attrs[name] for name in ("keras_version", "backend"))
     back = keras.models.load_model(tmp_path / "ours.h5")
     # Keras builds the optimizer of such a file without variables and then cannot set them; so it does with its own.
     assert len(back.optimizer.variables) == len(keras.models.load_model(tmp_path / "theirs.h5").optimizer.variables) <= 2
@@ -344,6 +348,11 @@ def test_older_files_travel_both_ways(pair, tmp_path):
         again.load_weights(tmp_path / "ours.h5", by_name=by_name)
         for mine, other in zip(outputs(again, x), outputs(ours, x)):
             np.testing.assert_array_equal(mine, other)
+    ours.save_weights(tmp_path / "weights.h5")
+    again = type(theirs).from_config(theirs.get_config())
+    again.load_weights(tmp_path / "weights.h5")
+    for mine, other in zip(outputs(again, x), outputs(ours, x)):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
 
 
 def in_a_row(k, *names):

@@ -37,6 +37,8 @@ def test_padding_is_keras_s(sequences: Any, named: dict[str, Any]) -> None:
 def test_nothing_is_kept_of_rows_without_length() -> None:
     """Where Keras keeps the whole sequence, and fails."""
     assert pad_sequences(LISTS, maxlen=0).shape == (4, 0)
+    assert pad_sequences([]).shape == (0, 0)
+    assert pad_sequences([[], []]).shape == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,7 @@ DATA = RANDOM.normal(size=(40, 3)).astype("float32")
         ({"sequence_length": 4, "sequence_stride": 3, "sampling_rate": 2, "batch_size": 3}, True),
         ({"sequence_length": 4, "sampling_rate": 3, "start_index": 5, "end_index": 31}, True),
         ({"sequence_length": 7, "sequence_stride": 2, "batch_size": None, "end_index": 20}, False),
+        ({"sequence_length": 1, "start_index": 0, "end_index": 1}, False),
     ],
 )
 def test_windows_are_keras_s(named: dict[str, Any], has_targets: bool) -> None:

@@ -222,6 +222,28 @@ class TestAgainstTensorFlow:
                 next(iter(tf.data.Dataset.range(1).map(lambda e, value=value: value))),
             )
 
+    def test_pythons_floats_follow_floatx(self):
+        before = config.floatx()
+        config.set_floatx("float64")
+        try:
+            specs = [Dataset.from_tensor_slices([1.5, 2.5]).element_spec, Dataset.range(2).map(lambda e: 0.5).element_spec]
+        finally:
+            config.set_floatx(before)
+        assert [spec.dtype for spec in specs] == [np.float64, np.float64]
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_specs_of_few_elements(self, count):
+        """A function is called with an element like those that there would be."""
+
+        def made(kind):
+            data = kind.from_tensor_slices((X[:count], Y[:count]))
+            doubled = data.map(lambda x, y: (x * 2, y))
+            return [doubled, data.batch(2).map(lambda *e: e), doubled.batch(2), kind.zip((data, doubled)).map(lambda *e: e)]
+
+        for ours, theirs in zip(made(Dataset), made(tf.data.Dataset)):
+            for a, b in zip(tf.nest.flatten(ours.element_spec), tf.nest.flatten(theirs.element_spec), strict=True):
+                assert (a.shape, a.dtype) == (tuple(b.shape), b.dtype.as_numpy_dtype)
+
     def test_cardinalities(self):
         for run in (
             lambda d: d.repeat(),
@@ -847,6 +869,11 @@ class TestImageDatasetFromDirectory:
 
         assert orders(3) == orders(3)
         assert len({*orders(3), *orders(4)}) == 4
+        of_global_seeds = []
+        for seed in (1, 1, 2):
+            config.set_random_seed(seed)
+            of_global_seeds.append(orders(None))
+        assert of_global_seeds[0] == of_global_seeds[1] != of_global_seeds[2]
 
     def test_grey_pictures(self, tmp_path):
         from PIL import Image

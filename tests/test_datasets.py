@@ -23,6 +23,7 @@ import pytest
 
 from minicnn import config, datasets
 from minicnn.datasets import _store, _unpickle
+from minicnn.datasets._archive import read_files
 from minicnn.datasets._splits import parse_split
 
 PER_BATCH = 4
@@ -793,3 +794,28 @@ class TestThroughTensorflowDatasets:
             datasets.load("flowers")
         with pytest.raises(ValueError, match="LookupError: no builder of that name"):
             datasets.load("unknown")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_asked_for_files_of_any_size_up_to_the_limit(tmp_path, packed):
+    content = {
+        "small": b"s",
+        "large": np.random.default_rng(0).bytes(100_000),
+        "larger": np.random.default_rng(1).bytes(200_000),
+    }
+    place = tmp_path / "files"
+    if packed:
+        with tarfile.open(place, "w:gz") as archive:
+            for name, data in content.items():
+                member = tarfile.TarInfo(f"folder/{name}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    else:
+        place.mkdir()
+        for name, data in content.items():
+            (place / name).write_bytes(data)
+    assert read_files(place, ["large", "small"], 100_000) == [content["large"], content["small"]]
+    with pytest.raises(ValueError, match=r"large has 100,000 bytes, more than the 99,999 that it may have"):
+        read_files(place, ["small", "large"], 99_999)
+    with pytest.raises(ValueError, match="it lacks none, nothing"):
+        read_files(place, ["none", "small", "nothing"], 100_000)

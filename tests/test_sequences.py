@@ -91,6 +91,11 @@ def test_windows_in_another_order_each_pass_and_with_their_targets() -> None:
         np.testing.assert_array_equal(np.sort(windows[:, 1]), x[1:])
         passes.append(windows[:, 0].tolist())
     assert passes[0] != passes[1] != sorted(passes[1])
+    assert max(passes[0][:8]) > 16  # of all windows, not of the next few
+    first_batches = [
+        next(iter(timeseries_dataset_from_array(x, None, 2, shuffle=True, seed=seed)))[:, 0].tolist() for seed in (3, 3, 4)
+    ]
+    assert passes[0] == first_batches[0] == first_batches[1] != first_batches[2]
 
 
 @pytest.mark.parametrize(

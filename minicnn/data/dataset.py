@@ -88,7 +88,11 @@ class Dataset:
         def spec() -> Any:
             return map_structure(lambda leaf: TensorSpec(leaf.shape[1:], leaf.dtype), arrays)
 
-        return Dataset(iterate, cardinality, lambda: slices(arrays, 0), spec, (arrays, indices))
+        def first() -> Any:
+            some = map_structure(lambda leaf: leaf if len(leaf) else np.zeros((1, *leaf.shape[1:]), leaf.dtype), arrays)
+            return slices(some, 0)
+
+        return Dataset(iterate, cardinality, first, spec, (arrays, indices))
 
     def _rearranged(self, rearrange: Callable[[Iterator[Any]], Iterator[Any]], cardinality: int | None = None) -> Dataset:
         """This data set's elements in the order, number and selection that `rearrange` makes of a pass over them."""

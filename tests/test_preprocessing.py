@@ -309,6 +309,15 @@ class TestFlow:
         with pytest.raises(ValueError, match="Asked to retrieve element 3, but the Sequence has length 3"):
             image.ImageDataGenerator().flow(X, batch_size=4)[3]
 
+    @pytest.mark.parametrize("of", ["samplewise", "featurewise"])
+    def test_pictures_of_next_to_no_contrast(self, of):
+        settings = {f"{of}_center": True, f"{of}_std_normalization": True}
+        faint = X / 255 * 1e-5
+        ours, theirs = (module.ImageDataGenerator(**settings) for module in (image, legacy))
+        for generator in (ours, theirs):
+            generator.fit(faint)
+        np.testing.assert_allclose(ours.standardize(faint[0].copy()), theirs.standardize(faint[0].copy()), rtol=1e-3, atol=1e-4)
+
     def test_one_image_is_transformed_as_in_keras(self):
         settings = {**SETTINGS["geometry"], **SETTINGS["flips"], **SETTINGS["values"]}
         generators = [module.ImageDataGenerator(**settings) for module in (image, legacy)]
@@ -540,6 +549,13 @@ class TestFlowFromFiles:
         assert said[0] == said[1]
         assert flows[0].filenames == flows[1].filenames
         assert_same_batches(*flows, 4)
+
+    def test_a_table_without_a_generator(self, folder):
+        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+        table = pd.DataFrame({"filename": names})
+        named = {"class_mode": None, "target_size": (6, 5), "batch_size": 4, "shuffle": False}
+        flows = [module.DataFrameIterator(table, str(folder), **named) for module in (image, legacy)]
+        assert_same_batches(*flows, 2)
 
     @pytest.mark.filterwarnings("ignore:Using .*tiff.* files with multiple bands")
     def test_files_of_every_ending_are_found_and_links_are_followed_if_told_to(self, tmp_path):

@@ -1050,6 +1050,27 @@ def test_weights_without_checksums_and_state_are_loaded(tmp_path):
     np.testing.assert_array_equal(other.layers[1].get_weights()[0], model.layers[1].get_weights()[0])
 
 
+def test_a_checksum_is_of_all_of_an_array_and_of_its_type(tmp_path):
+    model = minicnn.Sequential([minicnn.Input((40,)), minicnn.layers.Dense(50)])
+
+    def changed(place):
+        def change(array):
+            array.flat[place] += 1
+            return array
+
+        return change
+
+    path = tmp_path / "w.weights.h5"
+    for change in (changed(0), changed(1000), changed(-1), lambda array: array.view(np.int32)):
+        model.save_weights(path)
+        with h5py.File(path, "a") as file:
+            array = file["layers/dense/vars/0"][()]
+            del file["layers/dense/vars/0"]
+            file["layers/dense/vars/0"] = change(array)
+        with pytest.raises(ValueError, match="is damaged: what stands at 'layers/dense/vars' is not what was saved there"):
+            model.load_weights(path)
+
+
 STATE = {
     "numbers": [1, -2.5, True, None, "é", np.float32(0.1), np.int64(2**40), np.bool_(True)],
     "arrays": {kind: np.arange(6).reshape(2, 3).astype(kind) for kind in ("?", "u1", "<i8", "<f2", "<f4", ">f8")},

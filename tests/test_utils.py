@@ -523,6 +523,12 @@ def test_split_dataset_refuses(sizes, error, message):
         utils.split_dataset(np.zeros(10), **sizes)
 
 
+def test_what_a_sequence_is_told_it_remembers():
+    ours, theirs = (k.utils.PyDataset(3, use_multiprocessing=True, max_queue_size=7) for k in (minicnn, keras))
+    for data in (ours, theirs):
+        assert (data.workers, data.use_multiprocessing, data.max_queue_size) == (3, True, 7)
+
+
 class Doubles(utils.Sequence):
     """Older programs do not call the base class's constructor."""
 

@@ -222,6 +222,10 @@ class TestAgainstTensorFlow:
                 next(iter(tf.data.Dataset.range(1).map(lambda e, value=value: value))),
             )
 
+        for values in ([np.float64(1), np.float64(2)], [[np.arange(3)]], [1.5, 2.5], [[1], [2]], [True]):
+            ours, theirs = (kind.from_tensor_slices(values).element_spec for kind in (Dataset, tf.data.Dataset))
+            assert (ours.shape, ours.dtype) == (tuple(theirs.shape), theirs.dtype.as_numpy_dtype)
+
     def test_pythons_floats_follow_floatx(self):
         before = config.floatx()
         config.set_floatx("float64")

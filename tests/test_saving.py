@@ -1069,6 +1069,13 @@ def test_a_checksum_is_of_all_of_an_array_and_of_its_type(tmp_path):
             file["layers/dense/vars/0"] = change(array)
         with pytest.raises(ValueError, match="is damaged: what stands at 'layers/dense/vars' is not what was saved there"):
             model.load_weights(path)
+    model = small()
+    model.train_on_batch(np.ones((2, 3)), np.ones((2, 2)))
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        del file["optimizer/vars/2"]
+    with pytest.raises(ValueError, match="is damaged: what stands at 'optimizer/vars' is not what was saved there"):
+        model.load_weights(path)
 
 
 STATE = {

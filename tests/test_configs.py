@@ -323,6 +323,26 @@ def test_the_outer_of_two_safe_modes_counts():
         serialization.deserialize(config)
 
 
+def test_a_config_that_is_taken_apart_stays_as_it_was():
+    class Taking(layers.ReLU):
+        @classmethod
+        def from_config(cls, config):
+            return cls(name=config.pop("name"))
+
+    config = {"class_name": "Taking", "config": {"name": "taken"}}
+    before = copy.deepcopy(config)
+    found = deserialize_keras_object((config, [config], {"a": (config,)}), {"Taking": Taking})
+    assert [type(part) for part in found] == [Taking, list, dict]
+    assert type(found) is type(found[2]["a"]) is tuple
+    assert found[2]["a"][0].name == found[1][0].name == "taken"
+    assert config == before
+    sizes = serialization.serialize([(1, np.float32(2)), [np.array(3), np.array([4, 5], "uint8")], None])
+    assert sizes[:2] == [(1, 2.0), [3, {"class_name": "__numpy__", "config": {"value": [4, 5], "dtype": "uint8"}}]]
+    again = serialization.deserialize(sizes)
+    assert (again[0], again[1][0], again[2]) == ((1, 2.0), 3, None)
+    assert again[1][1].dtype == np.uint8
+
+
 def test_the_package_before_a_name_is_passed_over():
     mine = type("Mine", (layers.ReLU,), {})
     with custom_object_scope({"Mine": mine, "doubled": doubled}):

@@ -83,7 +83,11 @@ class TestAgainstTensorFlow:
         "take none": lambda d, lib: d.take(0),
         "skip": lambda d, lib: d.skip(4),
         "skip all": lambda d, lib: d.skip(-1),
+        "skip more": lambda d, lib: d.skip(9),
+        "take more": lambda d, lib: d.take(9),
         "shard": lambda d, lib: d.shard(4, 1),
+        "first shard": lambda d, lib: d.shard(4, 0),
+        "only shard": lambda d, lib: d.shard(1, 0),
         "repeat": lambda d, lib: d.repeat(2),
         "repeat none": lambda d, lib: d.repeat(0),
         "repeat forever": lambda d, lib: d.repeat().take(15),
@@ -182,8 +186,12 @@ class TestAgainstTensorFlow:
             Dataset.list_files(str(tmp_path / "*.jpg"))
         for i in range(20):
             (tmp_path / f"{i}.many").write_text("")
-        orders = [[*Dataset.list_files(str(tmp_path / "*.many"), seed=seed)] for seed in (3, 3, 4)]
+        many = str(tmp_path / "*.many")
+        orders = [[*Dataset.list_files(many, seed=seed)] for seed in (3, 3, 4)]
         assert orders[0] == orders[1] != orders[2]
+        by_name = [path.decode() for path in tf.data.Dataset.list_files(many, shuffle=False).as_numpy_iterator()]
+        assert list(Dataset.list_files(many, shuffle=False)) == by_name
+        assert list(Dataset.list_files(many, shuffle=True)) != by_name == sorted(Dataset.list_files(many, shuffle=True))
 
     def test_range(self):
         for arguments in ((5,), (2, 9), (9, 2, -3), (2, 2)):
@@ -208,11 +216,37 @@ class TestAgainstTensorFlow:
         assert Dataset.range(4).reduce(np.int64(0), lambda total, e: 10 * total + e) == 123
 
     def test_pythons_numbers_become_32_bit_as_in_tensorflow(self):
-        for value in (1, 2.5, True, [1, 2], [[1.5]], np.float64(3), np.arange(3)):
+        for value in (1, 2.5, True, [1, 2], [[1.5]], [[True]], np.float64(3), np.arange(3), [np.arange(3.0)]):
             assert_same(
                 next(iter(Dataset.range(1).map(lambda e, value=value: value))),
                 next(iter(tf.data.Dataset.range(1).map(lambda e, value=value: value))),
             )
+
+        for values in ([np.float64(1), np.float64(2)], [[np.arange(3)]], [1.5, 2.5], [[1], [2]], [True]):
+            ours, theirs = (kind.from_tensor_slices(values).element_spec for kind in (Dataset, tf.data.Dataset))
+            assert (ours.shape, ours.dtype) == (tuple(theirs.shape), theirs.dtype.as_numpy_dtype)
+
+    def test_pythons_floats_follow_floatx(self):
+        before = config.floatx()
+        config.set_floatx("float64")
+        try:
+            specs = [Dataset.from_tensor_slices([1.5, 2.5]).element_spec, Dataset.range(2).map(lambda e: 0.5).element_spec]
+        finally:
+            config.set_floatx(before)
+        assert [spec.dtype for spec in specs] == [np.float64, np.float64]
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_specs_of_few_elements(self, count):
+        """A function is called with an element like those that there would be."""
+
+        def made(kind):
+            data = kind.from_tensor_slices((X[:count], Y[:count]))
+            doubled = data.map(lambda x, y: (x * 2, y))
+            return [doubled, data.batch(2).map(lambda *e: e), doubled.batch(2), kind.zip((data, doubled)).map(lambda *e: e)]
+
+        for ours, theirs in zip(made(Dataset), made(tf.data.Dataset)):
+            for a, b in zip(tf.nest.flatten(ours.element_spec), tf.nest.flatten(theirs.element_spec), strict=True):
+                assert (a.shape, a.dtype) == (tuple(b.shape), b.dtype.as_numpy_dtype)
 
     def test_cardinalities(self):
         for run in (
@@ -226,6 +260,8 @@ class TestAgainstTensorFlow:
             lambda d: d.filter(lambda e: True).batch(2),
             lambda d: d.filter(lambda e: True).take(2),
             lambda d: d.take(0).repeat(),
+            lambda d: d.take(0).take(1),
+            lambda d: d.take(0).skip(1),
             lambda d: type(d).zip((d, d.repeat())),
             lambda d: type(d).zip((d, d.filter(lambda e: True))),
         ):
@@ -236,6 +272,9 @@ class TestAgainstTensorFlow:
             else:
                 assert ours.cardinality() == expected
             assert experimental.cardinality(ours) == ours.cardinality()
+        some = Dataset.range(5).filter(lambda e: True)
+        assert [len(none) for none in (some.take(0), some.repeat(0))] == [0, 0]  # what TensorFlow does not know
+        assert some.take(1).cardinality() == some.skip(1).cardinality() == some.shard(2, 1).cardinality() == UNKNOWN_CARDINALITY
 
     def test_a_number_of_elements_that_is_said(self):
         several = Dataset.range(5).filter(lambda e: e > 1)
@@ -244,6 +283,13 @@ class TestAgainstTensorFlow:
         theirs = tf.data.Dataset.range(5).filter(lambda e: e > 1).apply(tf.data.experimental.assert_cardinality(3))
         assert len(theirs) == 3
         assert several.with_cardinality(INFINITE_CARDINALITY).cardinality() == INFINITE_CARDINALITY
+        assert list(several.with_cardinality(UNKNOWN_CARDINALITY)) == [2, 3, 4]
+        for expected, found in ((0, "more"), (2, "more"), (4, "3")):
+            came = []
+            with pytest.raises(ValueError, match=f"Expected {expected} elements, received {found}"):
+                came.extend(several.with_cardinality(expected))
+            assert came == [2, 3, 4][:expected]
+        assert list(several.take(0).with_cardinality(0)) == []
 
     def test_specs_of_what_functions_make(self):
         for ours, theirs in zip(
@@ -256,6 +302,9 @@ class TestAgainstTensorFlow:
                     data.interleave(lambda e, kind=kind: kind.range(3).batch(2)).element_spec,
                     data.take_while(lambda e: e < 3).element_spec,
                     data.enumerate().map(lambda i, e: (e, i)).element_spec[1],
+                    kind.from_tensor_slices(X).batch(4).map(lambda x: x * 2).element_spec,
+                    kind.from_tensor_slices(X[:1]).map(lambda x: x * 2).element_spec,
+                    kind.from_tensor_slices(X[:1]).batch(2).unbatch().map(lambda x: x * 2).element_spec,
                 )
                 for kind, data in ((Dataset, Dataset.range(5)), (tf.data.Dataset, tf.data.Dataset.range(5)))
             ]
@@ -324,6 +373,10 @@ class TestFromGenerator:
         data = Dataset.from_generator(lambda: iter([[1, 2], [1, 2, 3]]), output_signature=TensorSpec((2,), "int32"))
         with pytest.raises(DatasetError, match=r"element 1: .*shape \(2,\), received one of shape \(3,\)"):
             list(data)
+        for parts in ((1,), (1, 2, 3)):
+            of_two = Dataset.from_generator(lambda parts=parts: iter([parts]), output_types=(tf.int32, tf.int32))
+            with pytest.raises(DatasetError, match="failed on element 0: ValueError"):
+                list(of_two)
         with pytest.raises(TypeError, match="`generator` must be a Python callable"):
             Dataset.from_generator([1, 2])
         with pytest.raises(TypeError, match="together with `output_signature`"):
@@ -346,8 +399,10 @@ class TestSources:
             Dataset.from_tensor_slices(tensors)
 
     def test_from_tensors(self):
-        ((x, y),) = Dataset.from_tensors((X, Y))
+        data = Dataset.from_tensors((X, Y))
+        ((x, y),) = data
         assert_same((x, y), (X, Y))
+        assert len(data) == 1
 
     def test_nobody_can_write_into_the_arrays(self):
         x = np.zeros((3, 2))
@@ -402,6 +457,12 @@ class TestMap:
         assert list(data) == [10 * x for x in range(20)]
         assert list(data.take(3)) == [0, 10, 20]
 
+    @pytest.mark.parametrize("threads", [2, 4])
+    def test_as_many_threads_as_asked_for(self, threads):
+        together = threading.Barrier(threads)
+        data = Dataset.range(2 * threads).map(lambda x: together.wait(5) * 0 + x, num_parallel_calls=threads)
+        assert list(data) == list(range(2 * threads))
+
     def test_arguments(self):
         with pytest.raises(ValueError, match=r"`num_parallel_calls` must be positive or AUTOTUNE. Received: 0"):
             Dataset.range(3).map(lambda x: x, num_parallel_calls=0)
@@ -412,11 +473,11 @@ class TestMap:
 
 
 class TestBatch:
-    def test_different_shapes(self):
-        data = Dataset.from_generator(lambda: (np.zeros(n) for n in (2, 2, 3))).batch(3)
-        with pytest.raises(
-            ValueError, match=r"Cannot batch elements of different shapes.*\[\(2,\)\] and element 2 had shapes \[\(3,\)\]"
-        ):
+    @pytest.mark.parametrize(("lengths", "place"), [((2, 2, 3), 2), ((2, 3, 3), 1)])
+    def test_different_shapes(self, lengths, place):
+        data = Dataset.from_generator(lambda: (np.zeros(n) for n in lengths)).batch(3)
+        message = rf"Cannot batch elements of different shapes.*\[\(2,\)\] and element {place} had shapes \[\(3,\)\]"
+        with pytest.raises(ValueError, match=message):
             list(data)
 
     @pytest.mark.parametrize("size", [0, -1])
@@ -425,6 +486,11 @@ class TestBatch:
             Dataset.range(3).batch(size)
         with pytest.raises(ValueError, match="`buffer_size` must be greater than zero"):
             Dataset.range(3).shuffle(size * 2 if size else 0)
+
+    @pytest.mark.parametrize("index", [-1, 4])
+    def test_no_such_shard(self, index):
+        with pytest.raises(ValueError, match=rf"`index` must be in \[0, num_shards\)\. Received: num_shards=4, index={index}"):
+            Dataset.range(9).shard(4, index)
 
 
 class TestShuffle:
@@ -445,12 +511,14 @@ class TestShuffle:
         data = Dataset.range(50).shuffle(50, seed=3)
         assert self.numbers(data) != self.numbers(data)
         fixed = Dataset.range(50).shuffle(50, seed=3, reshuffle_each_iteration=False)
-        assert self.numbers(fixed) == self.numbers(fixed)
+        assert self.numbers(fixed) == self.numbers(fixed) == self.numbers(Dataset.range(50).shuffle(50, seed=3))
         assert self.numbers(data.repeat(2))[:50] != self.numbers(data.repeat(2))[50:]
 
     def test_every_part_of_a_seed_counts(self):
-        seeds = [3, *(3 + 2**bit for bit in (1, 8, 16, 31, 32, 48, 63))]
+        seeds = [3, -3, *(3 + 2**bit for bit in (1, 8, 16, 31, 32, 48, 63))]
         assert len({tuple(self.numbers(Dataset.range(50).shuffle(50, seed=seed))) for seed in seeds}) == len(seeds)
+        small, large = (Dataset.range(50).shuffle(50, seed=seed) for seed in (3, 2**64 + 3))
+        assert self.numbers(small) == self.numbers(large)
 
     def test_one_global_seed_decides_all(self):
         def run():
@@ -732,6 +800,7 @@ def folder(tmp_path_factory):
             Image.fromarray(random.integers(0, 256, (9 + index, 12, 3), dtype=np.uint8)).save(place)
         (root / name / "notes.txt").write_text("no picture")
     (root / ".hidden").mkdir()
+    (root / "README").write_text("no class")
     return root
 
 
@@ -749,6 +818,7 @@ class TestImageDatasetFromDirectory:
             {"label_mode": "binary", "class_names": ["dogs", "cats"]},
             {"label_mode": None},
             {"labels": None, "batch_size": None},
+            {"labels": None, "label_mode": "binary"},
             {"labels": list(range(12)), "color_mode": "rgb"},
             {"color_mode": "rgba"},
             {"interpolation": "nearest"},
@@ -782,8 +852,8 @@ class TestImageDatasetFromDirectory:
             Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "root" / "a" / f"{number}{ending}", "png")
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "elsewhere" / "linked.png")
         (tmp_path / "root" / "a" / "link").symlink_to(tmp_path / "elsewhere")
-        for follow in (False, True):
-            arguments = {"follow_links": follow, "shuffle": False, "image_size": (4, 4)}
+        for follow, labels in itertools.product((False, True), ("inferred", None)):
+            arguments = {"follow_links": follow, "labels": labels, "shuffle": False, "image_size": (4, 4)}
             ours = image_dataset_from_directory(tmp_path / "root", verbose=False, **arguments).file_paths
             assert ours == self.keras(str(tmp_path / "root"), **arguments).file_paths
             assert any("linked" in path for path in ours) == follow
@@ -803,6 +873,11 @@ class TestImageDatasetFromDirectory:
 
         assert orders(3) == orders(3)
         assert len({*orders(3), *orders(4)}) == 4
+        of_global_seeds = []
+        for seed in (1, 1, 2):
+            config.set_random_seed(seed)
+            of_global_seeds.append(orders(None))
+        assert of_global_seeds[0] == of_global_seeds[1] != of_global_seeds[2]
 
     def test_grey_pictures(self, tmp_path):
         from PIL import Image
@@ -812,6 +887,20 @@ class TestImageDatasetFromDirectory:
         Image.fromarray(pixels).save(tmp_path / "a" / "1.png")
         ((images, _),) = image_dataset_from_directory(tmp_path, image_size=(7, 9), color_mode="grayscale", verbose=False)
         np.testing.assert_array_equal(images[0, ..., 0], pixels)
+
+    @pytest.mark.parametrize(
+        ("mode", "color_mode"), [("L", "rgb"), ("L", "rgba"), ("RGBA", "rgb"), ("RGB", "rgba"), ("RGB", "grayscale")]
+    )
+    def test_pictures_of_one_kind_as_those_of_another(self, tmp_path, mode, color_mode):
+        (tmp_path / "a").mkdir()
+        channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+        pixels = np.random.default_rng(0).integers(0, 256, (7, 9, *channels), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "a" / "1.png")
+        arguments = {"image_size": (7, 9), "color_mode": color_mode, "labels": None}
+        (ours,) = image_dataset_from_directory(tmp_path, verbose=False, **arguments)
+        (theirs,) = self.keras(str(tmp_path), **arguments)
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, atol=1 if color_mode == "grayscale" else 0)  # Pillow rounds
 
     @pytest.mark.parametrize("seed", [0, 13])
     def test_the_split_is_keras_s(self, folder, seed):
@@ -852,6 +941,12 @@ class TestImageDatasetFromDirectory:
         assert capsys.readouterr().out == (
             "Found 12 files belonging to 3 classes.\nUsing 9 files for training.\nUsing 3 files for validation.\n"
         )
+        for subset in ("training", "validation"):
+            image_dataset_from_directory(folder, validation_split=0.25, subset=subset, seed=1, labels=None)
+            number = {"training": 9, "validation": 3}[subset]
+            assert capsys.readouterr().out == f"Found 12 files.\nUsing {number} files for {subset}.\n"
+        image_dataset_from_directory(folder, validation_split=0.25, subset="both", seed=1, verbose=False)
+        assert capsys.readouterr().out == ""
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -867,7 +962,8 @@ class TestImageDatasetFromDirectory:
             ({"interpolation": "magic"}, "Argument `interpolation` should be one of"),
             ({"image_size": (3, 4, 5)}, "image_size"),
             ({"crop_to_aspect_ratio": True, "pad_to_aspect_ratio": True}, "Only one of"),
-            ({"validation_split": 2.0, "subset": "training", "seed": 1}, "`validation_split` must be between 0 and 1"),
+            ({"validation_split": 1.0, "subset": "training", "seed": 1}, "`validation_split` must be between 0 and 1"),
+            ({"validation_split": -0.1, "subset": "training", "seed": 1}, "`validation_split` must be between 0 and 1"),
             ({"validation_split": 0.5}, "If `subset` is set, `validation_split` must be set, and inversely"),
             ({"validation_split": 0.5, "subset": "test", "seed": 1}, '`subset` must be either "training"'),
             ({"validation_split": 0.5, "subset": "training"}, "you must provide a `seed` argument"),

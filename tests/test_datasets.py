@@ -23,6 +23,7 @@ import pytest
 
 from minicnn import config, datasets
 from minicnn.datasets import _store, _unpickle
+from minicnn.datasets._archive import read_files
 from minicnn.datasets._splits import parse_split
 
 PER_BATCH = 4
@@ -526,6 +527,29 @@ class TestDownload:
         _store.read(source)
         assert len(asked) == 1
 
+    def test_what_is_there_of_several_files_is_not_downloaded_again(self, data, source, monkeypatch):
+        asked = self.serve(monkeypatch, self.CONTENT)
+        (one,) = source.downloads
+        two = _store.Download("https://example.org/two.bin", one.digest, one.size, "two.bin")
+        layout = _store.Layout(".", ("set.bin", "two.bin"), source.layouts[0].read)
+        (data / "set.bin").write_bytes(b"mine")
+        _store.fetch(_store.Source("set", (layout,), (one, two), "https://example.org"), verbose=False)
+        assert asked == [two.url]
+        assert (data / "set.bin").read_bytes() == b"mine"
+
+    def test_what_does_not_end_is_not_read_to_its_end(self, data, source, monkeypatch):
+        read = []
+
+        class Endless(io.BytesIO):
+            def read(self, size=-1):
+                read.append(size)
+                assert len(read) < 100
+                return bytes(size)
+
+        monkeypatch.setattr(urllib.request, "urlopen", lambda request, timeout: Endless())
+        with pytest.raises(_store.DatasetUnavailableError, match="expected 920,000 bytes, received more than 920,000"):
+            _store.fetch(source, verbose=False)
+
     def test_without_a_chosen_folder_it_goes_to_the_own_cache(self, tmp_path, source, monkeypatch):
         monkeypatch.delenv("MINICNN_DATA_DIR")
         self.serve(monkeypatch, self.CONTENT)
@@ -690,13 +714,14 @@ class TestLoad:
         assert [len(batch["label"]) for batch in datasets.as_numpy(batches)] == [2, 2, 1]
 
     def test_shuffling_follows_the_global_seed(self):
-        def order():
-            config.set_random_seed(3)
+        def order(seed):
+            config.set_random_seed(seed)
             data = datasets.load("digits", split="train", shuffle_files=True, as_supervised=True)
-            return [int(label) for _, label in data.take(50)]
+            return [place[image.tobytes()] for image, _ in data.take(50)]
 
-        in_order = [int(label) for _, label in datasets.load("digits", split="train", as_supervised=True).take(50)]
-        assert order() == order() != in_order
+        place = {image.tobytes(): i for i, (image, _) in enumerate(datasets.load("digits", split="train", as_supervised=True))}
+        assert order(3) == order(3) != order(4)
+        assert max(order(3)) > len(place) // 2  # out of all images
 
     def test_cifar100_has_its_fine_labels(self, data):
         TestCifar100().write_binaries(data / "cifar-100-binary")
@@ -793,3 +818,28 @@ class TestThroughTensorflowDatasets:
             datasets.load("flowers")
         with pytest.raises(ValueError, match="LookupError: no builder of that name"):
             datasets.load("unknown")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_asked_for_files_of_any_size_up_to_the_limit(tmp_path, packed):
+    content = {
+        "small": b"s",
+        "large": np.random.default_rng(0).bytes(100_000),
+        "larger": np.random.default_rng(1).bytes(200_000),
+    }
+    place = tmp_path / "files"
+    if packed:
+        with tarfile.open(place, "w:gz") as archive:
+            for name, data in content.items():
+                member = tarfile.TarInfo(f"folder/{name}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    else:
+        place.mkdir()
+        for name, data in content.items():
+            (place / name).write_bytes(data)
+    assert read_files(place, ["large", "small"], 100_000) == [content["large"], content["small"]]
+    with pytest.raises(ValueError, match=r"large has 100,000 bytes, more than the 99,999 that it may have"):
+        read_files(place, ["small", "large"], 99_999)
+    with pytest.raises(ValueError, match="it lacks none, nothing"):
+        read_files(place, ["none", "small", "nothing"], 100_000)

@@ -102,6 +102,20 @@ def test_groups_of_any_size(libver, count, ordered):
             assert array_at(layers, f"dense_{index}", ()) == index
 
 
+def test_the_most_that_a_newer_group_holds():
+    """Of a heap, the blocks that it names itself are read, up to the largest of these; not blocks of further tables."""
+
+    def make(file, length):
+        for index in range(3000):
+            file.create_group(f"{index:0{length}}", track_order=False)
+
+    with read(written(lambda file: make(file, 60), "latest")) as file:
+        assert [int(name) for name in sorted(file)] == list(range(3000))
+        assert all(isinstance(file[f"{index:060}"], Group) for index in range(0, 3000, 7))
+    with pytest.raises(FileFormatError, match="has too many links"), read(written(lambda file: make(file, 200), "latest")):
+        pass
+
+
 def test_a_file_that_was_changed_in_place(tmp_path):
     """As `h5py.File(path, "a")` leaves it: headers continued elsewhere, free space between."""
     path = tmp_path / "f.h5"
@@ -115,6 +129,23 @@ def test_a_file_that_was_changed_in_place(tmp_path):
                 del file[f"a/c{index - 1}"]
     with opened(str(path), str(path)) as ours, h5py.File(path) as theirs:
         assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("libver", VERSIONS)
+def test_arrays_in_their_headers_and_attributes_of_nothing(libver):
+    def make(file):
+        compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        compact.set_layout(h5py.h5d.COMPACT)
+        array = np.arange(6, dtype="<i2").reshape(2, 3)
+        h5py.h5d.create(file.id, b"x", h5py.h5t.STD_I16LE, h5py.h5s.create_simple((2, 3)), compact).write(
+            h5py.h5s.ALL, h5py.h5s.ALL, array
+        )
+        file.attrs["nothing"], file.attrs["five"] = h5py.Empty("f4"), np.int8(5)
+
+    with read(written(make, libver)) as file:
+        np.testing.assert_array_equal(array_at(file, "x", (2, 3)), [[0, 1, 2], [3, 4, 5]])
+        assert (file.attrs["nothing"].size, file.attrs["five"]) == (0, 5)
+        assert (len(file), len(file.attrs)) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +265,31 @@ def overwrite(content, signature, offset, value):
 )
 def test_structures_that_lie(change):
     with pytest.raises(FileFormatError, match="damaged"), read(change(FILES["earliest"])) as file:
+        walk(file)
+
+
+@pytest.mark.parametrize(
+    ("signature", "offset", "value", "message"),
+    [
+        (b"FRHP", 7, b"\1\0", "heap at .* is compressed, or of an unknown shape"),  # filters
+        (b"FRHP", 110, b"\0\0", "heap at .* is compressed, or of an unknown shape"),  # blocks in a row
+        (b"FRHP", 110, b"\x41\0", "heap at .* is compressed, or of an unknown shape"),
+        (b"FRHP", 112, bytes(8), "heap at .* is compressed, or of an unknown shape"),  # bytes of the first
+        (b"FRHP", 112, struct.pack("<Q", 2**40), "heap at .* is compressed, or of an unknown shape"),
+        (b"FRHP", 140, b"\x41\0", "heap at .* is compressed, or of an unknown shape"),  # rows
+        (b"BTHD", 6, struct.pack("<I", 21), "tree at .* has records of 11 bytes"),  # bytes of a node: none has room
+        (b"BTHD", 10, b"\x0c\0", "tree at .* has records of 12 bytes"),
+        (b"BTHD", 12, b"\x09\0", "tree at .* has records of 11 bytes"),  # levels
+        (b"BTLF", 10, b"\x10", "holds a link that is too long"),
+        (b"BTLF", 10, b"\x20", "holds a link that is too long"),
+        (b"BTLF", 11, b"\xff\xff\xff\x7f", "has no place"),
+        (b"BTLF", 15, b"\xff\xff", "has no place"),
+        (b"OHDR", 4, b"\2\x02\xff", "damaged"),
+    ],
+)
+def test_newer_structures_that_lie(signature, offset, value, message):
+    content = FILES["latest"]
+    with pytest.raises(FileFormatError, match=message), read(overwrite(content, signature, offset, value)) as file:
         walk(file)
 
 

@@ -34,6 +34,7 @@ from minicnn.data.dataset import DatasetError
 from minicnn.data.directory import picture_files
 from minicnn.data.pictures import open_picture
 from minicnn.preprocessing.image import load_img
+from minicnn.saving.objects import LARGEST_CONFIG, parse_config
 from minicnn.untrusted import FileFormatError, printable, reading
 
 MOST_BYTES = 200 * 2**20
@@ -243,6 +244,52 @@ def test_pictures_that_take_long(tmp_path, content, reason, refused):
 def test_pictures_that_do_not_take_long(tmp_path):
     assert open_picture(io.BytesIO(scans(30, 80))).size == (30, 30)
     assert open_picture(io.BytesIO(run_lengths(30, 30))).size == (30, 30)
+
+
+def test_the_most_that_a_picture_may_have(monkeypatch):
+    few = scans(30, 0).count(b"\xff\xda")
+    assert open_picture(io.BytesIO(scans(30, 100 - few))).size == (30, 30)
+    with pytest.raises(FileFormatError, match="it has 101 scans, more than 100"):
+        open_picture(io.BytesIO(scans(30, 101 - few)))
+    monkeypatch.setattr("minicnn.data.pictures._MOST_RUN_LENGTH_PIXELS", 900)
+    assert open_picture(io.BytesIO(run_lengths(30, 30))).size == (30, 30)
+    with pytest.raises(FileFormatError, match="has 901 x 1 pixels, more than 900"):
+        open_picture(io.BytesIO(run_lengths(901, 1)))
+    plain = io.BytesIO()
+    open_picture(io.BytesIO(run_lengths(30, 30))).resize((901, 1)).save(plain, "BMP")
+    assert open_picture(plain).size == (901, 1)
+    for content in (scans(30, 0), run_lengths(30, 30)):
+        assert open_picture(io.BytesIO(content), most_pixels=900).size == (30, 30)
+        with pytest.raises(FileFormatError, match="it has 30 x 30 pixels, more than 899"):
+            open_picture(io.BytesIO(content), most_pixels=899)
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "reason"),
+    [
+        ({"layers": [{"class_name": "Dense", "config": {}, "name": "a"}] * 5000}, {"layers": [{}] * 5001}, "has 5001 layers"),
+        ({"layers": [{"layers": [{}] * 2499}] * 2}, {"layers": [{"layers": [{}] * 2500}] * 2}, "has 5002 layers"),
+        ({"a" * 10_000: "b" * 10_000}, {"a": "b" * 10_001}, "a text of 10001 characters"),
+        ({"a": ["b" * 10_000]}, {"a" * 10_001: 1}, "a text of 10001 characters"),
+        (functools.reduce(lambda inner, _: {"a": inner}, range(199), {}), None, ""),
+        (None, functools.reduce(lambda inner, _: {"a": inner}, range(200), {}), "nested more than 200 levels deep"),
+        ({"a": "b" * 5}, ["a"], "should hold a JSON object. Received: list"),
+        ({"a": 1.5}, {"a": [[float("nan")]]}, "'a' is nan"),
+    ],
+    ids=["layers", "layers in layers", "texts", "names", "shallow", "deep", "object", "finite"],
+)
+def test_the_most_that_a_configuration_may_have(most, more, reason):
+    if most is not None:
+        assert parse_config(json.dumps(most).encode(), "c.json") == most
+    if more is not None:
+        with pytest.raises(ValueError, match=reason):
+            parse_config(json.dumps(more).encode(), "c.json")
+
+
+def test_the_most_bytes_of_a_configuration():
+    assert parse_config(b'{"a": 1}'.ljust(LARGEST_CONFIG), "c.json") == {"a": 1}
+    with pytest.raises(ValueError, match=f"c.json has {LARGEST_CONFIG + 1} bytes"):
+        parse_config(b'{"a": 1}'.ljust(LARGEST_CONFIG + 1), "c.json")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])

@@ -110,7 +110,13 @@ class TestFunctions:
             image.apply_affine_transform(picture()[..., 0], theta=3)
 
     @pytest.mark.parametrize("scale", [True, False])
-    @pytest.mark.parametrize("x", [picture(), picture(channels=1), picture() / 255, picture() - 300, picture() * 2])
+    @pytest.mark.parametrize(
+        "x",
+        [
+            *(picture(), picture(channels=1), picture() / 255, picture() - 300, picture() * 2),
+            *((picture() - picture().min()) / 2, 255 - (picture() - picture().min()) / 2),  # from 0, and up to 255
+        ],
+    )
     def test_brightness_is_keras_s(self, x, scale):
         for seed in range(3):
             np.random.seed(seed)
@@ -144,7 +150,11 @@ class TestFunctions:
 
 class TestFiles:
     @pytest.mark.parametrize(
-        "x", [picture(), picture(channels=1), picture(channels=4), picture(channels=1) * 9, np.zeros((3, 3, 1))]
+        "x",
+        [
+            *(picture(), picture(channels=1), picture(channels=4), picture(channels=1) * 9, np.zeros((3, 3, 1))),
+            *(picture().astype("uint8"), picture().astype("int16") - 100),
+        ],
     )
     @pytest.mark.parametrize("scale", [True, False])
     def test_array_to_img_is_keras_s(self, x, scale):
@@ -298,6 +308,15 @@ class TestFlow:
         assert_same_batches(*batches, 6)
         with pytest.raises(ValueError, match="Asked to retrieve element 3, but the Sequence has length 3"):
             image.ImageDataGenerator().flow(X, batch_size=4)[3]
+
+    @pytest.mark.parametrize("of", ["samplewise", "featurewise"])
+    def test_pictures_of_next_to_no_contrast(self, of):
+        settings = {f"{of}_center": True, f"{of}_std_normalization": True}
+        faint = X / 255 * 1e-5
+        ours, theirs = (module.ImageDataGenerator(**settings) for module in (image, legacy))
+        for generator in (ours, theirs):
+            generator.fit(faint)
+        np.testing.assert_allclose(ours.standardize(faint[0].copy()), theirs.standardize(faint[0].copy()), rtol=1e-3, atol=1e-4)
 
     def test_one_image_is_transformed_as_in_keras(self):
         settings = {**SETTINGS["geometry"], **SETTINGS["flips"], **SETTINGS["values"]}
@@ -531,6 +550,13 @@ class TestFlowFromFiles:
         assert flows[0].filenames == flows[1].filenames
         assert_same_batches(*flows, 4)
 
+    def test_a_table_without_a_generator(self, folder):
+        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+        table = pd.DataFrame({"filename": names})
+        named = {"class_mode": None, "target_size": (6, 5), "batch_size": 4, "shuffle": False}
+        flows = [module.DataFrameIterator(table, str(folder), **named) for module in (image, legacy)]
+        assert_same_batches(*flows, 2)
+
     @pytest.mark.filterwarnings("ignore:Using .*tiff.* files with multiple bands")
     def test_files_of_every_ending_are_found_and_links_are_followed_if_told_to(self, tmp_path):
         endings = sorted({*legacy.Iterator.white_list_formats, *image.iterators._FORMATS, "txt", "PNG"})
@@ -624,6 +650,11 @@ class TestAlternatingFlip:
         for epoch, (order, left) in enumerate(seen[-3:]):
             np.testing.assert_array_equal(left == 1, self.seen(epoch, n=8)[order])
 
+    def test_outside_of_a_fit_it_is_the_first_epoch(self):
+        x, places = np.arange(64.0).reshape(16, 2, 2, 1), np.arange(16)
+        np.testing.assert_array_equal(alternating_flip(x, places), alternating_flip(x, places, 0))
+        assert (alternating_flip(x, places) != alternating_flip(x, places, 1)).any()
+
     def test_an_epoch_that_is_given_counts_within_a_fit_too(self):
         running = config.running_pass.set([1])
         try:
@@ -658,6 +689,8 @@ class TestWhiteningKernel:
         half = size * size * 3
         np.testing.assert_allclose(np.cov(maps[:, :half], rowvar=False), np.eye(half), atol=1e-2)
         np.testing.assert_array_equal(maps[:, half:], -maps[:, :half])
+        few = whitening_kernel(x[:2, :4, :4], 1, epsilon=0, both_signs=False)[0, 0]  # over these pixels themselves
+        np.testing.assert_allclose(np.cov(x[:2, :4, :4].reshape(-1, 3) @ few, rowvar=False, bias=True), np.eye(3), atol=1e-4)
 
     def test_filters_are_scikit_learn_s_whitened_components(self):
         from sklearn.decomposition import PCA

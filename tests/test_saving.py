@@ -24,6 +24,7 @@ import minicnn
 from minicnn import atomic, saving
 from minicnn.layers import Layer
 from minicnn.saving import weights_file
+from minicnn.saving.state import pack_state, unpack_state
 
 # --- models, written once for both libraries ---------------------------------------------
 
@@ -331,6 +332,10 @@ def test_older_files_travel_both_ways(pair, tmp_path):
     x = data(make)[0]
     ours.save(tmp_path / "ours.h5")
     theirs.save(tmp_path / "theirs.h5")
+    with h5py.File(tmp_path / "ours.h5") as mine, h5py.File(tmp_path / "theirs.h5") as other:
+        for place in ("/", "model_weights"):
+            assert dict.fromkeys(mine[place].attrs) == dict.fromkeys(other[place].attrs)
+            assert all(mine[place].attrs[name] == other[place].attrs[name] for name in ("keras_version", "backend"))
     back = keras.models.load_model(tmp_path / "ours.h5")
     # Keras builds the optimizer of such a file without variables and then cannot set them; so it does with its own.
     assert len(back.optimizer.variables) == len(keras.models.load_model(tmp_path / "theirs.h5").optimizer.variables) <= 2
@@ -344,6 +349,11 @@ def test_older_files_travel_both_ways(pair, tmp_path):
         again.load_weights(tmp_path / "ours.h5", by_name=by_name)
         for mine, other in zip(outputs(again, x), outputs(ours, x)):
             np.testing.assert_array_equal(mine, other)
+    ours.save_weights(tmp_path / "weights.h5")
+    again = type(theirs).from_config(theirs.get_config())
+    again.load_weights(tmp_path / "weights.h5")
+    for mine, other in zip(outputs(again, x), outputs(ours, x)):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
 
 
 def in_a_row(k, *names):
@@ -606,14 +616,22 @@ def test_another_optimizer_s_state_is_skipped_with_a_warning(tmp_path):
     model.compile("sgd", loss="mse")
     with pytest.warns(UserWarning, match=r"Skipping variable loading for optimizer 'sgd.*', because it has 2 variables"):
         model.load_weights(tmp_path / "w.weights.h5")
+    fresh = small()  # its optimizer has nothing to lose, nor has the file's
+    fresh.save_weights(tmp_path / "fresh.weights.h5")
+    model.load_weights(tmp_path / "fresh.weights.h5")
+    with h5py.File(tmp_path / "fresh.weights.h5", "a") as file:
+        del file["minicnn_training"], file.attrs["minicnn_sha256"], file["optimizer/vars/0"]
+    with pytest.warns(UserWarning, match="Skipping variable loading"):
+        model.load_weights(tmp_path / "fresh.weights.h5")
 
 
 def test_a_model_without_weights_yet(tmp_path):
     model = minicnn.Sequential([minicnn.layers.Dense(2)])
     with pytest.raises(ValueError, match="You are saving a model that has not yet been built"):
         model.save_weights(tmp_path / "w.weights.h5")
-    with pytest.warns(UserWarning, match="You are saving a model that has not yet been built"):
+    with pytest.warns(UserWarning, match="You are saving a model that has not yet been built") as told:
         model.save(tmp_path / "m.keras")
+    assert told[0].filename == __file__
     assert not saving.load_model(tmp_path / "m.keras").built
     small().save_weights(tmp_path / "w.weights.h5")
     with pytest.raises(ValueError, match="You are loading weights into a model that has not yet been built"):
@@ -839,6 +857,13 @@ def test_a_member_twice(tmp_path, saved):
         saving.load_model(path)
 
 
+@pytest.mark.parametrize("named", [{"banana": 1}, {"module_objects": {}}, {"module_objects": {}, "banana": 1}])
+def test_no_other_arguments_to_read_a_config(named):
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments passed to deserialize_keras_object"):
+        saving.deserialize_keras_object({}, **named)
+    assert saving.deserialize_keras_object({}, module_objects=None) == {}
+
+
 def test_no_archive_at_all(tmp_path):
     (tmp_path / "m.keras").write_bytes(b"PK nothing")
     with pytest.raises(ValueError, match=r"is not a `\.keras` zip file, or it is damaged"):
@@ -1017,6 +1042,88 @@ def test_weights_without_checksums_and_state_are_loaded(tmp_path):
     assert other.layers[0].get_weights()[0][1, 2] == 7
     assert other._training_state() == {"passes_done": 3, "shuffle_seed": 5}
     np.testing.assert_array_equal(other.layers[1].get_weights()[0], model.layers[1].get_weights()[0])
+    with h5py.File(path, "a") as file:  # the layout of TensorFlow 2.13
+        file.move("layers", "_layer_checkpoint_dependencies")
+    other = small()
+    other.load_weights(path)
+    assert other.layers[0].get_weights()[0][1, 2] == 7
+    np.testing.assert_array_equal(other.layers[1].get_weights()[0], model.layers[1].get_weights()[0])
+
+
+def test_a_checksum_is_of_all_of_an_array_and_of_its_type(tmp_path):
+    model = minicnn.Sequential([minicnn.Input((40,)), minicnn.layers.Dense(50)])
+
+    def changed(place):
+        def change(array):
+            array.flat[place] += 1
+            return array
+
+        return change
+
+    path = tmp_path / "w.weights.h5"
+    for change in (changed(0), changed(1000), changed(-1), lambda array: array.view(np.int32)):
+        model.save_weights(path)
+        with h5py.File(path, "a") as file:
+            array = file["layers/dense/vars/0"][()]
+            del file["layers/dense/vars/0"]
+            file["layers/dense/vars/0"] = change(array)
+        with pytest.raises(ValueError, match="is damaged: what stands at 'layers/dense/vars' is not what was saved there"):
+            model.load_weights(path)
+    model = small()
+    model.train_on_batch(np.ones((2, 3)), np.ones((2, 2)))
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        del file["optimizer/vars/2"]
+    with pytest.raises(ValueError, match="is damaged: what stands at 'optimizer/vars' is not what was saved there"):
+        model.load_weights(path)
+
+
+STATE = {
+    "numbers": [1, -2.5, True, None, "é", np.float32(0.1), np.int64(2**40), np.bool_(True)],
+    "arrays": {kind: np.arange(6).reshape(2, 3).astype(kind) for kind in ("?", "u1", "<i8", "<f2", "<f4", ">f8")},
+    "shapes": [np.array(7.0), np.zeros((0, 3)), np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1)],
+    "empty": {},
+}
+
+
+def test_a_state_comes_back_with_its_arrays():
+    data = pack_state(STATE)
+    again = unpack_state(data, "s")
+    assert again["numbers"] == [1, -2.5, True, None, "é", float(np.float32(0.1)), 2**40, True]
+    assert again["empty"] == {}
+    for name in ("arrays", "shapes"):
+        pairs = zip(again[name].values(), STATE[name].values()) if name == "arrays" else zip(again[name], STATE[name])
+        for ours, array in pairs:
+            assert (ours.dtype, ours.shape, ours.flags.writeable) == (array.dtype, array.shape, True)
+            np.testing.assert_array_equal(ours, array)
+    for wrong in (object(), np.array(["text"]), np.array([None])):
+        with pytest.raises(TypeError, match="The state of a training is made of numbers"):
+            pack_state({"x": [wrong]})
+    text = json.dumps({"x": {"__array__": ["S1", [1], 0]}}).encode()
+    for damaged in (data[:-1], data[:7], data[:8], pack_state([1]), len(text).to_bytes(8, "little") + text + b"a"):
+        with pytest.raises(ValueError, match=r"The state of the training in s cannot be read"):
+            unpack_state(damaged, "s")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [([0, 1], (0, 1)), ([0, 255], (0, 255)), (None, None), ("no file", None), ([0, 2], ""), (0, ""), ("0, 1", "")],
+)
+def test_the_range_of_input_stands_in_the_metadata(tmp_path, saved, found, expected):
+    model = small()
+    model.input_range = expected or None
+    model.save(tmp_path / "ours.keras")
+    assert saving.load_model(tmp_path / "ours.keras").input_range == (expected or None)
+    members = dict(saved)
+    metadata = {**json.loads(members.pop("metadata.json")), "minicnn_input_range": found}
+    if found != "no file":
+        members["metadata.json"] = json.dumps(metadata)
+    pack(tmp_path / "m.keras", members)
+    if expected == "":
+        with pytest.raises(ValueError, match=r"the range of input should be \[0, 1\] or \[0, 255\]. Received"):
+            saving.load_model(tmp_path / "m.keras")
+    else:
+        assert saving.load_model(tmp_path / "m.keras").input_range == expected
 
 
 @settings(max_examples=60, deadline=None)

@@ -37,6 +37,8 @@ def test_padding_is_keras_s(sequences: Any, named: dict[str, Any]) -> None:
 def test_nothing_is_kept_of_rows_without_length() -> None:
     """Where Keras keeps the whole sequence, and fails."""
     assert pad_sequences(LISTS, maxlen=0).shape == (4, 0)
+    assert pad_sequences([]).shape == (0, 0)
+    assert pad_sequences([[], []]).shape == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,7 @@ DATA = RANDOM.normal(size=(40, 3)).astype("float32")
         ({"sequence_length": 4, "sequence_stride": 3, "sampling_rate": 2, "batch_size": 3}, True),
         ({"sequence_length": 4, "sampling_rate": 3, "start_index": 5, "end_index": 31}, True),
         ({"sequence_length": 7, "sequence_stride": 2, "batch_size": None, "end_index": 20}, False),
+        ({"sequence_length": 1, "start_index": 0, "end_index": 1}, False),
     ],
 )
 def test_windows_are_keras_s(named: dict[str, Any], has_targets: bool) -> None:
@@ -88,6 +91,11 @@ def test_windows_in_another_order_each_pass_and_with_their_targets() -> None:
         np.testing.assert_array_equal(np.sort(windows[:, 1]), x[1:])
         passes.append(windows[:, 0].tolist())
     assert passes[0] != passes[1] != sorted(passes[1])
+    assert max(passes[0][:8]) > 16  # of all windows, not of the next few
+    first_batches = [
+        next(iter(timeseries_dataset_from_array(x, None, 2, shuffle=True, seed=seed)))[:, 0].tolist() for seed in (3, 3, 4)
+    ]
+    assert passes[0] == first_batches[0] == first_batches[1] != first_batches[2]
 
 
 @pytest.mark.parametrize(

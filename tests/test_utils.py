@@ -421,26 +421,30 @@ def test_get_file_refuses_what_is_not_the_file(served, tmp_path):
 
 @pytest.mark.parametrize("write", [write_tar, write_zip])
 def test_get_file_unpacks_as_keras_does(served, tmp_path, write):
-    write(served / "set.arc", {"set/a.txt": b"a", "set/deep/b.txt": b"b" * 5000})
+    write(served / "set.arc", {"set/a.txt": b"a", "set/deep/b.txt": b"b" * 5000, "set/c.txt": b"c"})
     origin = (served / "set.arc").as_uri()
     for number, named in enumerate(({}, {"fname": "set"}, {"fname": "set.arc"})):
         caches = [tmp_path / f"{whose}{number}" for whose in ("ours", "theirs")]
         caches[1].mkdir()  # or Keras takes another one
         ours = Path(utils.get_file(origin=origin, extract=True, cache_dir=caches[0], **named))
         theirs = Path(keras.utils.get_file(origin=origin, extract=True, cache_dir=str(caches[1]), **named))
-        assert (ours / "set/deep/b.txt").read_bytes() == b"b" * 5000
+        for path in ("set/a.txt", "set/deep/b.txt", "set/c.txt"):
+            assert (ours / path).read_bytes() == (theirs / path).read_bytes()
         assert ours.relative_to(caches[0]) == theirs.relative_to(caches[1])
     again = utils.get_file(origin=origin, extract=True, cache_dir=tmp_path / "ours0")
     assert again.endswith("set.arc")
     assert not [path for path in (tmp_path / "ours0/datasets").iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.filterwarnings("ignore:Skipping invalid path")
 @pytest.mark.parametrize("write", [write_tar, write_zip])
 def test_nothing_is_unpacked_outside_of_its_folder(served, tmp_path, write):
     members = {"../outside": b"x", "/tmp/absolute_minicnn": b"x", "a/../../outside": b"x", "C:/x": b"x", "inside": b"ok"}
     write(served / "bad.arc", members)
-    path = utils.get_file(origin=(served / "bad.arc").as_uri(), extract=True)
+    with pytest.warns(UserWarning, match="Skipping invalid path") as told:
+        path = utils.get_file(origin=(served / "bad.arc").as_uri(), extract=True)
+    for name, warning in zip(members, told):
+        assert f"{name!r}, since it leads out of the folder" in str(warning.message)
+    assert len(told) == 4
     found = [file.name for file in (tmp_path / "home").rglob("*") if file.is_file()]
     assert sorted(found) == ["bad.arc_archive", "inside"]
     assert Path(f"{path}/inside").read_bytes() == b"ok"
@@ -493,6 +497,11 @@ def test_split_dataset_is_keras_s(sizes, shuffle):
         for (a, b), (c, d) in zip(mine, its):
             np.testing.assert_array_equal(a, c)
             np.testing.assert_array_equal(b, d)
+    splits = []
+    for number in (1, 1, 2):  # without a seed of its own, from Python's generator
+        random.seed(number)
+        splits.append([int(e) for e in utils.split_dataset(np.arange(50), 0.5, shuffle=True)[0]])
+    assert splits[0] == splits[1] != splits[2]
     left, right = utils.split_dataset(Dataset.from_tensor_slices(x).batch(4), left_size=2)
     assert [batch.shape[0] for batch in (*left, *right)] == [4, 4, 2]
 
@@ -512,6 +521,12 @@ def test_split_dataset_is_keras_s(sizes, shuffle):
 def test_split_dataset_refuses(sizes, error, message):
     with pytest.raises(error, match=message):
         utils.split_dataset(np.zeros(10), **sizes)
+
+
+def test_what_a_sequence_is_told_it_remembers():
+    ours, theirs = (k.utils.PyDataset(3, use_multiprocessing=True, max_queue_size=7) for k in (minicnn, keras))
+    for data in (ours, theirs):
+        assert (data.workers, data.use_multiprocessing, data.max_queue_size) == (3, True, 7)
 
 
 class Doubles(utils.Sequence):

@@ -88,7 +88,11 @@ class Dataset:
         def spec() -> Any:
             return map_structure(lambda leaf: TensorSpec(leaf.shape[1:], leaf.dtype), arrays)
 
-        return Dataset(iterate, cardinality, lambda: slices(arrays, 0), spec, (arrays, indices))
+        def first() -> Any:
+            some = map_structure(lambda leaf: leaf if len(leaf) else np.zeros((1, *leaf.shape[1:]), leaf.dtype), arrays)
+            return slices(some, 0)
+
+        return Dataset(iterate, cardinality, first, spec, (arrays, indices))
 
     def _rearranged(self, rearrange: Callable[[Iterator[Any]], Iterator[Any]], cardinality: int | None = None) -> Dataset:
         """This data set's elements in the order, number and selection that `rearrange` makes of a pass over them."""
@@ -265,7 +269,8 @@ class Dataset:
         Raises:
             DatasetError: while iterating, naming the element that `map_func` failed on.
         """
-        if num_parallel_calls is not None and num_parallel_calls != AUTOTUNE and num_parallel_calls < 1:
+        threads = 1 if num_parallel_calls is None or num_parallel_calls == AUTOTUNE else num_parallel_calls
+        if threads < 1:
             raise ValueError(f"`num_parallel_calls` must be positive or AUTOTUNE. Received: {num_parallel_calls}")
 
         def call(index: int, element: Any) -> Any:
@@ -281,7 +286,6 @@ class Dataset:
                     yield call(index, element)
 
         def parallel() -> Iterator[Any]:
-            threads = num_parallel_calls or 1
             pending: collections.deque[Any] = collections.deque()
             pool = ThreadPoolExecutor(threads, thread_name_prefix="minicnn-map")
             try:
@@ -305,8 +309,7 @@ class Dataset:
                 return map_structure(lambda leaf: TensorSpec((None, *leaf.shape[1:]) if leaf.shape else (), leaf.dtype), specs)
             return specs
 
-        alone = num_parallel_calls in (None, AUTOTUNE, 1)
-        return Dataset(serial if alone else parallel, self._cardinality, first, spec)
+        return Dataset(serial if threads == 1 else parallel, self._cardinality, first, spec)
 
     def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
         """The elements for which `predicate` is true; it takes them as `map_func` does.
@@ -743,9 +746,7 @@ def _of_known_rank(leaf: Any) -> TensorSpec:
 def _conform(spec: TensorSpec, value: Any, rank: bool = True) -> Any:
     """`value` as an array of the type, and where `rank` of the shape, that `spec` asks for."""
     array = np.asarray(value, dtype=spec.dtype)
-    fits = len(array.shape) == len(spec.shape) and all(
-        want in (None, size) for want, size in zip(spec.shape, array.shape, strict=True)
-    )
+    fits = len(array.shape) == len(spec.shape) and all(want in (None, size) for want, size in zip(spec.shape, array.shape))
     if rank and not fits:
         raise ValueError(f"expected an array of shape {spec.shape}, received one of shape {array.shape}")
     return array if array.ndim else array[()]

@@ -67,7 +67,9 @@ def main() -> int:
     options = parser.parse_args()
     noted = Lines.read(options.lines) if options.lines.exists() else Lines()
     if options.action == "trace":
-        noted.add(trace(ROOT, options.tests))
+        found = trace(ROOT, options.tests)
+        noted.forget(options.tests)
+        noted.add(found)
         noted.write(options.lines)
         return 0
     taken, unseen = drawn(options.paths, options.seed, options.count, noted)

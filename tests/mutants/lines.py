@@ -45,6 +45,13 @@ class Lines:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"tests": names, "seconds": list(self.seconds.values()), "runs": runs}), encoding="utf-8")
 
+    def forget(self, paths: list[str]) -> None:
+        """Drop the tests of these files and folders: traced again, some may have gone or been renamed."""
+        self.seconds = {test: seconds for test, seconds in self.seconds.items() if not test.startswith(tuple(paths))}
+        for lines in self.runs.values():
+            for line, tests in lines.items():
+                lines[line] = [test for test in tests if test in self.seconds]
+
     def add(self, other: Lines) -> None:
         """Take what another run noted, too, in place of what was noted of its test files: tests go, and get other names."""
         again = {_file_of(test) for test in other.seconds}

@@ -72,8 +72,9 @@ class Trials:
         for found in gc.get_objects():
             if isinstance(found, types.FunctionType) and found.__code__.co_filename.startswith(package):
                 self.functions.setdefault(found.__code__.co_filename, []).append(found)
+        # A collection in a fork would look through all of this, and copy the pages it writes to.
         gc.collect()
-        gc.freeze()  # what is loaded stays: no fork's collector looks through it, and copies its pages
+        gc.freeze()
 
     def run(self, asked: list[tuple[Change, list[str]]], jobs: int, limit: float) -> Iterator[Outcome]:
         """Try each change on its tests, so many at a time, each for at most `limit` seconds.

@@ -34,9 +34,25 @@ def run_step(arena, step):
             assert array.ctypes.data % memory.ALIGNMENT == 0 or size == 0
             assert not any(np.shares_memory(array, other) for _, other in alive)
             alive.append((position + lifetime, array))
-            found.append(None if size == 0 else array.base.ctypes.data)
+            found.append(None if size == 0 else array.ctypes.data)
             del array
     return found
+
+
+def test_small_blocks_share_large_pages_and_keep_them():
+    arena = memory.Arena()
+    with arena:
+        arrays = [memory.empty((size,), np.uint8) for size in (100, 1 << 20, 3 << 20, 1, 2 << 20, 3 << 20, 64)]
+    first = arrays[0].ctypes.data
+    assert first % memory.LARGE_PAGE == 0
+    # One behind the other from whole lines on; the sixth begins a slab of its own.
+    assert [array.ctypes.data - first for array in arrays[:5]] == [0, 128, 128 + (1 << 20), 128 + (4 << 20), 192 + (4 << 20)]
+    assert arrays[5].ctypes.data % memory.LARGE_PAGE == 0
+    assert arrays[6].ctypes.data == arrays[5].ctypes.data + (3 << 20)
+    last = arrays[4]
+    last.fill(7)
+    del arena, arrays
+    assert (last == 7).all()
 
 
 @given(earlier=st.lists(steps_of_a_model, max_size=6), step=steps_of_a_model)

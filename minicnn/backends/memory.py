@@ -11,12 +11,16 @@ Which block: the oldest free one that is large enough, and at most twice as larg
 last batch computes in the memory of the full ones. And a step that ran once finds the same blocks
 when it runs again, since a block made later also comes later: it allocates nothing.
 
+Small blocks are cut one after the other from slabs that lie in the system's large pages. A processor keeps the addresses
+of a few dozen pages at hand, of which a kernel that goes through as many arrays, or rows, uses one each.
+
 How many blocks: twice the bytes that the largest step had in use at once, if one step does not need more. Those
 whose last use is longest ago go.
 """
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from math import prod
 from sys import getrefcount
@@ -28,6 +32,8 @@ from numpy import ndarray
 __all__ = ["Arena", "ArenaOfThread", "empty", "zeros"]
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+LARGE_PAGE = 2 << 20
+SLAB = 4 * LARGE_PAGE  # NumPy asks the system for large pages from 4 MiB on
 _MOST_KNOWN = 4096  # (shape, dtype) that an arena remembers: more than the steps of one program ask for
 
 
@@ -39,9 +45,9 @@ class _Current(threading.local):
 
 _current = _Current()
 
-# Its memory, and [where the first aligned byte is, how many bytes there are from there on, the step of its last use,
-# how many bytes this use takes].
-_Block = tuple[np.ndarray, list[int]]
+# Its memory, to which arrays refer, and [where the first aligned byte is, how many bytes there are from there on, the step of
+# its last use, how many bytes this use takes].
+_Block = tuple[Any, list[int]]
 
 
 class Arena:
@@ -59,6 +65,7 @@ class Arena:
         # (shape, dtype) -> that dtype, its bytes and the blocks that will do: found once, and not at each step
         self._known: dict[tuple[tuple[int, ...], Any], tuple[np.dtype, int, list[_Block]]] = {}
         self._outer: list[Arena | None] = []  # what was in use before each `with` block that was entered
+        self._rest: list[tuple[Any, int]] = []  # a slab, and where what is left of it begins
         self._step = 0
         self._largest = 0  # bytes that a step had in use at once
 
@@ -106,10 +113,26 @@ class Arena:
         if size == 0:
             return np.empty(shape, dtype)
         self._make_room(size)
-        block = np.empty(size + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
-        offset = -block.ctypes.data % ALIGNMENT
+        block: Any
+        if 2 * size <= SLAB:
+            block, offset = self._cut(size), 0
+        else:
+            block = np.empty(size + ALIGNMENT, np.uint8)  # owns its memory: the base of every view of it
+            offset = -block.ctypes.data % ALIGNMENT
         self._blocks, self._known = (*self._blocks, (block, [offset, size, self._step, size])), {}
         return np.ndarray(shape, dtype, block, offset)
+
+    def _cut(self, size: int) -> Any:
+        """So many bytes of a slab: an object that is the base of every array over it, and keeps the slab."""
+        try:
+            slab, begin = self._rest.pop()  # a signal handler meanwhile finds none, and begins another slab
+        except IndexError:
+            begin = SLAB
+        if begin + size > SLAB:
+            whole = np.empty(SLAB + LARGE_PAGE, np.uint8)
+            slab, begin = whole[-whole.ctypes.data % LARGE_PAGE :][:SLAB], 0
+        self._rest.append((slab, begin + -(-size // ALIGNMENT) * ALIGNMENT))
+        return (ctypes.c_byte * size).from_buffer(slab, begin)
 
     def _make_room(self, size: int) -> None:
         """Let go of blocks until one of `size` bytes fits. An array that lies in one of them keeps it alive."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu import _transforms, winograd
 from minicnn.backends.numba_cpu._microkernel import address
-from minicnn.backends.numba_cpu._transforms import Finish, Grid
+from minicnn.backends.numba_cpu._transforms import Edges, Grid
 from minicnn.backends.types import Window, window_over
 from minicnn.shapes import resolve_padding
 from tests.drawn import drawn_cases
@@ -339,7 +339,7 @@ def run(transform, source, target, channels, inside, start, lower_bound):  # typ
     """Apply a transform to tiles (rows, columns, channels)."""
     of_source = Grid(address(source), source.shape[1] * source.shape[2], source.shape[2])
     of_target = Grid(address(target), target.shape[1] * target.shape[2], target.shape[2])
-    _transforms.apply(transform, of_source, of_target, channels, Finish(*inside, address(start), lower_bound))
+    _transforms.apply(transform, of_source, of_target, channels, Edges(*inside, address(start), lower_bound))
 
 
 def matrix_of(kind: int, r: int) -> np.ndarray:
@@ -355,22 +355,29 @@ def matrix_of(kind: int, r: int) -> np.ndarray:
     }[kind]
 
 
-def check_transform(kind: int, r: int, C: int, rows: int, columns: int, lower_bound: float) -> None:
+def check_transform(kind: int, r: int, C: int, edges: tuple[int, int, int, int], lower_bound: float) -> None:
     matrix, rng = matrix_of(kind, r), np.random.default_rng(C)
     after, before = matrix.shape
     source, target = rng.standard_normal((before, before, C), np.float32), rng.standard_normal((after, after, 96), np.float32)
     start, untouched = rng.standard_normal(C, np.float32), target.copy()
-    wanted = np.einsum("ik,klc,jl->ijc", matrix, source.astype(float), matrix)
+    top, bottom, left, right = edges
+    pixels = source.astype(float)
+    if kind == _transforms.INPUT:  # zeros beyond the image, whatever lies there
+        pixels = np.zeros_like(pixels)
+        pixels[max(0, top) : bottom, max(0, left) : right] = source[max(0, top) : bottom, max(0, left) : right]
+    wanted = np.einsum("ik,klc,jl->ijc", matrix, pixels, matrix)
     if kind == _transforms.OUTPUT:
         wanted = np.maximum(wanted + start, lower_bound)
     if kind == _transforms.INPUT_GRADIENT:
         wanted += untouched[:, :, :C]
-    run(_transforms.transform(kind, r), source, target, C, (rows, columns), start, np.float32(lower_bound))
-    if kind == _transforms.OUTPUT:
-        wanted[rows:], wanted[:, columns:] = untouched[rows:, :, :C], untouched[:, columns:, :C]
+    run(_transforms.transform(kind, r), source, target, C, edges, start, np.float32(lower_bound))
+    if kind in (_transforms.OUTPUT, _transforms.INPUT_GRADIENT):
+        on_map = np.zeros((after, after, 1), bool)
+        on_map[max(0, top) : bottom, max(0, left) : right] = True
+        wanted = np.where(on_map, wanted, untouched[:, :, :C])
     np.testing.assert_allclose(target[:, :, :C], wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
-    own = kind in (_transforms.OUTPUT, _transforms.KERNEL_GRADIENT)  # not scratch memory, where whole vectors are written
-    end = C if own else winograd._whole(C)
+    scratch = kind in (_transforms.INPUT, _transforms.KERNEL, _transforms.OUTPUT_GRADIENT)  # where whole vectors are written
+    end = winograd._whole(C) if scratch else C
     np.testing.assert_array_equal(target[:, :, end:], untouched[:, :, end:])
 
 
@@ -379,5 +386,12 @@ def check_transform(kind: int, r: int, C: int, rows: int, columns: int, lower_bo
 def test_compiled_transform_is_its_matrix(kind: int, r: int) -> None:
     m = 7 - r
     for C in (1, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 80):
-        for rows, columns, lower_bound in ((m, m, -np.inf), (6, 9, 0), (1, m - 1, 0), (m - 1, 1, -0.5)):
-            check_transform(kind, r, C, rows, columns, lower_bound)
+        for edges, lower_bound in (
+            ((0, 6, 0, 6), -np.inf),
+            ((-3, 6, -1, 9), 0),
+            ((0, 1, 0, m - 1), 0),
+            ((1, 6, 2, 5), -0.5),
+            ((-2, 5, 1, 6), -0.5),
+            ((0, 0, 0, 6), 0),
+        ):
+            check_transform(kind, r, C, edges, lower_bound)

@@ -1,6 +1,6 @@
 """One small product carries every convolution, both its gradients, and Dense.
 
-    C[m, :NR] = start + sum over p < k1, q < k2 of A[offsets[m] + p·step1 + q·step2] · B[p·step1 + q·step2 : +NR]
+    C[m, :NR] = start + sum over p, q of A[offsets[m] + p·step1 + q·step2] · B[p·step1 + q·step2 : +NR]
 
 for the few rows m of one *tile*. The tile's sums stay in vector registers from the first
 product to the last: each step loads one row of B (NR floats), and for each row of the tile
@@ -166,7 +166,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
 
     Long, because it is one loop's instructions in their order, which all name the same values.
     """
-    a, a_rows, step1, step2, b, step_b1, step_b2, c, c_rows, _, columns, streamed, start, start_step, k1, k2, bound = (
+    a, a_rows, step1, step2, b, step_b1, step_b2, c, c_rows, _, columns, streamed, start, start_step, terms, run, bound = (
         function.args
     )
     builder = ir.IRBuilder(block)
@@ -218,6 +218,8 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     for node, value in zip(carried, initial_part):
         node.add_incoming(value, start_part)
     a_outer, b_outer = builder.mul(p, step1), builder.mul(p, step_b1)
+    left = builder.sub(terms, builder.mul(p, run))
+    here = builder.select(builder.icmp_signed("<", left, run), left, run)  # the last run may be a shorter one
     builder.branch(inner)
 
     builder.position_at_end(inner)
@@ -231,13 +233,13 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     after = [builder.add(q, constant(1)), builder.add(a_at, step2), builder.add(b_at, step_b2), *new]
     for node, value in zip([q, a_at, b_at, *sums], after):
         node.add_incoming(value, inner)
-    builder.cbranch(builder.icmp_signed("<", after[0], k2), inner, outer_end)
+    builder.cbranch(builder.icmp_signed("<", after[0], here), inner, outer_end)
 
     builder.position_at_end(outer_end)
     p_next = builder.add(p, constant(1))
     for node, value in zip([p, *carried], [p_next, *new]):
         node.add_incoming(value, outer_end)
-    builder.cbranch(builder.icmp_signed("<", p_next, k1), outer, end)
+    builder.cbranch(builder.icmp_signed(">", left, run), outer, end)
 
     builder.position_at_end(end)
     lowest = spread(builder, bound, VECTOR)
@@ -289,18 +291,18 @@ _OPERANDS = types.void(words(Rows), words(Panel), words(Tile), words(Start), typ
 
 
 @instruction(_OPERANDS)
-def _tile(builder: Any, a: Any, b: Any, c: Any, start: Any, k1: Any, k2: Any, lower_bound: Any) -> None:
+def _tile(builder: Any, a: Any, b: Any, c: Any, start: Any, terms: Any, run: Any, lower_bound: Any) -> None:
     numbers = [number for group in (a, b, c, start) for number in cgutils.unpack_tuple(builder, group)]
-    builder.call(_tile_function(builder.module), [*numbers, k1, k2, lower_bound])
+    builder.call(_tile_function(builder.module), [*numbers, terms, run, lower_bound])
 
 
 @shared(_OPERANDS)
-def multiply(a, b, c, start, k1, k2, lower_bound):  # type: ignore[no-untyped-def]
+def multiply(a, b, c, start, terms, run, lower_bound):  # type: ignore[no-untyped-def]
     """C = max(lower_bound, start + A · B), tile by tile, of nearly equal heights.
 
     Args:
         a, b, c, start: `Rows`, `Panel`, `Tile` and `Start`.
-        k1, k2: the sum's outer and inner extent.
+        terms: of each sum, at least 1; `run` of them lie step2 apart, then step1 leads to where the next run begins.
         lower_bound: 0 for a ReLU, -inf for none.
     """
     tiles = (c.rows + MR - 1) // MR
@@ -308,5 +310,5 @@ def multiply(a, b, c, start, k1, k2, lower_bound):  # type: ignore[no-untyped-de
     for i in range(tiles):
         end = c.rows * (i + 1) // tiles
         rows = Rows(a.at, a.offsets + 8 * m, a.step1, a.step2)
-        _tile(rows, b, Tile(c.at, c.offsets + 8 * m, end - m, c.columns, c.streamed), start, k1, k2, lower_bound)
+        _tile(rows, b, Tile(c.at, c.offsets + 8 * m, end - m, c.columns, c.streamed), start, terms, run, lower_bound)
         m = end

@@ -22,6 +22,8 @@ Barabasz, Anderson, Soodhalter & Gregg 2020, arXiv:1803.10986.
 from __future__ import annotations
 
 import functools
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from math import prod
@@ -83,21 +85,59 @@ def _matrix(kind: int, r: int) -> Matrix:
     }[kind]
 
 
-def _combine(builder: Any, fma: Any, coefficients: tuple[Fraction, ...], values: list[Any]) -> Any:
-    """The sum of coefficient * value, an addition where a coefficient is one."""
-    terms = sorted((-c, i) for i, c in enumerate(coefficients) if c)  # a positive one first
-    total = None
-    for minus, i in terms:
-        c, value = -minus, values[i]
-        if total is None:
-            total = value if c == 1 else builder.fmul(ir.Constant(VECTOR, [float(c)] * VL), value)
-        elif c == 1:
-            total = builder.fadd(total, value)
+_Row = dict[int, Fraction]  # a sum of values: which, and how often
+
+
+@functools.cache
+def _program(matrix: Matrix) -> tuple[list[_Row], list[_Row]]:
+    """How to multiply by a matrix with fewer additions: sums of two that several rows share are made first.
+
+    Points in pairs share most of their polynomials: B^T takes 16 multiply-adds so, where its rows one by one take 20.
+
+    Returns:
+        the shared sums, each a value more behind those of the vector, then the rows, of the values of both.
+    """
+    rows: list[_Row] = [{i: c for i, c in enumerate(row) if c} for row in matrix]
+    sums: list[_Row] = []
+    while True:
+        pairs = Counter((i, j, row[j] / row[i]) for row in rows for i, j in itertools.combinations(sorted(row), 2))
+        (i, j, ratio), count = max(pairs.items(), key=lambda item: item[1], default=((0, 0, Fraction(0)), 0))
+        if count < 2:
+            return sums, rows
+        sums.append({i: Fraction(1), j: ratio})
+        for row in rows:
+            if i in row and j in row and row[j] / row[i] == ratio:
+                row[len(matrix[0]) + len(sums) - 1] = row.pop(i)
+                del row[j]
+
+
+def _combine(builder: Any, fma: Any, row: _Row, values: list[Any]) -> Any:
+    """The sum of coefficient * value: it begins with a value that needs no multiplication, where there is one."""
+    first = min(row, key=lambda i: (row[i] != 1, row[i] != -1, i))
+    total, c = values[first], row[first]
+    if c == -1:
+        total = builder.fneg(total)  # becomes a part of the multiply-add
+    elif c != 1:
+        total = builder.fmul(ir.Constant(VECTOR, [float(c)] * VL), total)
+    for i, c in row.items():
+        if i == first:
+            continue
+        if c == 1:
+            total = builder.fadd(total, values[i])
         elif c == -1:
-            total = builder.fsub(total, value)
+            total = builder.fsub(total, values[i])
         else:
-            total = builder.call(fma, [ir.Constant(VECTOR, [float(c)] * VL), value, total])
+            total = builder.call(fma, [ir.Constant(VECTOR, [float(c)] * VL), values[i], total])
     return total
+
+
+def _multiplied(builder: Any, fma: Any, matrix: Matrix, values: list[Any]) -> list[Any]:
+    """The matrix times a vector of values."""
+    sums, rows = _program(matrix)
+    values = list(values)
+    for row in sums:
+        values.append(_combine(builder, fma, row, values))
+    return [_combine(builder, fma, row, values) for row in rows]
 
 
 class Grid(NamedTuple):
@@ -108,18 +148,26 @@ class Grid(NamedTuple):
     column: int
 
 
-class Finish(NamedTuple):
-    """What OUTPUT does with its tile: rows and columns that lie on the map, the address of the bias, 0 for a ReLU or -inf."""
+class Edges(NamedTuple):
+    """Which pixels of a tile lie on the image, or the map, and what OUTPUT adds.
 
-    rows: int
-    columns: int
+    Attributes:
+        top, bottom, left, right: rows `top` to before `bottom`, columns `left` to before `right`. INPUT takes zeros for the
+            others, OUTPUT and INPUT_GRADIENT leave them out.
+        start, lower_bound: the address of the bias; 0 for a ReLU or -inf.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
     start: int
     lower_bound: Any
 
 
-NO_FINISH = Finish(0, 0, 0, NO_BOUND)
-_FINISH = types.NamedTuple((types.int64, types.int64, types.int64, types.float32), Finish)
-_SIGNATURE = types.void(words(Grid), words(Grid), types.int64, _FINISH)
+EVERYWHERE = Edges(0, SIDE, 0, SIDE, 0, NO_BOUND)
+_EDGES = types.NamedTuple((*[types.int64] * 5, types.float32), Edges)
+_SIGNATURE = types.void(words(Grid), words(Grid), types.int64, _EDGES)
 
 
 def _masked(builder: Any, inside: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
@@ -139,97 +187,121 @@ def _masked(builder: Any, inside: Any) -> tuple[Callable[[Any], Any], Callable[[
     )
 
 
-def _emit_vector(builder: Any, kind: int, matrix: Matrix, grids: list[list[Any]], finish: list[Any], inside: Any) -> None:
-    """One vector of channels of a tile, between two grids; `inside` as in `_masked`."""
+def _emit_vector(
+    builder: Any, kind: int, matrix: Matrix, grids: list[list[Any]], edges: list[Any], inside: Any, cut: bool
+) -> None:
+    """One vector of channels of a tile, between two grids; `inside` as in `_masked`; `cut`: by the edges."""
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
     fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{VL}f32")
     load, store = _masked(builder, inside)
     _, store_whole = _masked(builder, None)
     source, target = grids
-    rows_inside, columns_inside, start, lower_bound = finish
+    top, bottom, left, right, start, lower_bound = edges
+    zero = ir.Constant(VECTOR, [0.0] * VL)
+    nowhere = cgutils.alloca_once_value(builder, zero) if cut else None
 
-    def at(grid: list[Any], i: int, j: int) -> Any:
+    def within(first: Any, end: Any) -> list[Any]:
+        at_least = [builder.icmp_signed(">=", constant(i), first) for i in range(SIDE)]
+        return [builder.and_(at_least[i], builder.icmp_signed("<", constant(i), end)) for i in range(SIDE)]
+
+    rows_within, columns_within = (within(top, bottom), within(left, right)) if cut else ([], [])
+
+    def at(grid: list[Any], i: int, j: int, may_be_cut: bool = False) -> Any:
         base, row, column = grid
         offset = builder.add(builder.mul(row, constant(4 * i)), builder.mul(column, constant(4 * j)))
-        return builder.inttoptr(builder.add(base, offset), VECTOR.as_pointer())
+        pointer = builder.inttoptr(builder.add(base, offset), VECTOR.as_pointer())
+        if not (cut and may_be_cut):
+            return pointer
+        return builder.select(builder.and_(rows_within[i], columns_within[j]), pointer, nowhere)
 
     size, columns_of = len(matrix[0]), []
     for j in range(size):
-        values = [load(at(source, i, j)) for i in range(size)]
-        columns_of.append([_combine(builder, fma, row, values) for row in matrix])
+        values = [load(at(source, i, j, kind == INPUT)) for i in range(size)]
+        columns_of.append(_multiplied(builder, fma, matrix, values))
     if kind == OUTPUT:
         bias, lowest = load(builder.inttoptr(start, VECTOR.as_pointer())), spread(builder, lower_bound, VECTOR)
-        nowhere = cgutils.alloca_once(builder, VECTOR)
     for i in range(len(matrix)):
-        for j, row in enumerate(matrix):
-            value = _combine(builder, fma, row, [column[i] for column in columns_of])
-            pointer = at(target, i, j)
+        for j, value in enumerate(_multiplied(builder, fma, matrix, [column[i] for column in columns_of])):
+            pointer = at(target, i, j, kind in (OUTPUT, INPUT_GRADIENT))
             if kind == OUTPUT:
                 value = builder.fadd(value, bias)
                 # A NaN compares false and so stays: ReLU must not hide it.
                 value = builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
-                on_map = builder.and_(
-                    builder.icmp_signed("<", constant(i), rows_inside), builder.icmp_signed("<", constant(j), columns_inside)
-                )
-                pointer = builder.select(on_map, pointer, nowhere)
             if kind == INPUT_GRADIENT:  # tiles overlap
-                value = builder.fadd(value, load_vector(builder, pointer))
+                value = builder.fadd(value, load(pointer))
             # Scratch memory is written in whole vectors, a user's array not beyond its last channel.
-            (store if kind in (OUTPUT, KERNEL_GRADIENT) else store_whole)(value, pointer)
+            (store if kind in (OUTPUT, KERNEL_GRADIENT, INPUT_GRADIENT) else store_whole)(value, pointer)
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx: Any, kind: Any, r: Any, source: Any, target: Any, channels: Any, finish: Any) -> Any:
+def _tile(typingctx: Any, kind: Any, r: Any, source: Any, target: Any, channels: Any, edges: Any) -> Any:
     which, matrix = kind.literal_value, _matrix(kind.literal_value, r.literal_value)
+    # Pixels along the side that may hang over: of the input and its gradient, or of the output.
+    side = {INPUT: SIDE, INPUT_GRADIENT: SIDE, OUTPUT: len(matrix)}.get(which)
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        source, target, finish = (cgutils.unpack_tuple(builder, values[i]) for i in (2, 3, 5))
+        source, target, edges = (cgutils.unpack_tuple(builder, values[i]) for i in (2, 3, 5))
         channels, constant = values[4], lambda value: ir.Constant(I64, value)
-        rows, columns, start, lower_bound = finish
+        top, bottom, left, right, start, lower_bound = edges
+        uncut = ir.Constant(ir.IntType(1), 1)
+        for first, end in ((top, bottom), (left, right)) if side else ():
+            uncut = builder.and_(uncut, builder.icmp_signed("<=", first, constant(0)))
+            uncut = builder.and_(uncut, builder.icmp_signed(">=", end, constant(side)))
         with cgutils.for_range(builder, builder.udiv(builder.add(channels, constant(VL - 1)), constant(VL))) as loop:
             begin = builder.mul(loop.index, constant(4 * VL))
             grids = [[builder.add(base, begin), row, column] for base, row, column in (source, target)]
-            here = [rows, columns, builder.add(start, begin), lower_bound]
-            left = builder.sub(channels, builder.mul(loop.index, constant(VL)))
-            with builder.if_else(builder.icmp_signed(">=", left, constant(VL))) as (whole, part):
+            here = [top, bottom, left, right, builder.add(start, begin), lower_bound]
+            rest = builder.sub(channels, builder.mul(loop.index, constant(VL)))
+            lanes = ir.Constant(LANES, list(range(VL)))
+            inside = builder.icmp_signed("<", lanes, spread(builder, rest, LANES))
+
+            def emit(inside: Any) -> None:
+                if side is None:
+                    _emit_vector(builder, which, matrix, grids, here, inside, False)
+                    return
+                with builder.if_else(uncut) as (middle, edge):
+                    with middle:
+                        _emit_vector(builder, which, matrix, grids, here, inside, False)
+                    with edge:
+                        _emit_vector(builder, which, matrix, grids, here, inside, True)
+
+            with builder.if_else(builder.icmp_signed(">=", rest, constant(VL))) as (whole, part):
                 with whole:
-                    _emit_vector(builder, which, matrix, grids, here, None)
+                    emit(None)
                 with part:
-                    lanes = ir.Constant(LANES, list(range(VL)))
-                    inside = builder.icmp_signed("<", lanes, spread(builder, left, LANES))
-                    _emit_vector(builder, which, matrix, grids, here, inside)
+                    emit(inside)
         return context.get_dummy_value()
 
-    return types.void(kind, r, source, target, types.int64, finish), codegen
+    return types.void(kind, r, source, target, types.int64, edges), codegen
 
 
 @functools.cache
 def transform(kind: int, r: int) -> int:
     """The address of a compiled transform for kernels of r×r, for `apply`; compiled when it is first asked for.
 
-    kind: INPUT          V = B^T d B        6×6 pixels                       -> 6×6
+    kind: INPUT          V = B^T d B        6×6 pixels, zeros beyond the image -> 6×6
           KERNEL         U = G g G^T        r×r weights                      -> 6×6
           OUTPUT         y = A^T M A        6×6 -> m×m pixels, plus the bias, at least the bound, and only those on the map
           OUTPUT_GRADIENT  dM = A dy A^T    m×m pixels                       -> 6×6
-          INPUT_GRADIENT   dd += B dV B^T   6×6 -> 6×6 pixels, added to what is there
+          INPUT_GRADIENT   dd += B dV B^T   6×6 -> 6×6 pixels, added to what is there, only those on the image
           KERNEL_GRADIENT  dg = G^T dU G    6×6 -> r×r weights
     """
 
-    def tile(source, target, channels, finish):  # type: ignore[no-untyped-def]
-        _tile(kind, r, source, target, channels, finish)
+    def tile(source, target, channels, edges):  # type: ignore[no-untyped-def]
+        _tile(kind, r, source, target, channels, edges)
 
     return address_of(tile, _SIGNATURE)
 
 
 @instruction(types.void(types.int64, *_SIGNATURE.args))
-def apply(builder: Any, transform: Any, source: Any, target: Any, channels: Any, finish: Any) -> None:
+def apply(builder: Any, transform: Any, source: Any, target: Any, channels: Any, edges: Any) -> None:
     """Run a `transform` on one tile.
 
     Args:
-        source, target: `Grid`s. Scratch memory (all targets but OUTPUT's and KERNEL_GRADIENT's) is written in whole vectors.
+        source, target: `Grid`s. Scratch memory (transformed tiles) is written in whole vectors.
         channels: how many.
-        finish: for OUTPUT; else `NO_FINISH`.
+        edges: for INPUT, OUTPUT and INPUT_GRADIENT; else `EVERYWHERE`.
     """
-    operands = source, target, channels, finish
+    operands = source, target, channels, edges
     function = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands]).as_pointer()
     builder.call(builder.inttoptr(transform, function), operands)

@@ -214,7 +214,7 @@ def forward_rows(
         for ky in range(outer):
             a = Rows(image + 4 * ky * geometry.DH * geometry.width * C_in, a_rows, step1, 1)
             lower_bound = weights.lower_bound if ky == outer - 1 else NO_BOUND
-            multiply(a, Panel(b, k2 * weights.row, weights.row), c, start, k1, k2, lower_bound)
+            multiply(a, Panel(b, k2 * weights.row, weights.row), c, start, k1 * k2, k2, lower_bound)
             b += 4 * k1 * k2 * weights.row
             start = Start(c.at, 1)
 
@@ -378,7 +378,7 @@ def kernel_gradient(image: int, dy: Any, partial: Any, add: bool, table: Any, ge
     for block in range((C_out + NR - 1) // NR):
         c = Tile(address(partial) + 4 * block * NR, address(table) + 8 * taps, taps, min(NR, C_out - block * NR), 0)
         start = Start(c.at, 1) if add else Start(address(ZEROS), 0)
-        multiply(a, Panel(at + 4 * block * panel, row, NR), c, start, geometry.OH, geometry.OW, NO_BOUND)
+        multiply(a, Panel(at + 4 * block * panel, row, NR), c, start, geometry.OH * geometry.OW, geometry.OW, NO_BOUND)
 
 
 @part
@@ -402,6 +402,7 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
     """
     _, H, W, C_in = dx.shape
     ci_blocks, co_blocks, taps, _, _ = workspace.packed.shape
+    C_out = workspace.partial.shape[2]
     _, _, height, width, _ = workspace.panels.shape
     panel, dy = height * width * NR, address(workspace.panels[worker])
     pixels, a_rows, c_rows = table.shape[1], address(table), address(table) + 8 * table.shape[1]
@@ -418,7 +419,7 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
                 a = Rows(dy + 4 * co_block * panel, a_rows, width * NR, 1)
                 start = Start(c, 1) if co_block > 0 else Start(address(ZEROS), 0)
                 weights = Panel(b, geometry.KW * NR * NR, NR)
-                multiply(a, weights, Tile(c, c_rows, pixels, columns, 0), start, geometry.KH, geometry.KW * NR, NO_BOUND)
+                multiply(a, weights, Tile(c, c_rows, pixels, columns, 0), start, taps * NR, geometry.KW * NR, NO_BOUND)
                 b += 4 * taps * NR * NR
         else:
             a = Rows(dy, a_rows, panel, 1)
@@ -426,7 +427,7 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
                 ky, kx = tap // geometry.KW, tap % geometry.KW
                 at = c + 4 * (ky * geometry.DH * geometry.width + kx * geometry.DW) * C_in
                 weights = Panel(b, taps * NR * NR, NR)
-                multiply(a, weights, Tile(at, c_rows, pixels, columns, 0), Start(at, 1), co_blocks, NR, NO_BOUND)
+                multiply(a, weights, Tile(at, c_rows, pixels, columns, 0), Start(at, 1), C_out, NR, NO_BOUND)
                 b += 4 * NR * NR
     if padded:
         crop_image(workspace.padded_dx[worker], geometry.top, geometry.left, dx, n)

@@ -88,7 +88,7 @@ def _spread_block(task: int, worker: int, arrays: Any, weights: Any, sums: Any, 
         at = target + 4 * (ky * geometry.DH * geometry.width + kx * geometry.DW) * pixel
         c = Tile(at, address(table) + 8 * table.shape[1], table.shape[1], columns, 0)
         begin = Start(address(start) + 4 * first, 0) if once else Start(at, 1)
-        multiply(a, Panel(address(packed[tap, block]), 0, NR), c, begin, 1, C_in, lower_bound if once else NO_BOUND)
+        multiply(a, Panel(address(packed[tap, block]), 0, NR), c, begin, C_in, C_in, lower_bound if once else NO_BOUND)
     if not once:
         for h in range(H):
             for w in range(W):

@@ -76,7 +76,7 @@ def _forward_block(task: int, worker: int, arrays: Any, packed: Any, table: Any,
             a = Rows(address(x) + 4 * begin, address(table) + 8 * group, 0, 1)
             sums = Start(c, 1) if begin > 0 else Start(address(start) + 4 * first, 0)
             bound, tile = lower_bound if end == C_in else NO_BOUND, Tile(c, address(table) + 8 * (M + group), rows, columns, 0)
-            multiply(a, Panel(address(panel), 0, NR), tile, sums, 1, end - begin, bound)
+            multiply(a, Panel(address(panel), 0, NR), tile, sums, end - begin, end - begin, bound)
 
 
 @compiled
@@ -158,7 +158,7 @@ def _backward_input_group(task: int, worker: int, kernel: Any, packed: Any, dx: 
     rows, columns, tile = min(GROUP, C_in - group), min(NR, dx.shape[0] - block), tiles[worker]
     a, b = Rows(address(kernel), address(table) + 8 * group, 0, 1), Panel(address(packed) + 4 * block * C_out, 0, NR)
     c = Tile(address(tile), address(table) + 8 * table.shape[1], rows, NR, 0)
-    multiply(a, b, c, Start(address(ZEROS), 0), 1, C_out, NO_BOUND)
+    multiply(a, b, c, Start(address(ZEROS), 0), C_out, C_out, NO_BOUND)
     for m in range(columns):
         for ci in range(rows):
             dx[block + m, group + ci] = tile[ci, m]
@@ -196,7 +196,7 @@ def _backward_kernel_group(
             start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)
             a, b = Rows(address(own), address(table[0]), 0, MR), Panel(address(panels) + 4 * (block * M + begin) * NR, 0, NR)
             c = Tile(at, address(table[1]), rows, min(NR, C_out - block * NR), 0)
-            multiply(a, b, c, start, 1, end - begin, NO_BOUND)
+            multiply(a, b, c, start, end - begin, end - begin, NO_BOUND)
 
 
 @compiled

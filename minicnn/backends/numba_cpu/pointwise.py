@@ -97,11 +97,11 @@ def _kernel_gradient(panels: Any, columns: Any, rows: int, partial: Any, add: bo
             Rows(address(columns), address(table), 0, MR),
             Tile(c, address(table[1]), taps, min(NR, C_out - block * NR), 0),
         )
-        multiply(a, Panel(address(panels[block]), 0, NR), tile, start, 1, rows, NO_BOUND)
+        multiply(a, Panel(address(panels[block]), 0, NR), tile, start, rows, rows, NO_BOUND)
 
 
 @part
-def _input_gradient(panels: Any, packed: Any, dx: Any, first: int, rows: int, table: Any, streamed: int) -> None:
+def _input_gradient(panels: Any, C_out: int, packed: Any, dx: Any, first: int, rows: int, table: Any, streamed: int) -> None:
     """dx[row, ci] = sum over co of dy[row, co] * kernel[ci, co], for these rows."""
     blocks, C_in = panels.shape[0], dx.shape[1]
     for ci_block in range(packed.shape[0]):
@@ -111,7 +111,7 @@ def _input_gradient(panels: Any, packed: Any, dx: Any, first: int, rows: int, ta
             a = Rows(address(panels[begin]), address(table), DEPTH * NR, 1)
             b = Panel(address(packed[ci_block, begin]), NR * NR, NR)
             start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)
-            multiply(a, b, tile, start, min(SUMMED, blocks - begin), NR, NO_BOUND)
+            multiply(a, b, tile, start, min(SUMMED * NR, C_out - begin * NR), NR, NO_BOUND)
 
 
 @part
@@ -128,7 +128,7 @@ def _backward_chunk(chunk: int, worker: int, arrays: Any, workspace: Any, tables
             columns[worker, C_in // MR, k, C_in % MR] = ONE
         _kernel_gradient(own, columns[worker], rows, partial[chunk], first > begin, tables[0])
         if need_dx:
-            _input_gradient(own, packed, dx, first, rows, tables[1], streamed)
+            _input_gradient(own, dy.shape[1], packed, dx, first, rows, tables[1], streamed)
 
 
 @compiled

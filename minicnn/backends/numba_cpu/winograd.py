@@ -33,8 +33,6 @@ from minicnn.backends.numba_cpu._geometry import (
     NO_POOL,
     Geometry,
     geometry_of,
-    memory_for_padding,
-    padded_image,
     sum_chunks,
 )
 from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
@@ -44,7 +42,6 @@ from minicnn.backends.numba_cpu._panels import (
     OutputGradient,
     blocks_of,
     clear,
-    crop_image,
     fill_panels,
     row_offsets,
     start_row,
@@ -52,7 +49,7 @@ from minicnn.backends.numba_cpu._panels import (
 )
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST, get_num_threads
-from minicnn.backends.numba_cpu._transforms import NO_FINISH, SIDE, Finish, Grid, apply, transform
+from minicnn.backends.numba_cpu._transforms import EVERYWHERE, SIDE, Edges, Grid, apply, transform
 from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_output
 from minicnn.backends.types import Array, Window
 
@@ -79,13 +76,12 @@ class Tiling(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def _tiling(H: int, W: int, window: Window) -> tuple[Tiling, Geometry]:
-    """The tiling of a window's map, and the window's geometry over an image padded so that all tiles fit in."""
+    """The tiling of a window's map, and the window's geometry."""
     r, (OH, OW) = window.size[0], window.output
     m = SIDE + 1 - r
     sizes = {_transforms.INPUT: 3, _transforms.INPUT_GRADIENT: 3}  # the same for every r
     tiling = Tiling(m, -(-OH // m), -(-OW // m), *(transform(kind, sizes.get(kind, r)) for kind in range(6)))
-    height, width = tiling.down * m + r - 1, tiling.across * m + r - 1
-    return tiling, geometry_of(H, W, window)._replace(height=height, width=width)
+    return tiling, geometry_of(H, W, window)
 
 
 def _whole(channels: int) -> int:
@@ -132,14 +128,23 @@ def _group(N: int, tiles: int, wanted: int) -> int:
 
 
 @part
-def _to_tiles(own: int, slot: int, image: int, V: Any, C_in: int, geometry: Any, tiling: Any) -> None:
-    """V[own, :, tiles of this slot, :] = B^T d B of every tile d of the padded image at this address."""
-    width, step = _whole_vectors(C_in), V.shape[2]
+def _tile_of(image: Any, n: int, ty: int, tx: int, geometry: Any, tiling: Any) -> Any:
+    """Tile (ty, tx) of image n, of images (N, H, W, C), and which of it lies on the image."""
+    _, H, W, C = image.shape
+    h, w = ty * tiling.m - geometry.top, tx * tiling.m - geometry.left
+    return Grid(address(image) + 4 * ((n * H + h) * W + w) * C, W * C, C), Edges(-h, H - h, -w, W - w, 0, NO_BOUND)
+
+
+@part
+def _to_tiles(own: int, slot: int, x: Any, n: int, V: Any, geometry: Any, tiling: Any) -> None:
+    """V[own, :, tiles of this slot, :] = B^T d B of every tile d of image n."""
+    C_in, step = x.shape[3], V.shape[2]
+    width = _whole_vectors(C_in)
     at = address(V[own]) + 4 * slot * tiling.down * tiling.across * width
     for ty in range(tiling.down):
         for tx in range(tiling.across):
-            source = Grid(image + 4 * tiling.m * (ty * geometry.width + tx) * C_in, geometry.width * C_in, C_in)
-            apply(tiling.input, source, Grid(at, SIDE * step, step), C_in, NO_FINISH)
+            source, edges = _tile_of(x, n, ty, tx, geometry, tiling)
+            apply(tiling.input, source, Grid(at, SIDE * step, step), C_in, edges)
             at += 4 * width
 
 
@@ -152,8 +157,8 @@ def _from_tiles(own: int, slot: int, M: Any, y: int, size: Any, start: Any, lowe
     for ty in range(tiling.down):
         for tx in range(tiling.across):
             target = Grid(y + 4 * m * (ty * OW + tx) * C_out, OW * C_out, C_out)
-            finish = Finish(OH - ty * m, OW - tx * m, address(start), lower_bound)
-            apply(tiling.output, Grid(at, SIDE * step, step), target, C_out, finish)
+            edges = Edges(0, OH - ty * m, 0, OW - tx * m, address(start), lower_bound)
+            apply(tiling.output, Grid(at, SIDE * step, step), target, C_out, edges)
             at += 4 * width
 
 
@@ -167,7 +172,7 @@ def _kernel_tiles(task: int, worker: int, kernel: Any, U: Any, depth: int, tilin
     step, k, begin = U.shape[2], task % K, task // K * NR
     source = Grid(address(kernel) + 4 * (k * C + begin), r * K * C, K * C)
     target = Grid(address(U) + 4 * (begin * depth + k * NR), SIDE * step, step)
-    apply(tiling.kernel, source, target, min(NR, C - begin), NO_FINISH)
+    apply(tiling.kernel, source, target, min(NR, C - begin), EVERYWHERE)
 
 
 # --- forward ------------------------------------------------------------------------
@@ -179,14 +184,12 @@ class ForwardWorkspace(NamedTuple):
     Attributes:
         U: the transformed kernel, (1, places, step), a place in panels (C_out in blocks, C_in, NR).
         V, M: transformed tiles of the input and of the output, (workers, places, step).
-        padded: each thread's padded image.
         maps: each thread's map before it is pooled, (threads, OH, OW, C_out).
     """
 
     U: Any
     V: Any
     M: Any
-    padded: Any
     maps: Any
 
 
@@ -207,7 +210,6 @@ def forward(
         U=_places(1, blocks_of(C_out) * C_in * NR),
         V=_places(workers, images * tiles * _whole(C_in)),
         M=_places(workers, images * tiles * _whole(C_out)),
-        padded=memory_for_padding(geometry, x.shape, geometry.height),
         maps=empty((1, 1, 1, 1) if pool is None else (MOST, *window.output, C_out)),
     )
     arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
@@ -233,9 +235,7 @@ class Forward(NamedTuple):
 
 @part
 def _transform_image(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
-    n = first + slot
-    image = padded_image(call.x, n, 0, workspace.padded, worker, call.geometry)
-    _to_tiles(own, slot, image, workspace.V, call.x.shape[3], call.geometry, call.tiling)
+    _to_tiles(own, slot, call.x, first + slot, workspace.V, call.geometry, call.tiling)
 
 
 @part
@@ -247,7 +247,7 @@ def _multiply_place(p: int, worker: int, own: int, tiles: int, call: Any, worksp
     a, start = Rows(address(workspace.V[own, p]), offsets, 0, 1), Start(address(ZEROS), 0)
     for begin in range(0, C_out, NR):
         tile = Tile(c + 4 * begin, offsets + 8 * call.table.shape[1], tiles, min(NR, width - begin), 0)
-        multiply(a, Panel(b + 4 * begin * C_in, 0, NR), tile, start, 1, C_in, NO_BOUND)
+        multiply(a, Panel(b + 4 * begin * C_in, 0, NR), tile, start, C_in, C_in, NO_BOUND)
 
 
 @part
@@ -307,7 +307,6 @@ class BackwardWorkspace(NamedTuple):
         V, dM: transformed tiles of the input and of the gradient at the map; a place of dM in panels (blocks, tiles, NR).
         dU: each chunk's gradient of the transformed kernel, (chunks, places * C_in, C_out); dU_total: their sum.
         transposed: the kernel with its channels exchanged, (r, r, C_out, C_in); U: that, transformed.
-        padded, padded_dx: each thread's padded image, and its gradient.
         panels: each thread's gradient at the map of one image, (threads, blocks, height, width, NR).
         totals: the bias's gradient for each chunk or slot, (chunks, blocks * NR).
     """
@@ -318,14 +317,12 @@ class BackwardWorkspace(NamedTuple):
     dU_total: Any
     transposed: Any
     U: Any
-    padded: Any
-    padded_dx: Any
     panels: Any
     totals: Any
 
 
 def _backward_workspace(
-    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], tiling: Tiling, geometry: Geometry, images: int, need_dx: bool
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], tiling: Tiling, images: int, need_dx: bool
 ) -> BackwardWorkspace:
     (N, _, _, C_in), (r, _, _, C_out) = x_shape, kernel_shape
     together = C_in * C_out > SMALL
@@ -339,8 +336,6 @@ def _backward_workspace(
         dU_total=dU[0] if chunks == 1 else empty((PLACES * C_in, C_out)),
         transposed=empty((r, r, C_out, C_in) if need_dx else (1, 1, 1, 1)),
         U=_places(1, blocks_of(C_in) * NR * blocks * NR) if need_dx else empty((1, 1, 1)),
-        padded=memory_for_padding(geometry, x_shape, geometry.height),
-        padded_dx=empty((MOST, geometry.height, geometry.width, _whole(C_in)) if need_dx else (1, 1, 1, 1)),
         panels=empty((MOST, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR)),
         totals=empty((images if together else chunks, blocks * NR)),
     )
@@ -362,7 +357,7 @@ def backward(
     together = C_in * C_out > SMALL
     chunks = 1 if together else min(N, CHUNKS)
     images = _group(-(-N // chunks), tiling.down * tiling.across, LARGE_GROUP if together else GROUP)
-    workspace = _backward_workspace(x.shape, kernel.shape, tiling, geometry, images, need_dx)
+    workspace = _backward_workspace(x.shape, kernel.shape, tiling, images, need_dx)
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
     dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((C_out,))
     inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
@@ -392,8 +387,7 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, ca
     The map's sum is added to totals[total], or to the slot's own where that is negative.
     """
     n, panel, tiling = first + slot, workspace.panels[worker], call.tiling
-    image = padded_image(call.x, n, 0, workspace.padded, worker, call.geometry)
-    _to_tiles(own, slot, image, workspace.V, call.x.shape[3], call.geometry, tiling)
+    _to_tiles(own, slot, call.x, n, workspace.V, call.geometry, tiling)
     fill_panels(n, call.gradient, panel, 0, 0, workspace.totals[slot if total < 0 else total])
     blocks, height, width, _ = panel.shape
     step, m, T = workspace.dM.shape[2], tiling.m, call.tiles.shape[1]
@@ -402,7 +396,7 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, ca
         for ty in range(tiling.down):
             for tx in range(tiling.across):
                 source = Grid(address(panel) + 4 * ((block * height + ty * m) * width + tx * m) * NR, width * NR, NR)
-                apply(tiling.output_gradient, source, Grid(at, SIDE * step, step), NR, NO_FINISH)
+                apply(tiling.output_gradient, source, Grid(at, SIDE * step, step), NR, EVERYWHERE)
                 at += 4 * NR
 
 
@@ -417,29 +411,27 @@ def _gradients_of_place(p: int, worker: int, own: int, chunk: int, tiles: int, a
         c = address(workspace.dU[chunk, p * C_in]) + 4 * block * NR
         tile = Tile(c, offsets + 8 * C_in, C_in, min(NR, C_out - block * NR), 0)
         start = Start(c, 1) if add else Start(zeros, 0)
-        multiply(a, Panel(dM + 4 * block * T * NR, 0, NR), tile, start, 1, tiles, NO_BOUND)
+        multiply(a, Panel(dM + 4 * block * T * NR, 0, NR), tile, start, tiles, tiles, NO_BOUND)
     if call.need_dx:
         b, offsets = address(workspace.U[0, p]), address(call.tiles)
         a = Rows(dM, offsets, T * NR, 1)
         for begin in range(0, C_in, NR):
             tile = Tile(V + 4 * begin, offsets + 8 * T, tiles, min(NR, width - begin), 0)
-            multiply(a, Panel(b + 4 * begin * blocks * NR, NR * NR, NR), tile, Start(zeros, 0), blocks, NR, NO_BOUND)
+            multiply(a, Panel(b + 4 * begin * blocks * NR, NR * NR, NR), tile, Start(zeros, 0), C_out, NR, NO_BOUND)
 
 
 @part
 def _input_gradient(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
     """dx of image first + slot: the overlapping sum of B dV B^T of its tiles."""
-    padded, tiling, geometry = workspace.padded_dx[worker], call.tiling, call.geometry
-    clear(padded)
-    width, step = padded.shape[2], workspace.V.shape[2]
+    tiling, dx = call.tiling, call.dx
+    clear(dx[first + slot])
+    width, step = _whole_vectors(dx.shape[3]), workspace.V.shape[2]
     at = address(workspace.V[own]) + 4 * slot * tiling.down * tiling.across * width
     for ty in range(tiling.down):
         for tx in range(tiling.across):
-            target = address(padded) + 4 * tiling.m * (ty * geometry.width + tx) * width
-            source = Grid(at, SIDE * step, step)
-            apply(tiling.input_gradient, source, Grid(target, geometry.width * width, width), width, NO_FINISH)
+            target, edges = _tile_of(dx, first + slot, ty, tx, call.geometry, tiling)
+            apply(tiling.input_gradient, Grid(at, SIDE * step, step), target, dx.shape[3], edges)
             at += 4 * width
-    crop_image(padded, geometry.top, geometry.left, call.dx, first + slot)
 
 
 @part
@@ -475,7 +467,7 @@ def _from_kernel_tiles(ci: int, worker: int, dU: Any, dkernel: Any, tiling: Any)
     r, _, C_in, C_out = dkernel.shape
     step = C_in * C_out
     source = Grid(address(dU) + 4 * ci * C_out, SIDE * step, step)
-    apply(tiling.kernel_gradient, source, Grid(address(dkernel) + 4 * ci * C_out, r * step, step), C_out, NO_FINISH)
+    apply(tiling.kernel_gradient, source, Grid(address(dkernel) + 4 * ci * C_out, r * step, step), C_out, EVERYWHERE)
 
 
 @part

@@ -62,13 +62,12 @@ def main() -> int:
     trying.add_argument("--seed", type=int, default=0, metavar="N", help="of the drawing (default 0)")
     trying.add_argument("--jobs", type=int, default=1, metavar="N", help="changes at a time (default 1)")
     trying.add_argument("--limit", type=float, default=90, metavar="SECONDS", help="for one change's tests (default 90)")
-    trying.add_argument("--tests", type=int, default=60, metavar="N", help="most tests for one change (default 60)")
+    trying.add_argument("--budget", type=float, default=30, metavar="SECONDS", help="of tests for one change (default 30)")
     trying.add_argument("--uncovered", action="store_true", help="only list the lines that no test runs")
     options = parser.parse_args()
     noted = Lines.read(options.lines) if options.lines.exists() else Lines()
     if options.action == "trace":
         found = trace(ROOT, options.tests)
-        noted.forget(options.tests)
         noted.add(found)
         noted.write(options.lines)
         return 0
@@ -80,7 +79,7 @@ def main() -> int:
 
     from tests.mutants.trial import Trials
 
-    asked = [(change, noted.tests_of(change.file, change.line, options.tests)) for change in taken]
+    asked = [(change, noted.tests_of(change.file, change.line, options.budget)) for change in taken]
     counts: Counter[str] = Counter()
     for outcome in Trials(ROOT).run([(change, tests) for change, tests in asked if tests], options.jobs, options.limit):
         change = outcome.change

@@ -45,13 +45,6 @@ class Lines:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"tests": names, "seconds": list(self.seconds.values()), "runs": runs}), encoding="utf-8")
 
-    def forget(self, paths: list[str]) -> None:
-        """Drop the tests of these files and folders: traced again, some may have gone or been renamed."""
-        self.seconds = {test: seconds for test, seconds in self.seconds.items() if not test.startswith(tuple(paths))}
-        for lines in self.runs.values():
-            for line, tests in lines.items():
-                lines[line] = [test for test in tests if test in self.seconds]
-
     def add(self, other: Lines) -> None:
         """Take what another run noted, too, in place of what was noted of its test files: tests go, and get other names."""
         again = {_file_of(test) for test in other.seconds}
@@ -64,10 +57,25 @@ class Lines:
             for line, tests in lines.items():
                 mine[line] = [*dict.fromkeys([*mine.get(line, []), *tests])]
 
-    def tests_of(self, file: str, line: int, most: int) -> list[str]:
-        """The tests to ask about a line: those that run least besides come first; no slow ones."""
+    def tests_of(self, file: str, line: int, seconds: float) -> list[str]:
+        """Tests to ask about a line, that take so long together; no slow ones.
+
+        Those that run least besides come first, but of one parametrized test no second case before the first of another.
+        """
         tests = [test for test in self.runs.get(file, {}).get(line, []) if self.seconds.get(test, SLOW) < SLOW]
-        return sorted(tests, key=lambda test: (self._reach[test], test))[:most]
+        cases: Counter[str] = Counter()
+        ranked = []
+        for test in sorted(tests, key=lambda test: (self._reach[test], test)):
+            function = test.partition("[")[0]
+            ranked.append((cases[function], len(ranked), test))
+            cases[function] += 1
+        taken = []
+        for _, _, test in sorted(ranked):
+            taken.append(test)
+            seconds -= self.seconds[test]
+            if seconds < 0:
+                break
+        return taken
 
     @functools.cached_property
     def _reach(self) -> Counter[str]:

@@ -15,7 +15,7 @@ from minicnn.layers.input_spec import InputSpec, assert_input_compatibility
 from minicnn.layers.masks import masked_outputs
 from minicnn.layers.symbolic import KerasTensor
 from minicnn.models import fusion
-from minicnn.models.graph import branches, flatten_calls
+from minicnn.models.graph import branches, flatten_calls, says_training
 from minicnn.models.guards import memory_errors_name_the_layer
 from minicnn.models.output_losses import OutputLosses
 from minicnn.models.output_metrics import OutputMetrics
@@ -238,19 +238,22 @@ class Compilable:
         """After a change of layers or loss."""
         self._plans: dict[str, Plan] = {}
         self._branches: bool | None = None  # not known yet
+        self._calls_say: bool | None = None
         self._memory = memory.ArenaOfThread()
 
-    def _plan_for(self, use: str, *, watch: bool = False, training: bool | None = None) -> Plan:
+    def _plan_for(self, use: str, *, watch: bool = False, training: bool | None = None, as_called: bool = False) -> Plan:
         """The plan to "train" (and evaluate) or to "predict" with, to be a "layer" that another layer holds, or to have its
         gradient's gradient ("twice": no layer is joined to another).
 
         Args:
             training: which graph is meant, where there are two; by default the one that `use` says.
+            as_called: whether nobody said anything of training.
         """
         training = (use == "train") if training is None else training
         if self._branches is None:
-            self._branches = branches(self)  # type: ignore[arg-type]
-        key = use + "+watch" * watch + "+training" * (training and self._branches)
+            self._branches, self._calls_say = branches(self), says_training(self)  # type: ignore[arg-type]
+        as_called = as_called and bool(self._calls_say)
+        key = use + "+watch" * watch + "+training" * (training and self._branches) + "+as called" * as_called
         plan = self._plans.get(key)
         if plan is None or not plan.is_for(self):  # type: ignore[arg-type]
             if use == "train":
@@ -266,9 +269,9 @@ class Compilable:
                 if self._compile_arguments["loss"] is None and not plan.has_losses:
                     raise ValueError("No loss to compute: pass a `loss` argument to `compile()`, or call `add_loss`.")
             elif use == "twice":
-                plan = Plan(self, keep=None, of_inputs=True, split=True, training=training)  # type: ignore[arg-type]
+                plan = Plan(self, keep=None, of_inputs=True, split=True, training=training, as_called=as_called)  # type: ignore[arg-type]
             else:
-                plan = Plan(self, of_inputs=use == "layer", training=training)  # type: ignore[arg-type]
+                plan = Plan(self, of_inputs=use == "layer", training=training, as_called=as_called)  # type: ignore[arg-type]
             self._plans[key] = plan
         return plan
 

@@ -194,6 +194,16 @@ def _branches_within(trace: Trace) -> bool:
     return False
 
 
+def says_training(model: Graph) -> bool:
+    """Whether a layer of the model is told of training where it is called, or trains unless it is told."""
+    return any(
+        node.training is not None
+        or node.layer._trains_by_default
+        or (not node.traces and hasattr(node.layer, "_nodes") and says_training(node.layer))
+        for node in nodes_of(model)
+    )
+
+
 def _masks_of(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[KerasTensor]:
     """The outputs' masks that can be computed from the inputs: a model may begin behind the layer that made one."""
     found = []
@@ -205,12 +215,13 @@ def _masks_of(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[Ker
     return found
 
 
-def flatten_calls(model: Graph, training: bool = False, with_masks: bool = False) -> Calls:
+def flatten_calls(model: Graph, training: bool = False, with_masks: bool = False, as_called: bool = False) -> Calls:
     """The model as straight-line code; models inside it are opened, and what a `call` was traced to.
 
     Args:
         training: which of two traces is taken, where a call does not say it itself.
         with_masks: whether it computes the masks of its outputs, too.
+        as_called: whether nobody says, so that each layer's own call counts, and then its default.
     """
     made = Calls([], [], [], [], [], [])
     mask_numbers: dict[int, int] = {}  # of a value's mask
@@ -229,12 +240,16 @@ def flatten_calls(model: Graph, training: bool = False, with_masks: bool = False
     def walk(nodes: list[Node], number: dict[int, int], said: bool | None, within: bool = False) -> None:
         """The nodes' calls, from numbered tensors on. `said`: what a call around them says of training.
 
-        Within a `call`, what a layer is told counts. In a functional model it does not (`fit` and `predict` say it anew,
-        as in Keras).
+        Within a `call`, what a layer is told counts. In a functional model it does only where nobody says anything else: `fit`
+        and `predict` do, `model(x)` does not, as in Keras.
         """
         for node in nodes:
             read = [number[id(tensor)] for tensor in node.inputs]
-            own = node.training if within and node.training is not None else said
+            own = said
+            if (within or (as_called and said is None)) and node.training is not None:
+                own = node.training
+            elif as_called and said is None and not within and node.layer._trains_by_default:
+                own = True
             if node.traces:
                 one = node.traces.get(training if own is None else own) or next(iter(node.traces.values()))
                 inner = dict(zip(map(id, one.inputs), read))

@@ -57,6 +57,8 @@ def config_of_graph(model: Any) -> dict[str, Any]:
                 call: dict[str, Any] = {"args": [tensors] if node.takes_list else tensors, "kwargs": {}}
                 if node.traces:  # a `call` of the user's own takes what it takes
                     call = dict(zip(("args", "kwargs"), _written(list(node.arguments), tensor_config)))
+                elif node.training is not None:
+                    call["kwargs"]["training"] = node.training
                 entry["inbound_nodes"].append(call)
         layers.append(entry)
     return {
@@ -178,11 +180,13 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
             continue
         total = check_calls(str(config.get("name")), total + calls_of(layer))
         call = _arguments(queue.popleft(), made)
+        # Keras writes the default False, too, which says no more than nothing.
+        told = call.get("kwargs", {}).get("training") or None
         named = {key: value for key, value in call.get("kwargs", {}).items() if key != "training"}
         if not getattr(layer, "_has_call", False):  # others take no more than inputs, and perhaps a mask
             named = {key: value for key, value in named.items() if key == "mask" and layer.masked_call is not None}
         named = {key: value for key, value in named.items() if key != "mask" or value is not None}
-        outputs = layer(*call["args"], **named)
+        outputs = layer(*call["args"], **named, training=told)
         for at, tensor in enumerate(flatten_struct(outputs)):
             key = (entry, _first_call(layer) + counts[entry], at)  # a layer whose `get_config` has no name has another by now
             made[key] = tensor

@@ -257,10 +257,11 @@ class Model(Trainer, Layer):
             self._trace_on({key: (None, *np.shape(value)[1:]) for key, value in inputs.items()})
         arrays = self._in_order_of_inputs(inputs)
         self._build_for(arrays)
-        training = bool(said_training(training))
+        said = said_training(training)
+        training = bool(said)
         self._forget_losses()
         use = ("predict", "layer", "twice")[min(len(watching.tapes), 2)]
-        plan = self._plan_for(use, training=training)
+        plan = self._plan_for(use, training=training, as_called=said is None)
         penalties: list[Any] = []
         if watching.tapes:
             given = [inputs[name] for name in self.input_names] if isinstance(inputs, dict) else flatten_struct(inputs)

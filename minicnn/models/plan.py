@@ -116,6 +116,7 @@ class Plan:
             the values between are seen.
         training: which of two graphs it runs, where a `call` is another one in training.
         with_masks: whether the outputs' masks are computed, too.
+        as_called: whether what a layer was told of training in its call counts, since nobody says it.
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out. losses: of those that
@@ -135,9 +136,10 @@ class Plan:
         split: bool = False,
         training: bool = False,
         with_masks: bool = False,
+        as_called: bool = False,
     ) -> None:
         self.backend = backends.backend()
-        flat = flatten_calls(model, training, with_masks)
+        flat = flatten_calls(model, training, with_masks, as_called)
         calls, self.inputs, self.outputs, self.shapes, self.losses, self.masks = flat
         self._wanted = {*self.outputs, *self.losses, *(i for i in self.masks if i is not None)}
         of_inputs_dtypes = {i: tensor.dtype for i, tensor in zip(self.inputs, model._inputs)}

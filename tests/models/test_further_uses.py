@@ -327,3 +327,48 @@ def one_target():
 def test_what_does_not_fit_is_said(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def told(k, said, nested):
+    """A batch normalization that was told of training where it was called, in a model or in one within."""
+    images = k.Input((3,))
+    h = k.layers.BatchNormalization()(images, **({} if said is None else {"training": said}))
+    model = k.Model(images, k.layers.Rescaling(2.0)(h))
+    if not nested:
+        return model
+    outer = k.Input((3,))
+    return k.Model(outer, model(outer))
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("said", [None, False, True])
+def test_what_a_layer_was_told_of_training_counts_where_nobody_says_anything_else(said, nested, copied):
+    x = 3 * OTHER + 1
+    for ask in (
+        lambda model: model(x),
+        lambda model: model(x, training=False),
+        lambda model: model(x, training=True),
+        lambda model: model.predict(x, verbose=0),
+    ):
+        found = []
+        for k in (minicnn, keras):
+            model = told(k, said, nested)
+            if copied:
+                model = type(model).from_config(model.get_config())
+            found.append([np.asarray(ask(model)), *(np.asarray(value) for value in model.get_weights())])
+        for mine, theirs in zip(*found):
+            np.testing.assert_allclose(mine, theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_augmentation_within_a_called_model_augments_unless_it_is_told():
+    images = RNG.random((16, 6, 6, 1)).astype("float32")
+
+    def changes(model, **said):
+        return bool((np.asarray(model(images, **said)) != images).any())
+
+    for k in (minicnn, keras):
+        for first in ([], [k.Input((6, 6, 1))]):
+            model = k.Sequential([*first, k.layers.RandomFlip("horizontal", seed=3)])
+            assert [changes(model), changes(model, training=False), changes(model, training=True)] == [True, False, True], k
+            assert (model.predict(images, verbose=0) == images).all()

@@ -691,10 +691,16 @@ def test_terminate_on_nan_says_where(capsys):
 
 
 class Terminal(io.StringIO):
+    """Shows what was flushed."""
+
     encoding = "utf-8"
+    flushed = ""
 
     def isatty(self):
         return True
+
+    def flush(self):
+        self.flushed = self.getvalue()
 
 
 @pytest.fixture
@@ -709,7 +715,7 @@ def terminal(monkeypatch):
 
 def shown(screen):
     """What stands on the screen in the end: lines, without colours, each from its last carriage return on."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    text = re.sub(r"\x1b\[[0-9;]*m", "", screen.flushed)
     assert "\x1b" not in text
     lines = []
     for line in text.split("\n"):
@@ -900,7 +906,7 @@ def test_an_interrupted_bar_ends_its_line(terminal):
             bar.on_train_batch_end(0, {"loss": 0.5})
             raise KeyboardInterrupt
         bar.close()
-        print("next")
+        print("next", flush=True)
     assert shown(terminal)[1:] == ["next", ""]
     assert "\x1b[?25l" not in terminal.getvalue()  # the cursor was never hidden
 

@@ -54,6 +54,8 @@ CURVES = [  # each argument at more than one value, and every phase of each with
     ("CosineDecayRestarts", (0.5, 3)),
     ("CosineDecayRestarts", (0.5, 4, 1.0, 0.5, 0.1)),
     ("CosineDecayRestarts", (0.5, 3, 2.0, 0.5, 0.1)),
+    ("CosineDecayRestarts", (0.5, 3, 1.7, 0.9, 0.1)),  # whole periods off where t_mul is even would not be seen
+    ("CosineDecayRestarts", (0.5, 9, 0.75, 0.8, 0.0)),
 ]
 
 

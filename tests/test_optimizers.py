@@ -461,6 +461,7 @@ def test_lists_that_do_not_match_are_keras_errors():
         ({"clipnorm": 1.0, "clipvalue": 1.0}, "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set"),
         ({"use_ema": True, "ema_momentum": 2}, r"`ema_momentum` must be in the range \[0, 1\]"),
         ({"use_ema": True, "ema_overwrite_frequency": 0.5}, "`ema_overwrite_frequency` must be an integer >= 1 or None"),
+        ({"use_ema": True, "ema_overwrite_frequency": 1.5}, "`ema_overwrite_frequency` must be an integer >= 1 or None"),
         ({"gradient_accumulation_steps": 1}, "`gradient_accumulation_steps` must be an integer >= 2"),
     ],
 )
@@ -569,6 +570,16 @@ def test_a_scaled_loss_skips_what_overflows_and_grows_after_good_steps():
     assert float(again.dynamic_scale) == 8.0
 
 
+def test_a_scaled_loss_leaves_a_variable_without_a_gradient_alone():
+    weight, unused = Variable(np.ones(3, "float32")), Variable(np.ones(2, "float32"))
+    optimizer = optimizers.LossScaleOptimizer(optimizers.SGD(0.5), initial_scale=8.0)
+    with pytest.warns(UserWarning, match="Gradients do not exist for variables"):
+        optimizer.apply([[8.0, 16.0, 0.0], None], [weight, unused])  # numbers in a list are an array
+    np.testing.assert_array_equal(weight.numpy(), [0.5, 0.0, 1.0])
+    np.testing.assert_array_equal(unused.numpy(), [1.0, 1.0])
+    assert (int(optimizer.iterations), float(optimizer.dynamic_scale)) == (1, 8.0)
+
+
 def test_a_model_trains_with_a_scaled_loss_as_without():
     found = []
     for scaled in (False, True):
@@ -635,6 +646,9 @@ def in_groups(module, make=lambda module: module.SGD(0.1, momentum=0.9)):
     """Optimizers by whole paths, patterns, and default."""
     by_path = module.OptimizerMap(module.RMSprop(0.1), {".*/beta": make(module)})
     by_path["a/kernel"] = module.Adam(0.01, weight_decay=0.1)
+    by_path["a/.*"] = module.Adagrad(0.1)
+    del by_path["a/.*"]
+    assert list(by_path) == [".*/beta", "a/kernel"]
     return by_path
 
 

@@ -826,7 +826,7 @@ def test_clock(seconds):
 
 
 @pytest.mark.parametrize(
-    ("width", "unit_name", "seconds"), [(10, "step", 2.0), (10, "step", 1.0), (30, "file", 0.25), (20, "batch", 3e-5)]
+    ("width", "unit_name", "seconds"), [(10, "step", 2.0), (10, "step", 1.0), (30, "file", 0.25), (20, "batch", 3e-5), (10, "step", 1e-3)]
 )
 def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds):
     now = [0.0]
@@ -836,7 +836,7 @@ def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds
         for step in (1, 2):
             now[0] += seconds
             bar.update(step)
-    pace = {2.0: "2s", 1.0: "1s", 0.25: "250ms", 3e-5: "30us"}[seconds]
+    pace = {2.0: "2s", 1.0: "1s", 0.25: "250ms", 3e-5: "30us", 1e-3: "1ms"}[seconds]
     left = f"{6 * seconds:.0f}s" if seconds != 0.25 else "1s"
     assert shown(terminal)[-1] == f"2/8 {'━' * width} {left} {pace}/{unit_name}"
     with redirect_stdout(terminal):

@@ -395,6 +395,9 @@ def test_top_k_of_scores_that_are_no_numbers(k):
         ((8,), (8, 10), metrics.SparseCategoricalAccuracy),
         ((8, 1), (8, 10), metrics.SparseCategoricalAccuracy),
         ((8, 10), (8, 10), metrics.CategoricalAccuracy),
+        ((8, 1), (8, 1, 10), metrics.SparseCategoricalAccuracy),
+        ((8, 1, 10), (8, 1, 10), metrics.CategoricalAccuracy),
+        ((8, 5, 1), (8, 5, 1), metrics.BinaryAccuracy),
         ((8, 1), (8, 1), metrics.BinaryAccuracy),
         ((8,), (8, 1), metrics.BinaryAccuracy),
     ],
@@ -716,3 +719,22 @@ def test_what_a_metric_holds_in_lists_and_dicts_is_its_state():
         metric.reset_state()
         results.append((before, float(metric.result()), sorted(float(np.asarray(one)) for one in metric.variables)))
     assert results[0] == results[1] == (6.0, 0.0, [0.0] * 5)
+
+
+def test_metrics_of_further_axes_are_keras():
+    rng = np.random.default_rng(8)
+    cases = [  # metric, arguments, labels, predictions, weights
+        ("Precision", {"top_k": 2}, (4, 3, 5), (4, 3, 5), None),
+        ("Recall", {"top_k": 1, "class_id": 3}, (4, 2, 5), (4, 2, 5), None),
+        ("BinaryAccuracy", {}, (7,), (7,), (7,)),
+        ("BinaryAccuracy", {"threshold": 0.3}, (7, 3), (7, 3), (7,)),
+    ]
+    for name, arguments, of_labels, of_predictions, of_weights in cases:
+        y_true, y_pred = rng.integers(0, 2, of_labels).astype("float32"), rng.random(of_predictions, np.float32)
+        weights = None if of_weights is None else rng.random(of_weights, np.float32)
+        found = []
+        for module in (metrics, keras.metrics):
+            metric = getattr(module, name)(**arguments)
+            metric.update_state(y_true, y_pred, sample_weight=weights)
+            found.append(np.asarray(metric.result()))
+        np.testing.assert_allclose(*found, rtol=1e-6, err_msg=f"{name} {arguments}")

@@ -826,7 +826,8 @@ def test_clock(seconds):
 
 
 @pytest.mark.parametrize(
-    ("width", "unit_name", "seconds"), [(10, "step", 2.0), (10, "step", 1.0), (30, "file", 0.25), (20, "batch", 3e-5), (10, "step", 1e-3)]
+    ("width", "unit_name", "seconds"),
+    [(10, "step", 2.0), (10, "step", 1.0), (30, "file", 0.25), (20, "batch", 3e-5), (10, "step", 1e-3)],
 )
 def test_a_bar_s_width_and_unit(terminal, monkeypatch, width, unit_name, seconds):
     now = [0.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.plants import (
+    by_chance,
     devices,
     drawn_sample,
     edges,
@@ -37,4 +38,5 @@ PLANTS: list[Plant] = [
     *even_sample.PLANTS,
     *devices.PLANTS,
     *edges.PLANTS,
+    *by_chance.PLANTS,
 ]

@@ -555,9 +555,11 @@ def test_wrong_arguments_get_keras_s_words(name, options, message):
 
 @pytest.mark.parametrize("name", ["F1Score", "R2Score"])
 def test_scores_want_a_column_for_each_class(name):
+    flat, columns, deep = (np.ones(shape, "float32") for shape in (3, (3, 2), (3, 2, 2)))
     for module in (metrics, keras.metrics):
-        with pytest.raises(ValueError, match=r"expects 2D inputs with shape \(batch_size, output_dim\)"):
-            getattr(module, name)()(np.ones(3, "float32"), np.ones(3, "float32"))
+        for y_true, y_pred in ((flat, flat), (flat, columns), (deep, columns), (columns, deep)):
+            with pytest.raises(ValueError, match=r"expects 2D inputs with shape \(batch_size, output_dim\)"):
+                getattr(module, name)()(y_true, y_pred)
 
 
 @pytest.mark.parametrize("curve", ["ROC", "PR", "PRGAIN"])

@@ -71,6 +71,20 @@ PLANTS = [
         ("tests/test_metrics.py::test_accuracy_is_what_the_shapes_say_under_the_name_asked_for",),
     ),
     Plant(
+        "targets_of_any_rank_have_an_r2",
+        "metrics/correlation.py",
+        "if len(y_pred_shape) != 2 or len(y_true_shape) != 2:",
+        "if len(y_pred_shape) != 2:",
+        ("tests/test_metrics.py::test_scores_want_a_column_for_each_class",),
+    ),
+    Plant(
+        "a_cross_entropy_in_a_list_is_no_name",
+        "models/output_losses.py",
+        "isinstance(identifier, (list, tuple)) and len(identifier) == 1 else identifier",
+        "isinstance(identifier, (list, tuple)) and len(identifier) == 2 else identifier",
+        ("tests/models/test_api.py::test_a_cross_entropy_is_the_one_that_the_targets_need",),
+    ),
+    Plant(
         "a_layer_is_not_told_what_its_call_said",
         "models/graph_config.py",
         "**named, training=told)",

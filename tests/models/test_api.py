@@ -502,7 +502,7 @@ def test_batches_to_validate_on_are_taken_once_from_an_iterator_of_one_s_own():
     assert once.left == 1
 
 
-@pytest.mark.parametrize("name", ["crossentropy", "ce", ["Crossentropy"]])
+@pytest.mark.parametrize("name", ["crossentropy", "ce", [["Crossentropy"]]])
 @pytest.mark.parametrize("targets", ["labels", "one-hot", "binary"])
 def test_a_cross_entropy_is_the_one_that_the_targets_need(name, targets):
     x, labels = np.random.default_rng(0).random((6, 4)), np.array([0, 1, 2, 2, 1, 0])

@@ -180,8 +180,9 @@ def tensors_of_config(config: dict[str, Any], layers: dict[str, Any]) -> tuple[A
             continue
         total = check_calls(str(config.get("name")), total + calls_of(layer))
         call = _arguments(queue.popleft(), made)
-        # Keras writes the default False, too, which says no more than nothing.
-        told = call.get("kwargs", {}).get("training") or None
+        told = call.get("kwargs", {}).get("training")
+        if told is False and not layer._trains_by_default:
+            told = None  # Keras writes defaults, too: it says no more than nothing
         named = {key: value for key, value in call.get("kwargs", {}).items() if key != "training"}
         if not getattr(layer, "_has_call", False):  # others take no more than inputs, and perhaps a mask
             named = {key: value for key, value in named.items() if key == "mask" and layer.masked_call is not None}

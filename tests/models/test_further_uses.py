@@ -372,3 +372,12 @@ def test_augmentation_within_a_called_model_augments_unless_it_is_told():
             model = k.Sequential([*first, k.layers.RandomFlip("horizontal", seed=3)])
             assert [changes(model), changes(model, training=False), changes(model, training=True)] == [True, False, True], k
             assert (model.predict(images, verbose=0) == images).all()
+        for said in (None, False, True):
+            x = k.Input((6, 6, 1))
+            model = k.Model(x, k.layers.RandomFlip("vertical")(x, **({} if said is None else {"training": said})))
+            for one in (model, k.Model.from_config(model.get_config())):
+                assert [changes(one), changes(one, training=False), changes(one, training=True)] == [
+                    said is not False,
+                    False,
+                    True,
+                ]

@@ -253,6 +253,7 @@ class Compilable:
         if self._branches is None:
             self._branches, self._calls_say = branches(self), says_training(self)  # type: ignore[arg-type]
         as_called = as_called and bool(self._calls_say)
+        said = None if as_called else training
         key = use + "+watch" * watch + "+training" * (training and self._branches) + "+as called" * as_called
         plan = self._plans.get(key)
         if plan is None or not plan.is_for(self):  # type: ignore[arg-type]
@@ -269,9 +270,9 @@ class Compilable:
                 if self._compile_arguments["loss"] is None and not plan.has_losses:
                     raise ValueError("No loss to compute: pass a `loss` argument to `compile()`, or call `add_loss`.")
             elif use == "twice":
-                plan = Plan(self, keep=None, of_inputs=True, split=True, training=training, as_called=as_called)  # type: ignore[arg-type]
+                plan = Plan(self, keep=None, of_inputs=True, split=True, training=said)  # type: ignore[arg-type]
             else:
-                plan = Plan(self, of_inputs=use == "layer", training=training, as_called=as_called)  # type: ignore[arg-type]
+                plan = Plan(self, of_inputs=use == "layer", training=said)  # type: ignore[arg-type]
             self._plans[key] = plan
         return plan
 

@@ -215,13 +215,13 @@ def _masks_of(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> list[Ker
     return found
 
 
-def flatten_calls(model: Graph, training: bool = False, with_masks: bool = False, as_called: bool = False) -> Calls:
+def flatten_calls(model: Graph, training: bool | None = False, with_masks: bool = False) -> Calls:
     """The model as straight-line code; models inside it are opened, and what a `call` was traced to.
 
     Args:
-        training: which of two traces is taken, where a call does not say it itself.
+        training: which of two traces is taken, where a call does not say it itself. None: nobody says, so that what each
+            layer was told in its call counts, and then its default.
         with_masks: whether it computes the masks of its outputs, too.
-        as_called: whether nobody says, so that each layer's own call counts, and then its default.
     """
     made = Calls([], [], [], [], [], [])
     mask_numbers: dict[int, int] = {}  # of a value's mask
@@ -245,13 +245,13 @@ def flatten_calls(model: Graph, training: bool = False, with_masks: bool = False
         """
         for node in nodes:
             read = [number[id(tensor)] for tensor in node.inputs]
-            own = said
-            if (within or (as_called and said is None)) and node.training is not None:
+            own, unsaid = said, training is None and said is None
+            if node.training is not None and (within or unsaid):
                 own = node.training
-            elif as_called and said is None and not within and node.layer._trains_by_default:
+            elif unsaid and not within and node.layer._trains_by_default:
                 own = True
             if node.traces:
-                one = node.traces.get(training if own is None else own) or next(iter(node.traces.values()))
+                one = node.traces.get(bool(training) if own is None else own) or next(iter(node.traces.values()))
                 inner = dict(zip(map(id, one.inputs), read))
                 masks = masks_among(one.inputs, one.outputs)
                 walk(nodes_of_trace(one, masks), inner, own, within=True)

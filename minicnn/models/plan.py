@@ -114,9 +114,9 @@ class Plan:
         of_inputs: whether gradients flow back to the model's inputs, too.
         split: whether the activation that a layer ends in is a step of its own, and a separable convolution two, so that
             the values between are seen.
-        training: which of two graphs it runs, where a `call` is another one in training.
+        training: which of two graphs it runs, where a `call` is another one in training; None where nobody says, and what
+            a layer was told of it in its call counts.
         with_masks: whether the outputs' masks are computed, too.
-        as_called: whether what a layer was told of training in its call counts, since nobody says it.
 
     Attributes:
         steps: list of `Step`. inputs, outputs: numbers of the values that go in and come out. losses: of those that
@@ -134,12 +134,11 @@ class Plan:
         watch_numerics: bool = False,
         of_inputs: bool = False,
         split: bool = False,
-        training: bool = False,
+        training: bool | None = False,
         with_masks: bool = False,
-        as_called: bool = False,
     ) -> None:
         self.backend = backends.backend()
-        flat = flatten_calls(model, training, with_masks, as_called)
+        flat = flatten_calls(model, training, with_masks)
         calls, self.inputs, self.outputs, self.shapes, self.losses, self.masks = flat
         self._wanted = {*self.outputs, *self.losses, *(i for i in self.masks if i is not None)}
         of_inputs_dtypes = {i: tensor.dtype for i, tensor in zip(self.inputs, model._inputs)}

@@ -94,7 +94,7 @@ PLANTS = [
     Plant(
         "augmentation_within_a_model_does_nothing",
         "models/graph.py",
-        "elif as_called and said is None and not within and node.layer._trains_by_default:",
+        "elif unsaid and not within and node.layer._trains_by_default:",
         "elif False:",
         ("tests/models/test_further_uses.py",),
     ),

@@ -52,8 +52,8 @@ PLANTS = [
     Plant(
         "what_a_call_says_of_training_is_passed_over",
         "models/graph.py",
-        "if (within or (as_called and said is None)) and node.training is not None:",
-        "if False and node.training is not None:",
+        "if node.training is not None and (within or unsaid):",
+        "if False:",
         ("tests/models/test_traced.py::test_training_said_by_a_call",),
     ),
     Plant(

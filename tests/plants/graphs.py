@@ -45,7 +45,7 @@ PLANTS = [
     Plant(
         "training_takes_the_other_trace",
         "models/graph.py",
-        "node.traces.get(training if own is None else own)",
+        "node.traces.get(bool(training) if own is None else own)",
         "node.traces.get(False)",
         ("tests/models/test_traced.py::test_a_subclassed_model_trains_as_in_keras",),
     ),

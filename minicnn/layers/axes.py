@@ -26,15 +26,16 @@ def resolve_axes(axes: int | Sequence[int], shape: Sequence[int | None], layer_n
     return tuple(sorted(found))
 
 
+def _are_last(axes: Sequence[int], x: Any) -> bool:
+    """Whether `x` has these axes behind all others, in this order: as mostly, and sooner told than moved."""
+    return all(axis % x.ndim == x.ndim - len(axes) + i for i, axis in enumerate(axes))
+
+
 def moved_last(x: Any, axes: Sequence[int]) -> Any:
     """`x` with `axes` behind all others, C-contiguous: x itself where they are."""
-    if all(axis % x.ndim == x.ndim - len(axes) + i for i, axis in enumerate(axes)):
-        return backends.asarray(x)  # as it mostly is, at a tenth of the time
-    return backends.asarray(np.moveaxis(x, axes, range(-len(axes), 0)))
+    return backends.asarray(x if _are_last(axes, x) else np.moveaxis(x, axes, range(-len(axes), 0)))
 
 
 def moved_back(x: Any, axes: Sequence[int]) -> Any:
     """What `moved_last` made of an array, undone."""
-    if all(axis % x.ndim == x.ndim - len(axes) + i for i, axis in enumerate(axes)):
-        return backends.asarray(x)
-    return backends.asarray(np.moveaxis(x, range(-len(axes), 0), axes))
+    return backends.asarray(x if _are_last(axes, x) else np.moveaxis(x, range(-len(axes), 0), axes))

@@ -238,7 +238,7 @@ class Compilable:
         """After a change of layers or loss."""
         self._plans: dict[str, Plan] = {}
         self._branches: bool | None = None  # not known yet
-        self._calls_say: bool | None = None
+        self._calls_say = False
         self._memory = memory.ArenaOfThread()
 
     def _plan_for(self, use: str, *, watch: bool = False, training: bool | None = None, as_called: bool = False) -> Plan:
@@ -252,7 +252,7 @@ class Compilable:
         training = (use == "train") if training is None else training
         if self._branches is None:
             self._branches, self._calls_say = branches(self), says_training(self)  # type: ignore[arg-type]
-        as_called = as_called and bool(self._calls_say)
+        as_called = as_called and self._calls_say
         said = None if as_called else training
         key = use + "+watch" * watch + "+training" * (training and self._branches) + "+as called" * as_called
         plan = self._plans.get(key)

@@ -67,8 +67,7 @@ def main() -> int:
     options = parser.parse_args()
     noted = Lines.read(options.lines) if options.lines.exists() else Lines()
     if options.action == "trace":
-        found = trace(ROOT, options.tests)
-        noted.add(found)
+        noted.add(trace(ROOT, options.tests))
         noted.write(options.lines)
         return 0
     taken, unseen = drawn(options.paths, options.seed, options.count, noted)

@@ -174,9 +174,8 @@ def optimizer_of(recipe: Recipe, steps: int) -> MultiOptimizer:
 
     def group(scaler: float) -> SGD:
         decay = recipe.weight_decay / recipe.learning_rate / scaler
-        return SGD(
-            schedule_of(recipe, steps, scaler), recipe.momentum, nesterov=True, weight_decay=decay, decoupled_weight_decay=False
-        )
+        as_in_pytorch = {"decoupled_weight_decay": False, "rate_in_momentum": False}
+        return SGD(schedule_of(recipe, steps, scaler), recipe.momentum, nesterov=True, weight_decay=decay, **as_in_pytorch)
 
     return MultiOptimizer(OptimizerMap(group(1.0), {".*beta": group(recipe.bias_scaler)}))
 

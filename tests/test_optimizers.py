@@ -765,6 +765,29 @@ def test_coupled_decay_goes_through_the_momentum(options):
     assert "decoupled_weight_decay" not in optimizers.SGD().get_config()  # which Keras would not read
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_of_gradients_is_pytorch_s(nesterov):
+    """torch.optim.SGD's documentation, in float64: b = momentum * b + g, and the rate of now times b, or g + momentum * b."""
+    rates, decay = [0.5, 0.125, 0.25, 0.0, 1.0], 0.25
+    schedule = optimizers.schedules.PiecewiseConstantDecay([0, 1, 2, 3], rates)
+    choices = {"decoupled_weight_decay": False, "rate_in_momentum": False}
+    ours = optimizers.SGD(schedule, 0.875, nesterov, weight_decay=decay, **choices)
+    variable, expected, b = Variable(np.ones(3, "float32"), name="kernel"), np.ones(3), np.zeros(3)
+    rng = np.random.default_rng(0)
+    for rate in rates:
+        grad = rng.normal(size=3).astype("float32")
+        copy = grad.copy()
+        ours.apply([grad], [variable])
+        np.testing.assert_array_equal(grad, copy)  # the caller's own
+        g = grad + decay * expected
+        b = 0.875 * b + g
+        expected = expected - rate * (g + 0.875 * b if nesterov else b)
+        np.testing.assert_allclose(variable, expected, rtol=1e-5)
+    again = optimizers.deserialize(optimizers.serialize(ours))
+    assert again.rate_in_momentum is False
+    assert "rate_in_momentum" not in optimizers.SGD().get_config()  # which Keras would not read
+
+
 def test_averages_of_some_variables_are_written():
     """Those that were frozen since the optimizer was built are left out."""
     optimizer = optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)

@@ -84,7 +84,8 @@ def test_steps_are_those_of_the_program_s_decoupled_numbers():
         peak = max(float(inner._learning_rate(step)) for step in range(steps))
         assert peak == pytest.approx(lr * 1024, rel=1e-6)  # of the mean over 1,024 images
         assert inner.weight_decay == pytest.approx(wd / lr / 1024)
-        assert (inner.momentum, inner.nesterov, inner.decoupled_weight_decay) == (0.85, True, False)
+        assert (inner.momentum, inner.nesterov) == (0.85, True)
+        assert (inner.decoupled_weight_decay, inner.rate_in_momentum) == (False, False)  # PyTorch's SGD
         rates = [float(inner._learning_rate(step)) / peak for step in (0, 23, 100)]
         assert rates == [pytest.approx(0.2), pytest.approx(1), pytest.approx(0.07)]
     assert float(optimizer.optimizers[1]._learning_rate(23)) == pytest.approx(1.5)

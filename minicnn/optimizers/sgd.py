@@ -23,6 +23,9 @@ class SGD(Optimizer):
         decoupled_weight_decay: True takes learning_rate * `weight_decay` of each weight away, as all optimizers here do;
             False adds `weight_decay` * p to g instead, so that it goes through the momentum as gradients do: PyTorch's SGD,
             and what an L2 regularizer of half of it adds (Loshchilov & Hutter 2017, arXiv:1711.05101).
+        rate_in_momentum: True gathers steps in m, as above and in Keras. False gathers gradients, m = momentum * m + g, and
+            takes p -= learning_rate * m, with `nesterov` p -= learning_rate * (g + momentum * m), as PyTorch and Optax do. The
+            two differ where the rate changes: this way, a new rate counts at once for what was gathered under old ones.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *args: Any,
         decoupled_weight_decay: bool = True,
+        rate_in_momentum: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, *args, **kwargs)
@@ -40,6 +44,7 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
         self.decoupled_weight_decay = decoupled_weight_decay
+        self.rate_in_momentum = rate_in_momentum
 
     def build(self, variables: Sequence[Variable]) -> None:
         if self.built:
@@ -65,8 +70,16 @@ class SGD(Optimizer):
             ops.sgd_update_(params, grads, learning_rate)
             return
         update_ = ops.nesterov_update_ if self.nesterov else ops.momentum_update_
-        update_(params, grads, self.slots(self.momentums, variables), learning_rate, self.momentum)
+        momentums = self.slots(self.momentums, variables)
+        if self.rate_in_momentum:
+            update_(params, grads, momentums, learning_rate, self.momentum)
+            return
+        # A step of rate 1 up the gradients, from 0, is what the rate then belongs to.
+        steps = [ops.rescale(grad, 0.0, 0.0) for grad in grads]
+        update_(steps, grads, momentums, -1.0, self.momentum)
+        ops.sgd_update_(params, steps, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        coupled = {} if self.decoupled_weight_decay else {"decoupled_weight_decay": False}  # which Keras does not know
-        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov, **coupled}
+        choices = {"decoupled_weight_decay": self.decoupled_weight_decay, "rate_in_momentum": self.rate_in_momentum}
+        unknown_to_keras = {name: chosen for name, chosen in choices.items() if not chosen}  # which reads the others' files
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov, **unknown_to_keras}

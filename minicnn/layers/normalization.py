@@ -246,14 +246,15 @@ class BatchNormalization(Normalizing):
                 y = ops.batchnorm_inference(x, gamma, beta, mean, variance, self.epsilon, relu)
             ops.moving_average_update_(self.moving_mean.value, mean, self.momentum)
             ops.moving_average_update_(self.moving_variance.value, variance, self.momentum)
-        saved = x, gamma, mean, variance, y if relu else None, of_the_batch, correction, here
+        saved = x, (gamma, beta, mean, variance, self.epsilon, relu), of_the_batch, correction, here
         return moved_back(y, [self.axis]), saved
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        x, gamma, mean, variance, y, of_the_batch, correction, here = saved
+        x, given, of_the_batch, correction, here = saved
         its_backward = ops.batchnorm_backward if of_the_batch and here is None else ops.batchnorm_inference_backward
-        dx, dgamma, dbeta = its_backward(moved_last(dy, [self.axis]), x, gamma, mean, variance, self.epsilon, y)
+        dx, dgamma, dbeta = its_backward(moved_last(dy, [self.axis]), x, *given)
         if of_the_batch and here is not None:
+            gamma, _, mean, variance, *_ = given
             dx = dx + self._through_moments(dgamma, dbeta, x, gamma, mean, variance, here)
         if correction is not None:
             r, d = correction

@@ -143,9 +143,9 @@ class Normalization(Layer):
         return moved_back(y.reshape(moved.shape), self._kept), (rows, statistics)
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        rows, (gamma, _, mean, variance) = saved
+        rows, statistics = saved
         moved = moved_last(dy, self._kept)
-        dx = ops.batchnorm_inference_backward(moved.reshape(rows.shape), rows, gamma, mean, variance, 0.0)[0]
+        dx = ops.batchnorm_inference_backward(moved.reshape(rows.shape), rows, *statistics, 0.0)[0]
         return moved_back(dx.reshape(moved.shape), self._kept), ()
 
     def get_config(self) -> dict[str, Any]:

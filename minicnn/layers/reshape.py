@@ -194,7 +194,7 @@ class Rescaling(Layer):
             return ops.rescale(dy, float(self.scale), 0.0), ()
         x, scale, zeros, ones = saved
         axes = self._channel_axes(dy)
-        dx = ops.batchnorm_inference_backward(moved_last(dy, axes), x, scale, zeros, ones, 0.0)[0]
+        dx = ops.batchnorm_inference_backward(moved_last(dy, axes), x, scale, None, zeros, ones, 0.0)[0]
         return moved_back(dx, axes), ()
 
     @staticmethod

@@ -60,15 +60,14 @@ class LayerScale(Layer):
         self.gamma = self.add_weight(shape=(self.projection_dim,), initializer=initializers.Constant(self.init_values))
         self.built = True
 
-    def _statistics(self) -> tuple[Any, Any, Any]:
+    def _parameters(self) -> tuple[Any, None, Any, Any, float]:
         """Batch normalization with mean 0 and variance 1 is y = gamma * (x - 0) / sqrt(1)."""
         gamma = self.gamma.value
-        return gamma, 0 * gamma, 0 * gamma + 1
+        return gamma, None, 0 * gamma, 0 * gamma + 1, 0.0
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        gamma, mean, variance = self._statistics()
-        return ops.batchnorm_inference(x, gamma, None, mean, variance, 0.0), x
+        return ops.batchnorm_inference(x, *self._parameters()), x
 
     def backward(self, dy: Any, saved: Any) -> tuple[Any, tuple[Any, ...]]:
-        dx, dgamma, _ = ops.batchnorm_inference_backward(dy, saved, *self._statistics(), 0.0)
+        dx, dgamma, _ = ops.batchnorm_inference_backward(dy, saved, *self._parameters())
         return dx, (dgamma,)

@@ -70,11 +70,12 @@ def call_every_op(array: Callable[..., Any], dtype: str) -> None:
 
     gamma, beta = array(5), array(5)
     y, mean, variance = ops.batchnorm_forward(x, gamma, beta, 1e-3)
-    ops.batchnorm_backward(y, x, gamma, mean, variance, 1e-3)
-    ops.batchnorm_inference_backward(y, x, None, mean, variance, 1e-3)
+    ops.batchnorm_backward(y, x, gamma, beta, mean, variance, 1e-3)
+    ops.batchnorm_inference_backward(y, x, None, None, mean, variance, 1e-3)
     ops.moving_average_update_(mean, variance, 0.9)
     y, mean, variance = ops.batchnorm_forward(x, gamma, beta, 1e-3, relu=True)
-    ops.batchnorm_backward(y, x, gamma, mean, variance, 1e-3, y)
+    ops.batchnorm_backward(y, x, gamma, beta, mean, variance, 1e-3, relu=True)
+    ops.batchnorm_inference_backward(y, x, gamma, beta, mean, variance, 1e-3, relu=True)
     ops.batchnorm_inference(x, gamma, beta, mean, variance, 1e-3, relu=True)
 
     for name, parameters in ACTIVATIONS.items():

@@ -69,7 +69,7 @@ def test_batchnorm_equals_tensorflow(
     target.check(mean, expected_mean)
     target.check(variance, expected_variance, scale=1)
 
-    dx, dgamma, dbeta = target.ops.batchnorm_backward(dy, x, gamma, mean, variance, epsilon)
+    dx, dgamma, dbeta = target.ops.batchnorm_backward(dy, x, gamma, beta, mean, variance, epsilon)
     # dx is what remains of terms of this size once the gradients through the statistics are taken off.
     slope = np.abs(1 if gamma is None else gamma) / np.sqrt(expected_variance + epsilon)
     target.check(dx, expected_dx, scale=float(np.max(slope * np.abs(dy))))
@@ -100,7 +100,7 @@ def test_batchnorm_inference_equals_tensorflow(
 
     ops = target.ops
     target.check(ops.batchnorm_inference(x, gamma, beta, mean, variance, epsilon), expected, scale=1)
-    dx, dgamma, dbeta = ops.batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon)
+    dx, dgamma, dbeta = ops.batchnorm_inference_backward(dy, x, gamma, beta, mean, variance, epsilon)
     target.check(dx, expected_dx)
     expected_gradients = dict(zip(present, expected_rest))
     if scaled:
@@ -120,7 +120,7 @@ def test_batchnorm_of_many_rows_equals_tensorflow(target: Target) -> None:
     target.check(variance, expected[1])
     target.check(y, tf.nn.batch_normalization(x, *expected, None, None, 1e-3))
     dy = target.normal(1, *x.shape)
-    dx, dgamma, dbeta = target.ops.batchnorm_backward(dy, x, None, mean, variance, 1e-3)
+    dx, dgamma, dbeta = target.ops.batchnorm_backward(dy, x, None, None, mean, variance, 1e-3)
     target.check(dbeta, tf.reduce_sum(dy, [0, 1, 2]))
     target.check(dgamma, tf.reduce_sum(dy * y, [0, 1, 2]))
     # A shift of x changes nothing, so that dx sums to 0 over each channel.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn.backends.cupy_gpu.compile import THREADS, blocks, column_chunks, empty, inputs, launch, real_type
-from minicnn.backends.cupy_gpu.elementwise import relu_backward
 from minicnn.backends.types import Array
 
 
@@ -25,13 +24,20 @@ def batchnorm_forward(
 
 
 def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """The two sums, then dx, which reads them; both passes read y besides, if there is one."""
-    dy, x, y, gamma, mean, variance = inputs("batchnorm_backward", dy, x, y, gamma, mean, variance)
-    dgamma, dbeta = _parameter_gradients(dy, x, y, mean, variance, epsilon)
+    """The two sums, then dx, which reads them; both passes compute the ReLU's mask once more."""
+    dy, x, gamma, beta, mean, variance = inputs("batchnorm_backward", dy, x, gamma, beta, mean, variance)
+    dgamma, dbeta = _parameter_gradients(dy, x, gamma, beta, (mean, variance), epsilon, relu)
     dx = empty(x.shape, x.dtype)
-    arguments = (dy, x, y, gamma, mean, variance, dgamma, dbeta, dx, float(epsilon), dx.size)
+    arguments = (dy, x, gamma, beta, mean, variance, dgamma, dbeta, dx, float(epsilon), dx.size, int(relu))
     _launch("batchnorm_backward_input", blocks(dx.size), (THREADS,), arguments, x)
     return dx, dgamma, dbeta
 
@@ -48,15 +54,20 @@ def batchnorm_inference(
 
 
 def batchnorm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """The sums as in `batchnorm_backward`; a ReLU has a pass of its own here."""
-    if y is not None:
-        dy = relu_backward(dy, y)
-    dy, x, gamma, mean, variance = inputs("batchnorm_inference_backward", dy, x, gamma, mean, variance)
-    dgamma, dbeta = _parameter_gradients(dy, x, None, mean, variance, epsilon)
+    """As `batchnorm_backward`, with constant statistics."""
+    dy, x, gamma, beta, mean, variance = inputs("batchnorm_inference_backward", dy, x, gamma, beta, mean, variance)
+    dgamma, dbeta = _parameter_gradients(dy, x, gamma, beta, (mean, variance), epsilon, relu)
     dx = empty(dy.shape, dy.dtype)
-    arguments = (dy, gamma, variance, dx, float(epsilon), dx.size)
+    arguments = (dy, x, gamma, beta, mean, variance, dx, float(epsilon), dx.size, int(relu))
     _launch("batchnorm_inference_backward", blocks(dx.size), (THREADS,), arguments, dy)
     return dx, dgamma, dbeta
 
@@ -69,7 +80,7 @@ def moving_average_update_(average: Array, value: Array, momentum: float) -> Non
 
 
 def _parameter_gradients(
-    dy: Array, x: Array, y: Array | None, mean: Array, variance: Array, epsilon: float
+    dy: Array, x: Array, gamma: Array | None, beta: Array | None, statistics: tuple[Array, Array], epsilon: float, relu: bool
 ) -> tuple[Array, Array]:
     """dgamma, dbeta: sums of dy * x_hat and of dy, chunk by chunk, the chunks in order."""
     C = x.shape[-1]
@@ -77,7 +88,7 @@ def _parameter_gradients(
     grid, rows_per_chunk = column_chunks(rows, C)
     partial = empty((2, grid[1], C), x.dtype)
     dgamma, dbeta = empty((C,), x.dtype), empty((C,), x.dtype)
-    arguments = (dy, x, y, mean, variance, partial, float(epsilon), rows, rows_per_chunk)
+    arguments = (dy, x, gamma, beta, *statistics, partial, float(epsilon), rows, rows_per_chunk, int(relu))
     _launch("batchnorm_backward_sums", grid, (32, 8), arguments, x)
     _launch("batchnorm_parameter_gradients", blocks(C), (THREADS,), (partial, dgamma, dbeta, grid[1]), x)
     return dgamma, dbeta

@@ -51,6 +51,12 @@ def _factors(gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: Any) -> A
 
 
 @part
+def _normalized(x: Any, mean: Any, scale: Any, beta: Any) -> Any:
+    """y before a ReLU: backward, where it is computed once more, the same bits as forward."""
+    return (x - mean) * scale + beta
+
+
+@part
 def _write_y(chunk: int, worker: int, x: Any, y: Any, factors: Any, lower_bound: Any) -> None:
     """y = max(lower bound, (x - mean) * scale + beta). A NaN stays one."""
     rows, C = x.shape
@@ -58,7 +64,7 @@ def _write_y(chunk: int, worker: int, x: Any, y: Any, factors: Any, lower_bound:
     mean, scale, beta = factors[0], factors[1], factors[2]
     for m in range(first, end):
         for c in range(C):
-            normalized = (x[m, c] - mean[c]) * scale[c] + beta[c]
+            normalized = _normalized(x[m, c], mean[c], scale[c], beta[c])
             y[m, c] = lower_bound if normalized < lower_bound else normalized
 
 
@@ -134,12 +140,19 @@ def _forward(x, y, affine, statistics, epsilon, relu, sums):  # type: ignore[no-
 
 
 def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """Parallel over chunks of rows; both passes look at y for the ReLU's mask."""
+    """Parallel over chunks of rows; both passes compute the ReLU's mask once more, which takes less time than to read y."""
     if x.dtype != F:
-        return reference.batchnorm_backward(dy, x, gamma, mean, variance, epsilon, y)
-    return _gradients(dy, x, y, gamma, (mean, variance), epsilon, True)
+        return reference.batchnorm_backward(dy, x, gamma, beta, mean, variance, epsilon, relu)
+    return _gradients(dy, x, (gamma, beta), (mean, variance), epsilon, relu, True)
 
 
 def batchnorm_inference(
@@ -161,59 +174,69 @@ def _inference(x, y, affine, statistics, epsilon, relu):  # type: ignore[no-unty
 
 
 def batchnorm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
     """As `batchnorm_backward`, without the terms that come through the statistics."""
     if x.dtype != F:
-        return reference.batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon, y)
-    return _gradients(dy, x, y, gamma, (mean, variance), epsilon, False)
+        return reference.batchnorm_inference_backward(dy, x, gamma, beta, mean, variance, epsilon, relu)
+    return _gradients(dy, x, (gamma, beta), (mean, variance), epsilon, relu, False)
 
 
 def _gradients(
-    dy: Array, x: Array, y: Array | None, gamma: Array | None, statistics: Any, epsilon: float, training: bool
+    dy: Array, x: Array, affine: Any, statistics: Any, epsilon: float, relu: bool, training: bool
 ) -> tuple[Array, Array, Array]:
     C = x.shape[-1]
     outputs = dx, dgamma, dbeta = empty(x.shape), empty((C,)), empty((C,))
-    inputs = _rows(dy), _rows(x), _rows(dy if y is None else y)
-    affine = (NONE if gamma is None else gamma), *statistics, F(epsilon)
-    _backward(inputs, affine, (_rows(dx), dgamma, dbeta), training, y is not None, empty((CHUNKS, 2, C)))
+    gamma, beta = (NONE if parameter is None else parameter for parameter in affine)
+    given = gamma, beta, *statistics, F(epsilon)
+    _backward((_rows(dy), _rows(x)), given, (_rows(dx), dgamma, dbeta), (relu, training), empty((CHUNKS, 2, C)))
     return outputs
 
 
 @part
-def _chunk_products(chunk: int, worker: int, inputs: Any, mean: Any, relu: bool, sums: Any) -> None:
-    """sums[chunk] = sum of dy and of dy * (x - mean), dy behind a ReLU whose output is y."""
-    dy, x, y = inputs
+def _chunk_products(chunk: int, worker: int, arrays: Any, factors: Any, relu: bool, sums: Any) -> None:
+    """sums[chunk] = sum of dy and of dy * (x - mean), dy behind the ReLU if there was one; factors as of `_factors`."""
+    dy, x = arrays
     rows, C = x.shape
     first, end = rows_of(chunk, CHUNKS, rows)
     total, product = sums[chunk, 0], sums[chunk, 1]
+    mean, scale, beta = factors[0], factors[1], factors[2]
     total[:] = ZERO
     product[:] = ZERO
     for m in range(first, end):
         for c in range(C):
-            g = dy[m, c] if not relu or y[m, c] > ZERO else ZERO
+            g = dy[m, c] if not relu or _normalized(x[m, c], mean[c], scale[c], beta[c]) > ZERO else ZERO
             total[c] += g
             product[c] += g * (x[m, c] - mean[c])
 
 
 @part
-def _write_dx(chunk: int, worker: int, inputs: Any, dx: Any, relu: bool, factors: Any) -> None:
-    """dx = scale * dy + slope * (x - mean) + shift; factors: mean, scale, slope and shift of each channel."""
-    dy, x, y = inputs
+def _write_dx(chunk: int, worker: int, arrays: Any, dx: Any, relu: bool, factors: Any, terms: Any) -> None:
+    """dx = scale * dy + slope * (x - mean) + shift; factors as of `_factors`, terms: slope and shift of each channel."""
+    dy, x = arrays
     rows, C = x.shape
     first, end = rows_of(chunk, CHUNKS, rows)
-    mean, scale, slope, shift = factors[0], factors[1], factors[2], factors[3]
+    mean, scale, beta, slope, shift = factors[0], factors[1], factors[2], terms[0], terms[1]
     for m in range(first, end):
         for c in range(C):
-            g = dy[m, c] if not relu or y[m, c] > ZERO else ZERO
+            g = dy[m, c] if not relu or _normalized(x[m, c], mean[c], scale[c], beta[c]) > ZERO else ZERO
             dx[m, c] = scale[c] * g + slope[c] * (x[m, c] - mean[c]) + shift[c]
 
 
 @compiled
-def _backward(inputs, affine, outputs, training, relu, sums):  # type: ignore[no-untyped-def]
-    (_, x, _), (gamma, mean, variance, epsilon), (dx, dgamma, dbeta) = inputs, affine, outputs
+def _backward(arrays, given, outputs, flags, sums):  # type: ignore[no-untyped-def]
+    (_, x), (gamma, beta, mean, variance, epsilon), (dx, dgamma, dbeta) = arrays, given, outputs
+    relu, training = flags
     rows, C = x.shape
-    parallel_for(CHUNKS, x.size * 4, _chunk_products, (inputs, mean, relu, sums))
+    factors = _factors(gamma, beta, mean, variance, epsilon)
+    parallel_for(CHUNKS, x.size * 4, _chunk_products, (arrays, factors, relu, sums))
     dgamma[:] = ZERO
     dbeta[:] = ZERO
     for chunk in range(CHUNKS):
@@ -221,15 +244,13 @@ def _backward(inputs, affine, outputs, training, relu, sums):  # type: ignore[no
             dbeta[c] += sums[chunk, 0, c]
             dgamma[c] += sums[chunk, 1, c]
     # gamma / std * (dy - dbeta / M - x_hat * dgamma / M), x_hat = (x - mean) / std, as factors of dy, x - mean and 1
-    factors = np.empty((4, C), np.float32)
+    terms = np.empty((2, C), np.float32)
     for c in range(C):
         inverse = ONE / np.sqrt(variance[c] + epsilon)
         dgamma[c] *= inverse
-        factors[0, c] = mean[c]
-        factors[1, c] = (gamma[c] if gamma.size > 0 else ONE) * inverse
-        factors[2, c] = -factors[1, c] * inverse * dgamma[c] / F(rows) if training else ZERO
-        factors[3, c] = -factors[1, c] * dbeta[c] / F(rows) if training else ZERO
-    parallel_for(CHUNKS, x.size * 4, _write_dx, (inputs, dx, relu, factors))
+        terms[0, c] = -factors[1, c] * inverse * dgamma[c] / F(rows) if training else ZERO
+        terms[1, c] = -factors[1, c] * dbeta[c] / F(rows) if training else ZERO
+    parallel_for(CHUNKS, x.size * 4, _write_dx, (arrays, dx, relu, factors, terms))
 
 
 def moving_average_update_(average: Array, value: Array, momentum: float) -> None:

@@ -301,13 +301,20 @@ def batchnorm_forward(
 
 
 def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
     """As if mean and variance were constants; and from dx what flows back through the two:
 
     dx[m,c] = gamma[c] / sqrt(variance[c] + epsilon) * (dz[m,c] - dbeta[c] / M - x_hat[m,c] * dgamma[c] / M)
     """
-    dx, dgamma, dbeta = batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon, y)
+    dx, dgamma, dbeta = batchnorm_inference_backward(dy, x, gamma, beta, mean, variance, epsilon, relu)
     rows, drows = x.reshape(-1, x.shape[-1]), dx.reshape(-1, x.shape[-1])
     M, C = rows.shape
     for m, c in np.ndindex(M, C):
@@ -330,14 +337,21 @@ def batchnorm_inference(
 
 
 def batchnorm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """With dz = dy, back through the ReLU:
+    """With dz = dy, back through the ReLU, whose y is computed once more:
 
     dx[m,c] = gamma[c] * dz[m,c] / sqrt(variance[c] + epsilon)
     dgamma[c] = sum over m of dz[m,c] * x_hat[m,c];  dbeta[c] = sum over m of dz[m,c]
     """
-    dz = dy if y is None else relu_backward(dy, y)
+    dz = relu_backward(dy, batchnorm_inference(x, gamma, beta, mean, variance, epsilon)) if relu else dy
     rows, dx, dgamma, dbeta = x.reshape(-1, x.shape[-1]), np.zeros_like(x), np.zeros_like(mean), np.zeros_like(mean)
     dz, drows = dz.reshape(rows.shape), dx.reshape(rows.shape)
     for m, c in np.ndindex(rows.shape):

@@ -36,7 +36,14 @@ def batchnorm_forward(
 
 
 def batchnorm_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Gradients of `batchnorm_forward`; the statistics depend on x too.
 
@@ -45,7 +52,8 @@ def batchnorm_backward(
         dx = gamma / sqrt(variance + epsilon) * (dy - dbeta / M - x_hat * dgamma / M)
 
     Args:
-        y: what the forward pass returned, if a ReLU followed (then dy counts only where y > 0); None without.
+        gamma, beta: (C,), or None for 1 and 0. beta is read for the ReLU alone.
+        relu: whether a ReLU followed: dy counts only where y > 0, and y is computed once more rather than kept.
 
     Returns:
         dx: as x. dgamma, dbeta: (C,).
@@ -53,7 +61,7 @@ def batchnorm_backward(
     # The gradient with constant statistics, less what flows through the mean and the variance.
     M = x.size // x.shape[-1]
     inverse_deviation = (variance + epsilon) ** -0.5
-    dx, dgamma, dbeta = batchnorm_inference_backward(dy, x, gamma, mean, variance, epsilon, y)
+    dx, dgamma, dbeta = batchnorm_inference_backward(dy, x, gamma, beta, mean, variance, epsilon, relu)
     # dx = gamma / sqrt(variance + epsilon) * (dy - dbeta / M - x_hat * dgamma / M); the first term is there
     x_hat = (x - mean) * inverse_deviation
     scale = inverse_deviation if gamma is None else gamma * inverse_deviation
@@ -77,18 +85,25 @@ def batchnorm_inference(
 
 
 def batchnorm_inference_backward(
-    dy: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, epsilon: float, y: Array | None = None
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Gradients of `batchnorm_inference`, whose statistics are constants (a frozen layer).
 
     Args:
-        y: as in `batchnorm_backward`.
+        gamma, beta, relu: as in `batchnorm_backward`.
 
     Returns:
         dx = gamma * dy / sqrt(variance + epsilon). dgamma, dbeta: (C,), as in `batchnorm_backward`.
     """
-    if y is not None:
-        dy = relu_backward(dy, y)
+    if relu:
+        dy = relu_backward(dy, batchnorm_inference(x, gamma, beta, mean, variance, epsilon))
     inverse_deviation = (variance + epsilon) ** -0.5
     x_hat = (x - mean) * inverse_deviation
     dgamma = (dy * x_hat).sum(axis=_all_but_last(x))

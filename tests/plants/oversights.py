@@ -87,9 +87,23 @@ PLANTS = [
     Plant(
         "max_pooling_gradient_where_padding_hides_a_row",  # as many windows as fit, moved up by a row of padding
         _NUMBA + "pool.py",
-        "    add = add or (pool.height, pool.width) != (H, W)\n",
-        "",
+        "    return add or (pool.height, pool.width) != (H, W)",
+        "    return add",
         ("tests/ops/test_pool.py::test_pixels_under_no_window_get_no_gradient",),
+    ),
+    Plant(
+        "batchnorm_mask_of_sums_forgets_beta",  # of the gradients of gamma and beta alone
+        _NUMBA + "norm.py",
+        "_normalized(x[m, c], mean[c], scale[c], beta[c]) > ZERO else ZERO\n            total",
+        "_normalized(x[m, c], mean[c], scale[c], ZERO) > ZERO else ZERO\n            total",
+        ("tests/ops/test_epilogues.py::test_batchnorm_and_relu",),
+    ),
+    Plant(
+        "average_pooling_gradient_of_overlapping_windows",
+        _NUMBA + "pool.py",
+        "pixel[c] += gradient[c] * share",
+        "pixel[c] = gradient[c] * share",
+        ("tests/ops/test_pool.py",),
     ),
     Plant(
         "layernorm_variance_cancels",  # mean of squares less square of the mean

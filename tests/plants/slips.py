@@ -369,6 +369,13 @@ PLANTS = [
         _OPTIMIZERS,
     ),
     Plant(
+        "momentum_of_gradients_takes_the_rate_in_all_the_same",
+        "optimizers/sgd.py",
+        "update_(steps, grads, momentums, -1.0, self.momentum)\n        ops.sgd_update_(params, steps, learning_rate)",
+        "update_(steps, grads, momentums, -learning_rate, self.momentum)\n        ops.sgd_update_(params, steps, 1.0)",
+        ("tests/test_optimizers.py::test_momentum_of_gradients_is_pytorch_s",),
+    ),
+    Plant(
         "orthogonal_matrices_have_the_signs_of_their_factorization",
         "initializers.py",
         "        q = q * np.sign(np.diag(r))\n",

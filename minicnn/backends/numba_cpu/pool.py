@@ -14,7 +14,7 @@ from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.reference import pool as reference
 from minicnn.backends.types import Array, Window
 
-QUARTER = np.float32(0.25)
+QUARTER = np.float32(0.25)  # a float64 would make the loop one of float64
 
 
 def places_fit_a_byte(window: Window) -> bool:
@@ -126,8 +126,8 @@ def maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...], windo
 @part
 def _adds(pool: Any, H: int, W: int) -> bool:
     """Whether some pixel is in no window or in several, so that its gradient must be added to zeros."""
-    apart = (pool.SH, pool.SW) == (pool.KH, pool.KW) and (pool.OH * pool.SH, pool.OW * pool.SW) == (H, W)
-    return not apart or (pool.height, pool.width) != (H, W)
+    add = (pool.SH, pool.SW) != (pool.KH, pool.KW) or (pool.OH * pool.SH, pool.OW * pool.SW) != (H, W)
+    return add or (pool.height, pool.width) != (H, W)
 
 
 @tasks

@@ -240,7 +240,7 @@ def _train(recipe: Recipe, training: Arrays, test: Arrays, seed: int, say: Say) 
     whitening = network.get_layer("whitening")
 
     def freeze(epoch: int, logs: Any) -> None:
-        whitening.trainable = epoch < recipe.whitening_epochs
+        whitening.bias.trainable = epoch < recipe.whitening_epochs  # alone: the layer's `trainable` is its kernel's, too
 
     def report(epoch: int, logs: dict[str, float]) -> None:
         figures = f"loss {logs['loss']:.4f}, training accuracy {logs['accuracy']:.4f}"

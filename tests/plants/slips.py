@@ -369,6 +369,13 @@ PLANTS = [
         _OPTIMIZERS,
     ),
     Plant(
+        "recipe_trains_its_whitening_kernel_with_the_bias",  # as it did, and nothing failed but the accuracy
+        "recipes.py",
+        "whitening.bias.trainable = epoch",
+        "whitening.trainable = epoch",
+        ("tests/test_recipes.py::test_the_first_bias_is_trained_for_some_epochs",),
+    ),
+    Plant(
         "momentum_of_gradients_takes_the_rate_in_all_the_same",
         "optimizers/sgd.py",
         "update_(steps, grads, momentums, -1.0, self.momentum)\n        ops.sgd_update_(params, steps, learning_rate)",

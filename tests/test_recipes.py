@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from minicnn import datasets, layers, recipes, zoo
+from minicnn import activations, config, datasets, layers, recipes, zoo
 from minicnn.datasets import cifar10
 from minicnn.preprocessing import whitening_kernel
 from minicnn.variables import Variable
@@ -155,6 +156,74 @@ def test_the_first_bias_is_trained_for_some_epochs(monkeypatch):
     assert np.abs(first).max() > 0
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, third)
+
+
+def test_a_run_ends_with_the_program_s_weights():
+    """All of it once more, as airbench94.py has it: autograd by TensorFlow in float64, PyTorch's SGD and Lookahead by hand."""
+    recipe = dataclasses.replace(TINY, precision="highest")
+    (x, y), seed, total = images(40), 5, 12
+    result = recipes.train(recipe, (x, y), images(4), seed=seed, say=lambda line: None)
+
+    config.set_random_seed(seed)
+    network = zoo.airbench94(x.shape[1:], 3, recipe.widths)
+    recipes.initialize(network, recipes.normalized(x[: recipe.whitening_images]))
+    epochs = recipes.batches(recipe, x, y)  # with tests of their own
+    weights = {id(v): v.numpy().astype(np.float64) for v in network.trainable_variables}
+    whitening, head = network.get_layer("whitening"), network.get_layer("head")
+
+    def loss_of(x, labels, w):
+        x = tf.nn.gelu(tf.nn.conv2d(x, whitening.kernel.numpy().astype(np.float64), 1, "VALID") + w[id(whitening.bias)])
+        for layer in network.layers[2:]:
+            if isinstance(layer, layers.Conv2D):
+                x = tf.nn.conv2d(x, w[id(layer.kernel)], 1, "SAME")
+            elif isinstance(layer, layers.MaxPooling2D):
+                x = tf.nn.max_pool2d(x, layer.pool_size, layer.pool_size, "VALID")
+            elif isinstance(layer, layers.BatchNormalization):
+                x = tf.nn.batch_normalization(x, *tf.nn.moments(x, [0, 1, 2]), w[id(layer.beta)], None, 1e-12)
+            elif layer.name.startswith("activation") and layer.activation is activations.gelu:
+                x = tf.nn.gelu(x)
+        logits = tf.reshape(x, (len(x), -1)) @ w[id(head.kernel)] / 9
+        smooth = 0.8 * tf.one_hot(labels, 3, dtype=tf.float64) + 0.2 / 3
+        return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(smooth, logits))  # of a batch, not its mean
+
+    kilostep_scale = 1024 * (1 + 1 / (1 - 0.85))
+    lr, wd = 11.5 / kilostep_scale, 0.0153 * recipe.batch_size / kilostep_scale
+    triangle = np.interp(np.arange(1 + total), [0, int(0.23 * total), total], [0.2, 1, 0.07])
+    slow, momentum, step = dict(weights), dict.fromkeys(weights, 0.0), 0
+    for epoch in range(3):
+        config.running_pass.set([epoch])
+        for batch, labels in epochs:
+            if step == total:
+                break
+            held = {name: tf.Variable(value) for name, value in weights.items()}
+            with tf.GradientTape() as tape:
+                loss = loss_of(tf.constant(np.asarray(batch), tf.float64), labels, held)
+            gradients = tape.gradient(loss, held)
+            for variable in network.trainable_variables:
+                name = id(variable)
+                if variable is whitening.bias and epoch >= recipe.whitening_epochs:
+                    continue
+                rate = lr * 64 if variable.path.endswith("beta") else lr
+                g = gradients[name].numpy() + wd / rate * weights[name]
+                momentum[name] = 0.85 * momentum[name] + g
+                weights[name] = weights[name] - rate * triangle[step] * (g + 0.85 * momentum[name])
+            step += 1
+            if step % 5 == 0:
+                decay = 0.95**5 * (step / total) ** 3
+                slow = {name: decay * slow[name] + (1 - decay) * weights[name] for name in slow}
+                weights = dict(slow)
+    config.running_pass.set(None)
+    assert step == total
+    pairs = [
+        (own, variable)
+        for trained, layer in zip(result.model.layers[1:], network.layers, strict=True)
+        for own, variable in zip(trained.weights, layer.weights, strict=True)
+    ]
+    assert sum(id(variable) in slow for _, variable in pairs) == len(slow) == 14
+    for own, variable in pairs:
+        expected = slow.get(id(variable), variable.numpy() if variable is whitening.kernel else None)
+        if expected is not None:
+            np.testing.assert_allclose(own, expected, atol=2e-4 * np.abs(expected).max(), err_msg=own.path)
 
 
 @pytest.fixture

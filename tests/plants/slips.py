@@ -376,6 +376,13 @@ PLANTS = [
         ("tests/test_recipes.py::test_the_first_bias_is_trained_for_some_epochs",),
     ),
     Plant(
+        "recipe_takes_the_momentum_of_keras",  # as it did
+        "recipes.py",
+        '"rate_in_momentum": False}',
+        '"rate_in_momentum": True}',
+        ("tests/test_recipes.py::test_a_run_ends_with_the_program_s_weights",),
+    ),
+    Plant(
         "momentum_of_gradients_takes_the_rate_in_all_the_same",
         "optimizers/sgd.py",
         "update_(steps, grads, momentums, -1.0, self.momentum)\n        ops.sgd_update_(params, steps, learning_rate)",

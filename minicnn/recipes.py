@@ -237,7 +237,7 @@ def _train(recipe: Recipe, training: Arrays, test: Arrays, seed: int, say: Say) 
     initialize(network, normalized(x_train[: recipe.whitening_images]))
     loss = SparseCategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     network.compile(optimizer_of(recipe, steps), loss, metrics=["accuracy"])
-    whitening = network.get_layer("whitening")
+    whitening: Any = network.get_layer("whitening")
 
     def freeze(epoch: int, logs: Any) -> None:
         whitening.bias.trainable = epoch < recipe.whitening_epochs  # alone: the layer's `trainable` is its kernel's, too

@@ -201,6 +201,12 @@ def _gradients(
 
 
 @part
+def _behind_relu(dy: Any, x: Any, mean: Any, scale: Any, beta: Any, relu: bool) -> Any:
+    """dy, behind the ReLU if there was one."""
+    return dy if not relu or _normalized(x, mean, scale, beta) > ZERO else ZERO
+
+
+@part
 def _chunk_products(chunk: int, worker: int, arrays: Any, factors: Any, relu: bool, sums: Any) -> None:
     """sums[chunk] = sum of dy and of dy * (x - mean), dy behind the ReLU if there was one; factors as of `_factors`."""
     dy, x = arrays
@@ -212,7 +218,7 @@ def _chunk_products(chunk: int, worker: int, arrays: Any, factors: Any, relu: bo
     product[:] = ZERO
     for m in range(first, end):
         for c in range(C):
-            g = dy[m, c] if not relu or _normalized(x[m, c], mean[c], scale[c], beta[c]) > ZERO else ZERO
+            g = _behind_relu(dy[m, c], x[m, c], mean[c], scale[c], beta[c], relu)
             total[c] += g
             product[c] += g * (x[m, c] - mean[c])
 
@@ -226,7 +232,7 @@ def _write_dx(chunk: int, worker: int, arrays: Any, dx: Any, relu: bool, factors
     mean, scale, beta, slope, shift = factors[0], factors[1], factors[2], terms[0], terms[1]
     for m in range(first, end):
         for c in range(C):
-            g = dy[m, c] if not relu or _normalized(x[m, c], mean[c], scale[c], beta[c]) > ZERO else ZERO
+            g = _behind_relu(dy[m, c], x[m, c], mean[c], scale[c], beta[c], relu)
             dx[m, c] = scale[c] * g + slope[c] * (x[m, c] - mean[c]) + shift[c]
 
 

@@ -167,8 +167,8 @@ def _avgpool2d_forward(n: int, worker: int, x: Any, y: Any, geometry: Any) -> No
         for ox in range(pool.OW):
             kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
             mean, top, left = y[n, oy, ox], oy * pool.SH - pool.top, ox * pool.SW - pool.left
-            if pool.KH == 2 and pool.KW == 2 and ky_end - ky_begin == 2 and kx_end - kx_begin == 2:
-                _mean_of_four(x[n], top, left, mean)
+            if ky_end - ky_begin == 2 and kx_end - kx_begin == 2:
+                _mean_of_four(x[n], top + ky_begin, left + kx_begin, mean)
                 continue
             for c in range(C):
                 mean[c] = 0
@@ -184,7 +184,7 @@ def _avgpool2d_forward(n: int, worker: int, x: Any, y: Any, geometry: Any) -> No
 
 @part
 def _mean_of_four(image: Any, top: int, left: int, mean: Any) -> None:
-    """The window of 2 by 2, by far the commonest: four loads and one store."""
+    """Of 2 by 2 pixels, by far the commonest: four loads and one store."""
     p0, p1, p2, p3 = image[top, left], image[top, left + 1], image[top + 1, left], image[top + 1, left + 1]
     for c in range(mean.size):
         mean[c] = (p0[c] + p1[c] + p2[c] + p3[c]) * QUARTER

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minicnn.backends.numba_cpu import pointwise
 from minicnn.backends.numba_cpu._geometry import CHUNKS
 from minicnn.backends.numba_cpu._microkernel import MR, NR
-from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, PART, PARTS, SAMPLES, SUMMED_ROWS, WIDE
+from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, PART, PARTS, SAMPLES, SUMMED_ROWS, TOGETHER, WIDE
 from minicnn.backends.types import window_over
 from tests.ops.checks import Target, around, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
 
@@ -45,6 +45,7 @@ LARGE = [
     (FEW + 1, DEPTH + 1, NR + 1),
     (40, 2 * DEPTH + 3, NR + 1),
     *zip(around(DEPTH), around(WIDE), around(NR)),
+    *zip(around(NR), around(TOGETHER), around(2 * NR)),
     *zip(around(SAMPLES), around(GROUP), around(NR)),
     *zip(around(NR), around(DEPTH), around(BLOCKS * NR)),
     # Many rows: chunks, in runs; columns of x, the last of them for the bias; more panels of dy than are summed at once.

@@ -58,7 +58,7 @@ class Case:
 @st.composite
 def convolutions(draw: st.DrawFn, *, pooled: bool = False) -> Case:
     """Few channels and many, maps that tiles cover exactly and maps that they do not; whether it pays or not."""
-    r = draw(st.sampled_from([3, 4, 5]))
+    r = draw(st.sampled_from(winograd.KERNELS))
     size = draw(st.integers(3, 21)), draw(st.integers(3, 21))
     C_in, C_out = draw(st.integers(8, 80)), draw(st.integers(8, 80))
     padding = draw(st.sampled_from(["same", "valid", "explicit"]))
@@ -202,9 +202,9 @@ def test_an_image_s_result_does_not_depend_on_the_batch(case: Case, pooled: bool
 @pytest.mark.parametrize("C", [32, 96])  # below SMALL and above
 def test_large_batches(C: int) -> None:
     """More images than a group holds, more groups than two threads take at once, chunks of several groups."""
-    assert (C * C > winograd.SMALL) == (C == 96)
+    assert (36 * C * C > winograd.SMALL) == (C == 96)
     case = Case((90, 9, 8, C), (3, 3, C, C), "same", (1, 1, 1, 1))
-    assert winograd.LARGE_GROUP < 90 * 3 * 2  # tiles
+    assert winograd.LARGE_GROUP < 90 * 3 * 2 * 36  # places of tiles
     rng = np.random.default_rng(0)
     x, kernel, bias = (rng.standard_normal(shape, np.float32) for shape in (case.x, case.kernel, (C,)))
     y, _ = both_thread_counts(winograd.forward, x, kernel, bias, case.window, False, None)
@@ -306,7 +306,7 @@ def test_grouped_convolutions_do_not_take_this_way() -> None:
         ((2, 16, 16, 32), (3, 3, 32, 32), (1, 1), (2, 2)),
         ((2, 16, 16, 32), (3, 4, 32, 32), (1, 1), (1, 1)),
         ((2, 16, 16, 32), (2, 2, 32, 32), (1, 1), (1, 1)),  # as many products as the direct way
-        ((2, 16, 16, 32), (6, 6, 32, 32), (1, 1), (1, 1)),  # larger than a tile leaves room for
+        ((2, 16, 16, 32), (8, 8, 32, 32), (1, 1), (1, 1)),  # larger than a tile leaves room for
         ((2, 16, 16, 3), (3, 3, 3, 32), (1, 1), (1, 1)),  # the transforms cost more than they save
         ((2, 3, 3, 32), (3, 3, 32, 32), (1, 1), (1, 1)),  # one pixel of a tile
         ((0, 16, 16, 32), (3, 3, 32, 32), (1, 1), (1, 1)),
@@ -319,19 +319,40 @@ def test_it_does_not_pay(x: tuple, kernel: tuple, strides: tuple, dilation: tupl
     assert not winograd.pays(x, kernel, window_over(x[1:3], kernel[:2], strides, "valid", dilation))
 
 
+@pytest.mark.parametrize(
+    ("output", "r", "name"),
+    [
+        ((16, 16), 3, "F(4x4, 3x3)"),  # 16 tiles of 36 products, or 9 of 64: as many
+        ((12, 12), 3, "F(4x4, 3x3)"),  # 9 of 36, or 4 of 64: a fifth fewer
+        ((6, 6), 3, "F(6x6, 3x3)"),  # 4 of 36, or one of 64
+        ((3, 3), 4, "F(3x3, 4x4)"),  # one
+        ((15, 15), 4, "F(5x5, 4x4)"),
+        ((16, 16), 5, "F(4x4, 5x5)"),
+        ((2, 2), 5, "F(2x2, 5x5)"),
+        ((15, 16), 6, "F(3x3, 6x6)"),
+        ((16, 15), 7, "F(2x2, 7x7)"),
+    ],
+)
+def test_tiles_are_large_where_that_saves_a_quarter(output: tuple[int, int], r: int, name: str) -> None:
+    image = output[0] + r - 1, output[1] + r - 1
+    window = window_over(image, (r, r), (1, 1), "valid")
+    assert FLOAT32.ops.conv2d_algorithm((64, *image, 64), (r, r, 64, 64), window) == f"Winograd {name}"
+
+
 # --- the transforms -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize("side", _transforms.POINTS)
 @pytest.mark.parametrize("r", [2, 3, 4, 5])
-def test_matrices_make_a_correlation_of_a_product(r: int) -> None:
+def test_matrices_make_a_correlation_of_a_product(r: int, side: int) -> None:
     """y[i] = sum over k of g[k] * d[i + k], for every d and g: as exact fractions."""
-    evaluate, weights, interpolate = _transforms.matrices(r)
-    m = 7 - r
-    assert (len(evaluate), len(evaluate[0])) == (m, 6)
-    assert (len(weights), len(weights[0])) == (6, r)
-    assert (len(interpolate), len(interpolate[0])) == (6, 6)
-    for i, k, pixel in product(range(m), range(r), range(6)):
-        assert sum(evaluate[i][j] * weights[j][k] * interpolate[j][pixel] for j in range(6)) == (pixel == i + k)
+    evaluate, weights, interpolate = _transforms.matrices(r, side)
+    m = side + 1 - r
+    assert (len(evaluate), len(evaluate[0])) == (m, side)
+    assert (len(weights), len(weights[0])) == (side, r)
+    assert (len(interpolate), len(interpolate[0])) == (side, side)
+    for i, k, pixel in product(range(m), range(r), range(side)):
+        assert sum(evaluate[i][j] * weights[j][k] * interpolate[j][pixel] for j in range(side)) == (pixel == i + k)
 
 
 @numba.njit
@@ -342,9 +363,9 @@ def run(transform, source, target, channels, inside, start, lower_bound):  # typ
     _transforms.apply(transform, of_source, of_target, channels, Edges(*inside, address(start), lower_bound))
 
 
-def matrix_of(kind: int, r: int) -> np.ndarray:
+def matrix_of(kind: int, r: int, side: int) -> np.ndarray:
     """What `transform` documents, M in target = M source M^T."""
-    evaluate, weights, interpolate = (np.array(matrix, float) for matrix in _transforms.matrices(r))
+    evaluate, weights, interpolate = (np.array(matrix, float) for matrix in _transforms.matrices(r, side))
     return {
         _transforms.INPUT: interpolate,
         _transforms.KERNEL: weights,
@@ -355,8 +376,9 @@ def matrix_of(kind: int, r: int) -> np.ndarray:
     }[kind]
 
 
-def check_transform(kind: int, r: int, C: int, edges: tuple[int, int, int, int], lower_bound: float) -> None:
-    matrix, rng = matrix_of(kind, r), np.random.default_rng(C)
+def check_transform(size: tuple[int, int, int], C: int, edges: tuple[int, int, int, int], lower_bound: float) -> None:
+    """size: kind, r and side."""
+    kind, matrix, rng = size[0], matrix_of(*size), np.random.default_rng(C)
     after, before = matrix.shape
     source, target = rng.standard_normal((before, before, C), np.float32), rng.standard_normal((after, after, 96), np.float32)
     start, untouched = rng.standard_normal(C, np.float32), target.copy()
@@ -370,7 +392,7 @@ def check_transform(kind: int, r: int, C: int, edges: tuple[int, int, int, int],
         wanted = np.maximum(wanted + start, lower_bound)
     if kind == _transforms.INPUT_GRADIENT:
         wanted += untouched[:, :, :C]
-    run(_transforms.transform(kind, r), source, target, C, edges, start, np.float32(lower_bound))
+    run(_transforms.transform(*size), source, target, C, edges, start, np.float32(lower_bound))
     if kind in (_transforms.OUTPUT, _transforms.INPUT_GRADIENT):
         on_map = np.zeros((after, after, 1), bool)
         on_map[max(0, top) : bottom, max(0, left) : right] = True
@@ -381,17 +403,17 @@ def check_transform(kind: int, r: int, C: int, edges: tuple[int, int, int, int],
     np.testing.assert_array_equal(target[:, :, end:], untouched[:, :, end:])
 
 
-@pytest.mark.parametrize("r", [3, 4, 5])
+@pytest.mark.parametrize(("r", "side"), [(3, 6), (4, 6), (5, 6), (3, 8), (4, 8), (5, 8), (6, 8), (7, 8)])
 @pytest.mark.parametrize("kind", range(6))
-def test_compiled_transform_is_its_matrix(kind: int, r: int) -> None:
-    m = 7 - r
+def test_compiled_transform_is_its_matrix(kind: int, r: int, side: int) -> None:
+    m = side + 1 - r
     for C in (1, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 80):
         for edges, lower_bound in (
-            ((0, 6, 0, 6), -np.inf),
-            ((-3, 6, -1, 9), 0),
+            ((0, side, 0, side), -np.inf),
+            ((-3, side, -1, 9), 0),
             ((0, 1, 0, m - 1), 0),
-            ((1, 6, 2, 5), -0.5),
-            ((-2, 5, 1, 6), -0.5),
-            ((0, 0, 0, 6), 0),
+            ((1, side, 2, 5), -0.5),
+            ((-2, 5, 1, side), -0.5),
+            ((0, 0, 0, side), 0),
         ):
-            check_transform(kind, r, C, edges, lower_bound)
+            check_transform((kind, r, side), C, edges, lower_bound)

@@ -73,6 +73,27 @@ PLANTS = [
         ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
     ),
     Plant(
+        "winograd_large_tiles_lack_their_last_products",  # all 36 of a small tile are there
+        _NUMBA + "winograd.py",
+        "for p in range(call.tiling.side**2):\n            tiles",
+        "for p in range(36):\n            tiles",
+        ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
+    ),
+    Plant(
+        "winograd_large_tiles_where_they_cost_more",
+        _NUMBA + "winograd.py",
+        "places[LARGE_SIDE] <= 0.75 * places[SIDE]",
+        "places[LARGE_SIDE] >= 0.75 * places[SIDE]",
+        ("tests/ops/test_winograd.py::test_tiles_are_large_where_that_saves_a_quarter",),
+    ),
+    Plant(
+        "dense_kernel_gradient_without_its_last_rows",
+        _NUMBA + "dense.py",
+        "for row in range(0, rows, TOGETHER):",
+        "for row in range(0, max(rows - TOGETHER, 1), TOGETHER):",
+        ("tests/ops/test_dense.py::test_large_products_equal_tensorflow",),
+    ),
+    Plant(
         "average_pooling_gradient_counts_padding",
         _NUMBA + "pool.py",
         "share = np.float32(1) / np.float32((ky_end - ky_begin) * (kx_end - kx_begin))",
@@ -152,8 +173,8 @@ PLANTS = [
     Plant(
         "dense_kernel_gradient_of_the_first_samples",  # each DEPTH samples replace what is there
         _NUMBA + "dense.py",
-        "start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)\n            a, b = Rows(address(own)",
-        "start = Start(address(ZEROS), 0)\n            a, b = Rows(address(own)",
+        "start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)\n                a, b = Rows(address(own)",
+        "start = Start(address(ZEROS), 0)\n                a, b = Rows(address(own)",
         ("tests/ops/test_dense.py",),
     ),
     Plant(

@@ -526,7 +526,7 @@ def conv2d_algorithm(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], wi
     if G != 1 and C_in_of_group == 1:
         return depthwise_conv2d_algorithm(x_shape, (r, KW, C_in, C_out // G), window)
     other = other_way((N, H, W, C_in // G), (r, KW, C_in_of_group, C_out // G), window._replace(groups=1))
-    if other is None:
-        return "direct"
-    m = winograd.SIDE + 1 - r
-    return "bfloat16 tiles" if other is bfloat16 else f"Winograd F({m}x{m}, {r}x{r})"
+    if other is not winograd:
+        return "direct" if other is None else "bfloat16 tiles"
+    m = winograd.side_of(window) + 1 - r
+    return f"Winograd F({m}x{m}, {r}x{r})"

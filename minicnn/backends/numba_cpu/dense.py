@@ -28,7 +28,8 @@ from minicnn.backends.reference import dense as reference
 from minicnn.backends.types import Array
 
 GROUP = 96  # rows of the input's gradient that one task computes
-WIDE = 64 * MR  # rows of the kernel's
+WIDE = 64 * MR  # rows of the kernel's, copied together
+TOGETHER = 4 * MR  # and of these the rows that are computed together
 SAMPLES = 256  # of a forward pass that one task takes: it copies the kernel's panel for them
 BLOCKS = 8  # of NR output features that one task takes at most: the samples are read anew by each task
 DEPTH = 256  # rows of a panel that lie in L1 together
@@ -183,7 +184,8 @@ def _backward_kernel_group(
     """WIDE input features by some blocks of NR output features; a tile is MR by NR of them.
 
     DEPTH samples of the features are copied out of x, whose rows lie pages apart, in the order in which tiles read them:
-    there they stay in L2 for all blocks, and a block's panel in L1 for all tiles.
+    there they stay in L1 for all blocks of some rows. Those rows of the result are written from their first column to their
+    last: a block's columns are two cache lines a row, and rows lie pages apart, so the processor would foresee no store.
     """
     (M, C_in), C_out, blocks, own = x.shape, dkernel.shape[1], panels.shape[0], columns[worker]
     first, part_of = task // parts * WIDE, task % parts
@@ -191,12 +193,14 @@ def _backward_kernel_group(
     for begin in range(0, M, DEPTH):
         end = min(begin + DEPTH, M)
         pack_columns(x, begin, end - begin, first, rows, own)
-        for block in range(part_of * blocks // parts, (part_of + 1) * blocks // parts):
-            at = address(dkernel) + 4 * (first * C_out + block * NR)
-            start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)
-            a, b = Rows(address(own), address(table[0]), 0, MR), Panel(address(panels) + 4 * (block * M + begin) * NR, 0, NR)
-            c = Tile(at, address(table[1]), rows, min(NR, C_out - block * NR), 0)
-            multiply(a, b, c, start, end - begin, end - begin, NO_BOUND)
+        for row in range(0, rows, TOGETHER):
+            of_x, of_dkernel = address(table[0]) + 8 * row, address(table[1]) + 8 * row
+            for block in range(part_of * blocks // parts, (part_of + 1) * blocks // parts):
+                at = address(dkernel) + 4 * (first * C_out + block * NR)
+                start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)
+                a, b = Rows(address(own), of_x, 0, MR), Panel(address(panels) + 4 * (block * M + begin) * NR, 0, NR)
+                c = Tile(at, of_dkernel, min(TOGETHER, rows - row), min(NR, C_out - block * NR), 0)
+                multiply(a, b, c, start, end - begin, end - begin, NO_BOUND)
 
 
 @compiled

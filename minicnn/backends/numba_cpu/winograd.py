@@ -1,7 +1,7 @@
-"""Convolution with a third of the multiplications: 3×3, 4×4 and 5×5 kernels of stride 1, tile by tile.
+"""Convolution with a quarter of the multiplications: kernels of 3×3 to 7×7 and stride 1, tile by tile.
 
-`_transforms` has the algebra. A tile of 6×6 pixels is transformed, channel by channel; the sum
-over channels is then 36 matrix products, one for each place p of the transformed tile,
+`_transforms` has the algebra. A tile of 6×6 (or 8×8) pixels is transformed, channel by channel; the sum
+over channels is then 36 (or 64) matrix products, one for each place p of the transformed tile,
 
     forward            M_p  = V_p · U_p            (tiles × C_in) · (C_in × C_out)
     kernel gradient    dU_p = V_p^T · dM_p         (C_in × tiles) · (tiles × C_out)
@@ -12,7 +12,7 @@ the transposed of each step: no other algorithm, the same numbers. dM serves bot
 
 Tiles of several images make one product. Where U is small, a task works through a group of
 images alone, all in its core's L2. Where U is large (it would be read anew by each task), all
-threads work on one group and share the 36 products.
+threads work on one group and share the products.
 
 Compare `conv`, which needs no memory for transformed tiles and takes every stride and dilation;
 `pays` tells which is faster. The same tolerance holds for both.
@@ -21,6 +21,7 @@ Compare `conv`, which needs no memory for transformed tiles and takes every stri
 from __future__ import annotations
 
 import functools
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,21 +50,21 @@ from minicnn.backends.numba_cpu._panels import (
 )
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST, get_num_threads
-from minicnn.backends.numba_cpu._transforms import EVERYWHERE, SIDE, Edges, Grid, apply, transform
+from minicnn.backends.numba_cpu._transforms import EVERYWHERE, LARGE_SIDE, SIDE, Edges, Grid, apply, transform
 from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_output
 from minicnn.backends.types import Array, Window
 
-PLACES = SIDE * SIDE
-KERNELS = (3, 4, 5)
-SMALL = 64 * 64  # C_in * C_out up to which U and dU stay in L2 beside a group's tiles
-GROUP, LARGE_GROUP = 64, 512  # tiles of a group, if there are as many
+KERNELS = range(3, LARGE_SIDE)
+SMALL = 64 * 64 * 36  # numbers of U, and of dU, up to which both stay in L2 beside a group's tiles
+GROUP, LARGE_GROUP = 64 * 36, 512 * 36  # places of a group's tiles, if there are as many
 MOST_BYTES = 32 << 20  # of one image's transformed tiles, for each thread
 
 
 class Tiling(NamedTuple):
     """How a map is covered by tiles, and the addresses of its transforms."""
 
-    m: int  # pixels along a tile of output
+    side: int  # pixels along a tile of input, which has side * side places
+    m: int  # and of output
     down: int
     across: int
     input: int
@@ -77,11 +78,25 @@ class Tiling(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def _tiling(H: int, W: int, window: Window) -> tuple[Tiling, Geometry]:
     """The tiling of a window's map, and the window's geometry."""
-    r, (OH, OW) = window.size[0], window.output
-    m = SIDE + 1 - r
+    r, side = window.size[0], side_of(window)
     sizes = {_transforms.INPUT: 3, _transforms.INPUT_GRADIENT: 3}  # the same for every r
-    tiling = Tiling(m, -(-OH // m), -(-OW // m), *(transform(kind, sizes.get(kind, r)) for kind in range(6)))
-    return tiling, geometry_of(H, W, window)
+    functions = (transform(kind, sizes.get(kind, r), side) for kind in range(6))
+    return Tiling(side, side + 1 - r, *_tiles(window, side), *functions), geometry_of(H, W, window)
+
+
+def _tiles(window: Window, side: int) -> tuple[int, int]:
+    """How many tiles of this side cover the map, down and across."""
+    m = side + 1 - window.size[0]
+    OH, OW = window.output
+    return -(-OH // m), -(-OW // m)
+
+
+def side_of(window: Window) -> int:
+    """Pixels along a tile of input: 6, or 8, which is less precise, where that saves a quarter of the products."""
+    if window.size[0] > SIDE:
+        return LARGE_SIDE
+    places = {side: prod(_tiles(window, side)) * side * side for side in (SIDE, LARGE_SIDE)}
+    return LARGE_SIDE if places[LARGE_SIDE] <= 0.75 * places[SIDE] else SIDE
 
 
 def _whole(channels: int) -> int:
@@ -92,36 +107,37 @@ def _whole(channels: int) -> int:
 _whole_vectors = part(_whole)
 
 
-def _places(workers: int, floats: int) -> np.ndarray:
-    """Memory for the 36 places of tiles: (workers, places, step), step at least `floats`.
+def _places(workers: int, places: int, floats: int) -> np.ndarray:
+    """Memory for the places of tiles: (workers, places, step), step at least `floats`.
 
-    A tile's 36 vectors lie a step apart. An odd number of cache lines spreads them over all sets of the L1.
+    A tile's vectors lie a step apart. An odd number of cache lines spreads them over all sets of the L1.
     """
-    return empty((workers, PLACES, (-(-floats // 16) | 1) * 16))
+    return empty((workers, places, (-(-floats // 16) | 1) * 16))
 
 
 @functools.lru_cache(maxsize=4096)
 def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window) -> bool:
     """Whether this is faster than the direct way, by multiplications.
 
-    A tile costs 36 products a pair of channels, and its transforms about 350 a channel, stored and read again; the
-    kernel's transform about 900 a pair, which one or two small images do not earn back (both measured).
+    A place costs a product a pair of channels, and its transforms about 10 a channel, stored and read again; the
+    kernel's transform about 25 a pair, which one or two small images do not earn back (both measured).
     """
     r, KW, C_in, C_out = kernel_shape
     if (window.strides, window.dilation, window.groups) != ((1, 1), (1, 1), 1) or r != KW or r not in KERNELS:
         return False
-    (OH, OW), N, m = window.output, x_shape[0], SIDE + 1 - r
-    tiles = -(-OH // m) * -(-OW // m)
-    channels = _whole(C_in) + _whole(C_out)
-    if tiles * PLACES * 4 * channels > MOST_BYTES:
+    (OH, OW), N, side = window.output, x_shape[0], side_of(window)
+    places, channels = side * side, _whole(C_in) + _whole(C_out)
+    of_image = prod(_tiles(window, side)) * places
+    if of_image * 4 * channels > MOST_BYTES:
         return False
     direct = OH * OW * r * r * C_in * max(C_out, VL)
-    return N * tiles * (PLACES * C_in * C_out + 350 * channels) + 900 * C_in * C_out < N * direct
+    return N * of_image * (C_in * C_out + 10 * channels) + 25 * places * C_in * C_out < N * direct
 
 
-def _group(N: int, tiles: int, wanted: int) -> int:
-    """Images whose tiles are multiplied together."""
-    return max(1, min(N, -(-wanted // tiles)))
+def _group(N: int, tiling: Tiling, wanted: int) -> int:
+    """Images whose tiles are multiplied together: as many as come nearest to so many places."""
+    of_image = tiling.down * tiling.across * tiling.side**2
+    return max(1, min(N, (wanted + of_image // 2) // of_image))
 
 
 # --- the steps, for one image or one place --------------------------------------------
@@ -144,7 +160,7 @@ def _to_tiles(own: int, slot: int, x: Any, n: int, V: Any, geometry: Any, tiling
     for ty in range(tiling.down):
         for tx in range(tiling.across):
             source, edges = _tile_of(x, n, ty, tx, geometry, tiling)
-            apply(tiling.input, source, Grid(at, SIDE * step, step), C_in, edges)
+            apply(tiling.input, source, Grid(at, tiling.side * step, step), C_in, edges)
             at += 4 * width
 
 
@@ -158,7 +174,7 @@ def _from_tiles(own: int, slot: int, M: Any, y: int, size: Any, start: Any, lowe
         for tx in range(tiling.across):
             target = Grid(y + 4 * m * (ty * OW + tx) * C_out, OW * C_out, C_out)
             edges = Edges(0, OH - ty * m, 0, OW - tx * m, address(start), lower_bound)
-            apply(tiling.output, Grid(at, SIDE * step, step), target, C_out, edges)
+            apply(tiling.output, Grid(at, tiling.side * step, step), target, C_out, edges)
             at += 4 * width
 
 
@@ -166,12 +182,12 @@ def _from_tiles(own: int, slot: int, M: Any, y: int, size: Any, start: Any, lowe
 def _kernel_tiles(task: int, worker: int, kernel: Any, U: Any, depth: int, tiling: Any) -> None:
     """U = G g G^T of the weights of one channel k for NR others. kernel: (r, r, K, C); a place of U: (C in blocks, depth, NR).
 
-    Tasks of one block follow each other, so that memory is written in 36 straight streams.
+    Tasks of one block follow each other, so that memory is written in a straight stream for each place.
     """
     r, _, K, C = kernel.shape
     step, k, begin = U.shape[2], task % K, task // K * NR
     source = Grid(address(kernel) + 4 * (k * C + begin), r * K * C, K * C)
-    target = Grid(address(U) + 4 * (begin * depth + k * NR), SIDE * step, step)
+    target = Grid(address(U) + 4 * (begin * depth + k * NR), tiling.side * step, step)
     apply(tiling.kernel, source, target, min(NR, C - begin), EVERYWHERE)
 
 
@@ -179,7 +195,7 @@ def _kernel_tiles(task: int, worker: int, kernel: Any, U: Any, depth: int, tilin
 
 
 class ForwardWorkspace(NamedTuple):
-    """Scratch memory of a forward pass: the 36 places of transformed tiles (see `_places`), and a thread's images.
+    """Scratch memory of a forward pass: the places of transformed tiles (see `_places`), and a thread's images.
 
     Attributes:
         U: the transformed kernel, (1, places, step), a place in panels (C_out in blocks, C_in, NR).
@@ -199,17 +215,17 @@ def forward(
     """`conv2d_forward` of float32, where it pays."""
     (N, H, W, C_in), C_out = x.shape, kernel.shape[3]
     tiling, geometry = _tiling(H, W, window)
-    tiles = tiling.down * tiling.across
-    images = _group(N, tiles, GROUP)
-    together = C_in * C_out > SMALL or -(-N // images) < 2 * get_num_threads()
+    tiles, places = tiling.down * tiling.across, tiling.side**2
+    images = _group(N, tiling, GROUP)
+    together = places * C_in * C_out > SMALL or -(-N // images) < 2 * get_num_threads()
     if together:
-        images = _group(N, tiles, LARGE_GROUP)
+        images = _group(N, tiling, LARGE_GROUP)
     y, argmax, pooling = memory_for_output(N, C_out, window, pool)
     workers = 1 if together else MOST
     workspace = ForwardWorkspace(
-        U=_places(1, blocks_of(C_out) * C_in * NR),
-        V=_places(workers, images * tiles * _whole(C_in)),
-        M=_places(workers, images * tiles * _whole(C_out)),
+        U=_places(1, places, blocks_of(C_out) * C_in * NR),
+        V=_places(workers, places, images * tiles * _whole(C_in)),
+        M=_places(workers, places, images * tiles * _whole(C_out)),
         maps=empty((1, 1, 1, 1) if pool is None else (MOST, *window.output, C_out)),
     )
     arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
@@ -268,7 +284,7 @@ def _forward_group(task: int, worker: int, call: Any, workspace: Any, images: in
     count = min(images, call.x.shape[0] - first)
     for slot in range(count):
         _transform_image(slot, worker, first, worker, call, workspace)
-    for p in range(PLACES):
+    for p in range(call.tiling.side**2):
         _multiply_place(p, worker, worker, count * call.tiling.down * call.tiling.across, call, workspace)
     for slot in range(count):
         _finish_image(slot, worker, first, worker, call, workspace)
@@ -279,21 +295,21 @@ def _forward(arrays, workspace, geometry, tiling, pool, flags, images):  # type:
     (x, kernel, bias, y, argmax), (relu, pooled, together) = arrays, flags
     workspace, geometry, tiling = ForwardWorkspace(*workspace), Geometry(*geometry), Tiling(*tiling)
     N, C_in, C_out = x.shape[0], x.shape[3], y.shape[3]
-    tiles = tiling.down * tiling.across
+    tiles, places = tiling.down * tiling.across, tiling.side**2
     table = np.empty((2, images * tiles), np.int64)
     row_offsets(table[0], _whole_vectors(C_in))
     row_offsets(table[1], _whole_vectors(C_out))
     start, lower_bound = start_row(bias, C_out), ZERO if relu else NO_BOUND
     call = Forward(x, y, argmax, start, lower_bound, table, geometry, tiling, Geometry(*pool), pooled)
-    parallel_for(C_in * ((C_out + NR - 1) // NR), PLACES * kernel.size, _kernel_tiles, (kernel, workspace.U, C_in, tiling))
-    work = PLACES * tiles * C_in * C_out
+    parallel_for(C_in * ((C_out + NR - 1) // NR), places * kernel.size, _kernel_tiles, (kernel, workspace.U, C_in, tiling))
+    work = places * tiles * C_in * C_out
     if not together:
         parallel_for((N + images - 1) // images, N * work, _forward_group, (call, workspace, images))
         return
     for first in range(0, N, images):
         count = min(images, N - first)
         parallel_for(count, count * work, _transform_image, (first, 0, call, workspace))
-        parallel_for(PLACES, count * work, _multiply_place, (0, count * tiles, call, workspace))
+        parallel_for(places, count * work, _multiply_place, (0, count * tiles, call, workspace))
         parallel_for(count, count * work, _finish_image, (first, 0, call, workspace))
 
 
@@ -325,17 +341,17 @@ def _backward_workspace(
     x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], tiling: Tiling, images: int, need_dx: bool
 ) -> BackwardWorkspace:
     (N, _, _, C_in), (r, _, _, C_out) = x_shape, kernel_shape
-    together = C_in * C_out > SMALL
+    together = tiling.side**2 * C_in * C_out > SMALL
     workers, chunks, blocks = (1, 1, blocks_of(C_out)) if together else (MOST, min(N, CHUNKS), blocks_of(C_out))
-    tiles = images * tiling.down * tiling.across
-    dU = empty((chunks, PLACES * C_in, C_out))
+    tiles, places = images * tiling.down * tiling.across, tiling.side**2
+    dU = empty((chunks, places * C_in, C_out))
     return BackwardWorkspace(
-        V=_places(workers, tiles * _whole(C_in)),
-        dM=_places(workers, blocks * tiles * NR),
+        V=_places(workers, places, tiles * _whole(C_in)),
+        dM=_places(workers, places, blocks * tiles * NR),
         dU=dU,
-        dU_total=dU[0] if chunks == 1 else empty((PLACES * C_in, C_out)),
+        dU_total=dU[0] if chunks == 1 else empty((places * C_in, C_out)),
         transposed=empty((r, r, C_out, C_in) if need_dx else (1, 1, 1, 1)),
-        U=_places(1, blocks_of(C_in) * NR * blocks * NR) if need_dx else empty((1, 1, 1)),
+        U=_places(1, places, blocks_of(C_in) * NR * blocks * NR) if need_dx else empty((1, 1, 1)),
         panels=empty((MOST, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR)),
         totals=empty((images if together else chunks, blocks * NR)),
     )
@@ -354,9 +370,9 @@ def backward(
     """`conv2d_backward` of float32, where it pays."""
     (N, H, W, C_in), C_out = x.shape, kernel.shape[3]
     tiling, geometry = _tiling(H, W, window)
-    together = C_in * C_out > SMALL
+    together = tiling.side**2 * C_in * C_out > SMALL
     chunks = 1 if together else min(N, CHUNKS)
-    images = _group(-(-N // chunks), tiling.down * tiling.across, LARGE_GROUP if together else GROUP)
+    images = _group(-(-N // chunks), tiling, LARGE_GROUP if together else GROUP)
     workspace = _backward_workspace(x.shape, kernel.shape, tiling, images, need_dx)
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
     dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((C_out,))
@@ -396,7 +412,7 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, ca
         for ty in range(tiling.down):
             for tx in range(tiling.across):
                 source = Grid(address(panel) + 4 * ((block * height + ty * m) * width + tx * m) * NR, width * NR, NR)
-                apply(tiling.output_gradient, source, Grid(at, SIDE * step, step), NR, EVERYWHERE)
+                apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), NR, EVERYWHERE)
                 at += 4 * NR
 
 
@@ -430,7 +446,7 @@ def _input_gradient(slot: int, worker: int, first: int, own: int, call: Any, wor
     for ty in range(tiling.down):
         for tx in range(tiling.across):
             target, edges = _tile_of(dx, first + slot, ty, tx, call.geometry, tiling)
-            apply(tiling.input_gradient, Grid(at, SIDE * step, step), target, dx.shape[3], edges)
+            apply(tiling.input_gradient, Grid(at, tiling.side * step, step), target, dx.shape[3], edges)
             at += 4 * width
 
 
@@ -443,7 +459,7 @@ def _gradients_of_chunk(chunk: int, worker: int, call: Any, workspace: Any, imag
         count = min(images, end - first)
         for slot in range(count):
             _transform_both(slot, worker, first, worker, chunk, call, workspace)
-        for p in range(PLACES):
+        for p in range(call.tiling.side**2):
             tiles = count * call.tiling.down * call.tiling.across
             _gradients_of_place(p, worker, worker, chunk, tiles, first > begin, call, workspace)
         if call.need_dx:
@@ -466,7 +482,7 @@ def _from_kernel_tiles(ci: int, worker: int, dU: Any, dkernel: Any, tiling: Any)
     """dkernel[:, :, ci, :] = G^T dU G."""
     r, _, C_in, C_out = dkernel.shape
     step = C_in * C_out
-    source = Grid(address(dU) + 4 * ci * C_out, SIDE * step, step)
+    source = Grid(address(dU) + 4 * ci * C_out, tiling.side * step, step)
     apply(tiling.kernel_gradient, source, Grid(address(dkernel) + 4 * ci * C_out, r * step, step), C_out, EVERYWHERE)
 
 
@@ -474,12 +490,10 @@ def _from_kernel_tiles(ci: int, worker: int, dU: Any, dkernel: Any, tiling: Any)
 def _transform_kernel(kernel: Any, workspace: Any, tiling: Any) -> None:
     """U of the transposed kernel."""
     C_in, C_out = kernel.shape[2], kernel.shape[3]
-    if C_out % NR:
-        clear(workspace.U)
     parallel_for(C_out, kernel.size, _transpose, (kernel, workspace.transposed))
     depth = (C_out + NR - 1) // NR * NR
     arguments = workspace.transposed, workspace.U, depth, tiling
-    parallel_for(C_out * ((C_in + NR - 1) // NR), PLACES * kernel.size, _kernel_tiles, arguments)
+    parallel_for(C_out * ((C_in + NR - 1) // NR), tiling.side**2 * kernel.size, _kernel_tiles, arguments)
 
 
 @compiled
@@ -490,7 +504,7 @@ def _backward(inputs, outputs, workspace, shape, flags):  # type: ignore[no-unty
     N, C_in, C_out = x.shape[0], kernel.shape[2], kernel.shape[3]
     clear(workspace.panels)  # beyond the map it stays zero
     clear(workspace.totals)
-    tiles = tiling.down * tiling.across
+    tiles, places = tiling.down * tiling.across, tiling.side**2
     table, weights = np.empty((2, images * tiles), np.int64), np.empty((2, C_in), np.int64)
     row_offsets(table[0], NR)
     row_offsets(table[1], _whole_vectors(C_in))
@@ -500,12 +514,12 @@ def _backward(inputs, outputs, workspace, shape, flags):  # type: ignore[no-unty
         _transform_kernel(kernel, workspace, tiling)
     gradient = OutputGradient(dy, y, argmax, relu, pooled, pool, geometry.OH, geometry.OW)
     call = Backward(x, gradient, dx, table, weights, geometry, tiling, need_dx)
-    work, dU, dU_total = 2 * PLACES * tiles * C_in * C_out, workspace.dU, workspace.dU_total
+    work, dU, dU_total = 2 * places * tiles * C_in * C_out, workspace.dU, workspace.dU_total
     if together:
         for first in range(0, N, images):
             count = min(images, N - first)
             parallel_for(count, count * work, _transform_both, (first, 0, -1, call, workspace))
-            parallel_for(PLACES, count * work, _gradients_of_place, (0, 0, count * tiles, first > 0, call, workspace))
+            parallel_for(places, count * work, _gradients_of_place, (0, 0, count * tiles, first > 0, call, workspace))
             if need_dx:
                 parallel_for(count, count * work, _input_gradient, (first, 0, call, workspace))
     else:

@@ -5,6 +5,8 @@ On one thread and on two, to the last bit of each other.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.backends.numba_cpu import dense, pointwise
+from minicnn.backends.numba_cpu import conv, dense, pointwise
 from minicnn.backends.numba_cpu._geometry import CHUNKS
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.conv import MAP_BYTES
@@ -58,27 +60,54 @@ def check(name: str, *args: Any, scale: float = 0.0) -> Any:
     return expected
 
 
+@contextlib.contextmanager
+def in_bands(nbytes: int) -> Iterator[None]:
+    """With so many bytes of rows together, forward and in the kernel's gradient."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "BAND_BYTES", nbytes)
+        yield
+
+
+bands = st.sampled_from([1, 1 << 11, 1 << 12, conv.BAND_BYTES])  # of one row, of some and fewer in the last one, of all
+
+
 @gradient_cases
-@given(case=convolutions(), relu=st.booleans(), biased=st.booleans(), need_dx=st.booleans(), seed=seeds)
-def test_convolution(case: dict[str, Any], relu: bool, biased: bool, need_dx: bool, seed: int) -> None:
+@given(
+    case=convolutions(),
+    relu=st.booleans(),
+    biased=st.booleans(),
+    need_dx=st.booleans(),
+    band=bands,
+    seed=seeds,
+)
+def test_convolution(case: dict[str, Any], relu: bool, biased: bool, need_dx: bool, band: int, seed: int) -> None:
     x, window = FLOAT32.normal(seed, *case["x"]), case["window"]
     kernel = FLOAT32.normal(seed + 1, *window.size, x.shape[3], case["C_out"])
     bias = FLOAT32.normal(seed + 2, case["C_out"]) if biased else None
-    y, _ = check("conv2d_forward", x, kernel, bias, window, relu)
-    dy = FLOAT32.normal(seed + 3, *y.shape)
-    check("conv2d_backward", dy, x, kernel, window, y if relu else None, None, None, need_dx)
+    with in_bands(band):
+        y, _ = check("conv2d_forward", x, kernel, bias, window, relu)
+        dy = FLOAT32.normal(seed + 3, *y.shape)
+        check("conv2d_backward", dy, x, kernel, window, y if relu else None, None, None, need_dx)
 
 
 @gradient_cases
-@given(case=convolutions(), relu=st.booleans(), biased=st.booleans(), need_dx=st.booleans(), seed=seeds)
-def test_convolution_and_pooling(case: dict[str, Any], relu: bool, biased: bool, need_dx: bool, seed: int) -> None:
+@given(
+    case=convolutions(),
+    relu=st.booleans(),
+    biased=st.booleans(),
+    need_dx=st.booleans(),
+    band=bands,
+    seed=seeds,
+)
+def test_convolution_and_pooling(case: dict[str, Any], relu: bool, biased: bool, need_dx: bool, band: int, seed: int) -> None:
     """Sums are exact here (see `Target.normal`), so that the argmax must agree too."""
     x, window, pool = FLOAT32.normal(seed, *case["x"]), case["window"], case["pool"]
     kernel = FLOAT32.normal(seed + 1, *window.size, x.shape[3], case["C_out"])
     bias = FLOAT32.normal(seed + 2, case["C_out"]) if biased else None
-    y, argmax = check("conv2d_forward", x, kernel, bias, window, relu, pool)
-    dy = FLOAT32.normal(seed + 3, *y.shape)
-    check("conv2d_backward", dy, x, kernel, window, y if relu else None, pool, argmax, need_dx)
+    with in_bands(band):
+        y, argmax = check("conv2d_forward", x, kernel, bias, window, relu, pool)
+        dy = FLOAT32.normal(seed + 3, *y.shape)
+        check("conv2d_backward", dy, x, kernel, window, y if relu else None, pool, argmax, need_dx)
 
 
 @gradient_cases

@@ -308,6 +308,7 @@ def test_grouped_convolutions_do_not_take_this_way() -> None:
         ((2, 16, 16, 32), (2, 2, 32, 32), (1, 1), (1, 1)),  # as many products as the direct way
         ((2, 16, 16, 32), (8, 8, 32, 32), (1, 1), (1, 1)),  # larger than a tile leaves room for
         ((2, 16, 16, 3), (3, 3, 3, 32), (1, 1), (1, 1)),  # the transforms cost more than they save
+        ((32, 32, 32, 3), (3, 3, 3, 256), (1, 1), (1, 1)),  # sums over three channels are no faster than over a vector's
         ((2, 3, 3, 32), (3, 3, 32, 32), (1, 1), (1, 1)),  # one pixel of a tile
         ((0, 16, 16, 32), (3, 3, 32, 32), (1, 1), (1, 1)),
         ((1, 10, 10, 128), (3, 3, 128, 128), (1, 1), (1, 1)),  # one image does not earn back the kernel's transform

@@ -59,6 +59,34 @@ PLANTS = [
         ("tests/ops/test_epilogues.py::test_convolution_and_pooling",),
     ),
     Plant(
+        "kernel_gradient_of_the_last_band_alone",
+        _NUMBA + "conv.py",
+        "n > first or py > 0, kernel_table",
+        "n > first, kernel_table",
+        ("tests/ops/test_epilogues.py::test_convolution",),
+    ),
+    Plant(
+        "kernel_gradient_of_a_short_band_with_the_rows_of_the_one_before",
+        _NUMBA + "conv.py",
+        "most - (band - py_end + py) * stride",
+        "most",
+        ("tests/ops/test_epilogues.py::test_convolution",),
+    ),
+    Plant(
+        "max_of_four_takes_over_from_nan",  # the first NaN stays
+        _NUMBA + "_maxpool.py",
+        'builder.and_(builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best))',
+        'builder.fcmp_unordered(">", value, best)',
+        ("tests/ops/test_pool.py",),
+    ),
+    Plant(
+        "max_of_four_one_window_too_many",  # where the last hangs over the edge
+        _NUMBA + "pool.py",
+        "whole = min(y.shape[2], (W - 2) // pool.SW + 1)",
+        "whole = min(y.shape[2], (W - 1) // pool.SW + 1)",
+        ("tests/ops/test_pool.py",),
+    ),
+    Plant(
         "fused_kernel_gradient_without_its_last_taps",  # those beyond a multiple of eight
         _NUMBA + "conv.py",
         "parallel_for((taps + 7) // 8, workspace.partial.size, sum_chunks",

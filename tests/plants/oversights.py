@@ -137,8 +137,8 @@ PLANTS = [
     Plant(
         "fused_gradient_of_windows_that_overlap_one_way",
         _NUMBA + "_panels.py",
-        "overlapping = pool.SH < pool.KH or pool.SW < pool.KW",
-        "overlapping = pool.SH < pool.KH and pool.SW < pool.KW",
+        "if pool.SH < pool.KH or pool.SW < pool.KW or",
+        "if (pool.SH < pool.KH and pool.SW < pool.KW) or",
         ("tests/ops/test_epilogues.py::test_convolution_and_pooling",),
     ),
     # --- loop and data

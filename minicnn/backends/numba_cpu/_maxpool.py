@@ -1,11 +1,13 @@
-"""The gradient behind a max pooling and a ReLU, led back to a row of pixels: vectors kept in registers.
+"""Max pooling over a row of windows, and the gradient led back through it and a ReLU: vectors kept in registers.
 
-In Python this is four masked stores for each load, and more arrays than LLVM is ready to prove
-apart, so that it would not vectorise the loop. Written as vectors it is a handful of instructions a window.
+In Python the gradient is four masked stores for each load, and more arrays than LLVM is ready to prove
+apart, so that it would not vectorise the loop; and forward, a loop over the few channels of each window is made for
+longer ones. Written as vectors both are a handful of instructions a window.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -79,38 +81,129 @@ def _row(builder: Any, windows: Any, pixels: Any, total: Any) -> None:
     for n in range(NV):
         lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
         inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
-    sums = [cgutils.alloca_once_value(builder, load_vector(builder, at(total, constant(0), n))) for n in range(NV)]
-    with cgutils.for_range(builder, count) as loop:
-        window = loop.index
-        here, y_here = builder.mul(window, step), builder.mul(window, y_step)
-        gradients, largest = [], []
-        for n in range(NV):
-            g = load(VECTOR, at(dy, here, n), n, zero)
-            passed = builder.fcmp_ordered(">", load(VECTOR, at(y, y_here, n), n, zero), zero)
-            g = builder.select(passed, g, zero)
-            gradients.append(g)
-            builder.store(builder.fadd(builder.load(sums[n]), g), sums[n])
-            place = builder.inttoptr(builder.add(argmax, builder.add(here, constant(n * VL))), BYTES.as_pointer())
-            largest.append(builder.zext(load(BYTES, place, n, no_bytes), INTS))
-        first = builder.mul(window, stride)
-        with cgutils.for_range(builder, KH) as down, cgutils.for_range(builder, KW) as across:
-            tap = spread(builder, builder.trunc(builder.add(builder.mul(down.index, KW), across.index), I32), INTS)
-            pixel = builder.add(builder.add(first, builder.mul(down.index, row)), builder.mul(across.index, constant(NR)))
-            for n in range(NV):
-                value = builder.select(builder.icmp_signed("==", largest[n], tap), gradients[n], zero)
-                store_vector(builder, value, at(target, pixel, n))
-    for n in range(NV):
-        store_vector(builder, builder.load(sums[n]), at(total, constant(0), n))
+
+    def emit(vectors: int) -> None:
+        """All windows of the row, so many vectors of channels each."""
+        sums = [cgutils.alloca_once_value(builder, load_vector(builder, at(total, constant(0), n))) for n in range(vectors)]
+        with cgutils.for_range(builder, count) as loop:
+            window = loop.index
+            here, y_here = builder.mul(window, step), builder.mul(window, y_step)
+            gradients, largest = [], []
+            for n in range(vectors):
+                g = load(VECTOR, at(dy, here, n), n, zero)
+                passed = builder.fcmp_ordered(">", load(VECTOR, at(y, y_here, n), n, zero), zero)
+                g = builder.select(passed, g, zero)
+                gradients.append(g)
+                builder.store(builder.fadd(builder.load(sums[n]), g), sums[n])
+                place = builder.inttoptr(builder.add(argmax, builder.add(here, constant(n * VL))), BYTES.as_pointer())
+                largest.append(builder.zext(load(BYTES, place, n, no_bytes), INTS))
+            first = builder.mul(window, stride)
+            with cgutils.for_range(builder, KH) as down, cgutils.for_range(builder, KW) as across:
+                tap = spread(builder, builder.trunc(builder.add(builder.mul(down.index, KW), across.index), I32), INTS)
+                pixel = builder.add(builder.add(first, builder.mul(down.index, row)), builder.mul(across.index, constant(NR)))
+                for n in range(vectors):
+                    value = builder.select(builder.icmp_signed("==", largest[n], tap), gradients[n], zero)
+                    store_vector(builder, value, at(target, pixel, n))
+        for n in range(vectors):
+            store_vector(builder, builder.load(sums[n]), at(total, constant(0), n))
+
+    filled = builder.udiv(builder.add(columns, constant(VL - 1)), constant(VL))
+    for vectors in range(1, NV + 1):
+        with builder.if_then(builder.icmp_signed("==", filled, constant(vectors))):
+            emit(vectors)
 
 
 @shared(_OPERANDS)
 def maxpool_backward_row(windows, pixels, total):  # type: ignore[no-untyped-def]
     """The pixel at (ky, kx) under each window = the window's dy where y is positive and the largest pixel was there, else 0.
 
-    For one row of windows that do not overlap and lie wholly on the map; 0 beyond the last channel.
+    For one row of windows that do not overlap and lie wholly on the map; 0 beyond the last channel, in whole vectors.
 
     Args:
         windows, pixels: `Windows` and `Pixels`.
         total: the address of NR floats, to which dy behind the ReLU is added.
     """
     _row(windows, pixels, total)
+
+
+class Fours(NamedTuple):
+    """A row of windows of 2 by 2 pixels that lie wholly on the map, and where their results go.
+
+    Attributes:
+        at: the address of the first window's first pixel. row, window: from there to the row below and to the next window, in
+            floats. y, argmax: the addresses of the first window's results, of float32 and uint8.
+        windows, channels: how many there are; a pixel's channels lie together, and so do results.
+    """
+
+    at: int
+    row: int
+    window: int
+    y: int
+    argmax: int
+    windows: int
+    channels: int
+
+
+@instruction(types.void(words(Fours)))
+def _fours(builder: Any, fours: Any) -> None:
+    at, row, stride, y, argmax, windows, channels = cgutils.unpack_tuple(builder, fours)
+    constant = lambda value: ir.Constant(I64, value)  # noqa: E731
+    places = [ir.Constant(INTS, [tap] * VL) for tap in range(4)]
+
+    def masked(kind: Any, store: bool) -> Any:
+        name = f"llvm.masked.{'store' if store else 'load'}.v{VL}{'i8' if kind is BYTES else 'f32'}.p0"
+        operands = [kind, kind.as_pointer(), I32, MASK] if store else [kind.as_pointer(), I32, MASK, kind]
+        function = ir.FunctionType(ir.VoidType() if store else kind, operands)
+        return cgutils.get_or_insert_function(builder.module, function, name)
+
+    def vector(kind: Any, base: Any, size: int, *offsets: Any) -> Any:
+        for offset in offsets:
+            base = builder.add(base, builder.mul(offset, constant(size)))
+        return builder.inttoptr(base, kind.as_pointer())
+
+    with cgutils.for_range(builder, windows) as loop:
+        first, out = builder.mul(loop.index, stride), builder.mul(loop.index, channels)
+        with cgutils.for_range(builder, builder.udiv(builder.add(channels, constant(VL - 1)), constant(VL))) as vectors:
+            begin = builder.mul(vectors.index, constant(VL))
+            rest = builder.sub(channels, begin)
+            inside = builder.icmp_signed("<", ir.Constant(LANES, list(range(VL))), spread(builder, rest, LANES))
+
+            def emit(
+                load: Callable[[Any], Any],
+                store: Callable[[Any, Any], Any],
+                first: Any = first,
+                out: Any = out,
+                begin: Any = begin,
+            ) -> None:
+                pixels = [
+                    load(vector(VECTOR, at, 4, first, begin, *down, *across))
+                    for down in ((), (row,))
+                    for across in ((), (channels,))
+                ]
+                best, place = pixels[0], places[0]
+                for value, tap in zip(pixels[1:], places[1:]):
+                    # Larger, or the first NaN: not (value <= best), unless the best is one already.
+                    larger = builder.and_(builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best))
+                    best, place = builder.select(larger, value, best), builder.select(larger, tap, place)
+                store(best, vector(VECTOR, y, 4, out, begin))
+                store(builder.trunc(place, BYTES), vector(BYTES, argmax, 1, out, begin))
+
+            with builder.if_else(builder.icmp_signed(">=", rest, constant(VL))) as (whole, part):
+                with whole:
+
+                    def store_whole(value: Any, pointer: Any) -> None:
+                        builder.store(value, pointer).align = 1 if value.type is BYTES else 4
+
+                    emit(lambda pointer: load_vector(builder, pointer), store_whole)
+                with part:
+                    align, zero = ir.Constant(I32, 1), ir.Constant(VECTOR, [0.0] * VL)
+                    emit(
+                        lambda pointer: builder.call(masked(VECTOR, False), [pointer, align, inside, zero]),
+                        lambda value, pointer: builder.call(masked(value.type, True), [value, pointer, align, inside]),
+                    )
+
+
+@shared(types.void(words(Fours)))
+def max_of_fours(fours):  # type: ignore[no-untyped-def]
+    """The largest of each window's four pixels, channel by channel, and its place: 0 and 1 above, 2 and 3 below."""
+    _fours(fours)

@@ -13,6 +13,8 @@ from minicnn.backends.numba_cpu._microkernel import MR, NR, ZERO, address
 WIDE = np.uint64(NR)
 NO_BIAS = np.zeros(0, np.float32)
 NO_ARGMAX = np.zeros((1, 1, 1, 1), np.uint8)
+WHOLE = (0, -1)
+"""For `fill_panels`: all windows of an image."""
 
 
 def blocks_of(columns: int) -> int:
@@ -107,27 +109,39 @@ class OutputGradient(NamedTuple):
     OW: int
 
 
+def _are_disjoint(pool: Any, PH: int, PW: int, OH: int, OW: int) -> bool:
+    """Whether PH by PW windows of a pooling neither overlap nor hang over the edge of a map (OH, OW)."""
+    if pool.SH < pool.KH or pool.SW < pool.KW or pool.top != 0 or pool.left != 0:
+        return False
+    return (PH - 1) * pool.SH + pool.KH <= OH and (PW - 1) * pool.SW + pool.KW <= OW
+
+
+windows_are_disjoint = part(_are_disjoint)
+
+
 @part
-def fill_panels(n: int, gradient: Any, panels: Any, top: int, left: int, totals: Any) -> None:
-    """The gradient at the map of image n, in panels.
+def fill_panels(n: int, gradient: Any, span: Any, panels: Any, corner: Any, totals: Any) -> None:
+    """The gradient at the map of image n, or at some rows of it, in panels.
 
     Args:
         gradient: an `OutputGradient`.
-        panels: (blocks, height, width, NR), in which pixel (0, 0) of the map stands at (top, left); 0 outside of the map.
-        totals: (blocks * NR,), to which the map's sum is added: the gradient of a bias.
+        span: which rows of windows, the first and the end; of disjoint windows, else `WHOLE`.
+        panels: (blocks, height, width, NR), in which the span's first pixel stands at (top, left), the corner; 0 where no
+            window lies, and beyond the last channel.
+        totals: (blocks * NR,), to which the sum of what is led back is added: the gradient of a bias.
     """
     dy, y, argmax, relu, pooled, pool, OH, OW = gradient
     _, PH, PW, C_out = dy.shape
-    overlapping = pool.SH < pool.KH or pool.SW < pool.KW
-    whole = (PH - 1) * pool.SH + pool.KH <= OH and (PW - 1) * pool.SW + pool.KW <= OW and pool.top == 0 and pool.left == 0
-    if pooled and (overlapping or not whole or argmax.itemsize != 1):
+    first_row, end_row = span[0], span[1] if span[1] >= 0 else PH
+    top, left = corner
+    if pooled and (not windows_are_disjoint(pool, PH, PW, OH, OW) or argmax.itemsize != 1):
         _fill_overlapping(n, gradient, panels, top, left, totals)
         return
     ones, zeros = np.ones(NR, np.float32), np.zeros(C_out if pooled else PW * C_out, np.uint8)
     _, height, width, _ = panels.shape
     for block in range(panels.shape[0]):
         first = block * NR
-        for py in range(PH):
+        for py in range(first_row, end_row):
             begin = ((n * PH + py) * PW) * C_out + first
             windows = Windows(
                 address(dy) + 4 * begin,
@@ -138,7 +152,7 @@ def fill_panels(n: int, gradient: Any, panels: Any, top: int, left: int, totals:
                 PW,
                 min(NR, C_out - first),
             )
-            at = address(panels) + 4 * ((block * height + top + py * pool.SH) * width + left) * NR
+            at = address(panels) + 4 * ((block * height + top + (py - first_row) * pool.SH) * width + left) * NR
             pixels = Pixels(at, width * NR, pool.SW * NR, pool.KH, pool.KW)
             maxpool_backward_row(windows, pixels, address(totals) + 4 * first)
 

@@ -50,6 +50,7 @@ from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, address
 from minicnn.backends.numba_cpu._panels import (
     NO_ARGMAX,
     NO_BIAS,
+    WHOLE,
     OutputGradient,
     blocks_of,
     clear,
@@ -406,7 +407,7 @@ def _lay_both(slot: int, worker: int, first: int, x: Any, gradient: Any, workspa
     target = _aligned(workspace.x[0]) + 2 * (grid.margin + slot * grid.area) * width
     _lay_flat((address(x) + 4 * n * H * W * C_in, C_in, C_in), (H, W), grid, target, width, width)
     clear(workspace.totals[n])
-    fill_panels(n, gradient, panel, 0, 0, workspace.totals[n])
+    fill_panels(n, gradient, WHOLE, panel, (0, 0), workspace.totals[n])
     blocks, OH, OW, _ = panel.shape
     width = blocks * NR
     target = _aligned(workspace.dy[0]) + 2 * (grid.margin + slot * grid.area) * width

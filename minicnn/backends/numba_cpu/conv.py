@@ -52,6 +52,7 @@ from minicnn.backends.numba_cpu._panels import (
     NO_ARGMAX,
     NO_BIAS,
     OutputGradient,
+    _are_disjoint,
     blocks_of,
     clear,
     crop_image,
@@ -80,7 +81,9 @@ from minicnn.backends.numba_cpu.pool import (
 from minicnn.backends.reference import conv as reference
 from minicnn.backends.types import Array, Window
 
-BAND_BYTES = 192 * 1024  # of image that a task reads: with the kernel's panel it stays in a core's L2
+BAND_BYTES = (
+    192 * 1024
+)  # of image that a task reads, or of the map's gradient: with a panel of the other they stay in a core's L2
 MAP_BYTES = 128 * 1024  # of output that a task computes before it pools
 MANY_CHANNELS = 64  # of the input, from which the gradients of a 1x1 convolution are worth the copies that `pointwise` makes
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
@@ -301,10 +304,11 @@ def conv2d_backward(
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
     gathers = need_dx and _gathers(x.shape, geometry)
     dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((kernel.shape[3],))
-    workspace = _backward_workspace(x.shape, kernel.shape, geometry, need_dx, gathers)
+    band = _backward_band(dy.shape, geometry, pooling, need_dx)
+    workspace = _backward_workspace(x.shape, kernel.shape, geometry, band[1], need_dx, gathers)
     inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
     flags = y is not None, pool is not None, need_dx, gathers
-    _backward(inputs, (dx, dkernel, dbias), tuple(workspace), tuple(geometry), tuple(pooling), flags)
+    _backward(inputs, (dx, dkernel, dbias), tuple(workspace), tuple(geometry), tuple(pooling), flags, band)
     return dx if need_dx else None, dkernel, dbias
 
 
@@ -324,13 +328,27 @@ def _gathers(x_shape: tuple[int, ...], geometry: Geometry) -> bool:
     )
 
 
+def _backward_band(dy_shape: tuple[int, ...], geometry: Geometry, pool: Geometry, need_dx: bool) -> tuple[int, int]:
+    """Rows of windows whose gradient is in panels at a time, and how many rows of the map they are.
+
+    As many as stay in L2 for all weights of the kernel. The input's gradient takes the whole map, and so do windows of a
+    pooling that overlap.
+    """
+    _, PH, PW, C_out = dy_shape
+    if need_dx or 0 in dy_shape or not _are_disjoint(pool, PH, PW, geometry.OH, geometry.OW):
+        return PH, geometry.OH
+    row = pool.SH * geometry.OW * blocks_of(C_out) * NR * 4
+    band = -(-PH // -(-PH // max(1, BAND_BYTES // row)))
+    return band, (band - 1) * pool.SH + pool.KH
+
+
 class BackwardWorkspace(NamedTuple):
     """Scratch memory of a backward pass.
 
     Attributes:
         partial: each chunk's sum of the kernel's gradient, (chunks, KH*KW*C_in, C_out).
         totals: and of the bias's, (chunks, blocks * NR).
-        panels: each thread's gradient at the map of one image, (threads, co_blocks, height, width, NR).
+        panels: each thread's gradient at the map of one image, or at some rows of it, (threads, co_blocks, height, width, NR).
         padded: each thread's padded image.
         packed: the kernel in panels for `input_gradient`, (ci_blocks, co_blocks, KH*KW, NR, NR).
         padded_dx: each thread's padded gradient of an image.
@@ -345,11 +363,12 @@ class BackwardWorkspace(NamedTuple):
 
 
 def _backward_workspace(
-    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], geometry: Geometry, need_dx: bool, gathers: bool
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], geometry: Geometry, rows: int, need_dx: bool, gathers: bool
 ) -> BackwardWorkspace:
+    """`rows`: of the map that are in panels at a time."""
     (N, H, W, C_in), (KH, KW, _, C_out) = x_shape, kernel_shape
     chunks, blocks = max(1, min(N, CHUNKS)), blocks_of(C_out)
-    height, width = (H + KH - 1, W + KW - 1) if gathers else (geometry.OH, geometry.OW)
+    height, width = (H + KH - 1, W + KW - 1) if gathers else (rows, geometry.OW)
     return BackwardWorkspace(
         partial=empty((chunks, KH * KW * C_in, C_out)),
         totals=empty((chunks, blocks * NR)),
@@ -367,18 +386,19 @@ def kernel_gradient(image: int, dy: Any, partial: Any, add: bool, table: Any, ge
     A tile is MR weights (ky, kx, ci) by NR output channels.
 
     Args:
-        image: address of the padded image. dy: its map's gradient, as `Panel`'s steps: the address of the first pixel
-            in the first panel, the way to the next panel, and from row to row.
+        image: address of the padded image's pixels under the first row of dy. dy: its map's gradient, as `Panel`'s steps:
+            the address of the first pixel in the first panel, the way to the next panel, and from row to row; and how
+            many rows.
         add: to what is in `partial`, instead of replacing it.
         table: where a weight (ky, kx, ci) meets the image first, and its row of the kernel.
     """
-    at, panel, row = dy
+    at, panel, row, rows = dy
     taps, C_out = partial.shape
     a = Rows(image, address(table), geometry.SH * geometry.width * C_in, geometry.SW * C_in)
     for block in range((C_out + NR - 1) // NR):
         c = Tile(address(partial) + 4 * block * NR, address(table) + 8 * taps, taps, min(NR, C_out - block * NR), 0)
         start = Start(c.at, 1) if add else Start(address(ZEROS), 0)
-        multiply(a, Panel(at + 4 * block * panel, row, NR), c, start, geometry.OH * geometry.OW, geometry.OW, NO_BOUND)
+        multiply(a, Panel(at + 4 * block * panel, row, NR), c, start, rows * geometry.OW, geometry.OW, NO_BOUND)
 
 
 @part
@@ -437,27 +457,32 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
 def _backward_chunk(
     chunk: int, worker: int, x: Any, gradient: Any, dx: Any, workspace: Any, geometry: Any, tables: Any
 ) -> None:
-    """A chunk's images, one after the other."""
-    kernel_table, input_table, need_dx, gathers = tables
+    """A chunk's images, one after the other, and each a band of rows after the other."""
+    kernel_table, input_table, need_dx, gathers, (band, most) = tables
     (N, _, _, C_in), panel, totals = x.shape, workspace.panels[worker], workspace.totals[chunk]
+    PH, stride = gradient.dy.shape[1], gradient.pool.SH
     chunks = workspace.partial.shape[0]
     _, height, width, _ = panel.shape
     # dx gathers from beyond dy's edge too: from a border of zeros.
     top, left = (geometry.KH - 1 - geometry.top, geometry.KW - 1 - geometry.left) if gathers else (0, 0)
     clear(totals)
     clear(panel)  # the border stays zero
-    dy = address(panel) + 4 * (top * width + left) * NR, height * width * NR, width * NR
+    at = address(panel) + 4 * (top * width + left) * NR
     first, end = chunk * N // chunks, (chunk + 1) * N // chunks
     for n in range(first, end):
-        fill_panels(n, gradient, panel, top, left, totals)
         image = padded_image(x, n, 0, workspace.padded, worker, geometry)
-        kernel_gradient(image, dy, workspace.partial[chunk], n > first, kernel_table, geometry, C_in)
+        for py in range(0, PH, band):
+            py_end = min(py + band, PH)
+            fill_panels(n, gradient, (py, py_end), panel, (top, left), totals)
+            dy = at, height * width * NR, width * NR, most - (band - py_end + py) * stride
+            under = image + 4 * py * stride * geometry.SH * geometry.width * C_in
+            kernel_gradient(under, dy, workspace.partial[chunk], n > first or py > 0, kernel_table, geometry, C_in)
         if need_dx:
             input_gradient(n, worker, dx, workspace, input_table, geometry, gathers)
 
 
 @compiled
-def _backward(inputs, outputs, workspace, geometry, pool, flags):  # type: ignore[no-untyped-def]
+def _backward(inputs, outputs, workspace, geometry, pool, flags, band):  # type: ignore[no-untyped-def]
     (dy, y, argmax, x, kernel), (dx, dkernel, dbias), (relu, pooled, need_dx, gathers) = inputs, outputs, flags
     workspace, geometry, pool = BackwardWorkspace(*workspace), Geometry(*geometry), Geometry(*pool)
     (_, H, W, _), (KH, KW, C_in, C_out) = x.shape, kernel.shape
@@ -481,7 +506,7 @@ def _backward(inputs, outputs, workspace, geometry, pool, flags):  # type: ignor
         else:
             pixel_offsets(input_table[1], OW, geometry.SH * geometry.width * C_in, geometry.SW * C_in)
     gradient = OutputGradient(dy, y, argmax, relu, pooled, pool, OH, OW)
-    tables = kernel_table, input_table, need_dx, gathers
+    tables = kernel_table, input_table, need_dx, gathers, band
     work = x.shape[0] * OH * OW * kernel.size
     parallel_for(chunks, work, _backward_chunk, (x, gradient, dx, workspace, geometry, tables))
     parallel_for((taps + 7) // 8, workspace.partial.size, sum_chunks, (workspace.partial, dkernel.reshape(taps, C_out)))

@@ -9,6 +9,8 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._geometry import NO_POOL, Geometry, geometry_of
+from minicnn.backends.numba_cpu._maxpool import Fours, max_of_fours
+from minicnn.backends.numba_cpu._microkernel import address
 from minicnn.backends.numba_cpu._panels import NO_ARGMAX, taps_inside, to_argmax
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.reference import pool as reference
@@ -64,12 +66,14 @@ def max_of_rows(rows: Any, row: int, outputs: Any, n: int, span: Any, H: int, po
     best, place = np.empty(C, np.float32), np.empty(C, np.int32)
     for oy in range(span[0], span[1]):
         ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
-        for ox in range(y.shape[2]):
+        top, whole = oy * pool.SH + ky_begin - pool.top - row, 0
+        if pool.KH == 2 and pool.KW == 2 and ky_end - ky_begin == 2 and pool.left == 0:  # by far the commonest
+            whole = min(y.shape[2], (W - 2) // pool.SW + 1)
+            results = address(y[n, oy]), address(argmax[n, oy])
+            max_of_fours(Fours(address(rows[top]), W * C, pool.SW * C, results[0], results[1], whole, C))
+        for ox in range(whole, y.shape[2]):
             kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
-            top, left = oy * pool.SH + ky_begin - pool.top - row, ox * pool.SW + kx_begin - pool.left
-            if pool.KH == 2 and pool.KW == 2 and ky_end - ky_begin == 2 and kx_end - kx_begin == 2:
-                max_of_four(rows, top, left, y[n, oy, ox], argmax[n, oy, ox])
-                continue
+            left = ox * pool.SW + kx_begin - pool.left
             if ky_begin == ky_end or kx_begin == kx_end:  # on padding alone
                 y[n, oy, ox], argmax[n, oy, ox] = -np.inf, 0
                 continue
@@ -96,22 +100,6 @@ def max_of_rows(rows: Any, row: int, outputs: Any, n: int, span: Any, H: int, po
 def exceeds(value: Any, best: Any) -> Any:
     """value > best, and true of the first NaN."""
     return (not value <= best) & (best == best)
-
-
-@part
-def max_of_four(rows: Any, top: int, left: int, best: Any, place: Any) -> None:
-    """The window of 2 by 2, by far the commonest: four loads and no scratch memory."""
-    p0, p1, p2, p3 = rows[top, left], rows[top, left + 1], rows[top + 1, left], rows[top + 1, left + 1]
-    for c in range(best.size):
-        value, tap = p0[c], np.int32(0)
-        if exceeds(p1[c], value):
-            value, tap = p1[c], np.int32(1)
-        if exceeds(p2[c], value):
-            value, tap = p2[c], np.int32(2)
-        if exceeds(p3[c], value):
-            value, tap = p3[c], np.int32(3)
-        best[c] = value
-        place[c] = tap
 
 
 def maxpool2d_backward(dy: Array, argmax: Array, x_shape: tuple[int, ...], window: Window) -> Array:

@@ -40,6 +40,7 @@ from minicnn.backends.numba_cpu._microkernel import NO_BOUND, NR, ZERO, ZEROS, P
 from minicnn.backends.numba_cpu._panels import (
     NO_ARGMAX,
     NO_BIAS,
+    WHOLE,
     OutputGradient,
     blocks_of,
     clear,
@@ -120,7 +121,8 @@ def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
     """Whether this is faster than the direct way, by multiplications.
 
     A place costs a product a pair of channels, and its transforms about 10 a channel, stored and read again; the
-    kernel's transform about 25 a pair, which one or two small images do not earn back (both measured).
+    kernel's transform about 25 a pair, which one or two small images do not earn back (both measured). Sums over fewer
+    channels than a vector holds take as long as if there were as many.
     """
     r, KW, C_in, C_out = kernel_shape
     if (window.strides, window.dilation, window.groups) != ((1, 1), (1, 1), 1) or r != KW or r not in KERNELS:
@@ -131,7 +133,7 @@ def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
     if of_image * 4 * channels > MOST_BYTES:
         return False
     direct = OH * OW * r * r * C_in * max(C_out, VL)
-    return N * of_image * (C_in * C_out + 10 * channels) + 25 * places * C_in * C_out < N * direct
+    return N * of_image * (max(C_in, VL) * max(C_out, VL) + 10 * channels) + 25 * places * C_in * C_out < N * direct
 
 
 def _group(N: int, tiling: Tiling, wanted: int) -> int:
@@ -404,15 +406,16 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, ca
     """
     n, panel, tiling = first + slot, workspace.panels[worker], call.tiling
     _to_tiles(own, slot, call.x, n, workspace.V, call.geometry, tiling)
-    fill_panels(n, call.gradient, panel, 0, 0, workspace.totals[slot if total < 0 else total])
+    fill_panels(n, call.gradient, WHOLE, panel, (0, 0), workspace.totals[slot if total < 0 else total])
     blocks, height, width, _ = panel.shape
     step, m, T = workspace.dM.shape[2], tiling.m, call.tiles.shape[1]
     for block in range(blocks):
         at = address(workspace.dM[own]) + 4 * (block * T + slot * tiling.down * tiling.across) * NR
+        channels = min(NR, _whole_vectors(workspace.dU.shape[2]) - block * NR)
         for ty in range(tiling.down):
             for tx in range(tiling.across):
                 source = Grid(address(panel) + 4 * ((block * height + ty * m) * width + tx * m) * NR, width * NR, NR)
-                apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), NR, EVERYWHERE)
+                apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), channels, EVERYWHERE)
                 at += 4 * NR
 
 

@@ -21,7 +21,7 @@ from minicnn.backends.numba_cpu._transforms import Edges, Grid
 from minicnn.backends.types import Window, window_over
 from minicnn.shapes import resolve_padding
 from tests.drawn import drawn_cases
-from tests.ops.checks import Target, both_thread_counts, check_adjoint, seeds
+from tests.ops.checks import Target, both_thread_counts, check_adjoint, ops_of, seeds
 
 FLOAT32 = Target("numba", "float32")
 MOST_WORK = 50e6  # products of a drawn case
@@ -80,16 +80,17 @@ def convolutions(draw: st.DrawFn, *, pooled: bool = False) -> Case:
 
 
 @contextlib.contextmanager
-def driven(together: bool | None) -> Iterator[None]:
-    """With all threads on one group of images; or each on its own, of one image, if there are enough; or as it chooses."""
+def driven(together: bool | None, places: int) -> Iterator[None]:
+    """With all threads on one group of images; or each on its own, of about so many places, where there are enough; or not."""
     with pytest.MonkeyPatch.context() as patch:
         if together is not None:
             patch.setattr(winograd, "SMALL", 0 if together else 1 << 30)
-            patch.setattr(winograd, "GROUP", 1)
+            patch.setattr(winograd, "GROUP", places)
         yield
 
 
-drivers = st.sampled_from([None, True, False])
+# As it chooses; groups of one image; bands of one row of tiles, of a few.
+drivers = st.sampled_from([(None, 0), (True, 1), (False, 1), (False, 300), (False, 600)])
 
 
 def tf_convolution(case: Case, x: Any, kernel: Any, bias: Any) -> Any:
@@ -109,26 +110,28 @@ def places(case: Case, argmax: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @cases
-@given(case=convolutions(), biased=st.booleans(), relu=st.booleans(), together=drivers, seed=seeds)
-def test_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, together: bool | None, seed: int) -> None:
+@given(case=convolutions(), biased=st.booleans(), relu=st.booleans(), driver=drivers, seed=seeds)
+def test_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, driver: tuple[bool | None, int], seed: int) -> None:
     x, kernel, bias = case.arrays(seed)
     expected = tf_convolution(case, x, kernel, bias if biased else 0)
-    with driven(together):
+    with driven(*driver):
         y, argmax = both_thread_counts(winograd.forward, x, kernel, bias if biased else None, case.window, relu, None)
     FLOAT32.check(y, tf.nn.relu(expected) if relu else expected)
     assert argmax is None
 
 
 @cases
-@given(case=convolutions(pooled=True), biased=st.booleans(), relu=st.booleans(), together=drivers, seed=seeds)
-def test_pooled_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, together: bool | None, seed: int) -> None:
+@given(case=convolutions(pooled=True), biased=st.booleans(), relu=st.booleans(), driver=drivers, seed=seeds)
+def test_pooled_forward_equals_tensorflow(
+    case: Case, biased: bool, relu: bool, driver: tuple[bool | None, int], seed: int
+) -> None:
     """Another pixel may be the largest than TensorFlow's where both are as large to the tolerance."""
     x, kernel, bias = case.arrays(seed)
     expected = tf_convolution(case, x, kernel, bias if biased else 0).numpy()
     expected = np.maximum(expected, 0) if relu else expected
     top, bottom, left, right = case.pool.pads
     padded = tf.pad(expected, [(0, 0), (top, bottom), (left, right), (0, 0)], constant_values=expected.dtype.type(-np.inf))
-    with driven(together):
+    with driven(*driver):
         y, argmax = both_thread_counts(winograd.forward, x, kernel, bias if biased else None, case.window, relu, case.pool)
     FLOAT32.check(y, tf.nn.max_pool2d(padded, case.pool.size, case.pool.strides, "VALID"))
     assert argmax.dtype == np.uint8
@@ -142,11 +145,11 @@ def test_pooled_forward_equals_tensorflow(case: Case, biased: bool, relu: bool, 
     relu=st.booleans(),
     pooled=st.booleans(),
     need_dx=st.booleans(),
-    together=drivers,
+    driver=drivers,
     seed=seeds,
 )
 def test_gradients_equal_tensorflow(
-    case: Case, relu: bool, pooled: bool, need_dx: bool, together: bool | None, seed: int
+    case: Case, relu: bool, pooled: bool, need_dx: bool, driver: tuple[bool | None, int], seed: int
 ) -> None:
     """TensorFlow's of the convolution; before that dy goes to the pixels that were the largest, where a ReLU let them pass."""
     x, kernel, bias = case.arrays(seed)
@@ -166,7 +169,7 @@ def test_gradients_equal_tensorflow(
     expected = tape.gradient(of_convolution, variables, output_gradients=tf.constant(at_map))
 
     arguments = (dy, x, kernel, case.window, y if relu else None, pool, argmax, need_dx)
-    with driven(together):
+    with driven(*driver):
         gradients = both_thread_counts(winograd.backward, *arguments)
     if not need_dx:
         assert gradients[0] is None
@@ -175,15 +178,30 @@ def test_gradients_equal_tensorflow(
 
 
 @cases
-@given(case=convolutions(), together=drivers, seed=seeds)
-def test_gradients_are_adjoints(case: Case, together: bool | None, seed: int) -> None:
+@given(case=convolutions(), driver=drivers, seed=seeds)
+def test_gradients_are_adjoints(case: Case, driver: tuple[bool | None, int], seed: int) -> None:
     x, kernel, _ = case.arrays(seed)
-    with driven(together):
+    with driven(*driver):
         y, _ = winograd.forward(x, kernel, None, case.window, False, None)
         dy = FLOAT32.normal(seed + 3, *y.shape)
         dx, dkernel, _ = winograd.backward(dy, x, kernel, case.window, None, None, None, True)
     check_adjoint(y, dy, x, dx, FLOAT32)
     check_adjoint(y, dy, kernel, dkernel, FLOAT32)
+
+
+@pytest.mark.parametrize(("r", "stride"), [(4, 2), (6, 2), (6, 4), (3, 3)])
+def test_bands_end_where_windows_do(r: int, stride: int) -> None:
+    """Where a row of tiles is no multiple of the windows' stride; and rows of the map are behind the last window."""
+    case = Case((2, 25, 23, 8), (r, r, 8, 16), "same", resolve_padding("same", (25, 23), (r, r), (1, 1)))
+    case = replace(case, pool_size=(2, 2), pool_strides=(stride, stride))
+    x, kernel, bias = case.arrays(0)
+    y, argmax = ops_of("reference").conv2d_forward(x, kernel, bias, case.window, True, case.pool)
+    dy = FLOAT32.normal(3, *y.shape)
+    arguments = (dy, x, kernel, case.window, y, case.pool, argmax)
+    with driven(False, 1):
+        gradients = both_thread_counts(winograd.backward, *arguments, True)
+    for actual, wanted in zip(gradients, ops_of("reference").conv2d_backward(*arguments), strict=True):
+        FLOAT32.check(actual, wanted)
 
 
 @drawn_cases(30)

@@ -96,15 +96,43 @@ PLANTS = [
     Plant(
         "winograd_chunk_adds_to_memory_as_it_was",  # every chunk but the first
         _NUMBA + "winograd.py",
-        "chunk, tiles, first > begin, call",
-        "chunk, tiles, first > 0, call",
+        "add = count * (span[1] - top) * tiling.across, first > begin or top > 0",
+        "add = count * (span[1] - top) * tiling.across, first > 0 or top > 0",
         ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
     ),
     Plant(
         "winograd_large_tiles_lack_their_last_products",  # all 36 of a small tile are there
         _NUMBA + "winograd.py",
-        "for p in range(call.tiling.side**2):\n            tiles",
-        "for p in range(36):\n            tiles",
+        "for p in range(tiling.side**2):\n                _gradients",
+        "for p in range(36):\n                _gradients",
+        ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
+    ),
+    Plant(
+        "winograd_kernel_gradient_of_the_last_band_alone",
+        _NUMBA + "winograd.py",
+        "first > begin or top > 0",
+        "first > begin",
+        ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
+    ),
+    Plant(
+        "winograd_last_band_meets_the_one_before",  # where the map ends before it does
+        _NUMBA + "winograd.py",
+        "            clear(panel)  # the map may end before the band does",
+        "            pass",
+        ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
+    ),
+    Plant(
+        "winograd_bands_end_within_windows",
+        _NUMBA + "winograd.py",
+        "min(tiling.down, -(-rows // step) * step)",
+        "min(tiling.down, rows)",
+        ("tests/ops/test_winograd.py::test_bands_end_where_windows_do",),
+    ),
+    Plant(
+        "winograd_input_gradient_of_the_last_band_alone",
+        _NUMBA + "winograd.py",
+        "    if span[0] == 0:\n        clear(dx[first + slot])",
+        "    if True:\n        clear(dx[first + slot])",
         ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
     ),
     Plant(

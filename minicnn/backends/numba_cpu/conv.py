@@ -52,7 +52,7 @@ from minicnn.backends.numba_cpu._panels import (
     NO_ARGMAX,
     NO_BIAS,
     OutputGradient,
-    _are_disjoint,
+    are_disjoint,
     blocks_of,
     clear,
     crop_image,
@@ -335,7 +335,7 @@ def _backward_band(dy_shape: tuple[int, ...], geometry: Geometry, pool: Geometry
     pooling that overlap.
     """
     _, PH, PW, C_out = dy_shape
-    if need_dx or 0 in dy_shape or not _are_disjoint(pool, PH, PW, geometry.OH, geometry.OW):
+    if need_dx or 0 in dy_shape or not are_disjoint(pool, PH, PW, geometry.OH, geometry.OW):
         return PH, geometry.OH
     row = pool.SH * geometry.OW * blocks_of(C_out) * NR * 4
     band = -(-PH // -(-PH // max(1, BAND_BYTES // row)))

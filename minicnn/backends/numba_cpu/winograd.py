@@ -11,8 +11,8 @@ all by the micro-kernel; and M transformed back gives m×m pixels of output. The
 the transposed of each step: no other algorithm, the same numbers. dM serves both of them.
 
 Tiles of several images make one product. Where U is small, a task works through a group of
-images alone, all in its core's L2. Where U is large (it would be read anew by each task), all
-threads work on one group and share the products.
+images alone, or through the bands of a large one, all in its core's L2. Where U is large (it
+would be read anew by each task), all threads work on one group and share the products.
 
 Compare `conv`, which needs no memory for transformed tiles and takes every stride and dilation;
 `pays` tells which is faster. The same tolerance holds for both.
@@ -21,7 +21,7 @@ Compare `conv`, which needs no memory for transformed tiles and takes every stri
 from __future__ import annotations
 
 import functools
-from math import prod
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ from minicnn.backends.numba_cpu._panels import (
     NO_BIAS,
     WHOLE,
     OutputGradient,
+    are_disjoint,
     blocks_of,
     clear,
     fill_panels,
@@ -136,10 +137,26 @@ def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
     return N * of_image * (max(C_in, VL) * max(C_out, VL) + 10 * channels) + 25 * places * C_in * C_out < N * direct
 
 
-def _group(N: int, tiling: Tiling, wanted: int) -> int:
-    """Images whose tiles are multiplied together: as many as come nearest to so many places."""
+class Group(NamedTuple):
+    """Tiles that are multiplied together: those of so many images; or of one image so many rows, a band of it."""
+
+    images: int
+    rows: int
+
+
+def _group(N: int, tiling: Tiling, wanted: int) -> Group:
+    """As many images as come nearest to so many places."""
     of_image = tiling.down * tiling.across * tiling.side**2
-    return max(1, min(N, (wanted + of_image // 2) // of_image))
+    return Group(max(1, min(N, (wanted + of_image // 2) // of_image)), tiling.down)
+
+
+def _group_or_band(N: int, tiling: Tiling, pool: Geometry) -> Group:
+    """As many images, or rows of one, as a core's L2 holds. Bands end where a row of the pooling's windows does."""
+    of_row, step = tiling.across * tiling.side**2, pool.SH // gcd(pool.SH, tiling.m)
+    if tiling.down * of_row <= 2 * GROUP:
+        return _group(N, tiling, GROUP)
+    rows = max(1, (GROUP + of_row // 2) // of_row)
+    return Group(1, min(tiling.down, -(-rows // step) * step))
 
 
 # --- the steps, for one image or one place --------------------------------------------
@@ -154,12 +171,12 @@ def _tile_of(image: Any, n: int, ty: int, tx: int, geometry: Any, tiling: Any) -
 
 
 @part
-def _to_tiles(own: int, slot: int, x: Any, n: int, V: Any, geometry: Any, tiling: Any) -> None:
-    """V[own, :, tiles of this slot, :] = B^T d B of every tile d of image n."""
+def _to_tiles(own: int, slot: int, x: Any, n: int, V: Any, span: Any, geometry: Any, tiling: Any) -> None:
+    """V[own, :, tiles of this slot, :] = B^T d B of every tile d of image n, in rows of tiles from span[0] to span[1]."""
     C_in, step = x.shape[3], V.shape[2]
     width = _whole_vectors(C_in)
     at = address(V[own]) + 4 * slot * tiling.down * tiling.across * width
-    for ty in range(tiling.down):
+    for ty in range(span[0], span[1]):
         for tx in range(tiling.across):
             source, edges = _tile_of(x, n, ty, tx, geometry, tiling)
             apply(tiling.input, source, Grid(at, tiling.side * step, step), C_in, edges)
@@ -167,16 +184,19 @@ def _to_tiles(own: int, slot: int, x: Any, n: int, V: Any, geometry: Any, tiling
 
 
 @part
-def _from_tiles(own: int, slot: int, M: Any, y: int, size: Any, start: Any, lower_bound: Any, tiling: Any) -> None:
-    """The map at address y (OH, OW, C_out) = max(lower bound, A^T M A + start) of this slot's tiles. size: of y."""
-    OH, OW, C_out = size
+def _from_tiles(own: int, slot: int, M: Any, target: Any, span: Any, epilogue: Any, tiling: Any) -> None:
+    """The map y = max(lower bound, A^T M A + start) of this slot's tiles, in rows of tiles from span[0] to span[1].
+
+    target: the address of y, and its size (OH, OW, C_out). epilogue: start and lower bound.
+    """
+    (y, OH, OW, C_out), (start, lower_bound) = target, epilogue
     width, step, m = _whole_vectors(C_out), M.shape[2], tiling.m
     at = address(M[own]) + 4 * slot * tiling.down * tiling.across * width
-    for ty in range(tiling.down):
+    for ty in range(span[0], span[1]):
         for tx in range(tiling.across):
-            target = Grid(y + 4 * m * (ty * OW + tx) * C_out, OW * C_out, C_out)
+            pixels = Grid(y + 4 * m * (ty * OW + tx) * C_out, OW * C_out, C_out)
             edges = Edges(0, OH - ty * m, 0, OW - tx * m, address(start), lower_bound)
-            apply(tiling.output, Grid(at, tiling.side * step, step), target, C_out, edges)
+            apply(tiling.output, Grid(at, tiling.side * step, step), pixels, C_out, edges)
             at += 4 * width
 
 
@@ -217,22 +237,22 @@ def forward(
     """`conv2d_forward` of float32, where it pays."""
     (N, H, W, C_in), C_out = x.shape, kernel.shape[3]
     tiling, geometry = _tiling(H, W, window)
-    tiles, places = tiling.down * tiling.across, tiling.side**2
-    images = _group(N, tiling, GROUP)
-    together = places * C_in * C_out > SMALL or -(-N // images) < 2 * get_num_threads()
-    if together:
-        images = _group(N, tiling, LARGE_GROUP)
+    places = tiling.side**2
     y, argmax, pooling = memory_for_output(N, C_out, window, pool)
-    workers = 1 if together else MOST
+    group = _group_or_band(N, tiling, NO_POOL)
+    together = places * C_in * C_out > SMALL or -(-N // group.images) < 2 * get_num_threads()
+    if together:
+        group = _group(N, tiling, LARGE_GROUP)
+    workers, tiles = 1 if together else MOST, group.images * group.rows * tiling.across
     workspace = ForwardWorkspace(
         U=_places(1, places, blocks_of(C_out) * C_in * NR),
-        V=_places(workers, places, images * tiles * _whole(C_in)),
-        M=_places(workers, places, images * tiles * _whole(C_out)),
+        V=_places(workers, places, tiles * _whole(C_in)),
+        M=_places(workers, places, tiles * _whole(C_out)),
         maps=empty((1, 1, 1, 1) if pool is None else (MOST, *window.output, C_out)),
     )
     arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
     flags = relu, pool is not None, together
-    _forward(arrays, tuple(workspace), tuple(geometry), tuple(tiling), tuple(pooling), flags, images)
+    _forward(arrays, tuple(workspace), tuple(geometry), tuple(tiling), tuple(pooling), flags, tuple(group))
     return y, None if pool is None else argmax
 
 
@@ -252,8 +272,8 @@ class Forward(NamedTuple):
 
 
 @part
-def _transform_image(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
-    _to_tiles(own, slot, call.x, first + slot, workspace.V, call.geometry, call.tiling)
+def _transform_image(slot: int, worker: int, first: int, own: int, span: Any, call: Any, workspace: Any) -> None:
+    _to_tiles(own, slot, call.x, first + slot, workspace.V, span, call.geometry, call.tiling)
 
 
 @part
@@ -269,36 +289,39 @@ def _multiply_place(p: int, worker: int, own: int, tiles: int, call: Any, worksp
 
 
 @part
-def _finish_image(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
-    """y of one image, from its tiles."""
-    n, size = first + slot, (call.geometry.OH, call.geometry.OW, call.y.shape[3])
+def _finish_image(slot: int, worker: int, first: int, own: int, span: Any, call: Any, workspace: Any) -> None:
+    """y of one image, from its tiles: pooled when the last ones are there."""
+    n, OH, OW, C_out = first + slot, call.geometry.OH, call.geometry.OW, call.y.shape[3]
     rows = workspace.maps[worker if call.pooled else 0]
-    target = address(rows) if call.pooled else address(call.y) + 4 * n * size[0] * size[1] * size[2]
-    _from_tiles(own, slot, workspace.M, target, size, call.start, call.lower_bound, call.tiling)
-    if call.pooled:
-        max_of_rows(rows, 0, (call.y, call.argmax), n, (0, call.y.shape[1]), size[0], call.pool)
+    at = address(rows) if call.pooled else address(call.y) + 4 * n * OH * OW * C_out
+    _from_tiles(own, slot, workspace.M, (at, OH, OW, C_out), span, (call.start, call.lower_bound), call.tiling)
+    if call.pooled and span[1] == call.tiling.down:
+        max_of_rows(rows, 0, (call.y, call.argmax), n, (0, call.y.shape[1]), OH, call.pool)
 
 
 @part
-def _forward_group(task: int, worker: int, call: Any, workspace: Any, images: int) -> None:
-    """All steps for a group of images."""
-    first = task * images
+def _forward_group(task: int, worker: int, call: Any, workspace: Any, group: Any) -> None:
+    """All steps for a group of images, or for the bands of one."""
+    images, rows = group
+    first, down = task * images, call.tiling.down
     count = min(images, call.x.shape[0] - first)
-    for slot in range(count):
-        _transform_image(slot, worker, first, worker, call, workspace)
-    for p in range(call.tiling.side**2):
-        _multiply_place(p, worker, worker, count * call.tiling.down * call.tiling.across, call, workspace)
-    for slot in range(count):
-        _finish_image(slot, worker, first, worker, call, workspace)
+    for begin in range(0, down, rows):
+        span = begin, min(begin + rows, down)
+        for slot in range(count):
+            _transform_image(slot, worker, first, worker, span, call, workspace)
+        for p in range(call.tiling.side**2):
+            _multiply_place(p, worker, worker, count * (span[1] - begin) * call.tiling.across, call, workspace)
+        for slot in range(count):
+            _finish_image(slot, worker, first, worker, span, call, workspace)
 
 
 @compiled
-def _forward(arrays, workspace, geometry, tiling, pool, flags, images):  # type: ignore[no-untyped-def]
+def _forward(arrays, workspace, geometry, tiling, pool, flags, group):  # type: ignore[no-untyped-def]
     (x, kernel, bias, y, argmax), (relu, pooled, together) = arrays, flags
     workspace, geometry, tiling = ForwardWorkspace(*workspace), Geometry(*geometry), Tiling(*tiling)
     N, C_in, C_out = x.shape[0], x.shape[3], y.shape[3]
-    tiles, places = tiling.down * tiling.across, tiling.side**2
-    table = np.empty((2, images * tiles), np.int64)
+    (images, rows), tiles, places, whole = group, tiling.down * tiling.across, tiling.side**2, (0, tiling.down)
+    table = np.empty((2, images * rows * tiling.across), np.int64)
     row_offsets(table[0], _whole_vectors(C_in))
     row_offsets(table[1], _whole_vectors(C_out))
     start, lower_bound = start_row(bias, C_out), ZERO if relu else NO_BOUND
@@ -306,13 +329,13 @@ def _forward(arrays, workspace, geometry, tiling, pool, flags, images):  # type:
     parallel_for(C_in * ((C_out + NR - 1) // NR), places * kernel.size, _kernel_tiles, (kernel, workspace.U, C_in, tiling))
     work = places * tiles * C_in * C_out
     if not together:
-        parallel_for((N + images - 1) // images, N * work, _forward_group, (call, workspace, images))
+        parallel_for((N + images - 1) // images, N * work, _forward_group, (call, workspace, group))
         return
     for first in range(0, N, images):
         count = min(images, N - first)
-        parallel_for(count, count * work, _transform_image, (first, 0, call, workspace))
+        parallel_for(count, count * work, _transform_image, (first, 0, whole, call, workspace))
         parallel_for(places, count * work, _multiply_place, (0, count * tiles, call, workspace))
-        parallel_for(count, count * work, _finish_image, (first, 0, call, workspace))
+        parallel_for(count, count * work, _finish_image, (first, 0, whole, call, workspace))
 
 
 # --- gradients ----------------------------------------------------------------------
@@ -325,7 +348,7 @@ class BackwardWorkspace(NamedTuple):
         V, dM: transformed tiles of the input and of the gradient at the map; a place of dM in panels (blocks, tiles, NR).
         dU: each chunk's gradient of the transformed kernel, (chunks, places * C_in, C_out); dU_total: their sum.
         transposed: the kernel with its channels exchanged, (r, r, C_out, C_in); U: that, transformed.
-        panels: each thread's gradient at the map of one image, (threads, blocks, height, width, NR).
+        panels: each thread's gradient at the map of one image, or a band of it, (threads, blocks, height, width, NR).
         totals: the bias's gradient for each chunk or slot, (chunks, blocks * NR).
     """
 
@@ -340,12 +363,12 @@ class BackwardWorkspace(NamedTuple):
 
 
 def _backward_workspace(
-    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], tiling: Tiling, images: int, need_dx: bool
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], tiling: Tiling, group: Group, need_dx: bool
 ) -> BackwardWorkspace:
     (N, _, _, C_in), (r, _, _, C_out) = x_shape, kernel_shape
     together = tiling.side**2 * C_in * C_out > SMALL
     workers, chunks, blocks = (1, 1, blocks_of(C_out)) if together else (MOST, min(N, CHUNKS), blocks_of(C_out))
-    tiles, places = images * tiling.down * tiling.across, tiling.side**2
+    tiles, places = group.images * group.rows * tiling.across, tiling.side**2
     dU = empty((chunks, places * C_in, C_out))
     return BackwardWorkspace(
         V=_places(workers, places, tiles * _whole(C_in)),
@@ -354,8 +377,8 @@ def _backward_workspace(
         dU_total=dU[0] if chunks == 1 else empty((places * C_in, C_out)),
         transposed=empty((r, r, C_out, C_in) if need_dx else (1, 1, 1, 1)),
         U=_places(1, places, blocks_of(C_in) * NR * blocks * NR) if need_dx else empty((1, 1, 1)),
-        panels=empty((MOST, blocks, tiling.down * tiling.m, tiling.across * tiling.m, NR)),
-        totals=empty((images if together else chunks, blocks * NR)),
+        panels=empty((MOST, blocks, group.rows * tiling.m, tiling.across * tiling.m, NR)),
+        totals=empty((group.images if together else chunks, blocks * NR)),
     )
 
 
@@ -374,13 +397,18 @@ def backward(
     tiling, geometry = _tiling(H, W, window)
     together = tiling.side**2 * C_in * C_out > SMALL
     chunks = 1 if together else min(N, CHUNKS)
-    images = _group(-(-N // chunks), tiling, LARGE_GROUP if together else GROUP)
-    workspace = _backward_workspace(x.shape, kernel.shape, tiling, images, need_dx)
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
+    if together:
+        group = _group(N, tiling, LARGE_GROUP)
+    elif are_disjoint(pooling, dy.shape[1], dy.shape[2], *window.output):
+        group = _group_or_band(-(-N // chunks), tiling, pooling)
+    else:
+        group = _group(-(-N // chunks), tiling, GROUP)
+    workspace = _backward_workspace(x.shape, kernel.shape, tiling, group, need_dx)
     dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((C_out,))
     inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
     flags = y is not None, pool is not None, need_dx, together
-    shape = tuple(geometry), tuple(tiling), tuple(pooling), images
+    shape = tuple(geometry), tuple(tiling), tuple(pooling), tuple(group)
     _backward(inputs, (dx, dkernel, dbias), tuple(workspace), shape, flags)
     return dx if need_dx else None, dkernel, dbias
 
@@ -399,20 +427,25 @@ class Backward(NamedTuple):
 
 
 @part
-def _transform_both(slot: int, worker: int, first: int, own: int, total: int, call: Any, workspace: Any) -> None:
-    """V of image first + slot, and dM from dy behind its pooling and ReLU.
+def _transform_both(slot: int, worker: int, first: int, own: int, total: int, span: Any, call: Any, workspace: Any) -> None:
+    """V of image first + slot, and dM from dy behind its pooling and ReLU, in rows of tiles from span[0] to span[1].
 
     The map's sum is added to totals[total], or to the slot's own where that is negative.
     """
-    n, panel, tiling = first + slot, workspace.panels[worker], call.tiling
-    _to_tiles(own, slot, call.x, n, workspace.V, call.geometry, tiling)
-    fill_panels(n, call.gradient, WHOLE, panel, (0, 0), workspace.totals[slot if total < 0 else total])
+    n, panel, tiling, (begin, end) = first + slot, workspace.panels[worker], call.tiling, span
+    _to_tiles(own, slot, call.x, n, workspace.V, span, call.geometry, tiling)
+    m, stride, windows = tiling.m, call.gradient.pool.SH, WHOLE
+    if end - begin < tiling.down:
+        windows = begin * m // stride, min((end * m + stride - 1) // stride, call.gradient.dy.shape[1])
+        if end == tiling.down:
+            clear(panel)  # the map may end before the band does
+    fill_panels(n, call.gradient, windows, panel, (0, 0), workspace.totals[slot if total < 0 else total])
     blocks, height, width, _ = panel.shape
-    step, m, T = workspace.dM.shape[2], tiling.m, call.tiles.shape[1]
+    step, T = workspace.dM.shape[2], call.tiles.shape[1]
     for block in range(blocks):
         at = address(workspace.dM[own]) + 4 * (block * T + slot * tiling.down * tiling.across) * NR
         channels = min(NR, _whole_vectors(workspace.dU.shape[2]) - block * NR)
-        for ty in range(tiling.down):
+        for ty in range(end - begin):
             for tx in range(tiling.across):
                 source = Grid(address(panel) + 4 * ((block * height + ty * m) * width + tx * m) * NR, width * NR, NR)
                 apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), channels, EVERYWHERE)
@@ -440,13 +473,14 @@ def _gradients_of_place(p: int, worker: int, own: int, chunk: int, tiles: int, a
 
 
 @part
-def _input_gradient(slot: int, worker: int, first: int, own: int, call: Any, workspace: Any) -> None:
-    """dx of image first + slot: the overlapping sum of B dV B^T of its tiles."""
+def _input_gradient(slot: int, worker: int, first: int, own: int, span: Any, call: Any, workspace: Any) -> None:
+    """dx of image first + slot: the overlapping sum of B dV B^T of its tiles, in rows of them from span[0] to span[1]."""
     tiling, dx = call.tiling, call.dx
-    clear(dx[first + slot])
+    if span[0] == 0:
+        clear(dx[first + slot])
     width, step = _whole_vectors(dx.shape[3]), workspace.V.shape[2]
     at = address(workspace.V[own]) + 4 * slot * tiling.down * tiling.across * width
-    for ty in range(tiling.down):
+    for ty in range(span[0], span[1]):
         for tx in range(tiling.across):
             target, edges = _tile_of(dx, first + slot, ty, tx, call.geometry, tiling)
             apply(tiling.input_gradient, Grid(at, tiling.side * step, step), target, dx.shape[3], edges)
@@ -454,20 +488,23 @@ def _input_gradient(slot: int, worker: int, first: int, own: int, call: Any, wor
 
 
 @part
-def _gradients_of_chunk(chunk: int, worker: int, call: Any, workspace: Any, images: int) -> None:
-    """All steps for a chunk of images, a group after the other."""
+def _gradients_of_chunk(chunk: int, worker: int, call: Any, workspace: Any, group: Any) -> None:
+    """All steps for a chunk of images, a group or a band after the other."""
+    (images, rows), tiling = group, call.tiling
     N, chunks = call.x.shape[0], workspace.dU.shape[0]
     begin, end = chunk * N // chunks, (chunk + 1) * N // chunks
     for first in range(begin, end, images):
         count = min(images, end - first)
-        for slot in range(count):
-            _transform_both(slot, worker, first, worker, chunk, call, workspace)
-        for p in range(call.tiling.side**2):
-            tiles = count * call.tiling.down * call.tiling.across
-            _gradients_of_place(p, worker, worker, chunk, tiles, first > begin, call, workspace)
-        if call.need_dx:
+        for top in range(0, tiling.down, rows):
+            span = top, min(top + rows, tiling.down)
             for slot in range(count):
-                _input_gradient(slot, worker, first, worker, call, workspace)
+                _transform_both(slot, worker, first, worker, chunk, span, call, workspace)
+            tiles, add = count * (span[1] - top) * tiling.across, first > begin or top > 0
+            for p in range(tiling.side**2):
+                _gradients_of_place(p, worker, worker, chunk, tiles, add, call, workspace)
+            if call.need_dx:
+                for slot in range(count):
+                    _input_gradient(slot, worker, first, worker, span, call, workspace)
 
 
 @part
@@ -502,13 +539,13 @@ def _transform_kernel(kernel: Any, workspace: Any, tiling: Any) -> None:
 @compiled
 def _backward(inputs, outputs, workspace, shape, flags):  # type: ignore[no-untyped-def]
     (dy, y, argmax, x, kernel), (dx, dkernel, dbias), (relu, pooled, need_dx, together) = inputs, outputs, flags
-    geometry, tiling, pool, images = Geometry(*shape[0]), Tiling(*shape[1]), Geometry(*shape[2]), shape[3]
+    geometry, tiling, pool, group = Geometry(*shape[0]), Tiling(*shape[1]), Geometry(*shape[2]), shape[3]
     workspace = BackwardWorkspace(*workspace)
     N, C_in, C_out = x.shape[0], kernel.shape[2], kernel.shape[3]
     clear(workspace.panels)  # beyond the map it stays zero
     clear(workspace.totals)
-    tiles, places = tiling.down * tiling.across, tiling.side**2
-    table, weights = np.empty((2, images * tiles), np.int64), np.empty((2, C_in), np.int64)
+    (images, rows), tiles, places, whole = group, tiling.down * tiling.across, tiling.side**2, (0, tiling.down)
+    table, weights = np.empty((2, images * rows * tiling.across), np.int64), np.empty((2, C_in), np.int64)
     row_offsets(table[0], NR)
     row_offsets(table[1], _whole_vectors(C_in))
     row_offsets(weights[0], 1)
@@ -521,12 +558,12 @@ def _backward(inputs, outputs, workspace, shape, flags):  # type: ignore[no-unty
     if together:
         for first in range(0, N, images):
             count = min(images, N - first)
-            parallel_for(count, count * work, _transform_both, (first, 0, -1, call, workspace))
+            parallel_for(count, count * work, _transform_both, (first, 0, -1, whole, call, workspace))
             parallel_for(places, count * work, _gradients_of_place, (0, 0, count * tiles, first > 0, call, workspace))
             if need_dx:
-                parallel_for(count, count * work, _input_gradient, (first, 0, call, workspace))
+                parallel_for(count, count * work, _input_gradient, (first, 0, whole, call, workspace))
     else:
-        parallel_for(dU.shape[0], N * work, _gradients_of_chunk, (call, workspace, images))
+        parallel_for(dU.shape[0], N * work, _gradients_of_chunk, (call, workspace, group))
     if dU.shape[0] > 1:
         parallel_for((dU.shape[1] + 7) // 8, dU.size, sum_chunks, (dU, dU_total))
     parallel_for(C_in, dU_total.size, _from_kernel_tiles, (dU_total, dkernel, tiling))

@@ -28,7 +28,7 @@ from minicnn.backends.reference import dense as reference
 from minicnn.backends.types import Array
 
 GROUP = 96  # rows of the input's gradient that one task computes
-WIDE = 64 * MR  # rows of the kernel's, copied together
+WIDE = 64 * MR  # rows of the kernel's, copied together, at most: groups of them are about equal
 TOGETHER = 4 * MR  # and of these the rows that are computed together
 SAMPLES = 256  # of a forward pass that one task takes: it copies the kernel's panel for them
 BLOCKS = 8  # of NR output features that one task takes at most: the samples are read anew by each task
@@ -146,8 +146,8 @@ def dense_backward(
         _backward_input(dz, kernel, dx, empty((blocks_of(M), C_out, NR)), empty((MOST, GROUP, NR)))
     dkernel = empty((C_in, C_out))
     groups, blocks = -(-C_in // WIDE), blocks_of(C_out)
-    parts = min(blocks, even_parts(groups))
-    _backward_kernel(x, dz, dkernel, empty((blocks, M, NR)), empty((MOST, WIDE // MR, DEPTH, MR)), parts)
+    wide, parts = -(-C_in // (groups * MR)) * MR if groups else WIDE, min(blocks, even_parts(groups))
+    _backward_kernel(x, dz, dkernel, empty((blocks, M, NR)), empty((MOST, wide // MR, DEPTH, MR)), parts)
     return dx, dkernel, sum_of_rows(dz)
 
 
@@ -181,15 +181,16 @@ def _backward_input(dz, kernel, dx, packed, tiles):  # type: ignore[no-untyped-d
 def _backward_kernel_group(
     task: int, worker: int, x: Any, panels: Any, dkernel: Any, columns: Any, table: Any, parts: int
 ) -> None:
-    """WIDE input features by some blocks of NR output features; a tile is MR by NR of them.
+    """A group of at most WIDE input features by some blocks of NR output features; a tile is MR by NR of them.
 
     DEPTH samples of the features are copied out of x, whose rows lie pages apart, in the order in which tiles read them:
     there they stay in L1 for all blocks of some rows. Those rows of the result are written from their first column to their
     last: a block's columns are two cache lines a row, and rows lie pages apart, so the processor would foresee no store.
     """
     (M, C_in), C_out, blocks, own = x.shape, dkernel.shape[1], panels.shape[0], columns[worker]
-    first, part_of = task // parts * WIDE, task % parts
-    rows = min(WIDE, C_in - first)
+    wide = table.shape[1]
+    first, part_of = task // parts * wide, task % parts
+    rows = min(wide, C_in - first)
     for begin in range(0, M, DEPTH):
         end = min(begin + DEPTH, M)
         pack_columns(x, begin, end - begin, first, rows, own)
@@ -209,12 +210,13 @@ def _backward_kernel(x, dz, dkernel, panels, columns, parts):  # type: ignore[no
     if dz.size == 0:
         clear(dkernel)
         return
-    table = np.empty((2, WIDE), np.int64)
-    for i in range(WIDE):
+    wide = columns.shape[1] * MR
+    table = np.empty((2, wide), np.int64)
+    for i in range(wide):
         table[0, i] = i // MR * DEPTH * MR + i % MR
     row_offsets(table[1], C_out)
     parallel_for(panels.shape[0], dz.size, pack, (dz, panels))
-    groups = (C_in + WIDE - 1) // WIDE
+    groups = (C_in + wide - 1) // wide
     parallel_for(groups * parts, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, columns, table, parts))
 
 

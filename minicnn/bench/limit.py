@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, Panel, Rows, Start, Tile, address, multiply
+from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, ZEROS, Panel, Rows, Start, Tile, address, multiply
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.numba_cpu._pool import get_num_threads
 
@@ -22,13 +22,13 @@ def _tiles(task: int, worker: int, a: Any, b: Any, c: Any, table: Any, repeats: 
     c_at = address(c) + 4 * task * c.shape[1]
     c_rows = Tile(c_at, address(table) + 8 * MR, MR, NR, 0)
     for _ in range(repeats):
-        multiply(Rows(a_at, address(table), 0, 1), Panel(b_at, 0, NR), c_rows, Start(c_at, 0), 1, DEPTH, NO_BOUND)
+        multiply(Rows(a_at, address(table), 0, 1), Panel(b_at, 0, NR), c_rows, Start(address(ZEROS), 0), DEPTH, DEPTH, NO_BOUND)
 
 
 def flops_a_second(turns: int = 3) -> float:
     """The best of a few turns, in floating-point operations a second."""
     threads = get_num_threads()
-    a, b = np.ones((threads, MR * DEPTH), np.float32), np.zeros((threads, DEPTH * NR), np.float32)
+    a, b = np.ones((threads, MR * DEPTH), np.float32), np.ones((threads, DEPTH * NR), np.float32)
     c = np.zeros((threads, MR * NR), np.float32)
     table = np.stack([np.arange(MR) * DEPTH, np.arange(MR) * NR]).astype(np.int64)
     work = threads * REPEATS * 2 * MR * NR * DEPTH
@@ -37,4 +37,6 @@ def flops_a_second(turns: int = 3) -> float:
         began = time.perf_counter()
         _tiles(threads, work, a, b, c, table, REPEATS)
         best = max(best, work / (time.perf_counter() - began))
+    if not (c == DEPTH).all():
+        raise RuntimeError(f"The micro-kernel made sums of {c.flat[0]} products in place of {DEPTH}: its limit is not known.")
     return best

@@ -370,6 +370,7 @@ def test_matrices_make_a_correlation_of_a_product(r: int, side: int) -> None:
     assert (len(evaluate), len(evaluate[0])) == (m, side)
     assert (len(weights), len(weights[0])) == (side, r)
     assert (len(interpolate), len(interpolate[0])) == (side, side)
+    assert evaluate[0][_transforms.AT_ONE] == evaluate[1][_transforms.AT_ONE] == 1
     for i, k, pixel in product(range(m), range(r), range(side)):
         assert sum(evaluate[i][j] * weights[j][k] * interpolate[j][pixel] for j in range(side)) == (pixel == i + k)
 
@@ -403,7 +404,7 @@ def check_transform(size: tuple[int, int, int], C: int, edges: tuple[int, int, i
     start, untouched = rng.standard_normal(C, np.float32), target.copy()
     top, bottom, left, right = edges
     pixels = source.astype(float)
-    if kind == _transforms.INPUT:  # zeros beyond the image, whatever lies there
+    if kind in (_transforms.INPUT, _transforms.OUTPUT_GRADIENT):  # zeros beyond the image or the map, whatever lies there
         pixels = np.zeros_like(pixels)
         pixels[max(0, top) : bottom, max(0, left) : right] = source[max(0, top) : bottom, max(0, left) : right]
     wanted = np.einsum("ik,klc,jl->ijc", matrix, pixels, matrix)

@@ -136,6 +136,20 @@ PLANTS = [
         ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
     ),
     Plant(
+        "winograd_gradient_of_the_bias_at_another_place",  # of a convolution that neither a ReLU nor a pooling follows
+        _NUMBA + "winograd.py",
+        "AT_ONE * (call.tiling.side + 1)",
+        "AT_ONE * call.tiling.side",
+        ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
+    ),
+    Plant(
+        "winograd_gradient_from_beyond_the_map",
+        _NUMBA + "winograd.py",
+        "edges = Edges(0, OH - ty * m, 0, OW - tx * m, 0, NO_BOUND)",
+        "edges = Edges(0, OH - ty * m, 0, m, 0, NO_BOUND)",
+        ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
+    ),
+    Plant(
         "winograd_large_tiles_where_they_cost_more",
         _NUMBA + "winograd.py",
         "places[LARGE_SIDE] <= 0.75 * places[SIDE]",

@@ -48,6 +48,8 @@ POINTS = {
 """The points but the one at infinity, for so many pixels along a tile of input: its side."""
 
 SIDE, LARGE_SIDE = POINTS
+AT_ONE = 2
+"""Which point is 1, where a polynomial's value is the sum of its coefficients."""
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -159,8 +161,8 @@ class Edges(NamedTuple):
     """Which pixels of a tile lie on the image, or the map, and what OUTPUT adds.
 
     Attributes:
-        top, bottom, left, right: rows `top` to before `bottom`, columns `left` to before `right`. INPUT takes zeros for the
-            others, OUTPUT and INPUT_GRADIENT leave them out.
+        top, bottom, left, right: rows `top` to before `bottom`, columns `left` to before `right`. INPUT and OUTPUT_GRADIENT
+            take zeros for the others, OUTPUT and INPUT_GRADIENT leave them out.
         start, lower_bound: the address of the bias; 0 for a ReLU or -inf.
     """
 
@@ -223,7 +225,7 @@ def _emit_vector(
 
     size, columns_of = len(matrix[0]), []
     for j in range(size):
-        values = [load(at(source, i, j, kind == INPUT)) for i in range(size)]
+        values = [load(at(source, i, j, kind in (INPUT, OUTPUT_GRADIENT))) for i in range(size)]
         columns_of.append(_multiplied(builder, fma, matrix, values))
     if kind == OUTPUT:
         bias, lowest = load(builder.inttoptr(start, VECTOR.as_pointer())), spread(builder, lower_bound, VECTOR)
@@ -243,8 +245,10 @@ def _emit_vector(
 @intrinsic(prefer_literal=True)
 def _tile(typingctx: Any, kind: Any, r: Any, side: Any, source: Any, target: Any, channels: Any, edges: Any) -> Any:
     which, matrix = kind.literal_value, _matrix(kind.literal_value, r.literal_value, side.literal_value)
-    # Pixels along the side that may hang over: of the input and its gradient, or of the output.
-    along = len(matrix) if which in (INPUT, INPUT_GRADIENT, OUTPUT) else None
+    # Pixels along the side that may hang over: of the input or the output, or of their gradients.
+    along = {INPUT: len(matrix[0]), INPUT_GRADIENT: len(matrix), OUTPUT: len(matrix), OUTPUT_GRADIENT: len(matrix[0])}.get(
+        which
+    )
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source, target, edges = (cgutils.unpack_tuple(builder, values[i]) for i in (3, 4, 6))
@@ -289,7 +293,7 @@ def transform(kind: int, r: int, side: int) -> int:
     kind: INPUT          V = B^T d B        s×s pixels (s: the side), zeros beyond the image -> s×s
           KERNEL         U = G g G^T        r×r weights                      -> s×s
           OUTPUT         y = A^T M A        s×s -> m×m pixels, plus the bias, at least the bound, and only those on the map
-          OUTPUT_GRADIENT  dM = A dy A^T    m×m pixels                       -> s×s
+          OUTPUT_GRADIENT  dM = A dy A^T    m×m pixels, zeros beyond the map -> s×s
           INPUT_GRADIENT   dd += B dV B^T   s×s -> s×s pixels, added to what is there, only those on the image
           KERNEL_GRADIENT  dg = G^T dU G    s×s -> r×r weights
     """
@@ -307,7 +311,7 @@ def apply(builder: Any, transform: Any, source: Any, target: Any, channels: Any,
     Args:
         source, target: `Grid`s. Scratch memory (transformed tiles) is written in whole vectors.
         channels: how many.
-        edges: for INPUT, OUTPUT and INPUT_GRADIENT; else `EVERYWHERE`.
+        edges: for INPUT, OUTPUT and their gradients; else `EVERYWHERE`.
     """
     operands = source, target, channels, edges
     function = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands]).as_pointer()

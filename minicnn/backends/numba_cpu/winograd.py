@@ -52,7 +52,7 @@ from minicnn.backends.numba_cpu._panels import (
 )
 from minicnn.backends.numba_cpu._parallel import parallel_for
 from minicnn.backends.numba_cpu._pool import MOST, get_num_threads
-from minicnn.backends.numba_cpu._transforms import EVERYWHERE, LARGE_SIDE, SIDE, Edges, Grid, apply, transform
+from minicnn.backends.numba_cpu._transforms import AT_ONE, EVERYWHERE, LARGE_SIDE, SIDE, Edges, Grid, apply, transform
 from minicnn.backends.numba_cpu.pool import max_of_rows, memory_for_output
 from minicnn.backends.types import Array, Window
 
@@ -432,14 +432,25 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, sp
 
     The map's sum is added to totals[total], or to the slot's own where that is negative.
     """
-    n, panel, tiling, (begin, end) = first + slot, workspace.panels[worker], call.tiling, span
-    _to_tiles(own, slot, call.x, n, workspace.V, span, call.geometry, tiling)
-    m, stride, windows = tiling.m, call.gradient.pool.SH, WHOLE
+    n, gradient = first + slot, call.gradient
+    _to_tiles(own, slot, call.x, n, workspace.V, span, call.geometry, call.tiling)
+    totals = workspace.totals[slot if total < 0 else total]
+    if gradient.pooled or gradient.relu:
+        _gradient_to_tiles(own, slot, n, workspace.panels[worker], span, totals, call, workspace)
+    else:
+        _dy_to_tiles(own, slot, n, span, totals, call, workspace)
+
+
+@part
+def _gradient_to_tiles(own: int, slot: int, n: int, panel: Any, span: Any, totals: Any, call: Any, workspace: Any) -> None:
+    """dM of the gradient at the map, led back into panels first."""
+    tiling, gradient, (begin, end) = call.tiling, call.gradient, span
+    m, stride, windows = tiling.m, gradient.pool.SH, WHOLE
     if end - begin < tiling.down:
-        windows = begin * m // stride, min((end * m + stride - 1) // stride, call.gradient.dy.shape[1])
+        windows = begin * m // stride, min((end * m + stride - 1) // stride, gradient.dy.shape[1])
         if end == tiling.down:
             clear(panel)  # the map may end before the band does
-    fill_panels(n, call.gradient, windows, panel, (0, 0), workspace.totals[slot if total < 0 else total])
+    fill_panels(n, gradient, windows, panel, (0, 0), totals)
     blocks, height, width, _ = panel.shape
     step, T = workspace.dM.shape[2], call.tiles.shape[1]
     for block in range(blocks):
@@ -450,6 +461,31 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, sp
                 source = Grid(address(panel) + 4 * ((block * height + ty * m) * width + tx * m) * NR, width * NR, NR)
                 apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), channels, EVERYWHERE)
                 at += 4 * NR
+
+
+@part
+def _dy_to_tiles(own: int, slot: int, n: int, span: Any, totals: Any, call: Any, workspace: Any) -> None:
+    """dM where dy is the gradient at the map: of its tiles as they lie.
+
+    The sum of a tile is the value of its polynomial at the point 1, and so is there already.
+    """
+    tiling, dy, place = call.tiling, call.gradient.dy, AT_ONE * (call.tiling.side + 1)
+    _, OH, OW, C_out = dy.shape
+    step, T, m = workspace.dM.shape[2], call.tiles.shape[1], tiling.m
+    for block in range((C_out + NR - 1) // NR):
+        at = address(workspace.dM[own]) + 4 * (block * T + slot * tiling.down * tiling.across) * NR
+        for ty in range(span[0], span[1]):
+            for tx in range(tiling.across):
+                source = Grid(address(dy) + 4 * (((n * OH + ty * m) * OW + tx * m) * C_out + block * NR), OW * C_out, C_out)
+                edges = Edges(0, OH - ty * m, 0, OW - tx * m, 0, NO_BOUND)
+                apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), min(NR, C_out - block * NR), edges)
+                at += 4 * NR
+        begin = (block * T + slot * tiling.down * tiling.across) * NR
+        sums, total = workspace.dM[own, place], totals[block * NR : block * NR + NR]
+        for tile in range((span[1] - span[0]) * tiling.across):
+            values = sums[begin + tile * NR : begin + tile * NR + NR]
+            for c in range(NR):
+                total[c] += values[c]
 
 
 @part

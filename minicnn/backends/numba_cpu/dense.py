@@ -9,7 +9,7 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu import pointwise
 from minicnn.backends.numba_cpu._compile import compiled, part
-from minicnn.backends.numba_cpu._microkernel import MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply
+from minicnn.backends.numba_cpu._microkernel import LONG_SUM, MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply, streams
 from minicnn.backends.numba_cpu._panels import (
     NO_BIAS,
     blocks_of,
@@ -147,7 +147,8 @@ def dense_backward(
     dkernel = empty((C_in, C_out))
     groups, blocks = -(-C_in // WIDE), blocks_of(C_out)
     wide, parts = -(-C_in // (groups * MR)) * MR if groups else WIDE, min(blocks, even_parts(groups))
-    _backward_kernel(x, dz, dkernel, empty((blocks, M, NR)), empty((MOST, wide // MR, DEPTH, MR)), parts)
+    streamed = 1 if M <= DEPTH and streams(dkernel, LONG_SUM) else 0
+    _backward_kernel(x, dz, dkernel, empty((blocks, M, NR)), empty((MOST, wide // MR, DEPTH, MR)), parts, streamed)
     return dx, dkernel, sum_of_rows(dz)
 
 
@@ -179,7 +180,7 @@ def _backward_input(dz, kernel, dx, packed, tiles):  # type: ignore[no-untyped-d
 
 @part
 def _backward_kernel_group(
-    task: int, worker: int, x: Any, panels: Any, dkernel: Any, columns: Any, table: Any, parts: int
+    task: int, worker: int, x: Any, panels: Any, dkernel: Any, columns: Any, table: Any, shared: Any
 ) -> None:
     """A group of at most WIDE input features by some blocks of NR output features; a tile is MR by NR of them.
 
@@ -188,7 +189,7 @@ def _backward_kernel_group(
     last: a block's columns are two cache lines a row, and rows lie pages apart, so the processor would foresee no store.
     """
     (M, C_in), C_out, blocks, own = x.shape, dkernel.shape[1], panels.shape[0], columns[worker]
-    wide = table.shape[1]
+    wide, (parts, streamed) = table.shape[1], shared
     first, part_of = task // parts * wide, task % parts
     rows = min(wide, C_in - first)
     for begin in range(0, M, DEPTH):
@@ -200,12 +201,12 @@ def _backward_kernel_group(
                 at = address(dkernel) + 4 * (first * C_out + block * NR)
                 start = Start(at, 1) if begin > 0 else Start(address(ZEROS), 0)
                 a, b = Rows(address(own), of_x, 0, MR), Panel(address(panels) + 4 * (block * M + begin) * NR, 0, NR)
-                c = Tile(at, of_dkernel, min(TOGETHER, rows - row), min(NR, C_out - block * NR), 0)
+                c = Tile(at, of_dkernel, min(TOGETHER, rows - row), min(NR, C_out - block * NR), streamed)
                 multiply(a, b, c, start, end - begin, end - begin, NO_BOUND)
 
 
 @compiled
-def _backward_kernel(x, dz, dkernel, panels, columns, parts):  # type: ignore[no-untyped-def]
+def _backward_kernel(x, dz, dkernel, panels, columns, parts, streamed):  # type: ignore[no-untyped-def]
     C_in, C_out = dkernel.shape
     if dz.size == 0:
         clear(dkernel)
@@ -217,7 +218,7 @@ def _backward_kernel(x, dz, dkernel, panels, columns, parts):  # type: ignore[no
     row_offsets(table[1], C_out)
     parallel_for(panels.shape[0], dz.size, pack, (dz, panels))
     groups = (C_in + wide - 1) // wide
-    parallel_for(groups * parts, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, columns, table, parts))
+    parallel_for(groups * parts, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, columns, table, (parts, streamed)))
 
 
 def sum_of_rows(dz: Array) -> Array:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu import pointwise
 from minicnn.backends.numba_cpu._geometry import CHUNKS
-from minicnn.backends.numba_cpu._microkernel import MR, NR
+from minicnn.backends.numba_cpu._microkernel import MR, NR, STREAMED
 from minicnn.backends.numba_cpu.dense import BLOCKS, DEPTH, FEW, GROUP, PART, PARTS, SAMPLES, SUMMED_ROWS, TOGETHER, WIDE
 from minicnn.backends.types import window_over
 from tests.ops.checks import Target, around, both_thread_counts, check_adjoint, forward_and_gradients, gradient_cases, seeds
@@ -46,6 +46,7 @@ LARGE = [
     (40, 2 * DEPTH + 3, NR + 1),
     *zip(around(DEPTH), around(WIDE), around(NR)),
     *zip(around(NR), around(TOGETHER), around(2 * NR)),
+    *[(M, STREAMED // (4 * 8 * NR), 8 * NR) for M in (5, DEPTH + 1)],  # a kernel's gradient that goes around the caches, or not
     *zip(around(SAMPLES), around(GROUP), around(NR)),
     *zip(around(NR), around(DEPTH), around(BLOCKS * NR)),
     # Many rows: chunks, in runs; columns of x, the last of them for the bias; more panels of dy than are summed at once.

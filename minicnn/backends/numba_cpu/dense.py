@@ -9,7 +9,21 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu import pointwise
 from minicnn.backends.numba_cpu._compile import compiled, part
-from minicnn.backends.numba_cpu._microkernel import LONG_SUM, MR, NO_BOUND, NR, ZERO, ZEROS, Panel, Rows, Start, Tile, address, multiply, streams
+from minicnn.backends.numba_cpu._microkernel import (
+    LONG_SUM,
+    MR,
+    NO_BOUND,
+    NR,
+    ZERO,
+    ZEROS,
+    Panel,
+    Rows,
+    Start,
+    Tile,
+    address,
+    multiply,
+    streams,
+)
 from minicnn.backends.numba_cpu._panels import (
     NO_BIAS,
     blocks_of,
@@ -218,7 +232,9 @@ def _backward_kernel(x, dz, dkernel, panels, columns, parts, streamed):  # type:
     row_offsets(table[1], C_out)
     parallel_for(panels.shape[0], dz.size, pack, (dz, panels))
     groups = (C_in + wide - 1) // wide
-    parallel_for(groups * parts, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, columns, table, (parts, streamed)))
+    parallel_for(
+        groups * parts, dz.size * C_in, _backward_kernel_group, (x, panels, dkernel, columns, table, (parts, streamed))
+    )
 
 
 def sum_of_rows(dz: Array) -> Array:

@@ -12,7 +12,7 @@ from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.numba_cpu._pool import get_num_threads
 
 DEPTH = 128  # products of a sum: A, B and C of a tile take 12 + 16 + 1.5 KiB with AVX-512, less elsewhere
-REPEATS = 2000
+REPEATS = 20_000
 
 
 @tasks
@@ -25,7 +25,7 @@ def _tiles(task: int, worker: int, a: Any, b: Any, c: Any, table: Any, repeats: 
         multiply(Rows(a_at, address(table), 0, 1), Panel(b_at, 0, NR), c_rows, Start(address(ZEROS), 0), DEPTH, DEPTH, NO_BOUND)
 
 
-def flops_a_second(turns: int = 3) -> float:
+def flops_a_second(turns: int = 5) -> float:
     """The best of a few turns, in floating-point operations a second."""
     threads = get_num_threads()
     a, b = np.ones((threads, MR * DEPTH), np.float32), np.ones((threads, DEPTH * NR), np.float32)

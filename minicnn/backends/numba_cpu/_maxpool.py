@@ -168,13 +168,7 @@ def _fours(builder: Any, fours: Any) -> None:
             rest = builder.sub(channels, begin)
             inside = builder.icmp_signed("<", ir.Constant(LANES, list(range(VL))), spread(builder, rest, LANES))
 
-            def emit(
-                load: Callable[[Any], Any],
-                store: Callable[[Any, Any], Any],
-                first: Any = first,
-                out: Any = out,
-                begin: Any = begin,
-            ) -> None:
+            def emit(load: Callable[[Any], Any], store: Callable[[Any, Any], None]) -> None:
                 pixels = [
                     load(vector(VECTOR, at, 4, first, begin, *down, *across))
                     for down in ((), (row,))

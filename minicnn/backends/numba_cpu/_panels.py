@@ -116,7 +116,7 @@ def are_disjoint(pool: Any, PH: int, PW: int, OH: int, OW: int) -> bool:
     return (PH - 1) * pool.SH + pool.KH <= OH and (PW - 1) * pool.SW + pool.KW <= OW
 
 
-windowsare_disjoint = part(are_disjoint)
+windows_are_disjoint = part(are_disjoint)
 
 
 @part
@@ -134,7 +134,7 @@ def fill_panels(n: int, gradient: Any, span: Any, panels: Any, corner: Any, tota
     _, PH, PW, C_out = dy.shape
     first_row, end_row = span[0], span[1] if span[1] >= 0 else PH
     top, left = corner
-    if pooled and (not windowsare_disjoint(pool, PH, PW, OH, OW) or argmax.itemsize != 1):
+    if pooled and (not windows_are_disjoint(pool, PH, PW, OH, OW) or argmax.itemsize != 1):
         _fill_overlapping(n, gradient, panels, top, left, totals)
         return
     ones, zeros = np.ones(NR, np.float32), np.zeros(C_out if pooled else PW * C_out, np.uint8)

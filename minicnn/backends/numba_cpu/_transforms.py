@@ -245,10 +245,9 @@ def _emit_vector(
 @intrinsic(prefer_literal=True)
 def _tile(typingctx: Any, kind: Any, r: Any, side: Any, source: Any, target: Any, channels: Any, edges: Any) -> Any:
     which, matrix = kind.literal_value, _matrix(kind.literal_value, r.literal_value, side.literal_value)
+    before, after = len(matrix[0]), len(matrix)
     # Pixels along the side that may hang over: of the input or the output, or of their gradients.
-    along = {INPUT: len(matrix[0]), INPUT_GRADIENT: len(matrix), OUTPUT: len(matrix), OUTPUT_GRADIENT: len(matrix[0])}.get(
-        which
-    )
+    along = {INPUT: before, OUTPUT_GRADIENT: before, OUTPUT: after, INPUT_GRADIENT: after}.get(which)
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source, target, edges = (cgutils.unpack_tuple(builder, values[i]) for i in (3, 4, 6))

@@ -81,9 +81,7 @@ from minicnn.backends.numba_cpu.pool import (
 from minicnn.backends.reference import conv as reference
 from minicnn.backends.types import Array, Window
 
-BAND_BYTES = (
-    192 * 1024
-)  # of image that a task reads, or of the map's gradient: with a panel of the other they stay in a core's L2
+BAND_BYTES = 192 * 1024  # of image, or of the gradient at a map, that a task reads: it stays in a core's L2 with a panel
 MAP_BYTES = 128 * 1024  # of output that a task computes before it pools
 MANY_CHANNELS = 64  # of the input, from which the gradients of a 1x1 convolution are worth the copies that `pointwise` makes
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row

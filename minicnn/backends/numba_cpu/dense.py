@@ -161,7 +161,7 @@ def dense_backward(
     dkernel = empty((C_in, C_out))
     groups, blocks = -(-C_in // WIDE), blocks_of(C_out)
     wide, parts = -(-C_in // (groups * MR)) * MR if groups else WIDE, min(blocks, even_parts(groups))
-    streamed = 1 if M <= DEPTH and streams(dkernel, LONG_SUM) else 0
+    streamed = 1 if M <= DEPTH and streams(dkernel, LONG_SUM) else 0  # sums of a few samples, too
     _backward_kernel(x, dz, dkernel, empty((blocks, M, NR)), empty((MOST, wide // MR, DEPTH, MR)), parts, streamed)
     return dx, dkernel, sum_of_rows(dz)
 

@@ -207,7 +207,7 @@ def test_what_is_told_of_a_model_of_volumes() -> None:
     minicnn.set_random_seed(0)  # of the gradients that are checked below, none at a kink
     model = Sequential(
         [
-            layers.Input((6, 8, 8, 2)),
+            layers.Input((6, 8, 8, 6)),
             layers.Conv3D(4, (3, 3, 3), padding="same", activation="relu"),
             layers.MaxPooling3D(2),
             layers.Conv3DTranspose(3, 2, strides=2),
@@ -217,10 +217,10 @@ def test_what_is_told_of_a_model_of_volumes() -> None:
     rows = model.training_plan().describe()
     assert [row["op"] for row in rows] == ["Conv3D+MaxPooling3D", "Conv3DTranspose", "GlobalAveragePooling3D"]
     assert [row["kernel"] for row in rows] == ["Winograd F(4x4, 3x3), 3 slices", "direct, 2 slices", ""]
-    assert model.layers[0].count_flops((None, 6, 8, 8, 2), (None, 6, 8, 8, 4)) == 2 * 6 * 8 * 8 * 4 * 27 * 2
-    assert model.layers[0].algorithm((None, 6, None, 8, 2)) == "depends on the image"
+    assert model.layers[0].count_flops((None, 6, 8, 8, 6), (None, 6, 8, 8, 4)) == 2 * 6 * 8 * 8 * 4 * 27 * 6
+    assert model.layers[0].algorithm((None, 6, None, 8, 6)) == "depends on the image"
     assert layers.Conv3D(4, (1, 3, 3)).algorithm((8, 6, 8, 8, 2)) == layers.Conv2D(4, 3).algorithm((48, 8, 8, 2))
-    x = np.random.default_rng(0).standard_normal((6, 8, 8, 2)).astype("float32")
+    x = np.random.default_rng(0).standard_normal((6, 8, 8, 6)).astype("float32")
     traced = study.trace(model, x)
     assert (traced.pixel, {call.place for call in traced.calls}) == (None, {None})
     assert traced.calls[0].ops == ("conv2d_forward", "maxpool2d_forward")

@@ -145,8 +145,8 @@ PLANTS = [
     Plant(
         "winograd_gradient_from_beyond_the_map",
         _NUMBA + "winograd.py",
-        "edges = Edges(0, OH - ty * m, 0, OW - tx * m, 0, NO_BOUND)",
-        "edges = Edges(0, OH - ty * m, 0, m, 0, NO_BOUND)",
+        "edges = Edges(0, height - ty * m, 0, width - tx * m, 0, NO_BOUND)",
+        "edges = Edges(0, height - ty * m, 0, m, 0, NO_BOUND)",
         ("tests/ops/test_winograd.py::test_gradients_equal_tensorflow",),
     ),
     Plant(

@@ -444,23 +444,15 @@ def _transform_both(slot: int, worker: int, first: int, own: int, total: int, sp
 @part
 def _gradient_to_tiles(own: int, slot: int, n: int, panel: Any, span: Any, totals: Any, call: Any, workspace: Any) -> None:
     """dM of the gradient at the map, led back into panels first."""
-    tiling, gradient, (begin, end) = call.tiling, call.gradient, span
-    m, stride, windows = tiling.m, gradient.pool.SH, WHOLE
-    if end - begin < tiling.down:
+    gradient, (begin, end), (m, stride) = call.gradient, span, (call.tiling.m, call.gradient.pool.SH)
+    windows = WHOLE
+    if end - begin < call.tiling.down:
         windows = begin * m // stride, min((end * m + stride - 1) // stride, gradient.dy.shape[1])
-        if end == tiling.down:
+        if end == call.tiling.down:
             clear(panel)  # the map may end before the band does
     fill_panels(n, gradient, windows, panel, (0, 0), totals)
-    blocks, height, width, _ = panel.shape
-    step, T = workspace.dM.shape[2], call.tiles.shape[1]
-    for block in range(blocks):
-        at = address(workspace.dM[own]) + 4 * (block * T + slot * tiling.down * tiling.across) * NR
-        channels = min(NR, _whole_vectors(workspace.dU.shape[2]) - block * NR)
-        for ty in range(end - begin):
-            for tx in range(tiling.across):
-                source = Grid(address(panel) + 4 * ((block * height + ty * m) * width + tx * m) * NR, width * NR, NR)
-                apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), channels, EVERYWHERE)
-                at += 4 * NR
+    _, height, width, _ = panel.shape
+    _pixels_to_tiles(own, slot, (address(panel), height * width * NR, NR), (height, width), end - begin, call, workspace)
 
 
 @part
@@ -470,22 +462,37 @@ def _dy_to_tiles(own: int, slot: int, n: int, span: Any, totals: Any, call: Any,
     The sum of a tile is the value of its polynomial at the point 1, and so is there already.
     """
     tiling, dy, place = call.tiling, call.gradient.dy, AT_ONE * (call.tiling.side + 1)
-    _, OH, OW, C_out = dy.shape
-    step, T, m = workspace.dM.shape[2], call.tiles.shape[1], tiling.m
+    (_, OH, OW, C_out), top, rows = dy.shape, span[0] * call.tiling.m, span[1] - span[0]
+    at = address(dy) + 4 * (n * OH + top) * OW * C_out
+    _pixels_to_tiles(own, slot, (at, NR, C_out), (OH - top, OW), rows, call, workspace)
     for block in range((C_out + NR - 1) // NR):
-        at = address(workspace.dM[own]) + 4 * (block * T + slot * tiling.down * tiling.across) * NR
-        for ty in range(span[0], span[1]):
-            for tx in range(tiling.across):
-                source = Grid(address(dy) + 4 * (((n * OH + ty * m) * OW + tx * m) * C_out + block * NR), OW * C_out, C_out)
-                edges = Edges(0, OH - ty * m, 0, OW - tx * m, 0, NO_BOUND)
-                apply(tiling.output_gradient, source, Grid(at, tiling.side * step, step), min(NR, C_out - block * NR), edges)
-                at += 4 * NR
-        begin = (block * T + slot * tiling.down * tiling.across) * NR
+        begin = (block * call.tiles.shape[1] + slot * tiling.down * tiling.across) * NR
         sums, total = workspace.dM[own, place], totals[block * NR : block * NR + NR]
-        for tile in range((span[1] - span[0]) * tiling.across):
+        for tile in range(rows * tiling.across):
             values = sums[begin + tile * NR : begin + tile * NR + NR]
             for c in range(NR):
                 total[c] += values[c]
+
+
+@part
+def _pixels_to_tiles(own: int, slot: int, source: Any, size: Any, rows: int, call: Any, workspace: Any) -> None:
+    """dM = A dy A^T of so many rows of tiles.
+
+    Args:
+        source: the address of their first pixel, and the ways to the next NR channels and to the next pixel, in floats.
+        size: height and width of what lies there, from that pixel on.
+    """
+    (at, block_step, column), (height, width), tiling = source, size, call.tiling
+    row, step, C_out, m = width * column, workspace.dM.shape[2], workspace.dU.shape[2], tiling.m
+    for block in range((C_out + NR - 1) // NR):
+        target = address(workspace.dM[own]) + 4 * (block * call.tiles.shape[1] + slot * tiling.down * tiling.across) * NR
+        for ty in range(rows):
+            for tx in range(tiling.across):
+                pixels = Grid(at + 4 * (block * block_step + ty * m * row + tx * m * column), row, column)
+                edges = Edges(0, height - ty * m, 0, width - tx * m, 0, NO_BOUND)
+                channels = min(NR, C_out - block * NR)
+                apply(tiling.output_gradient, pixels, Grid(target, tiling.side * step, step), channels, edges)
+                target += 4 * NR
 
 
 @part
@@ -578,7 +585,8 @@ def _backward(inputs, outputs, workspace, shape, flags):  # type: ignore[no-unty
     geometry, tiling, pool, group = Geometry(*shape[0]), Tiling(*shape[1]), Geometry(*shape[2]), shape[3]
     workspace = BackwardWorkspace(*workspace)
     N, C_in, C_out = x.shape[0], kernel.shape[2], kernel.shape[3]
-    clear(workspace.panels)  # beyond the map it stays zero
+    if relu or pooled:
+        clear(workspace.panels)  # beyond the map it stays zero
     clear(workspace.totals)
     (images, rows), tiles, places, whole = group, tiling.down * tiling.across, tiling.side**2, (0, tiling.down)
     table, weights = np.empty((2, images * rows * tiling.across), np.int64), np.empty((2, C_in), np.int64)

@@ -22,7 +22,7 @@ def get_activation(identifier: Any) -> Any:
 
 def activate(activation: Any, z: Any, training: bool) -> tuple[Any, Any]:
     """activation(z), and what `activate_backward` will read."""
-    if activation is None:  # some programs remove the activation of a trained layer, to look at logits
+    if activation is None or activation is activations.linear:  # None: of a trained layer, some programs remove it
         return z, None
     if isinstance(activation, Layer):
         activation.build_once(z.shape)
@@ -34,7 +34,7 @@ def activate(activation: Any, z: Any, training: bool) -> tuple[Any, Any]:
 
 def activate_backward(activation: Any, dy: Any, saved: Any) -> Any:
     """The gradient with respect to z."""
-    if activation is None:
+    if activation is None or activation is activations.linear:
         return dy
     if isinstance(activation, Layer):
         if activation.trainable_weights:

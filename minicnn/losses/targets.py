@@ -67,7 +67,7 @@ def check_labels(labels: np.ndarray, classes: int, name: str, ignored: int | Non
     """
     if ignored is not None:
         labels = labels[labels != ignored]
-    if labels.size == 0:
+    if labels.size == 0 or _are_below(classes, labels):
         return
     low, high = labels.min(), labels.max()
     if not (low >= 0 and high < classes):
@@ -76,6 +76,13 @@ def check_labels(labels: np.ndarray, classes: int, name: str, ignored: int | Non
             f"{name}: Received a label value of {wrong} which is outside the valid range of [0, {classes}). "
             f"The predictions have {classes} classes, so labels are integers from 0 to {classes - 1}."
         )
+
+
+def _are_below(classes: int, labels: np.ndarray) -> bool:
+    """Whether integers lie in [0, classes), in one pass: as unsigned ones, the negative are the largest. False for floats."""
+    if labels.dtype.kind not in "iu" or not labels.flags.c_contiguous:
+        return False
+    return bool(np.maximum.reduce(labels.view(f"u{labels.itemsize}"), axis=None) < classes)
 
 
 def as_matrix(rows: Array) -> Array:

@@ -35,6 +35,8 @@ class Geometry(NamedTuple):
 
 
 NO_POOL = Geometry(1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
+NO_SCRATCH = np.zeros((1, 1, 1, 1), np.float32)
+"""What stands for scratch memory, or a result, that nobody writes or reads."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -46,9 +48,9 @@ def geometry_of(H: int, W: int, window: Window) -> Geometry:
 
 
 def memory_for_padding(geometry: Geometry, x_shape: tuple[int, ...], rows: int) -> np.ndarray:
-    """So many rows of a padded image for each thread; next to nothing where an image needs no padding."""
+    """So many rows of a padded image for each thread; nothing where an image needs no padding."""
     pads = (geometry.height, geometry.width) != x_shape[1:3]
-    return empty((MOST, rows, geometry.width, x_shape[3])) if pads else empty((1, 1, 1, 1))
+    return empty((MOST, rows, geometry.width, x_shape[3])) if pads else NO_SCRATCH
 
 
 @part

@@ -43,8 +43,12 @@ from minicnn.backends.numba_cpu._threads import cores, threads_from_environment
 WORTH = 20_000
 """Floating-point operations (or elements touched, times 4) that are worth waking a second thread for: about 10 us."""
 
-LOOKING = 50e-6
-"""Seconds that a thread looks before it sleeps: most pauses between two loops of a step are shorter."""
+LOOKING = 200e-6
+"""Seconds that a thread of the pool looks for the next loop before it sleeps: the pauses of a step, between which Python
+computes, are shorter. One that sleeps comes some tens of microseconds late."""
+
+PATIENCE = 50e-6
+"""Seconds that the caller looks at threads still inside its loop: one that takes longer has lost its core, perhaps to this."""
 
 _I64 = ir.IntType(64)
 _POINTER = ir.IntType(8).as_pointer()
@@ -58,7 +62,9 @@ MOST = max(cores(), threads_from_environment())
 # --- the words ----------------------------------------------------------------------------------
 
 # Indices of 64-bit words; those that several threads write stand in cache lines (8 words) of their own.
-THREADS, STARTED, LOOKS, WORK = range(4)  # asked for; in the pool; looks before sleeping; address of `_work`
+# Threads asked for, and in the pool; how often one of the pool looks before it sleeps; the address of `_work`; and how often
+# the caller looks.
+THREADS, STARTED, LOOKS, WORK, CALLERS_LOOKS = range(5)
 TAKEN, STATE, SLEEPING, WAITING = 8, 16, 24, 25  # SLEEPING: threads of the pool; WAITING: 1 if the caller sleeps
 THREAD = 26  # where the system writes the name of a thread that it started
 FUNCTION, ARGUMENTS, SHARERS = 32, 33, 34  # of the loop that runs: addresses of its body and its data, among how many threads
@@ -275,7 +281,7 @@ def run(body: int, data: int, tasks: int, work: int) -> None:
     _take(0, threads)
 
     state = _add(STATE, -OPEN) - OPEN  # closed: no task is left
-    looks = _load(LOOKS)
+    looks = _load(CALLERS_LOOKS)
     while state & 0xFFFFFFFF != 0 and looks > 0:
         _pause()
         looks -= 1
@@ -333,4 +339,5 @@ def set_num_threads(threads: int) -> None:
 
 
 _words[THREADS] = threads_from_environment()
-_words[LOOKS] = _looks_within(LOOKING)
+_words[CALLERS_LOOKS] = _looks_within(PATIENCE)
+_words[LOOKS] = int(_words[CALLERS_LOOKS] * LOOKING / PATIENCE)

@@ -29,6 +29,7 @@ from minicnn.backends.numba_cpu._compile import compiled, part
 from minicnn.backends.numba_cpu._geometry import (
     CHUNKS,
     NO_POOL,
+    NO_SCRATCH,
     Geometry,
     geometry_of,
     memory_for_padding,
@@ -149,7 +150,7 @@ def _forward_workspace(
     (N, _, _, C_in), C_out, (OH, OW) = x_shape, kernel_shape[3], (geometry.OH, geometry.OW)
     if pool is None:
         rows = band = _band_rows(N, OH, BAND_BYTES // max(1, geometry.SH * geometry.width * C_in * 4))
-        maps = empty((1, 1, 1, 1))
+        maps = NO_SCRATCH
     else:
         band = _band_rows(N, pool.OH, min(MAP_BYTES // (OW * C_out * 4), OH) // pool.SH)
         rows = min(OH, (band - 1) * pool.SH + pool.KH)
@@ -301,7 +302,7 @@ def conv2d_backward(
     geometry = geometry_of(x.shape[1], x.shape[2], window)
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
     gathers = need_dx and _gathers(x.shape, geometry)
-    dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((kernel.shape[3],))
+    dx, dkernel, dbias = empty(x.shape) if need_dx else NO_SCRATCH, empty(kernel.shape), empty((kernel.shape[3],))
     band = _backward_band(dy.shape, geometry, pooling, need_dx)
     workspace = _backward_workspace(x.shape, kernel.shape, geometry, band[1], need_dx, gathers)
     inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
@@ -373,7 +374,7 @@ def _backward_workspace(
         panels=empty((MOST, blocks, height, width, NR)),
         padded=memory_for_padding(geometry, x_shape, geometry.height),
         packed=empty((blocks_of(C_in), blocks, KH * KW, NR, NR) if need_dx else (1, 1, 1, 1, 1)),
-        padded_dx=memory_for_padding(geometry, x_shape, geometry.height if need_dx and not gathers else 1),
+        padded_dx=memory_for_padding(geometry, x_shape, geometry.height) if need_dx and not gathers else NO_SCRATCH,
     )
 
 

@@ -32,6 +32,7 @@ from minicnn.backends.numba_cpu._compile import VL, compiled, part
 from minicnn.backends.numba_cpu._geometry import (
     CHUNKS,
     NO_POOL,
+    NO_SCRATCH,
     Geometry,
     geometry_of,
     sum_chunks,
@@ -248,7 +249,7 @@ def forward(
         U=_places(1, places, blocks_of(C_out) * C_in * NR),
         V=_places(workers, places, tiles * _whole(C_in)),
         M=_places(workers, places, tiles * _whole(C_out)),
-        maps=empty((1, 1, 1, 1) if pool is None else (MOST, *window.output, C_out)),
+        maps=NO_SCRATCH if pool is None else empty((MOST, *window.output, C_out)),
     )
     arrays = x, kernel, NO_BIAS if bias is None else bias, y, argmax
     flags = relu, pool is not None, together
@@ -375,8 +376,8 @@ def _backward_workspace(
         dM=_places(workers, places, blocks * tiles * NR),
         dU=dU,
         dU_total=dU[0] if chunks == 1 else empty((places * C_in, C_out)),
-        transposed=empty((r, r, C_out, C_in) if need_dx else (1, 1, 1, 1)),
-        U=_places(1, places, blocks_of(C_in) * NR * blocks * NR) if need_dx else empty((1, 1, 1)),
+        transposed=empty((r, r, C_out, C_in)) if need_dx else NO_SCRATCH,
+        U=_places(1, places, blocks_of(C_in) * NR * blocks * NR) if need_dx else NO_SCRATCH[0],
         panels=empty((MOST, blocks, group.rows * tiling.m, tiling.across * tiling.m, NR)),
         totals=empty((group.images if together else chunks, blocks * NR)),
     )
@@ -405,7 +406,7 @@ def backward(
     else:
         group = _group(-(-N // chunks), tiling, GROUP)
     workspace = _backward_workspace(x.shape, kernel.shape, tiling, group, need_dx)
-    dx, dkernel, dbias = empty(x.shape if need_dx else (1, 1, 1, 1)), empty(kernel.shape), empty((C_out,))
+    dx, dkernel, dbias = empty(x.shape) if need_dx else NO_SCRATCH, empty(kernel.shape), empty((C_out,))
     inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
     flags = y is not None, pool is not None, need_dx, together
     shape = tuple(geometry), tuple(tiling), tuple(pooling), tuple(group)

@@ -300,7 +300,7 @@ class Optimizer:
         variables, arrays = self._matched(variables, grads)
         if self._prepare(variables, arrays):
             learning_rate = self._rate()
-            self._decay([variable for variable in variables if self._decays(variable)], learning_rate)
+            self._decay(variables, learning_rate)
             self.update_([variable.value for variable in variables], arrays, variables, learning_rate)
         if self.use_ema:
             self._average()
@@ -347,8 +347,9 @@ class Optimizer:
             if grad is None:
                 missing.append(variable)
                 continue
-            array = backends.asarray(grad.value if isinstance(grad, Variable) else grad, variable.value.dtype)
-            if array.shape != variable.shape:
+            value = variable.value
+            array = backends.asarray(grad.value if isinstance(grad, Variable) else grad, value.dtype)
+            if array.shape != value.shape:
                 raise ValueError(
                     f"The gradient of variable {variable.path} must have its shape {variable.shape}. Received: {array.shape}"
                 )
@@ -401,9 +402,10 @@ class Optimizer:
         return float(value) if isinstance(value, (np.ndarray, np.generic, float, int)) else value
 
     def _decay(self, variables: list[Variable], learning_rate: Any) -> None:
-        """Take learning_rate * weight_decay of these variables away."""
+        """Take learning_rate * weight_decay away, of those of these variables that decay."""
         if self.weight_decay is not None:
-            ops.weight_decay_([variable.value for variable in variables], learning_rate, self.weight_decay)
+            values = [variable.value for variable in variables if self._decays(variable)]
+            ops.weight_decay_(values, learning_rate, self.weight_decay)
 
     def _decays(self, variable: Variable) -> bool:
         excluded, names = self._undecayed

@@ -81,7 +81,8 @@ class Muon(Optimizer):
                 self._velocities[place] = self.add_variable_from_reference(variable, "velocity")
 
     def _decay(self, variables: list[Variable], learning_rate: Any) -> None:
-        for group, weight_decay in zip(self._split(variables), (self.adam_weight_decay, self.weight_decay)):
+        groups = self._split([variable for variable in variables if self._decays(variable)])
+        for group, weight_decay in zip(groups, (self.adam_weight_decay, self.weight_decay)):
             if weight_decay is not None:
                 ops.weight_decay_([variable.value for variable in group], learning_rate, weight_decay)
 

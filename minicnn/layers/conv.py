@@ -129,8 +129,8 @@ class Conv2D(Sliding):
         """
         window = self.window_over(x.shape)
         x = self.images(x)
-        z_shape = self.given_shape((x.shape[0], *window.output, self.filters))
-        pool_window = None if pool is None else pool.window_over(z_shape)
+        z_shape = (x.shape[0], *window.output, self.filters)
+        pool_window = None if pool is None else pool.window_over(self.given_shape(z_shape))
         bias = None if self.bias is None else self.bias.value
         relu = relu or self.activation is activations.relu
         # z = x * kernel + bias;  y = activation(z), pooled

@@ -349,8 +349,9 @@ class Compilable:
                 array = array[..., None]
             elif array.ndim == len(demanded) + 1 and array.shape[-1] == 1:
                 array = array[..., 0]
-            spec = InputSpec(shape=(None, *demanded[1:]), name=tensor.name)
-            assert_input_compatibility(spec, [tuple(array.shape)], self.name)
+            if array.shape[1:] != demanded[1:]:  # a size may be open
+                spec = InputSpec(shape=(None, *demanded[1:]), name=tensor.name)
+                assert_input_compatibility(spec, [tuple(array.shape)], self.name)
             if isinstance(array, np.ndarray) and array.dtype != tensor.dtype:
                 converted = memory.empty(array.shape, tensor.dtype)
                 np.copyto(converted, array, casting="unsafe")

@@ -68,6 +68,7 @@ class OutputLosses:
             per_output(loss_weights, output_names, "loss_weights") if loss_weights is not None else [None] * len(output_names)
         )
         self.factors = [1.0 if w is None else float(w) for w in weights]
+        self._on_logits: dict[int, Any] = {}
         self._start_means()
 
     def _start_means(self) -> None:
@@ -90,6 +91,14 @@ class OutputLosses:
         if isinstance(name, str) and name.lower() in ("crossentropy", "ce"):
             return name  # which one it is depends on the shapes: `resolve_shapes`
         return losses.resolve(name)
+
+    def _computed(self, i: int, logits_for: tuple[int, ...]) -> Any:
+        """The loss of output i as it is computed: on logits, where the output is computed without its activation."""
+        if i not in logits_for:
+            return self.losses[i]
+        if i not in self._on_logits:
+            self._on_logits[i] = self.losses[i].on_logits()
+        return self._on_logits[i]
 
     def resolve_shapes(self, targets: list[Any], output_shapes: list[Shape]) -> None:
         """Make losses of the names that depend on the targets' shapes."""
@@ -139,8 +148,7 @@ class OutputLosses:
                 saved.append(None)
                 continue
             weight = None if weights is None else weights[i] if len(weights) > 1 else weights[0]
-            if i in logits_for:
-                loss = loss.on_logits()
+            loss = self._computed(i, logits_for)
             masked = {} if masks[i] is None else {"mask": masks[i]}  # which a user's own `forward` need not know
             value, residual = loss.forward(targets[i], outputs[i], weight, **masked)
             if i in logits_for:
@@ -158,14 +166,15 @@ class OutputLosses:
             if loss is None:
                 gradients.append(None)
                 continue
-            d = (loss.on_logits() if i in logits_for else loss).backward(saved[i])
+            d = self._computed(i, logits_for).backward(saved[i])
             gradients.append(d if self.factors[i] == 1.0 else d * d.dtype.type(self.factors[i]))
         return gradients
 
     def track(self, total: Any, own: list[Any], size: int) -> None:
         """Take the losses of a batch of `size` samples into the means: in place, and without reading them."""
-        parts = [(self._total, total * size), (self._samples, size), (self._batches, 1)]
-        parts += zip(self._own, (loss for loss in own if loss is not None))
+        parts = [(self._total, total * size), (self._samples, size)]
+        if self._own:
+            parts += [(self._batches, 1), *zip(self._own, (loss for loss in own if loss is not None))]
         for variable, part in parts:
             value = variable.value
             value += part

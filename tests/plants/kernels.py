@@ -47,9 +47,30 @@ PLANTS = [
     Plant(
         "conv_kernel_gradient_chunks_follow_the_threads",
         _NUMBA + "conv.py",
-        "chunks, blocks = max(1, min(N, CHUNKS)), blocks_of(C_out)",
+        "chunks, blocks = chunks_of(N, geometry.OH * geometry.OW), blocks_of(C_out)",
         "chunks, blocks = max(1, min(N, winograd.get_num_threads())), blocks_of(C_out)",
         ("tests/ops/test_threads.py::test_direct_convolution",),
+    ),
+    Plant(
+        "kernel_gradient_of_fewer_images_together_with_one_of_those_before",
+        _NUMBA + "conv.py",
+        "kernel_gradient(under, dy, some, workspace",
+        "kernel_gradient(under, dy, images, workspace",
+        ("tests/ops/test_epilogues.py::test_convolution_of_many_images",),
+    ),
+    Plant(
+        "images_together_are_all_the_first",
+        _NUMBA + "conv.py",
+        "padded_image(x, n + i, 0, workspace.padded, slots + i, geometry)",
+        "padded_image(x, n, 0, workspace.padded, slots + i, geometry)",
+        ("tests/ops/test_epilogues.py::test_convolution_of_many_images",),
+    ),
+    Plant(
+        "kernel_gradient_of_images_together_for_the_last_row_alone",
+        _NUMBA + "conv.py",
+        "Start(c.at, 1) if add or oy > 0 else",
+        "Start(c.at, 1) if add else",
+        ("tests/ops/test_epilogues.py::test_convolution_of_many_images",),
     ),
     Plant(
         "fused_pooling_takes_windows_for_disjoint",  # the last row of overlapping ones is missing
@@ -61,8 +82,8 @@ PLANTS = [
     Plant(
         "kernel_gradient_of_the_last_band_alone",
         _NUMBA + "conv.py",
-        "n > first or py > 0, kernel_table",
-        "n > first, kernel_table",
+        "add = n > first or py > 0",
+        "add = n > first",
         ("tests/ops/test_epilogues.py::test_convolution",),
     ),
     Plant(
@@ -74,7 +95,7 @@ PLANTS = [
     ),
     Plant(
         "max_of_four_takes_over_from_nan",  # the first NaN stays
-        _NUMBA + "_maxpool.py",
+        _NUMBA + "_pooling.py",
         'builder.and_(builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best))',
         'builder.fcmp_unordered(">", value, best)',
         ("tests/ops/test_pool.py",),

@@ -15,6 +15,8 @@ from minicnn.backends.numba_cpu._pool import MOST
 from minicnn.backends.types import Window
 
 CHUNKS = 16  # of images that are summed apart: the most threads a kernel gradient can use
+FEW_CHUNKS = 8  # where sums would be short
+SHORT_SUM = 128  # products: a chunk's sums are stored, and read again to be added to the others'
 
 
 class Geometry(NamedTuple):
@@ -47,20 +49,25 @@ def geometry_of(H: int, W: int, window: Window) -> Geometry:
     return Geometry(*window.size, *window.strides, *window.dilation, top, left, *padded, *window.output)
 
 
-def memory_for_padding(geometry: Geometry, x_shape: tuple[int, ...], rows: int) -> np.ndarray:
-    """So many rows of a padded image for each thread; nothing where an image needs no padding."""
+def chunks_of(N: int, places: int) -> int:
+    """Into how many chunks N images are cut, each of which gives so many products to a sum; whatever the number of threads."""
+    return max(1, min(N, CHUNKS if N * places >= CHUNKS * SHORT_SUM else FEW_CHUNKS))
+
+
+def memory_for_padding(geometry: Geometry, x_shape: tuple[int, ...], rows: int, images: int = 1) -> np.ndarray:
+    """So many rows of as many padded images for each thread; nothing where an image needs no padding."""
     pads = (geometry.height, geometry.width) != x_shape[1:3]
-    return empty((MOST, rows, geometry.width, x_shape[3])) if pads else NO_SCRATCH
+    return empty((MOST * images, rows, geometry.width, x_shape[3])) if pads else NO_SCRATCH
 
 
 @part
-def padded_image(x: Any, n: int, row: int, padded: Any, worker: int, geometry: Any) -> int:
+def padded_image(x: Any, n: int, row: int, padded: Any, slot: int, geometry: Any) -> int:
     """The address of image n with zeros around it, from row `row` on: in x itself where there is no padding."""
     _, H, W, C_in = x.shape
     if geometry.height == H and geometry.width == W:
         return address(x) + 4 * (n * H + row) * W * C_in
-    pad_image(x, n, geometry.top - row, geometry.left, padded[worker])
-    return address(padded[worker])
+    pad_image(x, n, geometry.top - row, geometry.left, padded[slot])
+    return address(padded[slot])
 
 
 @part

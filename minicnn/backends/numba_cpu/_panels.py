@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._maxpool import Pixels, Windows, maxpool_backward_row
+from minicnn.backends.numba_cpu._pooling import Pixels, Windows, maxpool_backward_row
 from minicnn.backends.numba_cpu._microkernel import MR, NR, ZERO, address
 
 WIDE = np.uint64(NR)

@@ -31,6 +31,7 @@ from minicnn.backends.numba_cpu._geometry import (
     NO_POOL,
     NO_SCRATCH,
     Geometry,
+    chunks_of,
     geometry_of,
     memory_for_padding,
     padded_image,
@@ -85,6 +86,7 @@ from minicnn.backends.types import Array, Window
 BAND_BYTES = 192 * 1024  # of image, or of the gradient at a map, that a task reads: it stays in a core's L2 with a panel
 MAP_BYTES = 128 * 1024  # of output that a task computes before it pools
 MANY_CHANNELS = 64  # of the input, from which the gradients of a 1x1 convolution are worth the copies that `pointwise` makes
+FEW_PLACES = 32  # of a map, up to which images are taken together for the gradient of the kernel
 FEW_PIXELS = 192  # of output, up to which to copy the kernel costs more than to read it row by row
 
 
@@ -304,10 +306,11 @@ def conv2d_backward(
     gathers = need_dx and _gathers(x.shape, geometry)
     dx, dkernel, dbias = empty(x.shape) if need_dx else NO_SCRATCH, empty(kernel.shape), empty((kernel.shape[3],))
     band = _backward_band(dy.shape, geometry, pooling, need_dx)
-    workspace = _backward_workspace(x.shape, kernel.shape, geometry, band[1], need_dx, gathers)
+    images = _images_together(x.shape, geometry)
+    workspace = _backward_workspace(x.shape, kernel.shape, geometry, (images, band[1]), need_dx, gathers)
     inputs = dy, dy if y is None else y, NO_ARGMAX if argmax is None else argmax, x, kernel
     flags = y is not None, pool is not None, need_dx, gathers
-    _backward(inputs, (dx, dkernel, dbias), tuple(workspace), tuple(geometry), tuple(pooling), flags, band)
+    _backward(inputs, (dx, dkernel, dbias), tuple(workspace), tuple(geometry), tuple(pooling), flags, (*band, images))
     return dx if need_dx else None, dkernel, dbias
 
 
@@ -341,14 +344,26 @@ def _backward_band(dy_shape: tuple[int, ...], geometry: Geometry, pool: Geometry
     return band, (band - 1) * pool.SH + pool.KH
 
 
+def _images_together(x_shape: tuple[int, ...], geometry: Geometry) -> int:
+    """Over how many images of a chunk one sum of the kernel's gradient runs.
+
+    Over one, and all pixels of its map, if these are not FEW_PLACES: a tile's sums are loaded and stored for each image.
+    """
+    if geometry.OH * geometry.OW > FEW_PLACES:
+        return 1
+    bytes_of_image = 4 * geometry.height * geometry.width * x_shape[3]
+    images = -(-x_shape[0] // chunks_of(x_shape[0], geometry.OH * geometry.OW))
+    return max(1, min(images, BAND_BYTES // max(1, bytes_of_image)))
+
+
 class BackwardWorkspace(NamedTuple):
-    """Scratch memory of a backward pass.
+    """Scratch memory of a backward pass; a slot is an image of those that a thread has together.
 
     Attributes:
         partial: each chunk's sum of the kernel's gradient, (chunks, KH*KW*C_in, C_out).
         totals: and of the bias's, (chunks, blocks * NR).
-        panels: each thread's gradient at the map of one image, or at some rows of it, (threads, co_blocks, height, width, NR).
-        padded: each thread's padded image.
+        panels: the gradient at the map of each slot's image, or at some rows of it, (slots, co_blocks, height, width, NR).
+        padded: each slot's padded image.
         packed: the kernel in panels for `input_gradient`, (ci_blocks, co_blocks, KH*KW, NR, NR).
         padded_dx: each thread's padded gradient of an image.
     """
@@ -362,42 +377,55 @@ class BackwardWorkspace(NamedTuple):
 
 
 def _backward_workspace(
-    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], geometry: Geometry, rows: int, need_dx: bool, gathers: bool
+    x_shape: tuple[int, ...],
+    kernel_shape: tuple[int, ...],
+    geometry: Geometry,
+    together: tuple[int, int],
+    need_dx: bool,
+    gathers: bool,
 ) -> BackwardWorkspace:
-    """`rows`: of the map that are in panels at a time."""
-    (N, H, W, C_in), (KH, KW, _, C_out) = x_shape, kernel_shape
-    chunks, blocks = max(1, min(N, CHUNKS)), blocks_of(C_out)
+    """`together`: the images of a thread, and the rows of the map, that are in panels at a time."""
+    (N, H, W, C_in), (KH, KW, _, C_out), (images, rows) = x_shape, kernel_shape, together
+    chunks, blocks = chunks_of(N, geometry.OH * geometry.OW), blocks_of(C_out)
     height, width = (H + KH - 1, W + KW - 1) if gathers else (rows, geometry.OW)
     return BackwardWorkspace(
         partial=empty((chunks, KH * KW * C_in, C_out)),
         totals=empty((chunks, blocks * NR)),
-        panels=empty((MOST, blocks, height, width, NR)),
-        padded=memory_for_padding(geometry, x_shape, geometry.height),
+        panels=empty((MOST * images, blocks, height, width, NR)),
+        padded=memory_for_padding(geometry, x_shape, geometry.height, images),
         packed=empty((blocks_of(C_in), blocks, KH * KW, NR, NR) if need_dx else (1, 1, 1, 1, 1)),
         padded_dx=memory_for_padding(geometry, x_shape, geometry.height) if need_dx and not gathers else NO_SCRATCH,
     )
 
 
 @part
-def kernel_gradient(image: int, dy: Any, partial: Any, add: bool, table: Any, geometry: Any, C_in: int) -> None:
-    """partial[(ky, kx, ci), co] (+)= sum over oy,ox of image[oy*SH + ky*DH, ox*SW + kx*DW, ci] * dy[oy, ox, co].
+def kernel_gradient(image: int, dy: Any, images: int, partial: Any, add: bool, table: Any, geometry: Any, C_in: int) -> None:
+    """partial[(ky, kx, ci), co] (+)= sum over n,oy,ox of image[n, oy*SH + ky*DH, ox*SW + kx*DW, ci] * dy[n, oy, ox, co].
 
-    A tile is MR weights (ky, kx, ci) by NR output channels.
+    A tile is MR weights (ky, kx, ci) by NR output channels. One sum runs over oy and ox; where images are together, over n
+    and ox, and another one adds to it for each oy.
 
     Args:
         image: address of the padded image's pixels under the first row of dy. dy: its map's gradient, as `Panel`'s steps:
             the address of the first pixel in the first panel, the way to the next panel, and from row to row; and how
             many rows.
+        images: how many lie one behind the other, as do their panels.
         add: to what is in `partial`, instead of replacing it.
         table: where a weight (ky, kx, ci) meets the image first, and its row of the kernel.
     """
     at, panel, row, rows = dy
     taps, C_out = partial.shape
-    a = Rows(image, address(table), geometry.SH * geometry.width * C_in, geometry.SW * C_in)
-    for block in range((C_out + NR - 1) // NR):
+    blocks, row_of_image = (C_out + NR - 1) // NR, geometry.SH * geometry.width * C_in
+    sums, runs, step, step_of_dy = 1, rows, row_of_image, row
+    if images > 1:
+        sums, runs, step, step_of_dy = rows, images, geometry.height * geometry.width * C_in, blocks * panel
+    for block in range(blocks):
         c = Tile(address(partial) + 4 * block * NR, address(table) + 8 * taps, taps, min(NR, C_out - block * NR), 0)
-        start = Start(c.at, 1) if add else Start(address(ZEROS), 0)
-        multiply(a, Panel(at + 4 * block * panel, row, NR), c, start, rows * geometry.OW, geometry.OW, NO_BOUND)
+        for oy in range(sums):
+            a = Rows(image + 4 * oy * row_of_image, address(table), step, geometry.SW * C_in)
+            b = Panel(at + 4 * (block * panel + oy * row), step_of_dy, NR)
+            start = Start(c.at, 1) if add or oy > 0 else Start(address(ZEROS), 0)
+            multiply(a, b, c, start, runs * geometry.OW, geometry.OW, NO_BOUND)
 
 
 @part
@@ -411,8 +439,8 @@ def kernel_offsets(table: Any, geometry: Any, C_in: int, C_out: int) -> None:
 
 
 @part
-def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geometry: Any, gathers: bool) -> None:
-    """dx[n] from the panels of dy[n]: dx[pixel, ci] = sum over ky,kx,co of dy[...] * kernel[ky,kx,ci,co].
+def input_gradient(n: int, slot: int, worker: int, dx: Any, workspace: Any, table: Any, geometry: Any, gathers: bool) -> None:
+    """dx[n] from the panels of dy[n], those of a slot: dx[pixel, ci] = sum over ky,kx,co of dy[...] * kernel[ky,kx,ci,co].
 
     A tile is MR pixels by NR input channels. A tile of products with one kernel tap is added to dx where that tap had
     read: pixels SW apart. So any stride costs the same, nothing is computed in vain, and there is no col2im.
@@ -423,7 +451,7 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
     ci_blocks, co_blocks, taps, _, _ = workspace.packed.shape
     C_out = workspace.partial.shape[2]
     _, _, height, width, _ = workspace.panels.shape
-    panel, dy = height * width * NR, address(workspace.panels[worker])
+    panel, dy = height * width * NR, address(workspace.panels[slot])
     pixels, a_rows, c_rows = table.shape[1], address(table), address(table) + 8 * table.shape[1]
     padded = not gathers and (geometry.height != H or geometry.width != W)
     if not gathers:
@@ -456,28 +484,34 @@ def input_gradient(n: int, worker: int, dx: Any, workspace: Any, table: Any, geo
 def _backward_chunk(
     chunk: int, worker: int, x: Any, gradient: Any, dx: Any, workspace: Any, geometry: Any, tables: Any
 ) -> None:
-    """A chunk's images, one after the other, and each a band of rows after the other."""
-    kernel_table, input_table, need_dx, gathers, (band, most) = tables
-    (N, _, _, C_in), panel, totals = x.shape, workspace.panels[worker], workspace.totals[chunk]
+    """A chunk's images, some after the other, and each a band of rows after the other."""
+    kernel_table, input_table, need_dx, gathers, (band, most, images) = tables
+    (N, _, _, C_in), slots, totals = x.shape, worker * images, workspace.totals[chunk]
     PH, stride = gradient.dy.shape[1], gradient.pool.SH
-    chunks = workspace.partial.shape[0]
-    _, height, width, _ = panel.shape
+    chunks, panels = workspace.partial.shape[0], workspace.panels[slots : slots + images]
+    _, _, height, width, _ = panels.shape
     # dx gathers from beyond dy's edge too: from a border of zeros.
     top, left = (geometry.KH - 1 - geometry.top, geometry.KW - 1 - geometry.left) if gathers else (0, 0)
     clear(totals)
-    clear(panel)  # the border stays zero
-    at = address(panel) + 4 * (top * width + left) * NR
+    clear(panels)  # the border stays zero
+    at = address(panels) + 4 * (top * width + left) * NR
     first, end = chunk * N // chunks, (chunk + 1) * N // chunks
-    for n in range(first, end):
-        image = padded_image(x, n, 0, workspace.padded, worker, geometry)
+    for n in range(first, end, images):
+        some = min(images, end - n)
+        image = padded_image(x, n, 0, workspace.padded, slots, geometry)
+        for i in range(1, some):
+            padded_image(x, n + i, 0, workspace.padded, slots + i, geometry)
         for py in range(0, PH, band):
             py_end = min(py + band, PH)
-            fill_panels(n, gradient, (py, py_end), panel, (top, left), totals)
+            for i in range(some):
+                fill_panels(n + i, gradient, (py, py_end), panels[i], (top, left), totals)
             dy = at, height * width * NR, width * NR, most - (band - py_end + py) * stride
             under = image + 4 * py * stride * geometry.SH * geometry.width * C_in
-            kernel_gradient(under, dy, workspace.partial[chunk], n > first or py > 0, kernel_table, geometry, C_in)
+            add = n > first or py > 0
+            kernel_gradient(under, dy, some, workspace.partial[chunk], add, kernel_table, geometry, C_in)
         if need_dx:
-            input_gradient(n, worker, dx, workspace, input_table, geometry, gathers)
+            for i in range(some):
+                input_gradient(n + i, slots + i, worker, dx, workspace, input_table, geometry, gathers)
 
 
 @compiled

@@ -9,14 +9,12 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._geometry import NO_POOL, Geometry, geometry_of
-from minicnn.backends.numba_cpu._maxpool import Fours, max_of_fours
+from minicnn.backends.numba_cpu._pooling import Fours, max_of_fours, mean_of_fours, quarters_to_fours
 from minicnn.backends.numba_cpu._microkernel import address
 from minicnn.backends.numba_cpu._panels import NO_ARGMAX, taps_inside, to_argmax
 from minicnn.backends.numba_cpu._parallel import tasks
 from minicnn.backends.reference import pool as reference
 from minicnn.backends.types import Array, Window
-
-QUARTER = np.float32(0.25)  # a float64 would make the loop one of float64
 
 
 def places_fit_a_byte(window: Window) -> bool:
@@ -67,7 +65,7 @@ def max_of_rows(rows: Any, row: int, outputs: Any, n: int, span: Any, H: int, po
     for oy in range(span[0], span[1]):
         ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
         top, whole = oy * pool.SH + ky_begin - pool.top - row, 0
-        if pool.KH == 2 and pool.KW == 2 and ky_end - ky_begin == 2 and pool.left == 0:  # by far the commonest
+        if _are_fours(pool, ky_end - ky_begin):
             whole = min(y.shape[2], (W - 2) // pool.SW + 1)
             results = address(y[n, oy]), address(argmax[n, oy])
             max_of_fours(Fours(address(rows[top]), W * C, pool.SW * C, results[0], results[1], whole, C))
@@ -152,12 +150,13 @@ def _avgpool2d_forward(n: int, worker: int, x: Any, y: Any, geometry: Any) -> No
     _, H, W, C = x.shape
     for oy in range(pool.OH):
         ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
-        for ox in range(pool.OW):
+        top, whole = oy * pool.SH - pool.top, 0
+        if _are_fours(pool, ky_end - ky_begin):
+            whole = min(pool.OW, (W - 2) // pool.SW + 1)
+            mean_of_fours(Fours(address(x[n, top]), W * C, pool.SW * C, address(y[n, oy]), 0, whole, C))
+        for ox in range(whole, pool.OW):
             kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
-            mean, top, left = y[n, oy, ox], oy * pool.SH - pool.top, ox * pool.SW - pool.left
-            if ky_end - ky_begin == 2 and kx_end - kx_begin == 2:
-                _mean_of_four(x[n], top + ky_begin, left + kx_begin, mean)
-                continue
+            mean, left = y[n, oy, ox], ox * pool.SW - pool.left
             for c in range(C):
                 mean[c] = 0
             for ky in range(ky_begin, ky_end):
@@ -171,11 +170,9 @@ def _avgpool2d_forward(n: int, worker: int, x: Any, y: Any, geometry: Any) -> No
 
 
 @part
-def _mean_of_four(image: Any, top: int, left: int, mean: Any) -> None:
-    """Of 2 by 2 pixels, by far the commonest: four loads and one store."""
-    p0, p1, p2, p3 = image[top, left], image[top, left + 1], image[top + 1, left], image[top + 1, left + 1]
-    for c in range(mean.size):
-        mean[c] = (p0[c] + p1[c] + p2[c] + p3[c]) * QUARTER
+def _are_fours(pool: Any, rows: int) -> bool:
+    """Whether a row of windows, so many of whose rows are on the image, begins with whole ones of 2 by 2: the commonest."""
+    return pool.KH == 2 and pool.KW == 2 and rows == 2 and pool.left == 0
 
 
 def avgpool2d_backward(dy: Array, x_shape: tuple[int, ...], window: Window) -> Array:
@@ -196,6 +193,9 @@ def _avgpool2d_backward(n: int, worker: int, dy: Any, dx: Any, geometry: Any) ->
         dx[n] = 0
     for oy in range(pool.OH):
         ky_begin, ky_end = taps_inside(oy, pool.SH, pool.top, pool.KH, H)
+        if _are_fours(pool, ky_end - ky_begin) and not add:
+            quarters_to_fours(Fours(address(dx[n, oy * 2]), W * C, 2 * C, address(dy[n, oy]), 0, pool.OW, C))
+            continue
         for ox in range(pool.OW):
             kx_begin, kx_end = taps_inside(ox, pool.SW, pool.left, pool.KW, W)
             share = np.float32(1) / np.float32((ky_end - ky_begin) * (kx_end - kx_begin))

@@ -30,10 +30,10 @@ from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu import _transforms
 from minicnn.backends.numba_cpu._compile import VL, compiled, part
 from minicnn.backends.numba_cpu._geometry import (
-    CHUNKS,
     NO_POOL,
     NO_SCRATCH,
     Geometry,
+    chunks_of,
     geometry_of,
     sum_chunks,
 )
@@ -92,6 +92,11 @@ def _tiles(window: Window, side: int) -> tuple[int, int]:
     m = side + 1 - window.size[0]
     OH, OW = window.output
     return -(-OH // m), -(-OW // m)
+
+
+def _chunks(N: int, tiling: Tiling) -> int:
+    """Into how many chunks N images are cut for the kernel's gradient."""
+    return chunks_of(N, tiling.down * tiling.across)
 
 
 def side_of(window: Window) -> int:
@@ -368,7 +373,7 @@ def _backward_workspace(
 ) -> BackwardWorkspace:
     (N, _, _, C_in), (r, _, _, C_out) = x_shape, kernel_shape
     together = tiling.side**2 * C_in * C_out > SMALL
-    workers, chunks, blocks = (1, 1, blocks_of(C_out)) if together else (MOST, min(N, CHUNKS), blocks_of(C_out))
+    workers, chunks, blocks = (1, 1, blocks_of(C_out)) if together else (MOST, _chunks(N, tiling), blocks_of(C_out))
     tiles, places = group.images * group.rows * tiling.across, tiling.side**2
     dU = empty((chunks, places * C_in, C_out))
     return BackwardWorkspace(
@@ -397,7 +402,7 @@ def backward(
     (N, H, W, C_in), C_out = x.shape, kernel.shape[3]
     tiling, geometry = _tiling(H, W, window)
     together = tiling.side**2 * C_in * C_out > SMALL
-    chunks = 1 if together else min(N, CHUNKS)
+    chunks = 1 if together else _chunks(N, tiling)
     pooling = NO_POOL if pool is None else geometry_of(*window.output, pool)
     if together:
         group = _group(N, tiling, LARGE_GROUP)

@@ -1,7 +1,7 @@
-"""Max pooling over a row of windows, and the gradient led back through it and a ReLU: vectors kept in registers.
+"""Pooling over a row of windows, and the gradient led back through a maximum and a ReLU: vectors kept in registers.
 
-In Python the gradient is four masked stores for each load, and more arrays than LLVM is ready to prove
-apart, so that it would not vectorise the loop; and forward, a loop over the few channels of each window is made for
+In Python the latter is four masked stores for each load, and more arrays than LLVM is ready to prove
+apart, so that it would not vectorise the loop; and a loop over the few channels of each window is made for
 longer ones. Written as vectors both are a handful of instructions a window.
 """
 
@@ -144,11 +144,14 @@ class Fours(NamedTuple):
     channels: int
 
 
-@instruction(types.void(words(Fours)))
-def _fours(builder: Any, fours: Any) -> None:
-    at, row, stride, y, argmax, windows, channels = cgutils.unpack_tuple(builder, fours)
+def _over_fours(builder: Any, fours: Any, body: Callable[..., None]) -> None:
+    """body(load, store, pixels, results) for each vector of channels of each window.
+
+    pixels: where the window's four lie, 0 and 1 above, 2 and 3 below. results(kind, size, address): where the window's own
+    numbers lie, of so many bytes each, from that of the first window on.
+    """
+    at, row, stride, _, _, windows, channels = cgutils.unpack_tuple(builder, fours)
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
-    places = [ir.Constant(INTS, [tap] * VL) for tap in range(4)]
 
     def masked(kind: Any, store: bool) -> Any:
         name = f"llvm.masked.{'store' if store else 'load'}.v{VL}{'i8' if kind is BYTES else 'f32'}.p0"
@@ -167,37 +170,85 @@ def _fours(builder: Any, fours: Any) -> None:
             begin = builder.mul(vectors.index, constant(VL))
             rest = builder.sub(channels, begin)
             inside = builder.icmp_signed("<", ir.Constant(LANES, list(range(VL))), spread(builder, rest, LANES))
+            pixels = [
+                vector(VECTOR, at, 4, first, begin, *down, *across) for down in ((), (row,)) for across in ((), (channels,))
+            ]
 
-            def emit(load: Callable[[Any], Any], store: Callable[[Any, Any], None]) -> None:
-                pixels = [
-                    load(vector(VECTOR, at, 4, first, begin, *down, *across))
-                    for down in ((), (row,))
-                    for across in ((), (channels,))
-                ]
-                best, place = pixels[0], places[0]
-                for value, tap in zip(pixels[1:], places[1:]):
-                    # Larger, or the first NaN: not (value <= best), unless the best is one already.
-                    larger = builder.and_(builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best))
-                    best, place = builder.select(larger, value, best), builder.select(larger, tap, place)
-                store(best, vector(VECTOR, y, 4, out, begin))
-                store(builder.trunc(place, BYTES), vector(BYTES, argmax, 1, out, begin))
+            def results(kind: Any, size: int, address: Any) -> Any:
+                return vector(kind, address, size, out, begin)
+
+            def store_whole(value: Any, pointer: Any) -> None:
+                builder.store(value, pointer).align = 1 if value.type is BYTES else 4
 
             with builder.if_else(builder.icmp_signed(">=", rest, constant(VL))) as (whole, part):
                 with whole:
-
-                    def store_whole(value: Any, pointer: Any) -> None:
-                        builder.store(value, pointer).align = 1 if value.type is BYTES else 4
-
-                    emit(lambda pointer: load_vector(builder, pointer), store_whole)
+                    body(lambda pointer: load_vector(builder, pointer), store_whole, pixels, results)
                 with part:
                     align, zero = ir.Constant(I32, 1), ir.Constant(VECTOR, [0.0] * VL)
-                    emit(
+                    body(
                         lambda pointer: builder.call(masked(VECTOR, False), [pointer, align, inside, zero]),
                         lambda value, pointer: builder.call(masked(value.type, True), [value, pointer, align, inside]),
+                        pixels,
+                        results,
                     )
+
+
+@instruction(types.void(words(Fours)))
+def _max_of_fours(builder: Any, fours: Any) -> None:
+    y, argmax = (builder.extract_value(fours, place) for place in (3, 4))
+    places = [ir.Constant(INTS, [tap] * VL) for tap in range(4)]
+
+    def emit(load: Any, store: Any, pixels: list[Any], results: Any) -> None:
+        values = [load(pixel) for pixel in pixels]
+        best, place = values[0], places[0]
+        for value, tap in zip(values[1:], places[1:]):
+            # Larger, or the first NaN: not (value <= best), unless the best is one already.
+            larger = builder.and_(builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best))
+            best, place = builder.select(larger, value, best), builder.select(larger, tap, place)
+        store(best, results(VECTOR, 4, y))
+        store(builder.trunc(place, BYTES), results(BYTES, 1, argmax))
+
+    _over_fours(builder, fours, emit)
+
+
+@instruction(types.void(words(Fours)))
+def _mean_of_fours(builder: Any, fours: Any) -> None:
+    y, quarter = builder.extract_value(fours, 3), ir.Constant(VECTOR, [0.25] * VL)
+
+    def emit(load: Any, store: Any, pixels: list[Any], results: Any) -> None:
+        total, *others = (load(pixel) for pixel in pixels)
+        for value in others:
+            total = builder.fadd(total, value)
+        store(builder.fmul(total, quarter), results(VECTOR, 4, y))
+
+    _over_fours(builder, fours, emit)
+
+
+@instruction(types.void(words(Fours)))
+def _quarters_to_fours(builder: Any, fours: Any) -> None:
+    y, quarter = builder.extract_value(fours, 3), ir.Constant(VECTOR, [0.25] * VL)
+
+    def emit(load: Any, store: Any, pixels: list[Any], results: Any) -> None:
+        share = builder.fmul(load(results(VECTOR, 4, y)), quarter)
+        for pixel in pixels:
+            store(share, pixel)
+
+    _over_fours(builder, fours, emit)
 
 
 @shared(types.void(words(Fours)))
 def max_of_fours(fours):  # type: ignore[no-untyped-def]
     """The largest of each window's four pixels, channel by channel, and its place: 0 and 1 above, 2 and 3 below."""
-    _fours(fours)
+    _max_of_fours(fours)
+
+
+@shared(types.void(words(Fours)))
+def mean_of_fours(fours):  # type: ignore[no-untyped-def]
+    """The mean of each window's four pixels, channel by channel; `argmax` is not read."""
+    _mean_of_fours(fours)
+
+
+@shared(types.void(words(Fours)))
+def quarters_to_fours(fours):  # type: ignore[no-untyped-def]
+    """Each of a window's four pixels = a quarter of its y, which is read: the mean's gradient; `argmax` is not read."""
+    _quarters_to_fours(fours)

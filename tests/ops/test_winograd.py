@@ -344,6 +344,9 @@ def test_it_does_not_pay(x: tuple, kernel: tuple, strides: tuple, dilation: tupl
         ((16, 16), 3, "F(4x4, 3x3)"),  # 16 tiles of 36 products, or 9 of 64: as many
         ((12, 12), 3, "F(4x4, 3x3)"),  # 9 of 36, or 4 of 64: a fifth fewer
         ((6, 6), 3, "F(6x6, 3x3)"),  # 4 of 36, or one of 64
+        ((13, 13), 3, "F(5x5, 3x3)"),  # 16 of 36, or 9 of 49
+        ((11, 12), 4, "F(4x4, 4x4)"),  # 16 of 36, or 9 of 49
+        ((7, 7), 3, "F(4x4, 3x3)"),  # 4 of 36, or 4 of 49
         ((3, 3), 4, "F(3x3, 4x4)"),  # one
         ((15, 15), 4, "F(5x5, 4x4)"),
         ((16, 16), 5, "F(4x4, 5x5)"),
@@ -352,7 +355,7 @@ def test_it_does_not_pay(x: tuple, kernel: tuple, strides: tuple, dilation: tupl
         ((16, 15), 7, "F(2x2, 7x7)"),
     ],
 )
-def test_tiles_are_large_where_that_saves_a_quarter(output: tuple[int, int], r: int, name: str) -> None:
+def test_tiles_are_larger_where_that_saves_a_fifth_or_a_quarter(output: tuple[int, int], r: int, name: str) -> None:
     image = output[0] + r - 1, output[1] + r - 1
     window = window_over(image, (r, r), (1, 1), "valid")
     assert FLOAT32.ops.conv2d_algorithm((64, *image, 64), (r, r, 64, 64), window) == f"Winograd {name}"
@@ -423,7 +426,7 @@ def check_transform(size: tuple[int, int, int], C: int, edges: tuple[int, int, i
     np.testing.assert_array_equal(target[:, :, end:], untouched[:, :, end:])
 
 
-@pytest.mark.parametrize(("r", "side"), [(3, 6), (4, 6), (5, 6), (3, 8), (4, 8), (5, 8), (6, 8), (7, 8)])
+@pytest.mark.parametrize(("r", "side"), [(3, 6), (4, 6), (5, 6), (3, 7), (4, 7), (5, 7), (6, 7), (3, 8), (4, 8), (5, 8), (6, 8), (7, 8)])
 @pytest.mark.parametrize("kind", range(6))
 def test_compiled_transform_is_its_matrix(kind: int, r: int, side: int) -> None:
     m = side + 1 - r

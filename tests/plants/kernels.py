@@ -173,9 +173,9 @@ PLANTS = [
     Plant(
         "winograd_large_tiles_where_they_cost_more",
         _NUMBA + "winograd.py",
-        "places[LARGE_SIDE] <= 0.75 * places[SIDE]",
-        "places[LARGE_SIDE] >= 0.75 * places[SIDE]",
-        ("tests/ops/test_winograd.py::test_tiles_are_large_where_that_saves_a_quarter",),
+        "if places[side] <= share * places[best]:",
+        "if places[side] >= share * places[best]:",
+        ("tests/ops/test_winograd.py::test_tiles_are_larger_where_that_saves_a_fifth_or_a_quarter",),
     ),
     Plant(
         "dense_kernel_gradient_without_its_last_rows",

@@ -426,7 +426,9 @@ def check_transform(size: tuple[int, int, int], C: int, edges: tuple[int, int, i
     np.testing.assert_array_equal(target[:, :, end:], untouched[:, :, end:])
 
 
-@pytest.mark.parametrize(("r", "side"), [(3, 6), (4, 6), (5, 6), (3, 7), (4, 7), (5, 7), (6, 7), (3, 8), (4, 8), (5, 8), (6, 8), (7, 8)])
+@pytest.mark.parametrize(
+    ("r", "side"), [(3, 6), (4, 6), (5, 6), (3, 7), (4, 7), (5, 7), (6, 7), (3, 8), (4, 8), (5, 8), (6, 8), (7, 8)]
+)
 @pytest.mark.parametrize("kind", range(6))
 def test_compiled_transform_is_its_matrix(kind: int, r: int, side: int) -> None:
     m = side + 1 - r

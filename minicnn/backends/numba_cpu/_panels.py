@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn.backends.numba_cpu._compile import part
-from minicnn.backends.numba_cpu._pooling import Pixels, Windows, maxpool_backward_row
 from minicnn.backends.numba_cpu._microkernel import MR, NR, ZERO, address
+from minicnn.backends.numba_cpu._pooling import Pixels, Windows, maxpool_backward_row
 
 WIDE = np.uint64(NR)
 NO_BIAS = np.zeros(0, np.float32)

@@ -9,10 +9,10 @@ import numpy as np
 from minicnn.backends.memory import empty
 from minicnn.backends.numba_cpu._compile import part
 from minicnn.backends.numba_cpu._geometry import NO_POOL, Geometry, geometry_of
-from minicnn.backends.numba_cpu._pooling import Fours, max_of_fours, mean_of_fours, quarters_to_fours
 from minicnn.backends.numba_cpu._microkernel import address
 from minicnn.backends.numba_cpu._panels import NO_ARGMAX, taps_inside, to_argmax
 from minicnn.backends.numba_cpu._parallel import tasks
+from minicnn.backends.numba_cpu._pooling import Fours, max_of_fours, mean_of_fours, quarters_to_fours
 from minicnn.backends.reference import pool as reference
 from minicnn.backends.types import Array, Window
 

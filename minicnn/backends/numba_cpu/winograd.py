@@ -101,7 +101,7 @@ def _chunks(N: int, tiling: Tiling) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def side_of(window: Window) -> int:
-    """Pixels along a tile of input: 6, or 7 or 8, which are less precise, where that saves a fifth or a quarter of the products.
+    """Pixels along a tile of input: 6; or 7 or 8, which are less precise, where that saves a fifth or a quarter of products.
 
     Which one does depends on how many pixels of the tiles hang over the map: 13×13 pixels take 3×3 tiles of 5×5 (of side 7,
     for a 3×3 kernel), but 4×4 tiles of 4×4.

@@ -206,10 +206,24 @@ PLANTS = [
         ("tests/ops/test_norm.py::test_batchnorm_equals_tensorflow",),
     ),
     Plant(
+        "batchnorm_rows_of_one_row_count_as_columns",  # several rows as one row: its channels are merged with wrong weights
+        _NUMBA + "norm.py",
+        "merge(mean, variance, F(begin // C * rows)",
+        "merge(mean, variance, F(begin * rows)",
+        ("tests/ops/test_norm.py::test_batchnorm_equals_tensorflow",),
+    ),
+    Plant(
+        "batchnorm_gradient_of_the_first_of_several_rows",
+        _NUMBA + "norm.py",
+        "for column in range(columns):\n            dbeta",
+        "for column in range(C):\n            dbeta",
+        ("tests/ops/test_norm.py::test_batchnorm_equals_tensorflow",),
+    ),
+    Plant(
         "batchnorm_epsilon_outside_the_root",
         _NUMBA + "norm.py",
-        "/ np.sqrt(variance[c] + epsilon)\n        factors[2, c]",
-        "/ (np.sqrt(variance[c]) + epsilon)\n        factors[2, c]",
+        "/ np.sqrt(variance[c] + epsilon)\n        factors[2, column]",
+        "/ (np.sqrt(variance[c]) + epsilon)\n        factors[2, column]",
         ("tests/ops/test_norm.py::test_batchnorm_inference_equals_tensorflow",),
     ),
     Plant(

@@ -37,7 +37,9 @@ doi:10.1145/2764454; Georganas et al. 2018 (direct convolutions by register bloc
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,6 +157,23 @@ def store_vector(builder: Any, value: Any, pointer: Any) -> None:
     builder.store(value, pointer).align = 4
 
 
+def masked(builder: Any, inside: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
+    """load(pointer) and store(value, pointer) of a vector; `inside` a mask of the lanes that are touched, or None for all."""
+    if inside is None:
+        return functools.partial(load_vector, builder), functools.partial(store_vector, builder)
+    module, align = builder.module, ir.Constant(I32, 4)
+    kinds = [VECTOR.as_pointer(), I32, MASK, VECTOR]
+    load = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, kinds), f"llvm.masked.load.v{VL}f32.p0")
+    store = cgutils.get_or_insert_function(
+        module, ir.FunctionType(ir.VoidType(), [VECTOR, *kinds[:3]]), f"llvm.masked.store.v{VL}f32.p0"
+    )
+    zero = ir.Constant(VECTOR, [0.0] * VL)
+    return (
+        lambda pointer: builder.call(load, [pointer, align, inside, zero]),
+        lambda value, pointer: builder.call(store, [value, pointer, align, inside]),
+    )
+
+
 def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:
     node = builder.phi(kind)
     node.add_incoming(value, block)
@@ -174,14 +193,6 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     a, b, c, start = (builder.inttoptr(address, F32.as_pointer()) for address in (a, b, c, start))
     a_rows, c_rows = (builder.inttoptr(address, I64.as_pointer()) for address in (a_rows, c_rows))
     fma = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{VL}f32")
-    masked_load = cgutils.get_or_insert_function(
-        module, ir.FunctionType(VECTOR, [VECTOR.as_pointer(), I32, MASK, VECTOR]), f"llvm.masked.load.v{VL}f32.p0"
-    )
-    masked_store = cgutils.get_or_insert_function(
-        module, ir.FunctionType(ir.VoidType(), [VECTOR, VECTOR.as_pointer(), I32, MASK]), f"llvm.masked.store.v{VL}f32.p0"
-    )
-    zero, align = ir.Constant(VECTOR, [0.0] * VL), ir.Constant(I32, 4)
-
     row_of_a = [builder.gep(a, [builder.load(builder.gep(a_rows, [constant(m)]))]) for m in range(rows)]
     offset_of_c = [builder.load(builder.gep(c_rows, [constant(m)])) for m in range(rows)]
     tile = [_vector_at(builder, c, builder.add(offset_of_c[m], constant(n * VL))) for m in range(rows) for n in range(vectors)]
@@ -195,6 +206,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     inside = builder.icmp_signed("<", lanes, spread(builder, columns, LANES))
     hangs_over = [n == vectors - 1 for _ in range(rows) for n in range(vectors)]
     whole = builder.icmp_signed("==", columns, constant(vectors * VL))
+    load_inside, store_inside = masked(builder, inside)
 
     names = ("start_whole", "start_part", "outer", "inner", "outer_end", "end", "end_whole", "end_part", "cached", "around")
     start_whole, start_part, outer, inner, outer_end, end, end_whole, end_part, cached, around = (
@@ -205,10 +217,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     initial_whole = [load_vector(builder, at) for at in tile_start]
     builder.branch(outer)
     builder.position_at_end(start_part)
-    initial_part = [
-        builder.call(masked_load, [at, align, inside, zero]) if hangs else load_vector(builder, at)
-        for at, hangs in zip(tile_start, hangs_over)
-    ]
+    initial_part = [load_inside(at) if hangs else load_vector(builder, at) for at, hangs in zip(tile_start, hangs_over)]
     builder.branch(outer)
 
     builder.position_at_end(outer)
@@ -261,7 +270,7 @@ def _emit_tile(module: Any, function: Any, block: Any, rows: int, vectors: int, 
     builder.position_at_end(end_part)
     for value, at, hangs in zip(final, tile, hangs_over):
         if hangs:
-            builder.call(masked_store, [value, at, align, inside])
+            store_inside(value, at)
         else:
             store_vector(builder, value, at)
     builder.branch(done)

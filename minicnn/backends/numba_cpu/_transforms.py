@@ -28,7 +28,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable
 from fractions import Fraction
 from math import prod
 from typing import Any, NamedTuple
@@ -39,7 +38,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minicnn.backends.numba_cpu._compile import VL, address_of, instruction, words
-from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NO_BOUND, VECTOR, load_vector, spread, store_vector
+from minicnn.backends.numba_cpu._microkernel import I64, LANES, NO_BOUND, VECTOR, masked, spread
 
 _HALF = Fraction(1, 2)
 POINTS = {
@@ -181,31 +180,14 @@ _EDGES = types.NamedTuple((*[types.int64] * 5, types.float32), Edges)
 _SIGNATURE = types.void(words(Grid), words(Grid), types.int64, _EDGES)
 
 
-def _masked(builder: Any, inside: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
-    """load(pointer) and store(value, pointer) of a vector; `inside` a mask of the lanes that are channels, or None for all."""
-    if inside is None:
-        return functools.partial(load_vector, builder), functools.partial(store_vector, builder)
-    module, align = builder.module, ir.Constant(I32, 4)
-    kinds = [VECTOR.as_pointer(), I32, MASK, VECTOR]
-    load = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, kinds), f"llvm.masked.load.v{VL}f32.p0")
-    store = cgutils.get_or_insert_function(
-        module, ir.FunctionType(ir.VoidType(), [VECTOR, *kinds[:3]]), f"llvm.masked.store.v{VL}f32.p0"
-    )
-    zero = ir.Constant(VECTOR, [0.0] * VL)
-    return (
-        lambda pointer: builder.call(load, [pointer, align, inside, zero]),
-        lambda value, pointer: builder.call(store, [value, pointer, align, inside]),
-    )
-
-
 def _emit_vector(
     builder: Any, kind: int, matrix: Matrix, grids: list[list[Any]], edges: list[Any], inside: Any, cut: bool
 ) -> None:
-    """One vector of channels of a tile, between two grids; `inside` as in `_masked`; `cut`: by the edges."""
+    """One vector of channels of a tile, between two grids; `inside` as in `masked`; `cut`: by the edges."""
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
     fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{VL}f32")
-    load, store = _masked(builder, inside)
-    _, store_whole = _masked(builder, None)
+    load, store = masked(builder, inside)
+    _, store_whole = masked(builder, None)
     source, target = grids
     top, bottom, left, right, start, lower_bound = edges
     zero = ir.Constant(VECTOR, [0.0] * VL)

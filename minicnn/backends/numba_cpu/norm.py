@@ -25,12 +25,17 @@ F = np.float32
 ONE = F(1)
 CHUNKS = 32  # of rows, whatever the number of threads
 RUN_BYTES = 8192  # of rows whose mean and deviations are summed while in L1
+WIDE = 64  # columns of a row, up to which the loop along it costs more than what it does
 NONE = np.zeros(0, np.float32)  # for a gamma or a beta that is None
 
 
 def _rows(x: Array) -> Array:
-    """All axes but the channels as one."""
-    return x.reshape(-1, x.shape[-1])
+    """All axes but the channels as one; of few channels, several rows as one, whose columns are the channels over and over."""
+    C = x.shape[-1]
+    rows, together = x.size // max(1, C), 1
+    while together * C < WIDE and rows % (2 * together) == 0 and rows > 0:
+        together *= 2
+    return x.reshape(rows // together, together * C)
 
 
 @part
@@ -40,13 +45,14 @@ def rows_of(chunk: int, chunks: int, rows: int) -> tuple[int, int]:
 
 
 @part
-def _factors(gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: Any) -> Any:
-    """Mean, scale and beta of each channel: y = (x - mean) * scale + beta."""
-    factors = np.empty((3, mean.size), np.float32)
-    for c in range(mean.size):
-        factors[0, c] = mean[c]
-        factors[1, c] = (gamma[c] if gamma.size > 0 else ONE) / np.sqrt(variance[c] + epsilon)
-        factors[2, c] = beta[c] if beta.size > 0 else ZERO
+def _factors(columns: int, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: Any) -> Any:
+    """Mean, scale and beta of each column, whose channels are those of `_rows`: y = (x - mean) * scale + beta."""
+    factors = np.empty((3, columns), np.float32)
+    for column in range(columns):
+        c = column % mean.size
+        factors[0, column] = mean[c]
+        factors[1, column] = (gamma[c] if gamma.size > 0 else ONE) / np.sqrt(variance[c] + epsilon)
+        factors[2, column] = beta[c] if beta.size > 0 else ZERO
     return factors
 
 
@@ -79,8 +85,8 @@ def batchnorm_forward(
         return reference.batchnorm_forward(x, gamma, beta, epsilon, relu)
     C = x.shape[-1]
     y, mean, variance = empty(x.shape), empty((C,)), empty((C,))
-    affine = NONE if gamma is None else gamma, NONE if beta is None else beta
-    _forward(_rows(x), _rows(y), affine, (mean, variance), F(epsilon), relu, empty((CHUNKS, 4, C)))
+    affine, rows = (NONE if gamma is None else gamma, NONE if beta is None else beta), _rows(x)
+    _forward(rows, _rows(y), affine, (mean, variance), F(epsilon), relu, empty((CHUNKS + 1, 4, rows.shape[1])))
     return y, mean, variance
 
 
@@ -125,17 +131,24 @@ def _chunk_moments(chunk: int, worker: int, x: Any, sums: Any) -> None:
 
 @compiled
 def _forward(x, y, affine, statistics, epsilon, relu, sums):  # type: ignore[no-untyped-def]
-    rows, C = x.shape
+    rows, columns = x.shape
     (gamma, beta), (mean, variance) = affine, statistics
+    C = mean.size
     parallel_for(CHUNKS, x.size * 4, _chunk_moments, (x, sums))
-    mean[:] = ZERO
-    variance[:] = ZERO
+    column_mean, column_deviation = sums[CHUNKS, 0], sums[CHUNKS, 1]
+    column_mean[:] = ZERO
+    column_deviation[:] = ZERO
     for chunk in range(CHUNKS):
         first, end = rows_of(chunk, CHUNKS, rows)
-        merge(mean, variance, F(first), sums[chunk, 0], sums[chunk, 1], F(end - first))
+        merge(column_mean, column_deviation, F(first), sums[chunk, 0], sums[chunk, 1], F(end - first))
+    mean[:] = ZERO
+    variance[:] = ZERO
+    for begin in range(0, columns, C):
+        of_channels = slice(begin, begin + C)
+        merge(mean, variance, F(begin // C * rows), column_mean[of_channels], column_deviation[of_channels], F(rows))
     for c in range(C):
-        variance[c] /= F(rows)
-    factors = _factors(gamma, beta, mean, variance, epsilon)
+        variance[c] /= F(rows * (columns // C))
+    factors = _factors(columns, gamma, beta, mean, variance, epsilon)
     parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, ZERO if relu else NO_BOUND))
 
 
@@ -169,7 +182,7 @@ def batchnorm_inference(
 
 @compiled
 def _inference(x, y, affine, statistics, epsilon, relu):  # type: ignore[no-untyped-def]
-    factors = _factors(affine[0], affine[1], statistics[0], statistics[1], epsilon)
+    factors = _factors(x.shape[1], affine[0], affine[1], statistics[0], statistics[1], epsilon)
     parallel_for(CHUNKS, x.size * 4, _write_y, (x, y, factors, ZERO if relu else NO_BOUND))
 
 
@@ -195,8 +208,8 @@ def _gradients(
     C = x.shape[-1]
     outputs = dx, dgamma, dbeta = empty(x.shape), empty((C,)), empty((C,))
     gamma, beta = (NONE if parameter is None else parameter for parameter in affine)
-    given = gamma, beta, *statistics, F(epsilon)
-    _backward((_rows(dy), _rows(x)), given, (_rows(dx), dgamma, dbeta), (relu, training), empty((CHUNKS, 2, C)))
+    given, rows = (gamma, beta, *statistics, F(epsilon)), _rows(x)
+    _backward((_rows(dy), rows), given, (_rows(dx), dgamma, dbeta), (relu, training), empty((CHUNKS, 2, rows.shape[1])))
     return outputs
 
 
@@ -240,22 +253,24 @@ def _write_dx(chunk: int, worker: int, arrays: Any, dx: Any, relu: bool, factors
 def _backward(arrays, given, outputs, flags, sums):  # type: ignore[no-untyped-def]
     (_, x), (gamma, beta, mean, variance, epsilon), (dx, dgamma, dbeta) = arrays, given, outputs
     relu, training = flags
-    rows, C = x.shape
-    factors = _factors(gamma, beta, mean, variance, epsilon)
+    columns, C = x.shape[1], mean.size
+    factors = _factors(columns, gamma, beta, mean, variance, epsilon)
     parallel_for(CHUNKS, x.size * 4, _chunk_products, (arrays, factors, relu, sums))
     dgamma[:] = ZERO
     dbeta[:] = ZERO
     for chunk in range(CHUNKS):
-        for c in range(C):
-            dbeta[c] += sums[chunk, 0, c]
-            dgamma[c] += sums[chunk, 1, c]
+        for column in range(columns):
+            dbeta[column % C] += sums[chunk, 0, column]
+            dgamma[column % C] += sums[chunk, 1, column]
     # gamma / std * (dy - dbeta / M - x_hat * dgamma / M), x_hat = (x - mean) / std, as factors of dy, x - mean and 1
-    terms = np.empty((2, C), np.float32)
+    M = F(x.size // C)
+    terms = np.empty((2, columns), np.float32)
     for c in range(C):
         inverse = ONE / np.sqrt(variance[c] + epsilon)
         dgamma[c] *= inverse
-        terms[0, c] = -factors[1, c] * inverse * dgamma[c] / F(rows) if training else ZERO
-        terms[1, c] = -factors[1, c] * dbeta[c] / F(rows) if training else ZERO
+        for column in range(c, columns, C):
+            terms[0, column] = -factors[1, c] * inverse * dgamma[c] / M if training else ZERO
+            terms[1, column] = -factors[1, c] * dbeta[c] / M if training else ZERO
     parallel_for(CHUNKS, x.size * 4, _write_dx, (arrays, dx, relu, factors, terms))
 
 

@@ -3,9 +3,9 @@
 A training step has some tens of parallel loops, a fraction of a millisecond each. What counts is how
 threads wait in between:
 
-- A thread that waits *looks* for some microseconds, since the next loop mostly comes at once, and then
+- A thread that waits *looks* for some time, since the next loop mostly comes at once, and then
   *sleeps*: a thread that looks for longer takes the core from whoever could use it, on a busy
-  machine from the very thread that it waits for.
+  machine from the very thread that it waits for. There, it sleeps sooner.
 - Every thread has a range of tasks of its own (the same in each loop over the same images, which are
   then in its cache) and takes them one by one. Who has finished goes on with the others' ranges, so a
   thread that gets no core holds up one task and no more; one that has not woken up holds up none.
@@ -19,7 +19,7 @@ and see nothing but a few words of memory, `_words`, in which every thread reads
 A thread enters a loop by adding one to STATE while OPEN is set, and leaves by subtracting it. The loop's caller clears
 OPEN when no task is left, and waits until nobody is inside: so only threads that came are waited for.
 
-The operating system gives four things: threads, a lock, waiting and waking (POSIX or Windows). After `os.fork` the child
+The operating system gives five things: threads, a lock, waiting, waking and the time (POSIX or Windows). After `os.fork` the child
 has none of the threads, and starts new ones when it needs them.
 """
 
@@ -44,11 +44,17 @@ WORTH = 20_000
 """Floating-point operations (or elements touched, times 4) that are worth waking a second thread for: about 10 us."""
 
 LOOKING = 200e-6
-"""Seconds that a thread of the pool looks for the next loop before it sleeps: the pauses of a step, between which Python
+"""Seconds that a thread of the pool looks for the next loop before it sleeps: the pauses of a step, in which Python
 computes, are shorter. One that sleeps comes some tens of microseconds late."""
 
 PATIENCE = 50e-6
-"""Seconds that the caller looks at threads still inside its loop: one that takes longer has lost its core, perhaps to this."""
+"""Seconds that the caller looks at threads still inside its loop, when no task is left, before it sleeps."""
+
+LOST = 1_000_000
+"""Nanoseconds that it sleeps there, from which one of them must have lost its core to another program (or has a long task)."""
+
+CROWDED_FOR = 1000
+"""Loops, some ten steps, for which threads of the pool then look no longer than the caller does."""
 
 _I64 = ir.IntType(64)
 _POINTER = ir.IntType(8).as_pointer()
@@ -63,10 +69,12 @@ MOST = max(cores(), threads_from_environment())
 
 # Indices of 64-bit words; those that several threads write stand in cache lines (8 words) of their own.
 # Threads asked for, and in the pool; how often one of the pool looks before it sleeps; the address of `_work`; and how often
-# the caller looks.
-THREADS, STARTED, LOOKS, WORK, CALLERS_LOOKS = range(5)
+# it looks on a crowded machine, and the caller always.
+THREADS, STARTED, LOOKS, WORK, FEW_LOOKS = range(5)
 TAKEN, STATE, SLEEPING, WAITING = 8, 16, 24, 25  # SLEEPING: threads of the pool; WAITING: 1 if the caller sleeps
 THREAD = 26  # where the system writes the name of a thread that it started
+CROWDED = 27  # for how many loops more another program is taken to want the cores
+CLOCK = 28  # two words, where the system writes the time
 FUNCTION, ARGUMENTS, SHARERS = 32, 33, 34  # of the loop that runs: addresses of its body and its data, among how many threads
 LOCK, CHANGED, DONE = 40, 56, 72  # the system's lock and conditions: at most 128 bytes each
 RANGES = 88  # from here on a cache line a thread: its next task, and the end of its range
@@ -155,10 +163,19 @@ if os.name == "nt":
     _sleep = _system(_library, "SleepConditionVariableSRW", 4)
     _wake = _system(_library, "WakeAllConditionVariable", 1)
     _thread = _system(_library, "CreateThread", 6)
+    _counter = _system(_library, "QueryPerformanceCounter", 1)
+    _ticks = ctypes.c_int64()  # a second
+    _library.QueryPerformanceFrequency(ctypes.byref(_ticks))
+    NANOSECONDS_A_TICK = 10**9 / _ticks.value
 
     @part
     def _wait(condition):  # type: ignore[no-untyped-def]
         _sleep(_place(condition), _place(LOCK), 0xFFFFFFFF, 0)
+
+    @part
+    def _time():  # type: ignore[no-untyped-def]
+        _counter(_place(CLOCK))
+        return np.int64(_load(CLOCK) * NANOSECONDS_A_TICK)
 
     @part
     def _start(number):  # type: ignore[no-untyped-def]
@@ -171,10 +188,17 @@ else:
     _sleep = _system(_library, "pthread_cond_wait", 2)
     _wake = _system(_library, "pthread_cond_broadcast", 1)
     _thread = _system(_library, "pthread_create", 4)
+    _clock = _system(_library, "clock_gettime", 2)
+    MONOTONIC = time.CLOCK_MONOTONIC
 
     @part
     def _wait(condition):  # type: ignore[no-untyped-def]
         _sleep(_place(condition), _place(LOCK))
+
+    @part
+    def _time():  # type: ignore[no-untyped-def]
+        _clock(MONOTONIC, _place(CLOCK))
+        return _load(CLOCK) * 1_000_000_000 + _load(CLOCK + 1)
 
     @part
     def _start(number):  # type: ignore[no-untyped-def]
@@ -230,7 +254,7 @@ def _work(number: int) -> int:
     """What thread `number` of the pool (from 1) does for ever."""
     generation = 0
     while True:
-        looks, state = _load(LOOKS), _load(STATE)
+        looks, state = _load(FEW_LOOKS if _load(CROWDED) > 0 else LOOKS), _load(STATE)
         while not _is_new(state, generation) and looks > 0:
             _pause()
             looks -= 1
@@ -278,21 +302,26 @@ def run(body: int, data: int, tasks: int, work: int) -> None:
     _store(STATE, ((_load(STATE) >> 32) + 1) << 32 | OPEN)
     if _load(SLEEPING) > 0:
         _wake_those_at(CHANGED)
+    if _load(CROWDED) > 0:
+        _store(CROWDED, _load(CROWDED) - 1)
     _take(0, threads)
 
     state = _add(STATE, -OPEN) - OPEN  # closed: no task is left
-    looks = _load(CALLERS_LOOKS)
+    looks = _load(FEW_LOOKS)
     while state & 0xFFFFFFFF != 0 and looks > 0:
         _pause()
         looks -= 1
         state = _load(STATE)
     if state & 0xFFFFFFFF != 0:
+        slept = _time()
         _lock(_place(LOCK))
         _store(WAITING, 1)
         while _load(STATE) & 0xFFFFFFFF != 0:
             _wait(DONE)
         _store(WAITING, 0)
         _unlock(_place(LOCK))
+        if _time() - slept > LOST:
+            _store(CROWDED, CROWDED_FOR)
     _store(TAKEN, 0)
 
 
@@ -339,5 +368,5 @@ def set_num_threads(threads: int) -> None:
 
 
 _words[THREADS] = threads_from_environment()
-_words[CALLERS_LOOKS] = _looks_within(PATIENCE)
-_words[LOOKS] = int(_words[CALLERS_LOOKS] * LOOKING / PATIENCE)
+_words[FEW_LOOKS] = _looks_within(PATIENCE)
+_words[LOOKS] = int(_words[FEW_LOOKS] * LOOKING / PATIENCE)

@@ -178,3 +178,31 @@ def test_set_num_threads_holds_in_the_whole_process() -> None:
         """,
         NUMBA_NUM_THREADS="2",
     )
+
+
+def test_threads_sleep_sooner_for_a_while_once_one_was_waited_for_long() -> None:
+    """A task of some milliseconds stands for a thread that lost its core: nothing else keeps a caller waiting so long."""
+    run(
+        LOOPS,
+        """
+        from minicnn.backends.numba_cpu._pool import CROWDED, CROWDED_FOR, _words
+
+        @tasks
+        def wait(task, worker, numbers):
+            if worker == 1:  # else the caller would be the one that is waited for
+                for i in range(10_000_000):
+                    numbers[task] = numbers[task] * 0.5 + i
+
+        set_num_threads(2)
+        loop(2)
+        assert _words[CROWDED] == 0
+        for _ in range(1000):  # until the second thread takes a task before the caller has taken both
+            wait(2, 10**9, np.zeros(2))
+            if _words[CROWDED]:
+                break
+        assert _words[CROWDED] == CROWDED_FOR
+        for _ in range(3):
+            loop(2)
+        assert _words[CROWDED] == CROWDED_FOR - 3
+        """,
+    )

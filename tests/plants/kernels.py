@@ -206,6 +206,13 @@ PLANTS = [
         ("tests/ops/test_norm.py::test_batchnorm_equals_tensorflow",),
     ),
     Plant(
+        "a_machine_stays_crowded",
+        _NUMBA + "_pool.py",
+        "_store(CROWDED, _load(CROWDED) - 1)",
+        "_store(CROWDED, _load(CROWDED))",
+        ("tests/test_thread_pool.py",),
+    ),
+    Plant(
         "batchnorm_rows_of_one_row_count_as_columns",  # several rows as one row: its channels are merged with wrong weights
         _NUMBA + "norm.py",
         "merge(mean, variance, F(begin // C * rows)",

@@ -19,8 +19,8 @@ and see nothing but a few words of memory, `_words`, in which every thread reads
 A thread enters a loop by adding one to STATE while OPEN is set, and leaves by subtracting it. The loop's caller clears
 OPEN when no task is left, and waits until nobody is inside: so only threads that came are waited for.
 
-The operating system gives five things: threads, a lock, waiting, waking and the time (POSIX or Windows). After `os.fork` the child
-has none of the threads, and starts new ones when it needs them.
+The operating system gives five things: threads, a lock, waiting, waking and the time (POSIX or Windows). After `os.fork`
+the child has none of the threads, and starts new ones when it needs them.
 """
 
 from __future__ import annotations

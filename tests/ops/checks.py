@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from minicnn import backends
 from minicnn.backends import numba_cpu
+from minicnn.backends.numba_cpu._geometry import CHUNKS, FEW_CHUNKS
 from tests.drawn import drawn_cases
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of the largest value
@@ -109,6 +110,10 @@ def check_adjoint(fx: np.ndarray, dy: np.ndarray, x: np.ndarray, dx: np.ndarray,
 def around(block: int) -> list[int]:
     """Lengths on both sides of what a kernel takes at once: one less, as many, one more; and two blocks and a rest."""
     return [block - 1, block, block + 1, 2 * block + 3]
+
+
+MANY_IMAGES = [*around(FEW_CHUNKS), *around(CHUNKS)]
+"""Around as many as are summed apart in a kernel's gradient, of small maps and of others."""
 
 
 def away_from_the_kink(dy: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 
 from minicnn.backends.memory import Arena
 from minicnn.backends.numba_cpu import _microkernel, pointwise
-from minicnn.backends.numba_cpu._geometry import CHUNKS, FEW_CHUNKS
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.conv import BAND_BYTES, FEW_PIXELS, MANY_CHANNELS
 from minicnn.backends.types import window_over
 from minicnn.shapes import resolve_padding
-from tests.ops.checks import Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds
+from tests.ops.checks import MANY_IMAGES, Target, around, check_adjoint, forward_and_gradients, gradient_cases, seeds
 from tests.ops.windows import Windows, channels, windows
 
 
@@ -166,7 +165,7 @@ def test_conv2d_equals_its_definition(target: Target, case: Windows, seed: int) 
     target.check(actual, y)
 
 
-@pytest.mark.parametrize("batch", [*around(FEW_CHUNKS), *around(CHUNKS)[1:]])
+@pytest.mark.parametrize("batch", MANY_IMAGES)
 def test_conv2d_of_many_images_equals_tensorflow(target: Target, batch: int) -> None:
     """Images around as many as are summed apart in the kernel's gradient."""
     case = Windows(batch, (5, 6), (2, 3), (1, 1), (1, 1), "same", resolve_padding("same", (5, 6), (2, 3), (1, 1)))

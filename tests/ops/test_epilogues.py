@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.backends.numba_cpu import conv, dense, pointwise
-from minicnn.backends.numba_cpu._geometry import CHUNKS, FEW_CHUNKS, NO_POOL, geometry_of
+from minicnn.backends.numba_cpu._geometry import NO_POOL, geometry_of
 from minicnn.backends.numba_cpu._microkernel import NR
 from minicnn.backends.numba_cpu.conv import MAP_BYTES
 from minicnn.backends.types import window_over
-from tests.ops.checks import Target, around, away_from_the_kink, both_thread_counts, gradient_cases, ops_of, seeds
+from tests.ops.checks import MANY_IMAGES, Target, around, away_from_the_kink, both_thread_counts, gradient_cases, ops_of, seeds
 
 FLOAT32 = Target("numba", "float32")
 reference = ops_of("reference")
@@ -143,7 +143,7 @@ def test_grouped_convolution(image: tuple[int, int], groups: int, relu: bool, po
     check("conv2d_backward", FLOAT32.normal(seed + 3, *y.shape), x, kernel, window, y if relu else None, pool, argmax, need_dx)
 
 
-@pytest.mark.parametrize("batch", [*around(FEW_CHUNKS), *around(CHUNKS)[1:]])
+@pytest.mark.parametrize("batch", MANY_IMAGES)
 @pytest.mark.parametrize("stride", [1, 2])
 def test_convolution_of_many_images(batch: int, stride: int) -> None:
     """Images around as many as are summed apart in the kernel's gradient; with stride 1 dx gathers."""

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from minicnn.backends.numba_cpu import dense, elementwise, norm, winograd
-from minicnn.backends.numba_cpu._geometry import CHUNKS, FEW_CHUNKS
 from minicnn.backends.types import window_over
-from tests.ops.checks import around, both_thread_counts, ops_of
+from tests.ops.checks import MANY_IMAGES, around, both_thread_counts, ops_of
 
 ops = ops_of("numba")
 
@@ -59,7 +58,7 @@ def test_bias(rows: int) -> None:
     both_thread_counts(ops.dense_backward, normal(rows, 7), normal(rows, 3), normal(3, 7), None, False)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, *around(FEW_CHUNKS), *around(CHUNKS)[1:]])
+@pytest.mark.parametrize("batch", [1, 2, 3, *MANY_IMAGES])
 @pytest.mark.parametrize(("stride", "kernel_size"), [(1, (2, 3)), (2, (3, 3))])
 def test_direct_convolution(batch: int, stride: int, kernel_size: tuple[int, int]) -> None:
     x, kernel, bias = normal(batch, 12, 11, 5), normal(*kernel_size, 5, 20), normal(20)
@@ -74,7 +73,7 @@ def test_direct_convolution(batch: int, stride: int, kernel_size: tuple[int, int
     both_thread_counts(ops.conv2d_backward, normal(*y.shape), x, kernel, window, y, pool, argmax)
 
 
-@pytest.mark.parametrize("batch", [2, 3, *around(FEW_CHUNKS), *around(CHUNKS)[1:]])
+@pytest.mark.parametrize("batch", [2, 3, *MANY_IMAGES])
 def test_winograd_convolution(batch: int) -> None:
     x, kernel, bias = normal(batch, 12, 11, 20), normal(3, 3, 20, 20), normal(20)
     window = window_over((12, 11), (3, 3), (1, 1), "same")
@@ -82,7 +81,7 @@ def test_winograd_convolution(batch: int) -> None:
     both_thread_counts(winograd.backward, normal(*y.shape), x, kernel, window, y, None, None, True)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, *around(FEW_CHUNKS), *around(CHUNKS)[1:]])
+@pytest.mark.parametrize("batch", [1, 2, 3, *MANY_IMAGES])
 @pytest.mark.parametrize(("stride", "M"), [(1, 1), (2, 3)])
 def test_depthwise_and_grouped_convolution(batch: int, stride: int, M: int) -> None:
     x, kernel, bias = normal(batch, 33, 11, 20), normal(3, 3, 20, M), normal(20 * M)
@@ -94,7 +93,7 @@ def test_depthwise_and_grouped_convolution(batch: int, stride: int, M: int) -> N
     both_thread_counts(ops.conv2d_backward, normal(*y.shape), x, kernel, window, y)
 
 
-@pytest.mark.parametrize("batch", [1, 3, *around(FEW_CHUNKS), *around(CHUNKS)[1:]])
+@pytest.mark.parametrize("batch", [1, 3, *MANY_IMAGES])
 @pytest.mark.parametrize(("stride", "size"), [(1, 3), (2, 2), (2, 3)])
 def test_transposed_convolution(batch: int, stride: int, size: int) -> None:
     window = window_over((12, 14), (size, size), (stride, stride), "same")

@@ -29,11 +29,11 @@ from minicnn.backends.numba_cpu._microkernel import (
     I32,
     I64,
     LANES,
-    MASK,
     NV,
     VECTOR,
     Panel,
     load_vector,
+    masked,
     spread,
     store_vector,
 )
@@ -81,15 +81,13 @@ def _emit_tile(builder: Any, function: Any, pixels: int, vectors: int, whole: bo
         function.args
     )
     declare = lambda kind, name: cgutils.get_or_insert_function(function.module, kind, f"llvm.{name}")  # noqa: E731
-    mask = [VECTOR.as_pointer(), I32, MASK]
     fma = declare(ir.FunctionType(VECTOR, [VECTOR] * 3), f"fma.v{VL}f32")
-    masked_load = declare(ir.FunctionType(VECTOR, [*mask, VECTOR]), f"masked.load.v{VL}f32.p0")
     prefetch = declare(ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[I32] * 3]), "prefetch.p0")
     to_read, into_l2, data = (ir.Constant(I32, flag) for flag in (0, 2, 1))
-    masked_store = declare(ir.FunctionType(ir.VoidType(), [VECTOR, *mask]), f"masked.store.v{VL}f32.p0")
-    zero, align = ir.Constant(VECTOR, [0.0] * VL), ir.Constant(I32, 4)
     lanes = ir.Constant(LANES, [(vectors - 1) * VL + lane for lane in range(VL)])
-    inside = builder.icmp_signed("<", lanes, spread(builder, channels, LANES))
+    load_last, store_last = masked(
+        builder, None if whole else builder.icmp_signed("<", lanes, spread(builder, channels, LANES))
+    )
     numbers = [ir.Constant(I64, number) for number in range(max(pixels, vectors) + 1)]
     by_number = list(itertools.product(range(pixels), range(vectors)))
 
@@ -100,8 +98,7 @@ def _emit_tile(builder: Any, function: Any, pixels: int, vectors: int, whole: bo
 
     def read(base: Any, offset: Any, n: int) -> Any:
         at = vector(base, offset, n)
-        hangs_over = not whole and n == vectors - 1
-        return builder.call(masked_load, [at, align, inside, zero]) if hangs_over else load_vector(builder, at)
+        return load_last(at) if n == vectors - 1 else load_vector(builder, at)
 
     a, b, c, start = (builder.inttoptr(at, F32.as_pointer()) for at in (a, b, c, start))
     rows = [builder.gep(a, [builder.mul(pixel, numbers[m])]) for m in range(pixels)]
@@ -123,10 +120,10 @@ def _emit_tile(builder: Any, function: Any, pixels: int, vectors: int, whole: bo
         value, at = builder.load(total), vector(c, builder.mul(pixel_c, numbers[m]), n)
         # A NaN compares false and so stays: ReLU must not hide it.
         value = builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
-        if whole or n < vectors - 1:
-            store_vector(builder, value, at)
+        if n == vectors - 1:
+            store_last(value, at)
         else:
-            builder.call(masked_store, [value, at, align, inside])
+            store_vector(builder, value, at)
     builder.ret_void()
 
 

@@ -147,31 +147,44 @@ def _vector_at(builder: Any, base: Any, offset: Any) -> Any:
     return builder.bitcast(builder.gep(base, [offset]), VECTOR.as_pointer())
 
 
+def _alignment(kind: Any) -> int:
+    """Of a vector in memory: its numbers', float32 or bytes."""
+    return 4 if kind.element == F32 else 1
+
+
 def load_vector(builder: Any, pointer: Any) -> Any:
     value = builder.load(pointer)
-    value.align = 4
+    value.align = _alignment(value.type)
     return value
 
 
 def store_vector(builder: Any, value: Any, pointer: Any) -> None:
-    builder.store(value, pointer).align = 4
+    builder.store(value, pointer).align = _alignment(value.type)
 
 
 def masked(builder: Any, inside: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
-    """load(pointer) and store(value, pointer) of a vector; `inside` a mask of the lanes that are touched, or None for all."""
+    """load(pointer) and store(value, pointer) of a vector of float32 or of bytes.
+
+    Args:
+        inside: a mask of the lanes that are touched, the others are loaded as 0; or None for all.
+    """
     if inside is None:
         return functools.partial(load_vector, builder), functools.partial(store_vector, builder)
-    module, align = builder.module, ir.Constant(I32, 4)
-    kinds = [VECTOR.as_pointer(), I32, MASK, VECTOR]
-    load = cgutils.get_or_insert_function(module, ir.FunctionType(VECTOR, kinds), f"llvm.masked.load.v{VL}f32.p0")
-    store = cgutils.get_or_insert_function(
-        module, ir.FunctionType(ir.VoidType(), [VECTOR, *kinds[:3]]), f"llvm.masked.store.v{VL}f32.p0"
-    )
-    zero = ir.Constant(VECTOR, [0.0] * VL)
-    return (
-        lambda pointer: builder.call(load, [pointer, align, inside, zero]),
-        lambda value, pointer: builder.call(store, [value, pointer, align, inside]),
-    )
+
+    def call(operation: str, result: Any, kind: Any, *operands: Any) -> Any:
+        name = f"llvm.masked.{operation}.v{VL}{'f32' if kind.element == F32 else 'i8'}.p0"
+        function = ir.FunctionType(result, [operand.type for operand in operands])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), operands)
+
+    def load(pointer: Any) -> Any:
+        kind = pointer.type.pointee
+        return call("load", kind, kind, pointer, ir.Constant(I32, _alignment(kind)), inside, ir.Constant(kind, None))
+
+    def store(value: Any, pointer: Any) -> Any:
+        align = ir.Constant(I32, _alignment(value.type))
+        return call("store", ir.VoidType(), value.type, value, pointer, align, inside)
+
+    return load, store
 
 
 def _phi(builder: Any, kind: Any, value: Any, block: Any) -> Any:

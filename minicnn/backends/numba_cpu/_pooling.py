@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from minicnn.backends.numba_cpu._compile import VL, instruction, shared, words
-from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, MASK, NR, NV, VECTOR, load_vector, spread, store_vector
+from minicnn.backends.numba_cpu._microkernel import I32, I64, LANES, NR, NV, VECTOR, load_vector, masked, spread, store_vector
 
 BYTES, INTS = ir.VectorType(ir.IntType(8), VL), ir.VectorType(I32, VL)
 
@@ -61,26 +61,16 @@ _OPERANDS = types.void(words(Windows), words(Pixels), types.int64)
 def _row(builder: Any, windows: Any, pixels: Any, total: Any) -> None:
     dy, y, y_step, argmax, step, count, columns = cgutils.unpack_tuple(builder, windows)
     target, row, stride, KH, KW = cgutils.unpack_tuple(builder, pixels)
-    module, constant = builder.module, lambda value: ir.Constant(I64, value)
-    masked = {
-        kind: cgutils.get_or_insert_function(
-            module, ir.FunctionType(kind, [kind.as_pointer(), I32, MASK, kind]), f"llvm.masked.load.v{VL}{name}.p0"
-        )
-        for kind, name in ((VECTOR, "f32"), (BYTES, "i8"))
-    }
-    zero, no_bytes = ir.Constant(VECTOR, [0.0] * VL), ir.Constant(BYTES, [0] * VL)
+    constant, zero = lambda value: ir.Constant(I64, value), ir.Constant(VECTOR, [0.0] * VL)
 
     def at(base: Any, floats: Any, n: int) -> Any:
         address = builder.add(base, builder.mul(builder.add(floats, constant(n * VL)), constant(4)))
         return builder.inttoptr(address, VECTOR.as_pointer())
 
-    def load(kind: Any, pointer: Any, n: int, nothing: Any) -> Any:
-        return builder.call(masked[kind], [pointer, ir.Constant(I32, 1 if kind is BYTES else 4), inside[n], nothing])
-
-    inside = []
+    load = []  # of each vector of channels
     for n in range(NV):
         lanes = ir.Constant(LANES, [n * VL + lane for lane in range(VL)])
-        inside.append(builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))
+        load.append(masked(builder, builder.icmp_signed("<", lanes, spread(builder, columns, LANES)))[0])
 
     def emit(vectors: int) -> None:
         """All windows of the row, so many vectors of channels each."""
@@ -90,13 +80,13 @@ def _row(builder: Any, windows: Any, pixels: Any, total: Any) -> None:
             here, y_here = builder.mul(window, step), builder.mul(window, y_step)
             gradients, largest = [], []
             for n in range(vectors):
-                g = load(VECTOR, at(dy, here, n), n, zero)
-                passed = builder.fcmp_ordered(">", load(VECTOR, at(y, y_here, n), n, zero), zero)
+                g = load[n](at(dy, here, n))
+                passed = builder.fcmp_ordered(">", load[n](at(y, y_here, n)), zero)
                 g = builder.select(passed, g, zero)
                 gradients.append(g)
                 builder.store(builder.fadd(builder.load(sums[n]), g), sums[n])
                 place = builder.inttoptr(builder.add(argmax, builder.add(here, constant(n * VL))), BYTES.as_pointer())
-                largest.append(builder.zext(load(BYTES, place, n, no_bytes), INTS))
+                largest.append(builder.zext(load[n](place), INTS))
             first = builder.mul(window, stride)
             with cgutils.for_range(builder, KH) as down, cgutils.for_range(builder, KW) as across:
                 tap = spread(builder, builder.trunc(builder.add(builder.mul(down.index, KW), across.index), I32), INTS)
@@ -153,12 +143,6 @@ def _over_fours(builder: Any, fours: Any, body: Callable[..., None]) -> None:
     at, row, stride, _, _, windows, channels = cgutils.unpack_tuple(builder, fours)
     constant = lambda value: ir.Constant(I64, value)  # noqa: E731
 
-    def masked(kind: Any, store: bool) -> Any:
-        name = f"llvm.masked.{'store' if store else 'load'}.v{VL}{'i8' if kind is BYTES else 'f32'}.p0"
-        operands = [kind, kind.as_pointer(), I32, MASK] if store else [kind.as_pointer(), I32, MASK, kind]
-        function = ir.FunctionType(ir.VoidType() if store else kind, operands)
-        return cgutils.get_or_insert_function(builder.module, function, name)
-
     def vector(kind: Any, base: Any, size: int, *offsets: Any) -> Any:
         for offset in offsets:
             base = builder.add(base, builder.mul(offset, constant(size)))
@@ -177,20 +161,11 @@ def _over_fours(builder: Any, fours: Any, body: Callable[..., None]) -> None:
             def results(kind: Any, size: int, address: Any) -> Any:
                 return vector(kind, address, size, out, begin)
 
-            def store_whole(value: Any, pointer: Any) -> None:
-                builder.store(value, pointer).align = 1 if value.type is BYTES else 4
-
             with builder.if_else(builder.icmp_signed(">=", rest, constant(VL))) as (whole, part):
                 with whole:
-                    body(lambda pointer: load_vector(builder, pointer), store_whole, pixels, results)
+                    body(*masked(builder, None), pixels, results)
                 with part:
-                    align, zero = ir.Constant(I32, 1), ir.Constant(VECTOR, [0.0] * VL)
-                    body(
-                        lambda pointer: builder.call(masked(VECTOR, False), [pointer, align, inside, zero]),
-                        lambda value, pointer: builder.call(masked(value.type, True), [value, pointer, align, inside]),
-                        pixels,
-                        results,
-                    )
+                    body(*masked(builder, inside), pixels, results)
 
 
 @instruction(types.void(words(Fours)))
